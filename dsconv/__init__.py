@@ -1,0 +1,1 @@
+"""dsconv: a tiny, accurate image classifier trained fast on a TPU."""

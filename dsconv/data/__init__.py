@@ -1,0 +1,12 @@
+"""From a dataset's name to batches of uint8 images. Usable alone:
+
+source = open_source(dataset)                 # what is there: sizes, channels, class names, splits
+train = source.load('train')
+for images, labels in train_batches(train, batch_size=128, seed=0, start_step=0, num_steps=1000): ...
+"""
+
+from dsconv.data.picture import read_picture
+from dsconv.data.pipeline import channel_statistics, eval_batches, train_batches
+from dsconv.data.sources import Source, open_source
+
+__all__ = ['Source', 'channel_statistics', 'eval_batches', 'open_source', 'read_picture', 'train_batches']

@@ -1,0 +1,62 @@
+"""CIFAR-10 from `cifar-10-binary.tar.gz`, the archive as its authors publish it, which a person already has."""
+
+import hashlib
+import pathlib
+import tarfile
+import zlib
+
+import numpy as np
+
+from dsconv.data.arrays import array_source
+from dsconv.data.sources import Source
+from dsconv.errors import InputError
+
+MD5 = 'c32a1d4ab5d03f1284b67883e8d87530'
+PICKLED_MD5 = 'c58f30108f718f92721af3b95e74349a'
+FOLDER = 'cifar-10-batches-bin'
+RECORD_BYTES = 1 + 3 * 32 * 32  # the label, then the red, the green and the blue plane, row by row
+
+
+def open_cifar_archive(dataset) -> Source:
+    """Reads the archive at `dataset.archive` in memory; nothing is written to disk.
+
+    Raises: InputError when the file is missing, is another archive or has a wrong MD5 checksum.
+    """
+    path = pathlib.Path(dataset.archive).expanduser()
+    _verify(path)
+    try:
+        with tarfile.open(path, 'r:gz') as archive:
+            train = b''.join(_read(archive, f'data_batch_{i}.bin') for i in range(1, 6))
+            test = _read(archive, 'test_batch.bin')
+            class_names = tuple(_read(archive, 'batches.meta.txt').decode().split())
+    except (KeyError, tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        raise InputError(f'{path}: cannot be read as cifar-10-binary.tar.gz ({error})') from error
+    return array_source({'train': _decode(train), 'test': _decode(test)}, class_names, flippable=True, dataset=dataset)
+
+
+def _verify(path: pathlib.Path) -> None:
+    try:
+        with open(path, 'rb') as file:
+            digest = hashlib.file_digest(file, 'md5').hexdigest()
+    except OSError as error:
+        raise InputError(f'{path}: dataset.archive cannot be read ({error.strerror})') from error
+    if digest == PICKLED_MD5 or (digest != MD5 and 'python' in path.name):
+        raise InputError(
+            f'{path}: this is the pickled archive, which could run code when opened; give the binary '
+            f'version, cifar-10-binary.tar.gz, as dataset.archive'
+        )
+    if digest != MD5:
+        raise InputError(
+            f'{path}: MD5 is {digest}, that of cifar-10-binary.tar.gz is {MD5}: the file is another one '
+            f'or damaged; get it again'
+        )
+
+
+def _read(archive: tarfile.TarFile, name: str) -> bytes:
+    return archive.extractfile(f'{FOLDER}/{name}').read()
+
+
+def _decode(records: bytes) -> tuple[np.ndarray, np.ndarray]:
+    records = np.frombuffer(records, np.uint8).reshape(-1, RECORD_BYTES)
+    images = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(images), records[:, 0]

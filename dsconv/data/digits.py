@@ -1,0 +1,27 @@
+"""The digits that ship inside scikit-learn: 1,797 images of 8×8 grey pixels. No download, no files."""
+
+import numpy as np
+
+from dsconv.data.arrays import array_source
+from dsconv.data.sources import Source
+from dsconv.data.splits import stratified_split
+
+SPLIT_SEED = 1797
+TEST_SIZE, VALIDATION_SIZE = 360, 180
+
+
+def open_digits(dataset) -> Source:
+    """The digits in a fixed stratified division: 1,257 train, 180 validation and 360 test (about 70/10/20 %)."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = np.rint(digits.images[..., None] * (255 / 16)).astype(np.uint8)  # levels 0..16
+    rest, test = stratified_split(digits.target, TEST_SIZE, SPLIT_SEED)
+    train, validation = (rest[part] for part in stratified_split(digits.target[rest], VALIDATION_SIZE, SPLIT_SEED))
+    members = {'train': train, 'validation': validation, 'test': test}
+    return array_source(
+        {name: (images[i], digits.target[i]) for name, i in members.items()},
+        class_names=tuple('0123456789'),
+        flippable=False,
+        dataset=dataset,
+    )

@@ -1,0 +1,116 @@
+"""One picture → uint8 (image_size, image_size, channels). The one place where pictures are decoded and resized."""
+
+import io
+import pathlib
+
+import numpy as np
+
+from dsconv.errors import InputError
+
+# The formats of the extensions that a folder may hold. Others stay closed: Pillow would start Ghostscript for some.
+FORMATS = ('PNG', 'JPEG', 'BMP', 'DIB', 'GIF', 'WEBP', 'TIFF', 'PPM')
+GREY_MODES = ('1', 'L', 'LA', 'La', 'I', 'F')
+
+
+def read_picture(path, image_size: int, channels: int) -> np.ndarray:
+    """Reads a picture file.
+
+    PNG, JPEG, BMP, GIF (first frame), WebP, TIFF and PPM/PGM, in any colour mode: see `fit` for what becomes of it.
+
+    Returns: uint8 `(image_size, image_size, channels)`, 0..255.
+    Raises: InputError, naming the file, when it is missing, unreadable, damaged, too large or not a picture.
+    """
+    try:
+        with open(pathlib.Path(path).expanduser(), 'rb') as file:
+            return decode_picture(file, image_size, channels)
+    except InputError as error:
+        raise InputError(f'{path}: {error}') from error
+    except FileNotFoundError as error:
+        raise InputError(f'{path}: there is no such file') from error
+    except OSError as error:
+        raise InputError(f'{path}: cannot be read ({error.strerror or error})') from error
+
+
+def decode_picture(file, image_size: int, channels: int) -> np.ndarray:
+    """As `read_picture`, of the bytes or the open binary file of one picture; messages do not name it."""
+    with _open(io.BytesIO(file) if isinstance(file, bytes) else file) as picture:
+        try:
+            return fit(picture, image_size, channels)
+        except InputError:
+            raise
+        except Exception as error:  # Pillow's decoders raise whatever their format's code happens to raise
+            raise InputError(f'is damaged ({error})') from error
+
+
+def picture_header(path) -> tuple[tuple[int, int], str]:
+    """((width, height), mode) from a picture's header alone. Raises InputError, naming the file, as `read_picture`."""
+    try:
+        with open(path, 'rb') as file, _open(file) as picture:
+            return picture.size, picture.mode
+    except InputError as error:
+        raise InputError(f'{path}: {error}') from error
+    except OSError as error:
+        raise InputError(f'{path}: cannot be read ({error.strerror or error})') from error
+
+
+def is_grey(mode: str) -> bool:
+    """Whether a Pillow mode holds no colour."""
+    return mode in GREY_MODES or mode.startswith('I;16')
+
+
+def fit(picture, image_size: int, channels: int) -> np.ndarray:
+    """Brings a Pillow image to uint8 `(image_size, image_size, channels)`.
+
+    The EXIF orientation is applied. What is transparent is composited on white, the page such pictures are drawn for.
+    16 bits become 8 by dividing by 257 (65535 → 255), floating-point pixels are taken to lie in [0, 1]. Colour
+    becomes grey by ITU-R 601 luma. The size is changed by Pillow's antialiased bilinear filter, each axis by itself: a
+    picture that is not square is squashed, nothing of it is cut off.
+    """
+    from PIL import Image, ImageOps
+
+    picture = _eight_bits(ImageOps.exif_transpose(picture))
+    if picture.has_transparency_data:
+        picture = picture.convert('RGBA')
+        picture = Image.alpha_composite(Image.new('RGBA', picture.size, 'white'), picture)
+    picture = picture.convert('L' if channels == 1 else 'RGB')
+    if picture.size != (image_size, image_size):
+        picture = picture.resize((image_size, image_size), Image.Resampling.BILINEAR)
+    return np.asarray(picture).reshape(image_size, image_size, channels)
+
+
+def fit_array(image: np.ndarray, image_size: int, channels: int) -> np.ndarray:
+    """`fit` for an array: uint8 `(height, width, 1 or 3)` → uint8 `(image_size, image_size, channels)`."""
+    from PIL import Image
+
+    if image.shape == (image_size, image_size, channels):
+        return image
+    return fit(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), image_size, channels)
+
+
+def _open(file):
+    from PIL import Image
+
+    try:
+        picture = Image.open(file, formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise InputError(f'has too many pixels ({error})') from error
+    except Image.UnidentifiedImageError as error:
+        raise InputError(f'is not a picture in one of {", ".join(FORMATS)}') from error
+    except Exception as error:
+        raise InputError(f'is damaged ({error})') from error
+    if picture.width * picture.height > Image.MAX_IMAGE_PIXELS:  # Pillow itself only warns up to twice the limit
+        raise InputError(f'has too many pixels ({picture.width}x{picture.height}, over {Image.MAX_IMAGE_PIXELS})')
+    return picture
+
+
+def _eight_bits(picture):
+    """Rescales modes of more than 8 bits, which Pillow's own conversion would clip at 255."""
+    from PIL import Image
+
+    if not (picture.mode in ('I', 'F') or picture.mode.startswith('I;16')):
+        return picture
+    top = 1.0 if picture.mode == 'F' else 65535.0
+    pixels = np.asarray(picture, np.float64)
+    if not (pixels.min() >= 0 and pixels.max() <= top):
+        raise InputError(f'has pixels of mode {picture.mode} outside 0..{top:.0f}: convert it to 8 bits first')
+    return Image.fromarray(np.rint(pixels * (255 / top)).astype(np.uint8))

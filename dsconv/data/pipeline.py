@@ -1,0 +1,81 @@
+"""Splits → host-local batches of uint8 images, the same on a resumed run as on an uninterrupted one."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from dsconv.errors import InputError
+
+
+def train_batches(
+    split,
+    *,
+    batch_size: int,
+    seed: int,
+    start_step: int,
+    num_steps: int,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Shuffled batches for the global steps `start_step` .. `num_steps - 1`.
+
+    The batch of a step depends on (seed, step) alone, so a run resumed at any step sees what the uninterrupted one
+    would have seen. An epoch is `num_examples // batch_size` steps, every epoch has an order of its own, and the
+    examples left over at its end are dropped. Process p takes rows p·b to (p+1)·b of the global batch,
+    b = batch_size / process_count.
+
+    Yields: (images uint8 `(b, image_size, image_size, channels)` 0..255, labels int32 `(b,)`).
+    Raises: InputError when the split holds less than one batch.
+    """
+    if batch_size > split.num_examples:
+        raise InputError(
+            f'batch_size={batch_size} is more than the {split.num_examples} training examples there are: '
+            f'make it smaller'
+        )
+    rows = _rows(batch_size, process_index, process_count)
+    return split.shuffled(batch_size, seed, range(start_step, num_steps), rows)
+
+
+def eval_batches(
+    split, *, batch_size: int, process_index: int = 0, process_count: int = 1
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Every example once, in order, in `ceil(num_examples / batch_size)` batches on every process.
+
+    Yields: (images uint8 `(b, image_size, image_size, channels)`, labels int32 `(b,)`, mask bool `(b,)`), with
+      b = batch_size / process_count; images and labels are zero where the mask is False, past the last example.
+    """
+    rows = _rows(batch_size, process_index, process_count)
+    local_size = rows.stop - rows.start
+    return (_padded(images, labels, local_size) for images, labels in split.in_order(batch_size, rows))
+
+
+def channel_statistics(split) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of every channel, of pixels in [0, 1], summed in float64, rounded to 6 decimals.
+
+    Taken from all examples in memory, else from about 10,000 of them, always the same. A constant channel has the
+    standard deviation 1, so that one can divide by it.
+
+    Returns: two tuples of `channels` floats.
+    """
+    histogram = 0  # examples of each of the 256 levels: exact, whatever the number of pixels
+    for images in split.sample():
+        histogram = histogram + np.stack(
+            [np.bincount(channel.ravel(), minlength=256) for channel in np.moveaxis(images, -1, 0)]
+        )
+    levels = np.arange(256) / 255
+    share = histogram / histogram.sum(1, keepdims=True)
+    mean = share @ levels
+    std = np.sqrt((share * np.square(levels - mean[:, None])).sum(1))
+    std = np.where(std < 1e-6, 1.0, std)
+    return tuple(np.round(mean, 6).tolist()), tuple(np.round(std, 6).tolist())
+
+
+def _rows(batch_size: int, process_index: int, process_count: int) -> slice:
+    local_size = batch_size // process_count
+    return slice(process_index * local_size, (process_index + 1) * local_size)
+
+
+def _padded(images, labels, size):
+    missing = size - len(labels)
+    mask = np.arange(size) < len(labels)
+    return np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0))), np.pad(labels, (0, missing)), mask

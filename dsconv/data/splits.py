@@ -1,0 +1,162 @@
+"""Splits: examples with random access, and how ours are cut out of those that a dataset comes with."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from dsconv.data.threads import prefetch
+from dsconv.errors import InputError
+
+# Fixed, and not the run's seed: every run, study and evaluation must hold out the same examples.
+VALIDATION_SEED = 20_151
+TRAIN_SEED = 20_152
+STATISTICS_EXAMPLES = 10_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Examples that can be read in any order.
+
+    Attributes:
+      labels: int32 `(num_examples,)`.
+      images: integer indices `(n,)` → uint8 `(n, image_size, image_size, channels)`.
+      in_memory: whether reading an image costs no decoding.
+    """
+
+    labels: np.ndarray
+    images: Callable[[np.ndarray], np.ndarray]
+    in_memory: bool
+
+    @property
+    def num_examples(self) -> int:
+        return len(self.labels)
+
+    def subset(self, members: np.ndarray) -> 'Split':
+        """The split of the examples at the indices `members`."""
+        return Split(self.labels[members], lambda indices: self.images(members[indices]), self.in_memory)
+
+    def shuffled(self, batch_size: int, seed: int, steps: range, rows: slice) -> Iterator[tuple]:
+        """(images, labels) of `rows` of each global batch of `steps`; a batch is a pure function of (seed, step)."""
+        steps_per_epoch = self.num_examples // batch_size
+
+        @functools.lru_cache(maxsize=2)  # batches on both sides of an epoch's end are prepared at the same time
+        def order(epoch):
+            return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(self.num_examples)
+
+        def read(step):
+            epoch, position = divmod(step, steps_per_epoch)
+            indices = order(epoch)[position * batch_size : (position + 1) * batch_size][rows]
+            return self.images(indices), self.labels[indices]
+
+        return prefetch(read, steps)
+
+    def in_order(self, batch_size: int, rows: slice) -> Iterator[tuple]:
+        """(images, labels) of `rows` of each global batch, in order; the last ones may be short or empty."""
+
+        def read(start):
+            indices = np.arange(start, min(start + batch_size, self.num_examples))[rows]
+            return self.images(indices), self.labels[indices]
+
+        return prefetch(read, range(0, self.num_examples, batch_size))
+
+    def sample(self) -> Iterator[np.ndarray]:
+        """Images to take statistics from: all when in memory, else about 10,000, evenly spaced."""
+        stride = 1 if self.in_memory else max(1, self.num_examples // STATISTICS_EXAMPLES)
+        indices = np.arange(0, self.num_examples, stride)
+        for start in range(0, len(indices), 250):
+            yield self.images(indices[start : start + 250])
+
+
+def stratified_split(labels: np.ndarray, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Holds out `size` examples, of every class the same share up to one example (largest remainder method).
+
+    Returns: (kept, held out), two sorted int64 index arrays that together hold every example once.
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    share = counts * (size / len(labels))
+    take = np.floor(share).astype(int)
+    by_remainder = np.argsort(take - share, kind='stable')
+    take[by_remainder[: size - take.sum()]] += 1
+    generator = np.random.Generator(np.random.Philox(key=[seed, 0]))
+    held = [generator.permutation(np.flatnonzero(labels == c))[:n] for c, n in zip(classes, take, strict=True)]
+    held = np.sort(np.concatenate(held))
+    return np.setdiff1d(np.arange(len(labels)), held, assume_unique=True), held
+
+
+def require_every_class(labels: np.ndarray, part: np.ndarray, class_names: tuple, what: str) -> None:
+    """Raises InputError naming a class of `labels` that has no example among the indices `part`."""
+    for missing in np.setdiff1d(labels, labels[part])[:1]:
+        raise InputError(
+            f'class {class_names[missing]!r} has only {np.sum(labels == missing)} example(s), too few '
+            f'for one to fall into {what}: add examples or change the fraction'
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Division:
+    """Which examples of a dataset's own splits make up 'train', 'validation' and 'test'.
+
+    Attributes:
+      own_sizes: the dataset's own splits among those three and their numbers of examples.
+      validation_fraction: in [0, 1): the stratified part of the own training split that becomes 'validation'.
+      train_fraction: in (0, 1]: the stratified part of what is left that stays 'train'.
+    """
+
+    own_sizes: dict[str, int]
+    validation_fraction: float
+    train_fraction: float
+
+    def __post_init__(self):
+        if not 0 <= self.validation_fraction < 1:
+            raise InputError(f'dataset.validation_fraction={self.validation_fraction} must be in [0, 1)')
+        if not 0 < self.train_fraction <= 1:
+            raise InputError(f'dataset.train_fraction={self.train_fraction} must be in (0, 1]')
+        if self.validation_fraction and 'validation' in self.own_sizes:
+            raise InputError(
+                f'dataset.validation_fraction={self.validation_fraction} must be 0: this dataset has a '
+                f'validation split of its own ({self.own_sizes["validation"]} examples)'
+            )
+        for name in ('train', 'validation'):
+            if self.sizes.get(name) == 0 and self.own_sizes.get('train'):
+                raise InputError(
+                    f'with validation_fraction={self.validation_fraction} and train_fraction='
+                    f'{self.train_fraction} no example is left for {name!r}: change the fractions'
+                )
+
+    @property
+    def _held(self) -> int:
+        return round(self.own_sizes.get('train', 0) * self.validation_fraction)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Our splits and their numbers of examples, in the order train, validation, test."""
+        sizes = dict(self.own_sizes)
+        if 'train' in sizes:
+            sizes['train'] = round((sizes['train'] - self._held) * self.train_fraction)
+            if self.validation_fraction:
+                sizes['validation'] = self._held
+        return {name: sizes[name] for name in ('train', 'validation', 'test') if name in sizes}
+
+    def own_split(self, name: str) -> str:
+        """The dataset's own split that our split `name` is cut out of."""
+        return 'train' if self.validation_fraction and name == 'validation' else name
+
+    def is_whole(self, name: str) -> bool:
+        """Whether our split `name` is the whole of the dataset's own."""
+        return self.sizes[name] == self.own_sizes[self.own_split(name)]
+
+    def members(self, name: str, labels: np.ndarray, class_names: tuple) -> np.ndarray:
+        """Sorted indices of our split `name` in its own split, whose labels are `labels`.
+
+        Raises: InputError when a class is too small to have an example in every part.
+        """
+        kept, held = stratified_split(labels, self._held, VALIDATION_SEED)
+        if self._held:
+            require_every_class(labels, held, class_names, f'the validation part ({self._held} examples)')
+        if name == 'validation':
+            return held
+        kept = kept[stratified_split(labels[kept], len(kept) - self.sizes['train'], TRAIN_SEED)[0]]
+        require_every_class(labels, kept, class_names, f'the training part ({len(kept)} examples)')
+        return kept

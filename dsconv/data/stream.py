@@ -1,0 +1,131 @@
+"""Data larger than memory, read from TFRecords: shuffled by file and by buffer, anew and reproducibly each epoch.
+
+An epoch's order is a function of (seed, epoch) alone. A resumed run opens the epoch it stopped in and skips forward
+over undecoded records; a process cuts its rows out of the global batch before anything is decoded.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from dsconv.data.splits import STATISTICS_EXAMPLES
+from dsconv.data.threads import prefetch
+from dsconv.errors import InputError
+
+SHUFFLE_BYTES = 512 * 2**20  # of undecoded records: about 5,000 photographs, or all of a set of thumbnails
+READ_BATCH = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamedSplit:
+    """A split with the interface of `splits.Split` whose images are decoded as they pass by.
+
+    Attributes:
+      records: (seed or None for the stored order, positioned) → tf.data.Dataset of {'image': encoded bytes, 'label':
+        int64} and, where `positioned`, {'position': int64, the example's index in the stored order}.
+      decode: ({'image', 'label'} of a batch of records) → (images uint8 `(b, S, S, C)`, labels int32 `(b,)`).
+      stored_labels: () → int32 `(num_stored,)`; reads everything when called first.
+      num_stored: number of examples that `records` yields.
+      num_bytes: bytes of these records.
+      where: what a message calls the data.
+      members: sorted indices, in the stored order, of those that belong to this split; None for all.
+    """
+
+    records: Callable
+    decode: Callable
+    stored_labels: Callable[[], np.ndarray]
+    num_stored: int
+    num_bytes: int
+    where: str
+    members: np.ndarray | None = None
+    in_memory = False
+
+    @property
+    def num_examples(self) -> int:
+        return self.num_stored if self.members is None else len(self.members)
+
+    @property
+    def labels(self) -> np.ndarray:
+        labels = self.stored_labels()
+        return labels if self.members is None else labels[self.members]
+
+    def subset(self, members: np.ndarray) -> 'StreamedSplit':
+        """The split of the examples at the indices `members` of this one."""
+        return dataclasses.replace(self, members=members if self.members is None else self.members[members])
+
+    def images(self, indices: np.ndarray) -> np.ndarray:
+        """As `Split.images`, but reads through the whole split: for a few looks, not for training."""
+        stored = np.asarray(indices) if self.members is None else self.members[indices]
+        wanted, order = np.unique(stored, return_inverse=True)
+        chosen = dataclasses.replace(self, members=wanted)
+        return np.concatenate([images for images, _ in chosen.in_order(READ_BATCH, slice(None))])[order]
+
+    def shuffled(self, batch_size: int, seed: int, steps: range, rows: slice) -> Iterator[tuple]:
+        """As `Split.shuffled`; consecutive examples come from a buffer of `SHUFFLE_BYTES`, not from the whole."""
+        return prefetch(self.decode, self._training_records(batch_size, seed, steps, rows))
+
+    def in_order(self, batch_size: int, rows: slice) -> Iterator[tuple]:
+        """As `Split.in_order`."""
+        batches = self._examples(None).batch(batch_size)
+        return prefetch(self.decode, _local(batches, rows, self.where))
+
+    def sample(self) -> Iterator[np.ndarray]:
+        """Images to take statistics from: the first ones."""
+        count = 0
+        for images, _ in self.in_order(READ_BATCH, slice(None)):
+            yield images
+            count += len(images)
+            if count >= STATISTICS_EXAMPLES:
+                return
+
+    def _training_records(self, batch_size, seed, steps, rows):
+        steps_per_epoch = self.num_examples // batch_size
+        step = steps.start
+        while step < steps.stop:
+            epoch, position = divmod(step, steps_per_epoch)
+            count = min(steps_per_epoch - position, steps.stop - step)
+            order_seed = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+            examples = self._examples(order_seed).shuffle(
+                self._buffer_size, seed=order_seed, reshuffle_each_iteration=False
+            )
+            batches = examples.batch(batch_size, drop_remainder=True).skip(position).take(count)
+            yield from _local(batches, rows, self.where)
+            step += count
+
+    @property
+    def _buffer_size(self) -> int:
+        return int(min(self.num_stored, max(1000, SHUFFLE_BYTES * self.num_stored // max(1, self.num_bytes))))
+
+    def _examples(self, seed: int | None):
+        if self.members is None:
+            return self.records(seed, False)
+        import tensorflow as tf
+
+        belongs = np.zeros(self.num_stored, bool)
+        belongs[self.members] = True
+        belongs = tf.constant(belongs)
+        return self.records(seed, True).filter(lambda example: belongs[example['position']])
+
+
+def read_labels(records: Callable, where: str) -> np.ndarray:
+    """int64 labels of all records, in the stored order."""
+    examples = records(None, False).map(lambda example: {'label': example['label']}).batch(READ_BATCH)
+    return np.concatenate([batch['label'] for batch in _iterate(examples, where)])
+
+
+def _local(batches, rows: slice, where: str) -> Iterator[dict]:
+    """The process's rows of every global batch, still encoded, read ahead by TensorFlow's threads."""
+    return _iterate(batches.map(lambda batch: {key: batch[key][rows] for key in ('image', 'label')}), where)
+
+
+def _iterate(batches, where: str) -> Iterator[dict]:
+    import tensorflow as tf
+
+    try:
+        yield from batches.prefetch(4).as_numpy_iterator()
+    except tf.errors.OpError as error:
+        raise InputError(
+            f'{where}: the prepared data is damaged or incomplete ({type(error).__name__}): remove the '
+            f'directory and prepare it again'
+        ) from error

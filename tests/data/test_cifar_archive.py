@@ -1,0 +1,71 @@
+import hashlib
+import io
+import tarfile
+
+import numpy as np
+import pytest
+
+from dsconv.data import cifar_archive, open_source
+from dsconv.errors import InputError
+
+NAMES = ['airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck']
+
+
+@pytest.fixture
+def archive(tmp_path, monkeypatch):
+    """An archive of 5 × 20 + 20 images, its MD5 taken for the true one, and the images by file."""
+    generator = np.random.default_rng(0)
+    images = {
+        f'{name}.bin': generator.integers(0, 256, (20, 32, 32, 3), np.uint8)
+        for name in [f'data_batch_{i}' for i in range(1, 6)] + ['test_batch']
+    }
+    path = tmp_path / 'cifar-10-binary.tar.gz'
+    with tarfile.open(path, 'w:gz') as tar:
+        for name, batch in images.items():
+            records = b''.join(bytes([i % 10]) + image.transpose(2, 0, 1).tobytes() for i, image in enumerate(batch))
+            add(tar, name, records)
+        add(tar, 'batches.meta.txt', ('\n'.join(NAMES) + '\n\n').encode())
+    monkeypatch.setattr(cifar_archive, 'MD5', hashlib.md5(path.read_bytes()).hexdigest())
+    return path, images
+
+
+def add(tar, name, data):
+    info = tarfile.TarInfo(f'cifar-10-batches-bin/{name}')
+    info.size = len(data)
+    tar.addfile(info, io.BytesIO(data))
+
+
+def test_reads_the_images(settings, archive):
+    path, images = archive
+    source = open_source(settings(name='cifar10', archive=str(path), validation_fraction=0.1))
+    assert source.split_sizes == {'train': 90, 'validation': 10, 'test': 20}
+    assert source.class_names == tuple(NAMES) and source.flippable
+    test = source.load('test')
+    assert np.array_equal(test.images(np.arange(20)), images['test_batch.bin'])
+    assert np.array_equal(test.labels, np.arange(20) % 10)
+    whole = open_source(settings(name='cifar10', archive=str(path))).load('train')
+    assert np.array_equal(whole.images(np.arange(20, 40)), images['data_batch_2.bin'])
+    assert np.bincount(source.load('validation').labels).tolist() == [1] * 10
+
+
+def test_wrong_checksum(settings, archive):
+    path, _ = archive
+    path.write_bytes(path.read_bytes()[:-1] + b'!')
+    with pytest.raises(InputError, match='MD5 is .* damaged'):
+        open_source(settings(name='cifar10', archive=str(path)))
+
+
+def test_pickled_archive(settings, tmp_path):
+    path = tmp_path / 'cifar-10-python.tar.gz'
+    path.write_bytes(b'x')
+    with pytest.raises(InputError, match='pickled.*cifar-10-binary.tar.gz'):
+        open_source(settings(name='cifar10', archive=str(path)))
+
+
+def test_absent_or_other_file(settings, tmp_path, monkeypatch):
+    with pytest.raises(InputError, match='absent.*cannot be read'):
+        open_source(settings(name='cifar10', archive=str(tmp_path / 'absent')))
+    (tmp_path / 'other').write_bytes(b'x')
+    monkeypatch.setattr(cifar_archive, 'MD5', hashlib.md5(b'x').hexdigest())
+    with pytest.raises(InputError, match='other: cannot be read as'):
+        open_source(settings(name='cifar10', archive=str(tmp_path / 'other')))

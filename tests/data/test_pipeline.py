@@ -1,0 +1,87 @@
+import math
+
+import numpy as np
+import pytest
+
+from dsconv.data.pipeline import channel_statistics, eval_batches, train_batches
+from dsconv.data.splits import Split
+from dsconv.errors import InputError
+
+
+@pytest.fixture
+def split():
+    """23 images that all differ; an image's label can be read off its first pixel."""
+    images = np.random.default_rng(0).integers(0, 256, (23, 4, 4, 3), np.uint8)
+    images[:, 0, 0, 0] = np.arange(23)
+    return Split(np.arange(23, dtype=np.int32), images.__getitem__, in_memory=True)
+
+
+def train(split, **changed):
+    return list(train_batches(split, **dict(batch_size=5, seed=3, start_step=0, num_steps=12) | changed))
+
+
+def test_an_epoch_shows_every_example_once_but_for_the_rest(split):
+    batches = train(split)
+    assert len(batches) == 12
+    for images, labels in batches:
+        assert images.shape == (5, 4, 4, 3) and images.dtype == np.uint8 and labels.dtype == np.int32
+        assert np.array_equal(images[:, 0, 0, 0], labels)
+    epochs = [np.concatenate([labels for _, labels in batches[4 * e : 4 * e + 4]]) for e in range(3)]
+    assert all(len(set(epoch)) == 20 for epoch in epochs)
+    assert not np.array_equal(epochs[0], epochs[1])
+
+
+def test_order_is_the_documented_permutation(split):
+    order = np.random.Generator(np.random.Philox(key=[3, 1])).permutation(23)
+    assert np.array_equal(train(split)[6][1], order[10:15])
+
+
+@pytest.mark.parametrize('start', [0, 1, 4, 7, 12])
+def test_a_resumed_run_sees_the_same_batches(split, start):
+    whole, resumed = train(split)[start:], train(split, start_step=start)
+    assert len(resumed) == len(whole)
+    for (images, labels), (other_images, other_labels) in zip(whole, resumed):
+        assert np.array_equal(images, other_images) and np.array_equal(labels, other_labels)
+
+
+def test_processes_share_the_global_batch(split):
+    whole = train(split, batch_size=6)
+    shares = [train(split, batch_size=6, process_index=p, process_count=2) for p in range(2)]
+    for (images, labels), *parts in zip(whole, *shares):
+        assert np.array_equal(images, np.concatenate([part[0] for part in parts]))
+        assert np.array_equal(labels, np.concatenate([part[1] for part in parts]))
+
+
+def test_a_batch_larger_than_the_split_is_refused_at_once(split):
+    with pytest.raises(InputError, match='batch_size=24 is more than the 23'):
+        train_batches(split, batch_size=24, seed=0, start_step=0, num_steps=1)
+
+
+@pytest.mark.parametrize('batch_size', [2, 4, 10, 22, 24, 46, 100])
+@pytest.mark.parametrize('processes', [1, 2])
+def test_evaluation_counts_every_example_once(split, batch_size, processes):
+    shares = [
+        list(eval_batches(split, batch_size=batch_size, process_index=p, process_count=processes))
+        for p in range(processes)
+    ]
+    assert {len(share) for share in shares} == {math.ceil(23 / batch_size)}
+    seen = []
+    for batches in zip(*shares):
+        for images, labels, mask in batches:
+            assert len(images) == len(labels) == len(mask) == batch_size // processes and mask.dtype == bool
+            assert not images[~mask].any() and not labels[~mask].any()
+            seen.append(labels[mask])
+    assert np.array_equal(np.concatenate(seen), np.arange(23))
+
+
+def test_statistics_are_numpys(split):
+    pixels = split.images(np.arange(23)) / 255
+    mean, std = channel_statistics(split)
+    np.testing.assert_allclose(mean, pixels.mean((0, 1, 2)), atol=1e-6)
+    np.testing.assert_allclose(std, pixels.std((0, 1, 2)), atol=1e-6)
+    assert all(round(value, 6) == value for value in mean + std)
+
+
+def test_constant_channel_has_deviation_one():
+    images = np.full((3, 2, 2, 1), 51, np.uint8)
+    assert channel_statistics(Split(np.zeros(3, np.int32), images.__getitem__, True)) == ((0.2,), (1.0,))

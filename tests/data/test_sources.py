@@ -1,0 +1,56 @@
+import subprocess
+import sys
+
+import pytest
+
+from dsconv.data import open_source
+from dsconv.data.sources import are_characters, fits_in_memory
+from dsconv.errors import InputError
+
+
+@pytest.mark.parametrize(
+    'names, expected',
+    [
+        (('A', 'b'), True),
+        (('letter_c', 'letter_d'), True),
+        (('7', 'seven'), True),
+        (('Zero', 'class nine'), True),
+        (('é', '+'), True),
+        (('cat', 'dog'), False),
+        (('A', 'cat'), False),
+        (('10', '11'), False),
+        (('A_upper',), False),
+    ],
+)
+def test_are_characters(names, expected):
+    assert are_characters(names) is expected
+
+
+def test_fits_in_memory(settings):
+    assert fits_in_memory(60_000, 32, 3, settings(memory_gigabytes=0.18432))
+    assert not fits_in_memory(60_000, 32, 3, settings(memory_gigabytes=0.1843))
+    assert not fits_in_memory(1, 1, 1, settings(memory_gigabytes=0.0))
+
+
+@pytest.mark.parametrize(
+    'changed, message',
+    [
+        (dict(channels=2), 'channels=2 must be 1 or 3'),
+        (dict(image_size=0), 'image_size=0 must be positive'),
+        (dict(archive='x.tar.gz'), 'cifar10 alone'),
+        (dict(class_names=('a', 'b')), 'has 2 names, but digits has 10'),
+    ],
+)
+def test_wrong_settings(settings, changed, message):
+    with pytest.raises(InputError, match=message):
+        open_source(settings(**changed))
+
+
+def test_an_absent_split_names_those_there_are(settings):
+    with pytest.raises(InputError, match="no split 'tset': this dataset has train, validation, test"):
+        open_source(settings()).load('tset')
+
+
+def test_importing_costs_no_tensorflow():
+    code = 'import sys, dsconv.data; print({"tensorflow", "tensorflow_datasets", "sklearn", "jax"} & set(sys.modules))'
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout == 'set()\n'

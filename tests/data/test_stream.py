@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dsconv.data import channel_statistics, eval_batches, train_batches
+from dsconv.data.stream import StreamedSplit, read_labels
+
+FILES, PER_FILE = 5, 9
+STORED = np.arange(FILES * PER_FILE)
+
+
+def records(seed, positioned):
+    """Five files of nine records; the image is its number, the label its number's half."""
+    files = tf.data.Dataset.range(FILES)
+    if seed is not None:
+        files = files.shuffle(FILES, seed=seed, reshuffle_each_iteration=False)
+    numbers = files.flat_map(lambda file: tf.data.Dataset.range(file * PER_FILE, (file + 1) * PER_FILE))
+    return numbers.map(
+        lambda n: {'image': tf.strings.as_string(n), 'label': n // 2} | ({'position': n} if positioned else {})
+    )
+
+
+def decode(batch):
+    numbers = np.array([int(image) for image in batch['image']], np.uint8)
+    return np.tile(numbers.reshape(-1, 1, 1, 1), (1, 2, 2, 1)), batch['label'].astype(np.int32)
+
+
+@pytest.fixture
+def split():
+    whole = StreamedSplit(records, decode, lambda: read_labels(records, 'test'), len(STORED), 1000, 'test')
+    return whole.subset(np.flatnonzero(STORED % 7 != 3))  # 39 of 45
+
+
+def train(split, **changed):
+    batches = train_batches(split, **dict(batch_size=4, seed=3, start_step=0, num_steps=20) | changed)
+    return [(images[:, 0, 0, 0].tolist(), labels.tolist()) for images, labels in batches]
+
+
+def test_an_epoch_shows_every_member_once_but_for_the_rest(split):
+    batches = train(split)
+    assert len(batches) == 20
+    epochs = [[number for numbers, _ in batches[9 * e : 9 * e + 9] for number in numbers] for e in range(2)]
+    for epoch in epochs:
+        assert len(set(epoch)) == 36 and all(number % 7 != 3 for number in epoch)
+    assert epochs[0] != epochs[1] and epochs[0] != sorted(epochs[0])
+    assert all(label == number // 2 for numbers, labels in batches for number, label in zip(numbers, labels))
+    assert batches == train(split) and batches != train(split, seed=4)
+
+
+@pytest.mark.parametrize('start', [1, 8, 9, 13])
+def test_a_resumed_run_sees_the_same_batches(split, start):
+    assert train(split, start_step=start) == train(split)[start:]
+
+
+def test_processes_share_the_global_batch(split):
+    shares = [train(split, process_index=p, process_count=2) for p in range(2)]
+    assert [a[0] + b[0] for a, b in zip(*shares)] == [numbers for numbers, _ in train(split)]
+
+
+@pytest.mark.parametrize('batch_size', [2, 10, 38, 40, 100])
+def test_evaluation_counts_every_example_once_in_order(split, batch_size):
+    shares = [list(eval_batches(split, batch_size=batch_size, process_index=p, process_count=2)) for p in range(2)]
+    seen = [images[mask][:, 0, 0, 0] for batches in zip(*shares, strict=True) for images, _, mask in batches]
+    assert len(shares[0]) == -(-39 // batch_size)
+    assert np.concatenate(seen).tolist() == [n for n in STORED if n % 7 != 3]
+
+
+def test_random_access_labels_and_statistics(split):
+    members = STORED[STORED % 7 != 3]
+    indices = np.array([30, 2, 2, 0])
+    assert split.images(indices)[:, 0, 0, 0].tolist() == members[indices].tolist()
+    assert split.labels.tolist() == (members // 2).tolist()
+    np.testing.assert_allclose(channel_statistics(split), [[members.mean() / 255], [members.std() / 255]], atol=1e-6)
