@@ -1,0 +1,143 @@
+"""The pictures of a report as matplotlib Figures; pyplot's global state is left alone."""
+
+import io
+import math
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+
+COUNTED_CLASSES = 30  # with more classes the numbers in the cells could no longer be read
+LABELLED_CLASSES = 25  # of more classes than COUNTED_CLASSES, about so many are named along the axes
+MISTAKES = 25
+MISTAKE_PIXELS = 60  # 25 photographs of 56 x 56 pixels make a PNG of about 230 kB; at full size, megabytes
+# matplotlib's own font has no Chinese, Japanese or Korean: take the first of these that the machine has.
+EAST_ASIAN_FONTS = ('Noto Sans CJK JP', 'Noto Sans CJK SC', 'Hiragino Sans', 'PingFang SC', 'Microsoft YaHei')
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as the content of a PNG file."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # A character without a glyph is drawn as a box, which says enough.
+        warnings.filterwarnings('ignore', message='Glyph .* missing from')
+        figure.savefig(buffer, format='png', bbox_inches='tight')
+    return buffer.getvalue()
+
+
+def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], title: str) -> Figure:
+    """Heat map of a (C, C) integer matrix, rows: true class. Colours show the share of the row, from 0 to 1.
+
+    Up to COUNTED_CLASSES classes the cells hold the counts (those that are not 0) and every class is named.
+    """
+    counts = np.asarray(counts)
+    classes = len(counts)
+    counted = classes <= COUNTED_CLASSES
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = max(4.0, 2.2 + 0.34 * classes) if counted else 9.0
+    figure = Figure(figsize=(side + 0.8, side), dpi=90, layout='compressed')
+    axes = figure.add_subplot()
+    # The square root of the share: errors of 1 % are what one looks for, and linear colours would hide them.
+    image = axes.imshow(shares, cmap='Blues', norm=PowerNorm(0.5, vmin=0, vmax=1), interpolation='nearest')
+    bar = figure.colorbar(image, ax=axes, label='share of the true class', shrink=0.8, aspect=25, fraction=0.05)
+    ticks = [0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1]
+    bar.set_ticks(ticks, labels=[f'{tick:.0%}'.replace('%', ' %') for tick in ticks])
+    shown = np.arange(0, classes, 1 if counted else math.ceil(classes / LABELLED_CLASSES))
+    names = [_shorten(class_names[index], 20) for index in shown]
+    text = {'parse_math': False, 'family': _fonts(), 'fontsize': 9 if counted else 8}
+    axes.set_yticks(shown, names, **text)
+    axes.set_xticks(shown, names, rotation=0 if max(map(len, names)) <= 2 else 90, **text)
+    axes.set(xlabel='predicted class', ylabel='true class')
+    axes.set_title(title, fontsize=11, parse_math=False, family=_fonts())
+    if counted:
+        for row, column in np.argwhere(counts):
+            axes.text(
+                column,
+                row,
+                str(counts[row, column]),
+                ha='center',
+                va='center',
+                fontsize=7.5,
+                color='white' if shares[row, column] > 0.3 else 'black',
+            )
+    return figure
+
+
+def curves(metrics: Sequence[dict]) -> Figure:
+    """Loss, accuracy and learning rate against the epoch, one line for each split that has them.
+
+    `metrics` are the lines of `metrics.jsonl`; values that are missing or null leave a gap.
+    """
+    figure = Figure(figsize=(12, 3.6), dpi=100, layout='constrained')
+    splits = list(dict.fromkeys(line['split'] for line in metrics))
+    panels = {'loss': 'loss (nats)', 'accuracy': 'accuracy', 'learning_rate': 'learning rate'}
+    for axes, (name, label) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        for index, split in enumerate(splits):
+            lines = [line for line in metrics if line['split'] == split and name in line]
+            values = np.array([line[name] for line in lines], dtype=float)  # None becomes NaN
+            if np.isfinite(values).any():
+                # Few points get markers: an evaluation at the end of the run is a single one.
+                axes.plot(
+                    [line['epoch'] for line in lines],
+                    values,
+                    color=f'C{index}',
+                    label=split,
+                    linewidth=1.3,
+                    marker='o' if len(lines) <= 25 else None,
+                    markersize=4,
+                )
+        axes.set(xlabel='epoch', ylabel=label)
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend()
+    return figure
+
+
+def mistakes(images: np.ndarray, captions: Sequence[str]) -> Figure:
+    """Up to MISTAKES pictures, five a row, each under its caption (one or two lines of about 26 characters).
+
+    `images`: uint8 (n, height, width, C) with C 1 or 3, n >= 1. Pictures larger than MISTAKE_PIXELS are averaged down,
+    small ones enlarged pixel by pixel.
+    """
+    columns = min(5, len(images))
+    rows = math.ceil(len(images) / columns)
+    figure = Figure(figsize=(max(2.4, 1.95 * columns), 2.1 * rows), dpi=90, layout='constrained')
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid:
+        axes.axis('off')
+    for axes, image, caption in zip(grid, images, captions, strict=False):
+        axes.imshow(_shrink(image), cmap='gray', vmin=0, vmax=255, interpolation='nearest')
+        axes.set_title(caption, fontsize=8, parse_math=False, family=_fonts())
+    return figure
+
+
+def mistake_caption(true: str, predicted: str, probability: float) -> str:
+    """'true → predicted 97 %', on two lines when it would not fit one."""
+    true, predicted = _shorten(true, 22), _shorten(predicted, 20)
+    joined = f'{true} → {predicted} {probability:.0%}'.replace('%', ' %')
+    return joined if len(joined) <= 26 else joined.replace(' → ', ' →\n', 1)
+
+
+def _shrink(image: np.ndarray) -> np.ndarray:
+    """(H, W, C) → at most MISTAKE_PIXELS a side by averaging square blocks; a grey picture loses its channel."""
+    height, width, channels = image.shape
+    block = math.ceil(max(height, width) / MISTAKE_PIXELS)
+    padded = np.pad(image, ((0, -height % block), (0, -width % block), (0, 0)), mode='edge')
+    blocks = padded.reshape(padded.shape[0] // block, block, padded.shape[1] // block, block, channels)
+    small = blocks.mean(axis=(1, 3)).astype(np.uint8)
+    return small[..., 0] if channels == 1 else small
+
+
+def _shorten(name: str, length: int) -> str:
+    """Cuts the middle out: long names of classes tend to differ at the beginning or the end."""
+    half = (length - 1) // 2
+    return name if len(name) <= length else f'{name[: length - 1 - half]}…{name[-half:]}'
+
+
+def _fonts() -> list[str]:
+    """matplotlib's font, then one for East Asian names if the machine has any (a missing family would warn)."""
+    installed = set(font_manager.get_font_names())
+    return ['DejaVu Sans', *[font for font in EAST_ASIAN_FONTS if font in installed][:1]]

@@ -1,0 +1,91 @@
+"""The metrics of a run as they come: `metrics.jsonl` for programs, the same scalars for TensorBoard."""
+
+import json
+import math
+from pathlib import Path
+
+from dsconv.errors import InputError
+from dsconv.files import replace_file
+
+FILE_NAME = 'metrics.jsonl'
+
+
+class MetricsLog:
+    """Appends to `workdir/metrics.jsonl`, one JSON object a line, and to TensorBoard event files beside it.
+
+    A resumed run writes the steps after its checkpoint once more, so opening the log first drops every line with
+    step > `restored_step`, and a last line torn by a crash. (Event files cannot be cut; TensorBoard shows such steps
+    twice.) A run that starts afresh gives `restored_step=0`.
+
+    Raises InputError when `metrics.jsonl` holds something else than metrics.
+    """
+
+    def __init__(self, workdir: str | Path, *, restored_step: int, tensorboard: bool = True):
+        workdir = Path(workdir)
+        workdir.mkdir(parents=True, exist_ok=True)
+        path = workdir / FILE_NAME
+        _cut_back(path, restored_step)
+        self._writer = None
+        if tensorboard:
+            from clu import metric_writers  # imports TensorFlow: seconds that a run without TensorBoard need not spend
+
+            self._writer = metric_writers.SummaryWriter(str(workdir))
+        self._file = path.open('a', encoding='utf-8')
+
+    def write(self, *, step: int, epoch: float, split: str, **metrics: float) -> None:
+        """Writes and flushes one line: step, epoch, split and every metric as a float, non-finite ones as null.
+
+        TensorBoard gets each metric as the scalar `{split}/{name}`. Metrics may be numbers or scalar arrays.
+        """
+        values = {name: float(value) for name, value in metrics.items()}
+        line = {'step': int(step), 'epoch': float(epoch), 'split': split}
+        line |= {name: value if math.isfinite(value) else None for name, value in values.items()}
+        self._file.write(json.dumps(line, allow_nan=False) + '\n')
+        self._file.flush()
+        if self._writer:
+            self._writer.write_scalars(int(step), {f'{split}/{name}': value for name, value in values.items()})
+
+    def close(self) -> None:
+        """Flushes and closes both files; a second call does nothing."""
+        self._file.close()
+        if self._writer:
+            self._writer.close()
+            self._writer = None
+
+    def __enter__(self) -> 'MetricsLog':
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()
+
+
+def read_metrics(workdir: str | Path) -> list[dict]:
+    """All whole lines of `workdir/metrics.jsonl` in order, a torn last one left out; [] when there is no file.
+
+    Raises InputError when a line before the last is not a JSON object with a `step`.
+    """
+    return [metrics for _, metrics in _whole_lines(Path(workdir) / FILE_NAME)]
+
+
+def _whole_lines(path: Path) -> list[tuple[bytes, dict]]:
+    """Each line as it stands in the file and as parsed."""
+    if not path.exists():
+        return []
+    lines = path.read_bytes().splitlines()
+    whole = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            metrics = json.loads(line)
+            int(metrics['step'])
+            whole.append((line, metrics))
+        except (ValueError, TypeError, KeyError) as error:
+            # A crash tears the last line only, and the beginning of an object never parses.
+            if number < len(lines):
+                raise InputError(f'{path}, line {number}: not a line of metrics. Mend or remove the file.') from error
+    return whole
+
+
+def _cut_back(path: Path, restored_step: int) -> None:
+    kept = b''.join(line + b'\n' for line, metrics in _whole_lines(path) if metrics['step'] <= restored_step)
+    if not path.exists() or path.read_bytes() != kept:
+        replace_file(path, kept)

@@ -1,0 +1,152 @@
+import io
+import os
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
+
+from dsconv.reporting import figures
+
+
+def pixels(figure):
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].astype(int)
+
+
+def saved(figure):
+    return np.asarray(Image.open(io.BytesIO(figures.png(figure))).convert('RGB')).astype(int)
+
+
+def cell_colour(figure, row, column):
+    """Brightness of a cell near its corner, where no number stands."""
+    image = pixels(figure)
+    x, y = figure.axes[0].transData.transform((column - 0.4, row - 0.4))
+    return image[image.shape[0] - int(y), int(x)].sum()
+
+
+def numbers(figure):
+    return {tuple(map(int, text.get_position()[::-1])): text.get_text() for text in figure.axes[0].texts}
+
+
+def random_counts(classes):
+    rng = np.random.default_rng(classes)
+    return rng.poisson(1.0, (classes, classes)) + 900 * np.eye(classes, dtype=int)
+
+
+def test_confusion_matrix_prints_rows_as_true_classes():
+    figure = figures.confusion_matrix([[90, 10, 0], [0, 5, 5], [0, 0, 0]], ['a', 'b', 'c'], 'title')
+    assert numbers(figure) == {(0, 0): '90', (0, 1): '10', (1, 1): '5', (1, 2): '5'}
+    assert figure.axes[0].get_ylabel() == 'true class'
+    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ['a', 'b', 'c']
+    assert figure.axes[0].yaxis_inverted()  # the first class on top
+
+
+def test_confusion_matrix_colours_are_shares_of_the_row():
+    figure = figures.confusion_matrix([[90, 10, 0], [0, 5, 5], [0, 0, 0]], ['a', 'b', 'c'], 'title')
+    assert cell_colour(figure, 0, 0) < cell_colour(figure, 1, 1) < cell_colour(figure, 0, 1) < cell_colour(figure, 0, 2)
+    assert cell_colour(figure, 1, 1) == cell_colour(figure, 1, 2)
+    assert cell_colour(figure, 2, 2) == cell_colour(figure, 0, 2)  # a class without examples: nothing, not 0 / 0
+
+
+@pytest.mark.parametrize('classes', [2, 10, 26, 30, 31, 100])
+def test_confusion_matrix_is_readable(classes):
+    names = [f'a name of quite some length, Nº {index}' for index in range(classes)]
+    figure = figures.confusion_matrix(random_counts(classes), names, 'test: 10,000 examples, accuracy 95.02 %')
+    assert bool(figure.axes[0].texts) == (classes <= 30)
+    image = pixels(figure)
+    for labels in (figure.axes[0].get_xticklabels(), figure.axes[0].get_yticklabels()):
+        assert 2 <= len(labels) <= 30
+        boxes = [label.get_window_extent() for label in labels]
+        assert not any(boxes[index].overlaps(boxes[index + 1]) for index in range(len(boxes) - 1))
+        assert all(box.x0 >= 0 and box.y0 >= 0 and box.x1 <= image.shape[1] for box in boxes)
+    assert len({label.get_text() for label in labels}) == len(labels)  # cut names still differ
+    assert len(figures.png(figure)) < 300_000
+
+
+def test_any_character_may_stand_in_a_name():
+    names = ['$x_{$', '猫', 'собака', 'très']
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        saved(figures.confusion_matrix(random_counts(4), names, '$x_{$'))
+        saved(figures.mistakes(np.zeros((1, 8, 8, 3), np.uint8), [figures.mistake_caption('$x_{$', '猫', 0.5)]))
+
+
+def test_curves_draw_a_line_for_each_split():
+    metrics = [
+        {'epoch': epoch, 'split': 'train', 'loss': 4 - epoch, 'accuracy': epoch / 4, 'learning_rate': 0.1}
+        for epoch in (1.0, 2.0, 3.0)
+    ]
+    metrics[1]['loss'] = None
+    metrics.append({'epoch': 3.0, 'split': 'test', 'loss': 2.0, 'accuracy': 0.5})
+    loss, accuracy, learning_rate = figures.curves(metrics).axes
+    assert [line.get_label() for line in loss.lines] == ['train', 'test']
+    np.testing.assert_array_equal(loss.lines[0].get_xydata(), [[1, 3], [2, np.nan], [3, 1]])
+    np.testing.assert_array_equal(loss.lines[1].get_xydata(), [[3, 2]])
+    assert loss.lines[1].get_marker() == 'o'  # a single point would not be seen otherwise
+    assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ['train', 'test']
+    assert [line.get_label() for line in learning_rate.lines] == ['train']
+
+
+def test_curves_of_evaluations_alone():
+    figure = figures.curves([{'epoch': 1.0, 'split': 'test', 'loss': None, 'accuracy': 0.5}])
+    assert [len(axes.lines) for axes in figure.axes] == [0, 1, 0]
+    assert saved(figure).std() > 1
+
+
+def test_mistakes_show_grey_and_colour_pictures_as_they_are():
+    red, teal = np.zeros((2, 4, 4, 3), np.uint8) + np.array([[200, 10, 20], [0, 120, 130]], np.uint8)[:, None, None]
+    image = saved(figures.mistakes(np.stack([red, teal]), ['one', 'two']))
+    columns = [np.flatnonzero((image == colour).all(axis=2).any(axis=0)) for colour in ((200, 10, 20), (0, 120, 130))]
+    assert len(columns[0]) > 100 and len(columns[1]) > 100  # enlarged from four pixels
+    assert columns[0].max() < columns[1].min()
+    grey = saved(figures.mistakes(np.full((1, 4, 4, 1), 99, np.uint8), ['one']))
+    assert (grey == 99).all(axis=2).sum() > 10_000
+
+
+@pytest.mark.parametrize(('count', 'rows'), [(1, 1), (5, 1), (6, 2), (25, 5)])
+def test_mistakes_fill_rows_of_five(count, rows):
+    figure = figures.mistakes(np.zeros((count, 8, 8, 3), np.uint8), [str(index) for index in range(count)])
+    shown = [axes for axes in figure.axes if axes.images]
+    assert [axes.get_title() for axes in shown] == [str(index) for index in range(count)]
+    assert shown[0].get_subplotspec().get_gridspec().nrows == rows
+
+
+def test_large_pictures_are_averaged_down():
+    halves = np.zeros((1, 240, 100, 3), np.uint8)
+    halves[:, 1::2] = 100
+    halves[:, :, 50:] += 100
+    shown = figures.mistakes(halves, ['stripes']).axes[0].images[0].get_array()
+    assert shown.shape == (60, 25, 3)
+    assert (shown[:, :12] == 50).all() and (shown[:, 13:] == 150).all()
+
+
+@pytest.mark.parametrize(
+    ('true', 'predicted', 'probability', 'caption'),
+    [
+        ('cat', 'dog', 0.974, 'cat → dog 97 %'),
+        ('automobile', 'pickup_truck', 0.5, 'automobile →\npickup_truck 50 %'),
+        (
+            'Großstraßenbahnhaltestelle',
+            'a_very_long_name_of_a_class',
+            1.0,
+            'Großstraßen…altestelle →\na_very_lon…f_a_class 100 %',
+        ),
+    ],
+)
+def test_captions(true, predicted, probability, caption):
+    assert figures.mistake_caption(true, predicted, probability) == caption
+
+
+def test_pyplot_stays_out():
+    script = (
+        'import sys; from dsconv.reporting import figures; figures.png(figures.curves([])); '
+        "sys.exit('matplotlib.pyplot' in sys.modules)"
+    )
+    subprocess.run(
+        [sys.executable, '-c', script], check=True, env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)}
+    )
