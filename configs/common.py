@@ -1,0 +1,89 @@
+"""Every key of a configuration, with its default and what it means.
+
+A config file is Python that defines `get_config()`; the files beside this one call `common.get_config()` and change
+what differs. On the command line any key is set by `--config.key=value` (`--config.model.dim=64`,
+`--config.model.reduction=2,4`, `--config.optimizer.clip_norm=none`).
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def get_config() -> ConfigDict:
+    """The defaults: the thesis's Small network and recipe on CIFAR-10. A `placeholder` is unset (none)."""
+    config = ConfigDict()
+    config.seed = 0  # initial weights, order of the data, augmentation
+    config.batch_size = 512  # images a step over all devices
+    config.epochs = 300
+    config.steps_per_dispatch = 1  # training steps that the device runs for each call from the host
+
+    config.dataset = ConfigDict()
+    config.dataset.name = 'cifar10'  # a TensorFlow Datasets name, 'digits', or 'image_folder:PATH'
+    config.dataset.data_dir = placeholder(
+        str
+    )  # where TFDS keeps its data; unset: $TFDS_DATA_DIR, ~/tensorflow_datasets
+    config.dataset.archive = placeholder(str)  # a cifar-10-binary.tar.gz to read CIFAR-10 from, without TFDS
+    config.dataset.validation_fraction = 0.0  # part of the training images, by class, held out for validation
+    config.dataset.train_fraction = 1.0  # part of what is left, by class, that is trained on
+    config.dataset.memory_gigabytes = 4.0  # data larger than this, decoded, is streamed from disk
+    # What is left unset here is read from the data, and written resolved into the workdir's config.json.
+    config.dataset.image_size = placeholder(int)  # pixels a side; other pictures are resized to it
+    config.dataset.channels = placeholder(int)  # 1 grey, 3 colour
+    config.dataset.mean = placeholder(tuple)  # of each channel, pixels in [0, 1]
+    config.dataset.std = placeholder(tuple)
+    config.dataset.class_names = placeholder(tuple)
+
+    config.model = ConfigDict()
+    config.model.name = 'dsconv'
+    config.model.patch_size = 2  # side of a patch in pixels, stride of the stem
+    config.model.stem_kernel_size = placeholder(int)  # unset: the patch size (thesis, equation 1)
+    config.model.dim = 128  # channels after the patch embedding
+    config.model.depth = 8  # blocks
+    config.model.kernel_size = 5  # side of the depthwise kernel, odd
+    config.model.reduction = (2, 4)  # dim is divided by these in the two pointwise reductions
+    config.model.residual_depthwise = True  # add the depthwise layer's input to its output
+    config.model.residual_block = True  # add the block's input to its output
+    config.model.activation = 'gelu'  # gelu (tanh form), gelu_exact, relu, silu
+    config.model.norm = 'batch'  # batch, layer, none
+    config.model.norm_groups = 1  # equal parts of the global batch that batch norm takes its statistics over
+    config.model.dtype = 'float32'  # of the computation: float32 or bfloat16; parameters and statistics stay float32
+
+    config.optimizer = ConfigDict()
+    config.optimizer.name = 'adamw'
+    config.optimizer.weight_decay = 0.02  # on kernels only; the thesis states none
+    config.optimizer.b1 = 0.9
+    config.optimizer.b2 = 0.999
+    config.optimizer.eps = 1e-8
+    config.optimizer.clip_norm = placeholder(float)  # largest global norm of the gradient; unset: not clipped
+    config.optimizer.ema_decay = placeholder(float)  # of the averaged weights, e.g. 0.999, evaluated when set
+
+    config.schedule = ConfigDict()
+    config.schedule.name = 'exponential'  # linear warm-up, then exponential decay
+    config.schedule.init_value = 1e-5  # learning rate of the first step
+    config.schedule.peak_value = 0.01  # after the warm-up
+    config.schedule.end_value = 5e-5  # after the last step
+    config.schedule.warmup_epochs = 5.0
+
+    config.augment = ConfigDict()
+    config.augment.policy = 'none'
+    config.augment.crop_padding = 4  # pixels around the image from which a random crop is cut; 0: no crop
+    config.augment.crop_mode = 'zero'  # what the padding holds: zero or reflect
+    config.augment.flip = 'auto'  # left-right with probability ½: random, none, auto (none for digits and letters)
+
+    config.loss = ConfigDict()
+    config.loss.name = 'cross_entropy'
+    config.loss.label_smoothing = 0.0
+
+    config.log = ConfigDict()
+    config.log.every_steps = 50  # steps between two lines of metrics.jsonl; also at the end of each epoch
+    config.log.tensorboard = True
+
+    config.eval = ConfigDict()
+    config.eval.every_epochs = 1  # scores the validation split, or final_split where there is none
+    config.eval.batch_size = 500
+    config.eval.final_split = 'test'  # scored for the report at the end
+
+    config.checkpoint = ConfigDict()
+    config.checkpoint.every_epochs = 1
+    config.checkpoint.keep = 2  # newest kept, besides the best by validation
+    return config
