@@ -1,0 +1,49 @@
+"""python -m dsconv.main --config=configs/small.py: trains, or goes on training, and writes the report."""
+
+import logging
+from pathlib import Path
+
+from dsconv import cli
+
+
+def main(arguments) -> None:
+    """Trains in the workdir that `arguments` name, then scores the final split."""
+    from dsconv import config as configuration
+    from dsconv.training import runtime
+
+    config = configuration.load(arguments.config, arguments.overrides)
+    workdir = Path(arguments.workdir or Path('runs', Path(arguments.config).stem)).expanduser()
+    runtime.connect(arguments.coordinator, arguments.num_processes, arguments.process_id)
+
+    from dsconv.training.loop import train
+    from dsconv.training.report import report_run
+
+    logger = logging.getLogger('dsconv')
+    if not train(config, workdir) and (workdir / 'report' / 'report.json').exists():
+        logger.info('%s is trained to its last epoch; its report: %s', workdir, workdir / 'report' / 'report.md')
+        return
+    report = report_run(workdir, split=config.eval.final_split)
+    if not report:  # this is not the process that writes
+        return
+    logger.info(
+        '%s: accuracy %.2f %%; report: %s', report['split'], 100 * report['accuracy'], workdir / 'report' / 'report.md'
+    )
+
+
+def flags() -> cli.Parser:
+    """The command's flags."""
+    parser = cli.parser('main', 'Trains the network that a config describes, or goes on where the run stopped.')
+    cli.add_config_flag(parser)
+    parser.add_argument('--workdir', metavar='DIR', help='where the run lives (default: runs/<name of the config>)')
+    parser.add_argument(
+        '--coordinator',
+        metavar='HOST:PORT',
+        help='for a run of several processes: address of process 0, or auto on a TPU pod or SLURM',
+    )
+    parser.add_argument('--num-processes', type=int, metavar='N', help='processes of the run, with --coordinator')
+    parser.add_argument('--process-id', type=int, metavar='I', help='which of them this is, with --coordinator')
+    return parser
+
+
+if __name__ == '__main__':
+    cli.run(flags(), main)

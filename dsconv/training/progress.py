@@ -1,0 +1,122 @@
+"""How a run is going: rates and averages for the log, and a line that a person can watch."""
+
+import collections
+import contextlib
+import logging
+import time
+
+import jax
+
+from dsconv.errors import RunError
+
+logger = logging.getLogger('dsconv')
+SECONDS_BETWEEN_LINES = 10
+DISPATCHES_IN_FLIGHT = 2
+
+
+class Progress:
+    """Times the steps of a run, apart from compilation, evaluation and saving.
+
+    A window is the steps since the last line of the log.
+    """
+
+    def __init__(self, config, training, first_step: int):
+        self._config, self._training = config, training
+        self._total_steps, self._steps_per_epoch = training.total_steps, training.steps_per_epoch
+        self._first_step = self._window_step = first_step
+        self._in_flight = collections.deque()
+        self._compiled = False
+        self._waited = self._seconds_a_step = 0.0
+        self._window_start = self._shown = time.perf_counter()
+
+    @contextlib.contextmanager
+    def waiting_for_input(self):
+        """Around the fetch of the next batches."""
+        start = time.perf_counter()
+        yield
+        self._waited += time.perf_counter() - start
+
+    @contextlib.contextmanager
+    def paused(self):
+        """Around what is not training."""
+        start = time.perf_counter()
+        yield
+        self._window_start += time.perf_counter() - start
+
+    def advance(self, step: int, state, loss) -> None:
+        """After each dispatch, `step` steps into the run: shows a line every few seconds.
+
+        Waits for the loss of the dispatch before the last, so that the host is ahead of the device by just enough to
+        keep it busy, and batches do not pile up.
+        """
+        self._in_flight.append(loss)
+        if len(self._in_flight) > DISPATCHES_IN_FLIGHT:
+            jax.block_until_ready(self._in_flight.popleft())
+        if not self._compiled:
+            jax.block_until_ready(state)
+            self._compiled, self._waited = True, 0.0
+            self._window_start, self._window_step = time.perf_counter(), step
+        if time.perf_counter() - self._shown > SECONDS_BETWEEN_LINES:
+            self._show(step, self._averages(state.metrics))
+
+    def summarise(self, step: int, metrics) -> dict[str, float]:
+        """The averages and rates of the window that ends at `step`; starts the next one.
+
+        Raises:
+          RunError: a loss in the window was not finite.
+        """
+        averages = self._averages(metrics)
+        seconds = time.perf_counter() - self._window_start
+        steps = step - self._window_step
+        if steps:  # none when compilation took up the whole window
+            self._seconds_a_step = seconds / steps
+            averages['images_per_second'] = steps * self._config.batch_size / seconds
+            averages['input_wait_fraction'] = self._waited / seconds
+        if step % self._steps_per_epoch == 0:
+            self._show(step, averages)
+        self._window_start, self._window_step, self._waited = time.perf_counter(), step, 0.0
+        return averages | {'learning_rate': float(self._training.schedule(step - 1))}
+
+    def show_scores(self, split: str, scores: dict) -> None:
+        """A line for an evaluation."""
+        logger.info('  %s: loss %.4f, accuracy %.2f %%', split, scores['loss'], 100 * scores['accuracy'])
+
+    def _averages(self, metrics) -> dict[str, float]:
+        metrics = jax.device_get(metrics)
+        if metrics.nonfinite_step >= 0:
+            step = int(metrics.nonfinite_step)
+            rate = float(self._training.schedule(step))
+            raise RunError(
+                f'the loss of step {step} is not finite (learning rate {rate:.3g}); the last checkpoint is as it was: '
+                f'lower schedule.peak_value or set optimizer.clip_norm, in a new workdir'
+            )
+        steps = max(1, int(metrics.steps))
+        return {name: float(getattr(metrics, name)) / steps for name in ('loss', 'accuracy', 'grad_norm')}
+
+    def _show(self, step, averages):
+        self._shown = time.perf_counter()
+        steps = step - self._window_step
+        seconds_a_step = (self._shown - self._window_start) / steps if steps else self._seconds_a_step
+        epoch = (step - 1) // self._steps_per_epoch + 1
+        logger.info(
+            'epoch %d/%d, step %d/%d: loss %.4f, accuracy %.2f %%%s',
+            epoch,
+            self._config.epochs,
+            step,
+            self._total_steps,
+            averages['loss'],
+            100 * averages['accuracy'],
+            self._pace(step, seconds_a_step),
+        )
+
+    def _pace(self, step, seconds_a_step):
+        if not seconds_a_step:
+            return ''
+        left = _duration((self._total_steps - step) * seconds_a_step)
+        return f', {self._config.batch_size / seconds_a_step:,.0f} images/s, {left} left'
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f'{hours} h {minutes} min' if hours else f'{minutes} min {seconds} s'

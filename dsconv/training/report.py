@@ -1,0 +1,70 @@
+"""The report on a trained run: restores a checkpoint, predicts a whole split, writes what a person reads."""
+
+from pathlib import Path
+
+import jax
+
+from dsconv import config as configuration
+from dsconv import data
+from dsconv.reporting import read_metrics, write_report
+from dsconv.training.checkpoint import Checkpoints, with_shardings
+from dsconv.training.evaluation import Evaluator, scored_variables
+from dsconv.training.mesh import make_mesh, replicated
+from dsconv.training.run import command_line
+from dsconv.training.setup import build_network, count_parameters, image_shape
+from dsconv.training.state import init_variables
+
+
+def restore_network(workdir: Path, config, which: str | None = None):
+    """The network of a run and the variables of one of its checkpoints, on all devices.
+
+    Args:
+      workdir: of the run.
+      config: of `config.load_run(workdir)`.
+      which: 'latest', 'best', a step, or None: the best where there is a validation split, else the latest.
+
+    Returns:
+      (Linen module, variables, step of the checkpoint).
+    """
+    network = build_network(config)
+    shape = jax.eval_shape(lambda: init_variables(network, image_shape(config), config.seed))
+    shape = with_shardings(shape, replicated(make_mesh()))
+    with Checkpoints(workdir, read_only=True) as checkpoints:
+        step = checkpoints.choose(which)
+        averaging = config.optimizer.ema_decay is not None
+        model = checkpoints.restore_model(step, {'variables': shape, 'average': shape if averaging else None})
+    return network, scored_variables(config, model['variables'], model['average'], step), step
+
+
+def report_run(workdir: Path, split: str, which: str | None = None, output: Path | None = None) -> dict:
+    """Scores a split by a checkpoint of a run and writes the report (`reporting.write_report`).
+
+    Args:
+      workdir: of the run.
+      split: 'test', 'validation' or 'train'.
+      which: as for `restore_network`.
+      output: directory of the report; `workdir/report` by default.
+
+    Returns:
+      The report, as in `report.json`.
+    """
+    config = configuration.load_run(workdir)
+    network, variables, step = restore_network(workdir, config, which)
+    examples = data.open_source(config.dataset).load(split)
+    log_probabilities = Evaluator(config, network).log_probabilities(variables, examples)
+    arguments = dict(
+        dataset=config.dataset.name,
+        split=split,
+        labels=examples.labels,
+        log_probabilities=log_probabilities,
+        class_names=config.dataset.class_names,
+        mistake_images=examples.images,
+        checkpoint_step=step,
+        parameters=count_parameters(variables),
+        metrics=read_metrics(workdir),
+        command=command_line(),
+        title=f'{config.model.name} on {config.dataset.name}',
+    )
+    if jax.process_index():
+        return {}
+    return write_report(output or Path(workdir) / 'report', **arguments)

@@ -1,0 +1,82 @@
+"""A run's workdir: whose it is, and what is written down about the run."""
+
+import importlib.metadata
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+from jax.experimental import multihost_utils
+
+from dsconv import config as configuration
+from dsconv.errors import InputError
+
+# What may change when a run is resumed. Everything else would make it another run.
+MAY_CHANGE = (
+    'epochs',
+    'steps_per_dispatch',
+    'log.',
+    'eval.',
+    'checkpoint.',
+    'dataset.data_dir',
+    'dataset.archive',
+)
+PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'ml_collections', 'tensorflow-datasets')
+
+
+def claim_workdir(workdir: Path, config) -> None:
+    """Writes `config.json` into a new workdir; of an old one, checks that it holds the same run.
+
+    Raises:
+      InputError: `workdir` holds another run (the differing keys are named), or cannot be written.
+    """
+    if (workdir / 'config.json').exists():
+        differing = [
+            line
+            for line in configuration.differences(configuration.load_run(workdir), config)
+            if not line.startswith(MAY_CHANGE)
+        ]
+        if differing:
+            raise InputError(
+                f'{workdir} holds another run ({"; ".join(differing)}): take another --workdir, or the '
+                f'config that it was made with'
+            )
+    multihost_utils.sync_global_devices('workdir checked')
+    if jax.process_index() == 0:
+        try:
+            configuration.save_run(workdir, config, _facts())
+        except OSError as error:
+            raise InputError(f'--workdir={workdir} cannot be written: {error.strerror}') from error
+
+
+def command_line() -> str:
+    """What the person typed."""
+    return shlex.join(['python', *sys.orig_argv[1:]])
+
+
+def _facts() -> dict:
+    devices = jax.devices()
+    return {
+        'command': command_line(),
+        'devices': f'{len(devices)} × {devices[0].device_kind}',
+        'processes': jax.process_count(),
+        'versions': {'python': platform.python_version()}
+        | {package: importlib.metadata.version(package) for package in PACKAGES},
+        'git_revision': _git_revision(),
+    }
+
+
+def _git_revision() -> str | None:
+    """The checkout's commit, with `+changes` where files differ from it; None outside a checkout."""
+
+    def git(*arguments):
+        return subprocess.run(
+            ['git', '-C', str(configuration.ROOT), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git('rev-parse', 'HEAD') + ('+changes' if git('status', '--porcelain') else '')
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,87 @@
+"""From a config to the parts of a run: data, network, optimizer, and the shape of the state."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+from dsconv import data
+from dsconv.augment import make_augment
+from dsconv.config_checks import resolve
+from dsconv.models import build_model
+from dsconv.training.mesh import make_mesh, replicated
+from dsconv.training.optimizer import make_optimizer, make_schedule
+from dsconv.training.state import TrainState, create_state
+from dsconv.training.step import make_train_step
+
+
+def open_data(config):
+    """Opens the dataset and resolves the config against it, pixel statistics included.
+
+    Returns:
+      (source, training split, resolved config).
+    """
+    source = data.open_source(config.dataset)
+    config = resolve(config, source)
+    train_split = source.load('train')
+    if config.dataset.mean is None or config.dataset.std is None:
+        mean, std = data.channel_statistics(train_split)
+        config.dataset.mean = config.dataset.mean or mean
+        config.dataset.std = config.dataset.std or std
+    return source, train_split, config
+
+
+def image_shape(config) -> tuple[int, int, int]:
+    """(height, width, channels) of a resolved config."""
+    return (config.dataset.image_size, config.dataset.image_size, config.dataset.channels)
+
+
+def build_network(config):
+    """The Linen module of a resolved config."""
+    return build_model(config.model.to_dict(), len(config.dataset.class_names))
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What a training run is made of, compiled for `mesh`."""
+
+    model: Any
+    mesh: jax.sharding.Mesh
+    schedule: Any
+    train_step: Any
+    steps_per_epoch: int
+    total_steps: int
+    init: Any
+
+    def new_state(self) -> TrainState:
+        """The state before the first step, replicated over the mesh."""
+        return jax.jit(self.init, out_shardings=replicated(self.mesh))()
+
+
+def build_training(config, num_examples: int, devices=None) -> Training:
+    """Builds the training that a resolved config describes for `num_examples` training images."""
+    mesh = make_mesh(devices)
+    model = build_network(config)
+    steps_per_epoch = num_examples // config.batch_size
+    total_steps = config.epochs * steps_per_epoch
+    warmup_steps = round(config.schedule.warmup_epochs * steps_per_epoch)
+    schedule = make_schedule(config.schedule, warmup_steps, total_steps)
+    optimizer = make_optimizer(config.optimizer, schedule)
+    augment = make_augment(config.augment.to_dict(), len(config.dataset.class_names))
+    return Training(
+        model=model,
+        mesh=mesh,
+        schedule=schedule,
+        train_step=make_train_step(config, model, optimizer, augment, steps_per_epoch, mesh),
+        steps_per_epoch=steps_per_epoch,
+        total_steps=total_steps,
+        init=lambda: create_state(
+            model, optimizer, image_shape(config), config.seed, averaging=config.optimizer.ema_decay is not None
+        ),
+    )
+
+
+def count_parameters(variables) -> int:
+    """Trainable parameters of a network's variables, or of their shapes."""
+    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(variables['params']))

@@ -1,0 +1,70 @@
+"""What training carries from step to step."""
+
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+
+@flax.struct.dataclass
+class Metrics:
+    """Sums over the steps since the last line of the log; in the state, so that a resumed run logs the same lines."""
+
+    steps: jax.Array
+    loss: jax.Array
+    accuracy: jax.Array
+    grad_norm: jax.Array
+    nonfinite_step: jax.Array  # the first step whose loss was not finite, or -1
+
+    @classmethod
+    def zeros(cls):
+        """Of an empty sum."""
+        return cls(jnp.int32(0), jnp.float32(0), jnp.float32(0), jnp.float32(0), jnp.int32(-1))
+
+
+@flax.struct.dataclass
+class TrainState:
+    """The state of a run after `step` steps, replicated over the mesh.
+
+    Attributes:
+      step: int32 scalar.
+      variables: the network's `params` and, with batch norm, `batch_stats`; float32.
+      average: exponential moving average of `variables`, started at zero (`debiased_average` undoes that); None when
+        off.
+      opt_state: Optax's.
+      metrics: sums for the log.
+    """
+
+    step: jax.Array
+    variables: Any
+    average: Any
+    opt_state: Any
+    metrics: Metrics
+
+
+def init_variables(model, image_shape: tuple[int, int, int], seed: int):
+    """The network's initial variables for images of (height, width, channels)."""
+    return model.init(jax.random.key(seed), jnp.zeros((1, *image_shape)))
+
+
+def create_state(model, optimizer, image_shape: tuple[int, int, int], seed: int, averaging: bool) -> TrainState:
+    """The state before the first step; `image_shape` is (height, width, channels)."""
+    variables = init_variables(model, image_shape, seed)
+    return TrainState(
+        step=jnp.int32(0),
+        variables=variables,
+        average=jax.tree.map(jnp.zeros_like, variables) if averaging else None,
+        opt_state=optimizer.init(variables['params']),
+        metrics=Metrics.zeros(),
+    )
+
+
+def update_average(average, variables, decay: float):
+    """One step of the exponential moving average: d·average + (1 − d)·variables."""
+    return jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, average, variables)
+
+
+def debiased_average(average, decay: float, step: int):
+    """The average without its share of the zeros it was started from, 1 − dᵗ (Kingma & Ba 2014, section 3)."""
+    return jax.tree.map(lambda value: value / (1 - decay**step), average)

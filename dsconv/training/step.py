@@ -1,0 +1,100 @@
+"""The jitted steps: training (loss, gradient, AdamW, batch statistics) and scoring."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from dsconv.training.mesh import batch_sharding, replicated
+from dsconv.training.state import Metrics, TrainState, update_average
+
+
+def normalise(images, mean, std):
+    """uint8 `(…, channels)` → float32, (pixel / 255 − mean) / std by channel."""
+    return (images.astype(jnp.float32) / 255 - jnp.asarray(mean, jnp.float32)) / jnp.asarray(std, jnp.float32)
+
+
+def make_train_step(config, model, optimizer, augment, steps_per_epoch: int, mesh):
+    """Makes the training step, compiled for `mesh`.
+
+    Returns:
+      `train_step(state, images, labels) → state, loss of the last step`, which takes as many steps as there are batches: images are uint8
+      `(steps, batch, height, width, channels)`, labels int32 `(steps, batch)`, the batch axis sharded. The old state
+      is donated.
+    """
+    run_key = jax.random.key(config.seed)
+    mean, std = config.dataset.mean, config.dataset.std
+
+    def one_step(state: TrainState, batch):
+        images, labels = batch
+        images, targets = augment(
+            jax.random.fold_in(run_key, state.step), state.step // steps_per_epoch, images, labels
+        )
+        inputs = normalise(images, mean, std)
+        smooth_targets = optax.smooth_labels(targets, config.loss.label_smoothing)
+
+        def loss_of(params):
+            logits, updated = model.apply(
+                state.variables | {'params': params}, inputs, train=True, mutable='batch_stats'
+            )
+            return jnp.mean(optax.softmax_cross_entropy(logits, smooth_targets)), (logits, updated)
+
+        (loss, (logits, updated)), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.variables['params'])
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.variables['params'])
+        variables = {'params': optax.apply_updates(state.variables['params'], updates), **updated}
+        average = state.average
+        if average is not None:
+            average = update_average(average, variables, config.optimizer.ema_decay)
+        hits = jnp.argmax(logits, axis=-1) == jnp.argmax(targets, axis=-1)
+        metrics = _add(state.metrics, state.step, loss, jnp.mean(hits), optax.global_norm(gradient))
+        return TrainState(state.step + 1, variables, average, opt_state, metrics), loss
+
+    def steps(state, images, labels):
+        # A single step is not put into a loop: XLA's CPU backend runs the body of one on fewer threads.
+        state, losses = lax.scan(one_step, state, (images, labels), unroll=len(images) == 1)
+        return state, losses[-1]
+
+    batches = batch_sharding(mesh, leading_axes=1)
+    return jax.jit(
+        steps,
+        in_shardings=(replicated(mesh), batches, batches),
+        out_shardings=replicated(mesh),
+        donate_argnums=0,
+    )
+
+
+def _add(sums: Metrics, step, loss, accuracy, grad_norm) -> Metrics:
+    is_first_bad = (sums.nonfinite_step < 0) & ~jnp.isfinite(loss)
+    return Metrics(
+        steps=sums.steps + 1,
+        loss=sums.loss + loss,
+        accuracy=sums.accuracy + accuracy,
+        grad_norm=sums.grad_norm + grad_norm,
+        nonfinite_step=jnp.where(is_first_bad, step, sums.nonfinite_step),
+    )
+
+
+def make_forward(config, model, mesh):
+    """Makes `forward(variables, images) → log-probabilities`, float32 `(batch, classes)`, on every process whole.
+
+    Images are uint8 `(batch, height, width, channels)`, the batch axis sharded over `mesh`.
+    """
+
+    def forward(variables, images):
+        logits = model.apply(variables, normalise(images, config.dataset.mean, config.dataset.std))
+        return jax.nn.log_softmax(logits)
+
+    return jax.jit(forward, in_shardings=(replicated(mesh), batch_sharding(mesh)), out_shardings=replicated(mesh))
+
+
+def make_score(forward):
+    """Makes `score(variables, images, labels, mask) → sums` of loss (nats) and hits over the images that count."""
+
+    @jax.jit
+    def score(variables, images, labels, mask):
+        log_probabilities = forward(variables, images)
+        losses = -jnp.take_along_axis(log_probabilities, labels[:, None], axis=1)[:, 0]
+        hits = jnp.argmax(log_probabilities, axis=-1) == labels
+        return {'loss': jnp.sum(losses, where=mask), 'accuracy': jnp.sum(hits, where=mask)}
+
+    return score
