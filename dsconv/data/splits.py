@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from dsconv.data.threads import prefetch
+from dsconv.data.read_ahead import read_ahead
 from dsconv.errors import InputError
 
 # Fixed, and not the run's seed: every run, study and evaluation must hold out the same examples.
@@ -50,7 +50,7 @@ class Split:
             indices = order(epoch)[position * batch_size : (position + 1) * batch_size][rows]
             return self.images(indices), self.labels[indices]
 
-        return prefetch(read, steps)
+        return read_ahead(steps, read)
 
     def in_order(self, batch_size: int, rows: slice) -> Iterator[tuple]:
         """(images, labels) of `rows` of each global batch, in order; the last ones may be short or empty."""
@@ -59,7 +59,7 @@ class Split:
             indices = np.arange(start, min(start + batch_size, self.num_examples))[rows]
             return self.images(indices), self.labels[indices]
 
-        return prefetch(read, range(0, self.num_examples, batch_size))
+        return read_ahead(range(0, self.num_examples, batch_size), read)
 
     def sample(self) -> Iterator[np.ndarray]:
         """Images to take statistics from: all when in memory, else about 10,000, evenly spaced."""

@@ -4,13 +4,14 @@ An epoch's order is a function of (seed, epoch) alone. A resumed run opens the e
 over undecoded records; a process cuts its rows out of the global batch before anything is decoded.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from dsconv.data.read_ahead import import_tensorflow, read_ahead
 from dsconv.data.splits import STATISTICS_EXAMPLES
-from dsconv.data.threads import prefetch
 from dsconv.errors import InputError
 
 SHUFFLE_BYTES = 512 * 2**20  # of undecoded records: about 5,000 photographs, or all of a set of thumbnails
@@ -24,7 +25,8 @@ class StreamedSplit:
     Attributes:
       records: (seed or None for the stored order, positioned) → tf.data.Dataset of {'image': encoded bytes, 'label':
         int64} and, where `positioned`, {'position': int64, the example's index in the stored order}.
-      decode: ({'image', 'label'} of a batch of records) → (images uint8 `(b, S, S, C)`, labels int32 `(b,)`).
+      decode: (encoded images `(b,)`, labels int64 `(b,)`) of a batch of records → (images uint8 `(b, S, S, C)`, labels
+        int32 `(b,)`).
       stored_labels: () → int32 `(num_stored,)`; reads everything when called first.
       num_stored: number of examples that `records` yields.
       num_bytes: bytes of these records.
@@ -63,23 +65,6 @@ class StreamedSplit:
 
     def shuffled(self, batch_size: int, seed: int, steps: range, rows: slice) -> Iterator[tuple]:
         """As `Split.shuffled`; consecutive examples come from a buffer of `SHUFFLE_BYTES`, not from the whole."""
-        return prefetch(self.decode, self._training_records(batch_size, seed, steps, rows))
-
-    def in_order(self, batch_size: int, rows: slice) -> Iterator[tuple]:
-        """As `Split.in_order`."""
-        batches = self._examples(None).batch(batch_size)
-        return prefetch(self.decode, _local(batches, rows, self.where))
-
-    def sample(self) -> Iterator[np.ndarray]:
-        """Images to take statistics from: the first ones."""
-        count = 0
-        for images, _ in self.in_order(READ_BATCH, slice(None)):
-            yield images
-            count += len(images)
-            if count >= STATISTICS_EXAMPLES:
-                return
-
-    def _training_records(self, batch_size, seed, steps, rows):
         steps_per_epoch = self.num_examples // batch_size
         step = steps.start
         while step < steps.stop:
@@ -90,8 +75,27 @@ class StreamedSplit:
                 self._buffer_size, seed=order_seed, reshuffle_each_iteration=False
             )
             batches = examples.batch(batch_size, drop_remainder=True).skip(position).take(count)
-            yield from _local(batches, rows, self.where)
+            yield from self._decoded(batches, rows)
             step += count
+
+    def in_order(self, batch_size: int, rows: slice) -> Iterator[tuple]:
+        """As `Split.in_order`."""
+        return self._decoded(self._examples(None).batch(batch_size), rows)
+
+    def sample(self) -> Iterator[np.ndarray]:
+        """Images to take statistics from: the first ones."""
+        count = 0
+        for images, _ in self.in_order(READ_BATCH, slice(None)):
+            yield images
+            count += len(images)
+            if count >= STATISTICS_EXAMPLES:
+                return
+
+    def _decoded(self, batches, rows: slice) -> Iterator[tuple]:
+        """The process's rows of every global batch."""
+        requests = batches.map(lambda batch: (batch['image'][rows], batch['label'][rows]))
+        with _naming_damage(self.where):
+            yield from read_ahead(requests, self.decode)
 
     @property
     def _buffer_size(self) -> int:
@@ -100,31 +104,24 @@ class StreamedSplit:
     def _examples(self, seed: int | None):
         if self.members is None:
             return self.records(seed, False)
-        import tensorflow as tf
-
         belongs = np.zeros(self.num_stored, bool)
         belongs[self.members] = True
-        belongs = tf.constant(belongs)
+        belongs = import_tensorflow().constant(belongs)
         return self.records(seed, True).filter(lambda example: belongs[example['position']])
 
 
 def read_labels(records: Callable, where: str) -> np.ndarray:
     """int64 labels of all records, in the stored order."""
-    examples = records(None, False).map(lambda example: {'label': example['label']}).batch(READ_BATCH)
-    return np.concatenate([batch['label'] for batch in _iterate(examples, where)])
+    labels = records(None, False).map(lambda example: example['label']).batch(READ_BATCH)
+    with _naming_damage(where):
+        return np.concatenate(list(labels.as_numpy_iterator()))
 
 
-def _local(batches, rows: slice, where: str) -> Iterator[dict]:
-    """The process's rows of every global batch, still encoded, read ahead by TensorFlow's threads."""
-    return _iterate(batches.map(lambda batch: {key: batch[key][rows] for key in ('image', 'label')}), where)
-
-
-def _iterate(batches, where: str) -> Iterator[dict]:
-    import tensorflow as tf
-
+@contextlib.contextmanager
+def _naming_damage(where: str):
     try:
-        yield from batches.prefetch(4).as_numpy_iterator()
-    except tf.errors.OpError as error:
+        yield
+    except import_tensorflow().errors.OpError as error:
         raise InputError(
             f'{where}: the prepared data is damaged or incomplete ({type(error).__name__}): remove the '
             f'directory and prepare it again'

@@ -10,6 +10,7 @@ import os
 import numpy as np
 
 from dsconv.data.picture import decode_picture
+from dsconv.data.read_ahead import import_tensorflow
 from dsconv.data.sources import FOLDER_PREFIX, Source, are_characters, choose_class_names, fits_in_memory
 from dsconv.data.splits import Division, Split
 from dsconv.data.stream import READ_BATCH, StreamedSplit, read_labels
@@ -43,7 +44,9 @@ def open_tfds(dataset) -> Source:
     Raises: InputError when there is no such dataset, it is not prepared in the directory, it has no features 'image'
       and 'label', or its images differ in size and `dataset.image_size` is unset.
     """
-    tfds = _import_tfds()
+    import_tensorflow()
+    import tensorflow_datasets as tfds
+
     directory = os.path.expanduser(dataset.data_dir or os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets')
     builder = _builder(tfds, dataset.name, directory)
     image, label = _features(tfds, builder)
@@ -64,7 +67,7 @@ def open_tfds(dataset) -> Source:
         check = functools.partial(_checked_labels, num_classes=label.num_classes, where=where)
         split = StreamedSplit(
             records,
-            decode=lambda batch: (_decode(batch['image'], image_size, channels, where), check(batch['label'])),
+            decode=lambda encoded, labels: (_decode(encoded, image_size, channels, where), check(labels)),
             stored_labels=functools.cache(lambda: check(read_labels(records, where))),
             num_stored=sizes[name],
             num_bytes=infos[name].num_bytes,
@@ -84,20 +87,6 @@ def open_tfds(dataset) -> Source:
         Division(sizes, dataset.validation_fraction, dataset.train_fraction),
         own,
     )
-
-
-def _import_tfds():
-    """Imports TensorFlow with its start-up chatter off, and keeps it from taking the accelerators away from JAX."""
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-    os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')  # concerns layers, which are JAX's here, and is announced
-    import tensorflow as tf
-    import tensorflow_datasets as tfds
-
-    tf.get_logger().setLevel('ERROR')  # TFDS itself calls what TensorFlow calls deprecated
-    for kind in ('GPU', 'TPU'):
-        with contextlib.suppress(RuntimeError):  # the person's notebook has used them already
-            tf.config.set_visible_devices([], kind)
-    return tfds
 
 
 def _builder(tfds, name: str, directory: str):
@@ -162,8 +151,7 @@ def _common_size(image, name: str) -> int:
 
 def _records(tfds, builder, split: str, seed: int | None, positioned: bool):
     """See `StreamedSplit.records`."""
-    import tensorflow as tf
-
+    tf = import_tensorflow()
     config = tfds.ReadConfig(
         try_autocache=False,
         enable_ordering_guard=False,

@@ -20,9 +20,9 @@ def records(seed, positioned):
     )
 
 
-def decode(batch):
-    numbers = np.array([int(image) for image in batch['image']], np.uint8)
-    return np.tile(numbers.reshape(-1, 1, 1, 1), (1, 2, 2, 1)), batch['label'].astype(np.int32)
+def decode(encoded, labels):
+    numbers = np.array([int(image) for image in encoded], np.uint8)
+    return np.tile(numbers.reshape(-1, 1, 1, 1), (1, 2, 2, 1)), labels.astype(np.int32)
 
 
 @pytest.fixture
