@@ -21,5 +21,6 @@ def build_model(model, num_classes: int):
       A Linen module; `module.apply(variables, images, train=…)`.
     """
     network = MODELS[model['name']]
-    options = {key: model[key] for key in inspect.signature(network).parameters if key in model}
+    of_linen = {'name', 'parent'}
+    options = {key: model[key] for key in inspect.signature(network).parameters if key in model and key not in of_linen}
     return network(num_classes=num_classes, **(options | {'dtype': jnp.dtype(model['dtype'])}))

@@ -23,7 +23,7 @@ def _windows(x, kernel_size):
 
 def _shift_forward(x, kernel):
     taps = kernel.reshape(-1, kernel.shape[-1])
-    return functools.reduce(jnp.add, (window * tap for window, tap in zip(_windows(x, len(kernel)), taps)))
+    return functools.reduce(jnp.add, (window * tap for window, tap in zip(_windows(x, len(kernel)), taps, strict=True)))
 
 
 def _shift_backward(x, kernel, gradient):
@@ -69,7 +69,12 @@ def depthwise_conv(x, kernel):
 
     Returns:
       `(batch, height, width, channels)`, of the dtype of `x`. Reverse-mode differentiable.
+
+    Raises:
+      ValueError: k is even; there SAME padding is not symmetric.
     """
+    if len(kernel) % 2 == 0:
+        raise ValueError(f'a depthwise kernel of {len(kernel)}×{len(kernel)} has no middle; take an odd size')
     return lax.platform_dependent(x, kernel, cpu=_shift_forward, default=_lax_forward)
 
 

@@ -1,0 +1,81 @@
+"""What a network costs: parameters and arithmetic of each layer, counted from shapes alone."""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dsconv.models.depthwise import DepthwiseConv
+from dsconv.models.layers import BatchNorm, GlobalAveragePool
+
+CONVOLUTIONS = (nn.Conv, nn.Dense, DepthwiseConv)
+NORMS = (BatchNorm, nn.LayerNorm)
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerCost:
+    """One layer for one image.
+
+    Attributes:
+      path: 'block_0/depthwise'.
+      kind: the layer's class.
+      output_shape: without the batch axis.
+      parameters: trainable.
+      macs: multiply-accumulates of convolutions and dense layers.
+      flops: 2 a multiply-accumulate, 1 a bias added, 2 a normalised element, 1 an element pooled. Activations and
+        residual additions are not counted.
+      thesis_flops: the thesis's count: 1 a multiply-accumulate, 2 a batch-normalised element, 1 an element pooled.
+    """
+
+    path: str
+    kind: str
+    output_shape: tuple[int, ...]
+    parameters: int
+    macs: int
+    flops: int
+    thesis_flops: int
+
+
+def layer_costs(model: nn.Module, image_shape: tuple[int, int, int]) -> list[LayerCost]:
+    """The costs of each layer that computes, in the order of the forward pass.
+
+    Args:
+      model: takes `(batch, height, width, channels)`.
+      image_shape: (height, width, channels).
+    """
+    rows = []
+
+    def record(next_method, args, kwargs, context):
+        output = next_method(*args, **kwargs)
+        layer = context.module
+        if context.method_name == '__call__' and isinstance(layer, (*CONVOLUTIONS, *NORMS, GlobalAveragePool)):
+            rows.append(_cost(layer, args[0].shape[1:], output.shape[1:]))
+        return output
+
+    with nn.intercept_methods(record):
+        jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *image_shape)))
+    return rows
+
+
+def _cost(layer, input_shape, output_shape):
+    parameters = layer.variables.get('params', {})
+    outputs, macs, flops, thesis_flops = int(np.prod(output_shape)), 0, 0, 0
+    if isinstance(layer, CONVOLUTIONS):
+        # Each place of the output applies the whole kernel once, grouped or not.
+        macs = parameters['kernel'].size * outputs // output_shape[-1]
+        flops, thesis_flops = 2 * macs + outputs * ('bias' in parameters), macs
+    elif isinstance(layer, NORMS):
+        flops = thesis_flops = 2 * outputs
+    else:
+        flops = thesis_flops = int(np.prod(input_shape))
+    return LayerCost(
+        path='/'.join(layer.path),
+        kind=type(layer).__name__,
+        output_shape=tuple(output_shape),
+        parameters=sum(leaf.size for leaf in jax.tree.leaves(parameters)),
+        macs=macs,
+        flops=flops,
+        thesis_flops=thesis_flops,
+    )

@@ -1,0 +1,58 @@
+"""Counts against the thesis's published figures and against XLA's own count."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from dsconv.models import build_model
+from dsconv.models.complexity import layer_costs
+
+
+def network(**options):
+    return build_model({'name': 'dsconv', 'dtype': 'float32', 'depth': 8, **options}, 10)
+
+
+SMALL = dict(patch_size=2, dim=128, kernel_size=5)
+LARGE = dict(patch_size=1, dim=256, kernel_size=7, depth=16)
+
+
+def total(costs, key):
+    return sum(getattr(cost, key) for cost in costs)
+
+
+@pytest.mark.parametrize(
+    ('options', 'parameters', 'thesis_flops', 'published'),
+    [
+        (SMALL, 130_442, 32_539_904, '0.0325'),
+        (SMALL | {'dim': 256}, 490_250, 123_800_064, '0.1238'),
+        (LARGE, 996_362, 1_009_256_960, '1.0092'),
+    ],
+)
+def test_the_figures_of_the_thesis(options, parameters, thesis_flops, published):
+    costs = layer_costs(network(**options), (32, 32, 3))
+    assert total(costs, 'parameters') == parameters
+    assert total(costs, 'thesis_flops') == thesis_flops
+    assert str(thesis_flops / 1e9)[:6] == published
+
+
+def test_macs_of_one_block_by_hand():
+    costs = {cost.path: cost for cost in layer_costs(network(**SMALL), (32, 32, 3))}
+    places = 16 * 16
+    assert costs['stem'].macs == places * 2 * 2 * 3 * 128
+    assert costs['block_0/reduce_1'].macs == places * 128 * 64
+    assert costs['block_0/reduce_2'].macs == places * 64 * 32
+    assert costs['block_0/depthwise'].macs == places * 25 * 32
+    assert costs['block_0/expand'].macs == places * 32 * 128
+    assert costs['block_0/expand'].flops == 2 * costs['block_0/expand'].macs + places * 128
+    assert costs['block_0/expand_unit/batch_norm'].flops == 2 * places * 128
+    assert costs['pool'].flops == places * 128
+    assert costs['head'].macs == 1280
+
+
+def test_xla_counts_nearly_the_same_flops():
+    # XLA counts what is left out here: activations, residuals, and padding less. One norm for all: none.
+    model = network(patch_size=2, dim=64, kernel_size=3, depth=1, norm='none', activation='relu')
+    variables = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    images = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
+    analysis = jax.jit(model.apply).lower(variables, images).compile().cost_analysis()
+    assert total(layer_costs(model, (8, 8, 3)), 'flops') == pytest.approx(analysis['flops'], rel=0.05)

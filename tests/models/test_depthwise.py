@@ -1,0 +1,183 @@
+"""The depthwise convolution against NumPy, SciPy, finite differences and XLA's own grouped convolution."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.ndimage
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from dsconv.models import depthwise
+from dsconv.models.depthwise import DepthwiseConv, depthwise_conv
+
+SHAPES = {
+    'kernel 1': (8, 3, 4, 2, 1),
+    'kernel 3, odd batch': (3, 5, 7, 2, 3),
+    'kernel 5, a batch of two turns': (16, 6, 4, 3, 5),
+    'kernel 7, batch divisible by 4': (12, 9, 8, 2, 7),
+    'image smaller than the kernel': (6, 2, 3, 2, 7),
+    'one pixel': (1, 1, 1, 1, 5),
+}
+
+
+def draw(batch, height, width, channels, kernel_size):
+    """A float64 input, kernel and gradient of the output."""
+    generator = np.random.default_rng(0)
+    shapes = ((batch, height, width, channels), (kernel_size, kernel_size, 1, channels))
+    x, kernel = (generator.normal(size=shape) for shape in shapes)
+    return x, kernel, generator.normal(size=x.shape)
+
+
+def scipy_forward(x, kernel):
+    y = np.empty_like(x)
+    for image, channel in np.ndindex(x.shape[0], x.shape[3]):
+        plane, weights = x[image, ..., channel], kernel[..., 0, channel]
+        y[image, ..., channel] = scipy.ndimage.correlate(plane, weights, mode='constant')
+    return y
+
+
+def numpy_backward(x, kernel, gradient):
+    """Each output pixel hands its gradient to the pixels and the weights it was made of."""
+    (_, height, width, _), half = x.shape, len(kernel) // 2
+    x_gradient, kernel_gradient = np.zeros_like(x), np.zeros_like(kernel)
+    for row, column, i, j in np.ndindex(height, width, len(kernel), len(kernel)):
+        source_row, source_column = row + i - half, column + j - half
+        if 0 <= source_row < height and 0 <= source_column < width:
+            here = gradient[:, row, column]
+            x_gradient[:, source_row, source_column] += here * kernel[i, j, 0]
+            kernel_gradient[i, j, 0] += np.sum(here * x[:, source_row, source_column], axis=0)
+    return x_gradient, kernel_gradient
+
+
+def public(x, kernel, gradient):
+    y, pull_back = jax.vjp(depthwise_conv, x, kernel)
+    return y, *pull_back(gradient)
+
+
+@jax.jit
+def all_forms(x, kernel, gradient):
+    """Output, input gradient and kernel gradient of each form; one program, as compiling is what takes the time."""
+    return {
+        'shift': (depthwise._shift_forward(x, kernel), *depthwise._shift_backward(x, kernel, gradient)),
+        'lax': (depthwise._lax_forward(x, kernel), *depthwise._lax_backward(x, kernel, gradient)),
+        'public': public(x, kernel, gradient),
+    }
+
+
+@pytest.fixture(scope='module', params=SHAPES.values(), ids=SHAPES.keys())
+def case(request):
+    arrays = draw(*request.param)
+    with jax.enable_x64(True):
+        return arrays, jax.device_get(all_forms(*arrays))
+
+
+@pytest.mark.parametrize('form', ['shift', 'lax', 'public'])
+def test_every_form_equals_scipy_and_numpy_in_float64(case, form):
+    (x, kernel, gradient), results = case
+    expected = (scipy_forward(x, kernel), *numpy_backward(x, kernel, gradient))
+    for result, reference in zip(results[form], expected, strict=True):
+        assert result.dtype == np.float64
+        np.testing.assert_allclose(result, reference, rtol=1e-11, atol=1e-11)
+
+
+def test_gradients_equal_finite_differences():
+    x, kernel, gradient = draw(5, 4, 6, 2, 3)
+    step = 1e-6
+    with jax.enable_x64(True):
+        _, *gradients = jax.device_get(jax.jit(public)(x, kernel, gradient))
+        weighed = jax.jit(lambda x, kernel: jnp.sum(depthwise_conv(x, kernel) * gradient))
+        for place, indices in enumerate((((0, 0, 0, 0), (4, 3, 5, 1), (2, 1, 3, 0)), ((0, 0, 0, 1), (2, 1, 0, 0)))):
+            for index in indices:
+                ends = []
+                for sign in (1, -1):
+                    moved = [x.copy(), kernel.copy()]
+                    moved[place][index] += sign * step
+                    ends.append(float(weighed(*moved)))
+                slope = (ends[0] - ends[1]) / (2 * step)
+                assert slope == pytest.approx(gradients[place][index], rel=1e-6, abs=1e-8)
+
+
+def test_bfloat16_stays_and_is_right_to_its_precision():
+    exact = draw(16, 6, 6, 4, 5)
+    arrays = tuple(jnp.asarray(a, jnp.bfloat16) for a in exact)
+    # The same rounded numbers in float64, so that only the arithmetic differs.
+    x, kernel, gradient = (np.asarray(a, np.float64) for a in arrays)
+    expected = (scipy_forward(x, kernel), *numpy_backward(x, kernel, gradient))
+    for result, reference in zip(jax.jit(public)(*arrays), expected, strict=True):
+        assert result.dtype == jnp.bfloat16
+        error = np.abs(np.asarray(result, np.float64) - reference).max()
+        assert error < 0.02 * np.abs(reference).max()
+
+
+def test_a_bfloat16_kernel_gradient_is_summed_in_float32():
+    # 1 + 1 + … in bfloat16 ends at 256: 8 bits of mantissa.
+    ones = jnp.ones((16, 16, 16, 1), jnp.bfloat16)
+    gradient = jax.jit(public)(ones, jnp.ones((1, 1, 1, 1), jnp.bfloat16), ones)[2]
+    assert float(gradient[0, 0, 0, 0]) == 16**3
+
+
+@pytest.fixture(scope='module')
+def arguments():
+    shapes = ((8, 6, 6, 4), (3, 3, 1, 4), (8, 6, 6, 4))
+    return tuple(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
+
+
+@pytest.mark.skipif(jax.default_backend() != 'cpu', reason='compiles for the CPU')
+def test_no_convolution_reaches_the_cpu(arguments):
+    def calls_a_convolution(function, *arguments):
+        # The opcode, or a library's; the bare word stands in the names of files and functions too.
+        return re.search(r' convolution\(|custom-call', jax.jit(function).lower(*arguments).compile().as_text())
+
+    assert calls_a_convolution(depthwise._lax_forward, *arguments[:2])
+    assert not calls_a_convolution(public, *arguments)
+
+
+@pytest.mark.parametrize('platform', ['tpu', 'cuda'])
+def test_accelerators_get_grouped_convolutions(arguments, platform):
+    text = jax.jit(public).trace(*arguments).lower(lowering_platforms=(platform,)).as_text()
+    convolutions = [line for line in text.splitlines() if 'stablehlo.convolution' in line]
+    # The output, the input's gradient and the kernel's, whose groups may stand in the batch.
+    assert len(convolutions) == 3
+    assert all('_group_count = 4' in line for line in convolutions)
+
+
+@pytest.mark.skipif(jax.device_count() == 1, reason='needs several devices')
+def test_a_sharded_batch_is_not_gathered():
+    devices = jax.device_count()
+    mesh = Mesh(np.array(jax.devices()), ('data',))
+    batch, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (('data',), ()))
+    x, kernel, gradient = (a.astype(np.float32) for a in draw(2 * devices, 4, 4, 2, 3))
+    compiled = jax.jit(public, in_shardings=(batch, whole, batch)).lower(x, kernel, gradient).compile()
+    hlo = compiled.as_text()
+    assert 'all-gather' not in hlo
+    assert 'all-to-all' not in hlo
+    assert 'collective-permute' not in hlo
+    placed = jax.device_put((x, kernel, gradient), (batch, whole, batch))
+    for result, expected in zip(compiled(*placed), jax.jit(public)(x, kernel, gradient), strict=True):
+        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_layer_is_the_convolution_plus_bias():
+    x, kernel, _ = (a.astype(np.float32) for a in draw(2, 4, 5, 3, 3))
+    bias = np.array([1.0, -2.0, 3.0], np.float32)
+    variables = {'params': {'kernel': kernel, 'bias': bias}}
+    y = jax.jit(DepthwiseConv(3).apply)(variables, x)
+    np.testing.assert_allclose(y, scipy_forward(x, kernel) + bias, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
+def test_layer_keeps_float32_parameters(dtype):
+    layer = functools.partial(DepthwiseConv(5, dtype).init_with_output, jax.random.key(0))
+    y, variables = jax.eval_shape(layer, jax.ShapeDtypeStruct((2, 4, 6, 3), jnp.float32))
+    assert y.shape == (2, 4, 6, 3)
+    assert y.dtype == dtype
+    shapes = {name: (leaf.shape, leaf.dtype) for name, leaf in variables['params'].items()}
+    assert shapes == {'kernel': ((5, 5, 1, 3), jnp.float32), 'bias': ((3,), jnp.float32)}
+
+
+def test_an_even_kernel_is_refused():
+    with pytest.raises(ValueError, match='a depthwise kernel of 4×4 has no middle'):
+        depthwise_conv(jnp.zeros((1, 8, 8, 2)), jnp.zeros((4, 4, 1, 2)))

@@ -1,0 +1,294 @@
+"""The network against a NumPy forward pass written from the thesis, and its published parameter counts."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.special
+
+from dsconv.models.dsconv import DSConv
+from dsconv.models.layers import ACTIVATIONS, NORMS
+
+TINY = dict(num_classes=5, patch_size=2, dim=8, depth=2, kernel_size=3)
+SIZE = (4, 6, 8, 3)
+NUMPY_ACTIVATIONS = {
+    'gelu': lambda x: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
+    'gelu_exact': lambda x: 0.5 * x * (1 + scipy.special.erf(x / np.sqrt(2))),
+    'relu': lambda x: np.maximum(x, 0),
+    'silu': lambda x: x / (1 + np.exp(-x)),
+}
+
+
+def shapes(network, size=SIZE, train=False):
+    """Logits and variables as shapes: nothing is compiled."""
+    init = functools.partial(network.init_with_output, train=train)
+    return jax.eval_shape(init, jax.random.key(0), jax.ShapeDtypeStruct(size, jnp.float32))
+
+
+def count(network, size):
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes(network, size)[1]['params']))
+
+
+def random_variables(network, size=SIZE):
+    """All leaves random and of order one; positive, as variances are, where they are statistics."""
+    generator = np.random.default_rng(0)
+
+    def draw(path, leaf):
+        if path[0].key == 'batch_stats':
+            return generator.uniform(0.5, 1.5, leaf.shape).astype(np.float32)
+        return generator.normal(size=leaf.shape).astype(np.float32) / math.sqrt(max(1, math.prod(leaf.shape[:-1])))
+
+    return jax.tree_util.tree_map_with_path(draw, shapes(network, size)[1])
+
+
+def random_images(size=SIZE):
+    return np.random.default_rng(1).normal(size=size).astype(np.float32)
+
+
+def convolve(x, kernel, stride=1, depthwise=False):
+    """SAME convolution by TensorFlow's rule: what padding is odd goes to the end."""
+    k, padding = len(kernel), []
+    for n in x.shape[1:3]:
+        total = max((math.ceil(n / stride) - 1) * stride + k - n, 0)
+        padding.append((total // 2, total - total // 2))
+    x = np.pad(x, ((0, 0), *padding, (0, 0)))
+    views = np.lib.stride_tricks.sliding_window_view(x, (k, k), (1, 2))[:, ::stride, ::stride]
+    if depthwise:
+        return np.einsum('nhwcij,ijc->nhwc', views, kernel[:, :, 0])
+    return np.einsum('nhwcij,ijcd->nhwd', views, kernel)
+
+
+class Reference:
+    """The forward pass in float64 by NumPy, for the options of `network`."""
+
+    def __init__(self, network, variables, train):
+        self.network, self.train = network, train
+        self.params, self.statistics = variables['params'], variables.get('batch_stats')
+
+    def norm(self, x, unit, statistics):
+        if self.network.norm == 'none':
+            return x
+        if self.network.norm == 'layer':
+            params, mean, var = unit['layer_norm'], x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+        elif self.train:
+            params, parts = unit['batch_norm'], np.split(x, self.network.norm_groups)
+            mean, var = (
+                np.concatenate([np.broadcast_to(f(p, (0, 1, 2)), p.shape) for p in parts]) for f in (np.mean, np.var)
+            )
+        else:
+            params, mean, var = unit['batch_norm'], statistics['batch_norm']['mean'], statistics['batch_norm']['var']
+        return (x - mean) / np.sqrt(var + 1e-3) * params['scale'] + params['bias']
+
+    def layer(self, x, name, block=None, **options):
+        """Convolution, activation, norm."""
+        params, statistics = self.params, self.statistics
+        if block:
+            params, statistics = params[block], statistics and statistics[block]
+        kernel = params[name]['kernel']
+        kernel = kernel[None, None] if kernel.ndim == 2 else kernel
+        x = convolve(x, kernel.astype(np.float64), **options) + params[name]['bias']
+        x, unit = NUMPY_ACTIVATIONS[self.network.activation](x), f'{name}_unit'
+        return self.norm(x, params.get(unit), statistics and statistics[unit])
+
+    def block(self, x, name):
+        reduced = self.layer(self.layer(x, 'reduce_1', name), 'reduce_2', name)
+        mixed = self.layer(reduced, 'depthwise', name, depthwise=True)
+        if self.network.residual_depthwise:
+            mixed = mixed + reduced
+        y = self.layer(mixed, 'expand', name)
+        return x + y if self.network.residual_block else y
+
+    def __call__(self, images):
+        x = self.layer(images.astype(np.float64), 'stem', stride=self.network.patch_size)
+        for index in range(self.network.depth):
+            x = self.block(x, f'block_{index}')
+        return x.mean((1, 2)) @ self.params['head']['kernel'] + self.params['head']['bias']
+
+
+def check_against_numpy(network, size=SIZE, train=False):
+    variables, images = random_variables(network, size), random_images(size)
+    apply = functools.partial(network.apply, train=train, mutable=['batch_stats'] if train else False)
+    result = jax.jit(apply)(variables, images)
+    logits = result[0] if train else result
+    assert logits.shape == (size[0], network.num_classes)
+    assert logits.dtype == jnp.float32
+    expected = Reference(network, variables, train)(images)
+    np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=2e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize('norm', NORMS)
+@pytest.mark.parametrize('activation', ACTIVATIONS)
+def test_forward_equals_numpy_for_every_activation_and_norm(activation, norm):
+    check_against_numpy(DSConv(**TINY, activation=activation, norm=norm))
+
+
+@pytest.mark.parametrize(
+    ('options', 'size'),
+    [
+        (dict(residual_depthwise=False), SIZE),
+        (dict(residual_block=False), SIZE),
+        (dict(residual_depthwise=False, residual_block=False), SIZE),
+        (dict(reduction=(1, 8)), SIZE),
+        (dict(patch_size=1, stem_kernel_size=2), SIZE),
+        (dict(patch_size=2, stem_kernel_size=3), SIZE),
+        (dict(patch_size=4, kernel_size=5, num_classes=26), (2, 12, 4, 1)),
+        (dict(patch_size=3, kernel_size=7, num_classes=2), (2, 3, 9, 4)),
+        (dict(depth=0), SIZE),
+    ],
+    ids=str,
+)
+def test_forward_equals_numpy_for_other_settings(options, size):
+    check_against_numpy(DSConv(**TINY | options), size)
+
+
+@pytest.mark.parametrize('groups', [1, 2])
+def test_training_normalises_by_the_batch(groups):
+    check_against_numpy(DSConv(**TINY, norm_groups=groups), (4, 8, 8, 3), train=True)
+
+
+@pytest.mark.parametrize(
+    ('options', 'parameters'),
+    [
+        (dict(), 130_442),
+        (dict(dim=256), 490_250),
+        (dict(patch_size=1, dim=256, kernel_size=7, depth=16), 996_362),
+        (dict(patch_size=1, dim=256, kernel_size=7, depth=16, stem_kernel_size=2), 998_666),
+    ],
+    ids=['small', 'medium', 'large', 'large with a 2×2 stem'],
+)
+def test_published_parameter_counts(options, parameters):
+    assert count(DSConv(num_classes=10, **options), (1, 32, 32, 3)) == parameters
+
+
+@pytest.mark.parametrize('norm', NORMS)
+@pytest.mark.parametrize(
+    ('dim', 'depth', 'kernel', 'patch', 'reduction', 'channels', 'classes'),
+    [(64, 4, 3, 4, (2, 4), 1, 2), (48, 1, 7, 2, (3, 2), 4, 26), (24, 3, 9, 1, (1, 8), 3, 100)],
+)
+def test_parameter_count_formula(norm, dim, depth, kernel, patch, reduction, channels, classes):
+    first, second = dim // reduction[0], dim // reduction[1]
+    unit = 0 if norm == 'none' else 2
+    stem = (channels * patch**2 + 1 + unit) * dim
+    block = (dim + 1 + unit) * first + (first + 1 + unit) * second + (kernel**2 + 1 + unit) * second
+    block += (second + 1 + unit) * dim
+    network = DSConv(classes, patch, None, dim, depth, kernel, reduction, norm=norm)
+    assert count(network, (1, 8, 8, channels)) == stem + depth * block + (dim + 1) * classes
+
+
+@pytest.mark.parametrize('reduction', [(2, 4), (4, 2), [2, 8]])
+def test_reduction_gives_the_widths(reduction):
+    params = shapes(DSConv(**TINY | dict(dim=16, depth=1), reduction=reduction))[1]['params']['block_0']
+    first, second = (16 // divisor for divisor in reduction)
+    widths = {name: params[name]['kernel'].shape for name in ('reduce_1', 'reduce_2', 'depthwise', 'expand')}
+    assert widths == {
+        'reduce_1': (16, first),
+        'reduce_2': (first, second),
+        'depthwise': (3, 3, 1, second),
+        'expand': (second, 16),
+    }
+
+
+@pytest.mark.parametrize(('height', 'width'), [(4, 4), (4, 12), (20, 8)])
+@pytest.mark.parametrize('channels', [1, 3, 4])
+@pytest.mark.parametrize('classes', [2, 26])
+def test_any_picture_that_the_patch_divides(height, width, channels, classes):
+    network = DSConv(**TINY | dict(num_classes=classes, patch_size=4))
+    logits, variables = shapes(network, (2, height, width, channels))
+    assert logits.shape == (2, classes)
+    assert logits.dtype == jnp.float32
+    assert variables['params']['stem']['kernel'].shape == (4, 4, channels, 8)
+
+
+@pytest.mark.parametrize(('height', 'width'), [(9, 8), (8, 10), (2, 2)])
+def test_other_pictures_are_a_clear_error(height, width):
+    with pytest.raises(ValueError, match=f'{height}×{width} do not divide into 4×4 patches'):
+        shapes(DSConv(**TINY | dict(patch_size=4)), (1, height, width, 3))
+
+
+def test_one_set_of_variables_serves_every_picture_size():
+    network = DSConv(**TINY)
+    assert shapes(network, (1, 4, 4, 3))[1] == shapes(network, (2, 32, 16, 3))[1]
+
+
+@pytest.mark.parametrize('norm', NORMS)
+@pytest.mark.parametrize('train', [False, True])
+def test_bfloat16_keeps_float32_logits_and_variables(norm, train):
+    logits, variables = shapes(DSConv(**TINY, norm=norm, dtype=jnp.bfloat16), train=train)
+    assert logits.dtype == jnp.float32
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype('float32')}
+    assert ('batch_stats' in variables) == (norm == 'batch')
+
+
+def test_bfloat16_computes_in_bfloat16_and_comes_near_float32():
+    network, images = DSConv(**TINY, dtype=jnp.bfloat16), random_images()
+    variables = random_variables(network)
+    logits, seen = jax.jit(functools.partial(network.apply, capture_intermediates=True))(variables, images)
+    outputs = jax.tree_util.tree_leaves_with_path(seen['intermediates'])
+    wide = {path[0].key for path, output in outputs if output.dtype == jnp.float32}
+    assert wide == {'pool', 'head', '__call__'}
+    assert {output.dtype for _, output in outputs} == {jnp.dtype('float32'), jnp.dtype('bfloat16')}
+    expected = Reference(network, variables, False)(images)
+    assert not np.allclose(logits, expected, rtol=1e-5)
+    assert np.abs(logits - expected).max() < 0.05 * np.abs(expected).max()
+
+
+@pytest.fixture(scope='module')
+def initial():
+    network = DSConv(num_classes=26, patch_size=4, dim=64, depth=1, kernel_size=7)
+    return jax.jit(network.init)(jax.random.key(0), np.zeros((1, 4, 4, 3), np.float32))['params']
+
+
+def test_kernels_are_glorot_uniform(initial):
+    leaves = jax.tree_util.tree_leaves_with_path(initial)
+    kernels = {path[-2].key: np.asarray(leaf) for path, leaf in leaves if path[-1].key == 'kernel'}
+    # By hand, after Glorot & Bengio 2010: Keras counts the depthwise kernel as (k, k, channels, 1), the same sum.
+    fans = {
+        'stem': (48, 16 * 64),
+        'reduce_1': (64, 32),
+        'reduce_2': (32, 16),
+        'depthwise': (49 * 16, 49),
+        'expand': (16, 64),
+        'head': (64, 26),
+    }
+    assert kernels.keys() == fans.keys()
+    for name, kernel in kernels.items():
+        bound = math.sqrt(6 / sum(fans[name]))
+        largest = np.abs(kernel).max()
+        # Of n uniform draws the largest is below 0.97 with chance 0.97ⁿ: n ≥ 512.
+        assert 0.97 * bound < largest <= bound * (1 + 1e-6), name
+        assert kernel.std() == pytest.approx(bound / math.sqrt(3), rel=0.1), name
+        assert abs(kernel.mean()) < 0.2 * bound, name
+
+
+def test_biases_are_zero_and_scales_one(initial):
+    for path, leaf in jax.tree_util.tree_leaves_with_path(initial):
+        if path[-1].key != 'kernel':
+            assert np.all(leaf == {'bias': 0, 'scale': 1}[path[-1].key]), path
+
+
+def test_every_parameter_receives_a_gradient():
+    network, images = DSConv(**TINY | dict(depth=1)), random_images()
+    variables = random_variables(network)
+
+    def loss(params):
+        logits, _ = network.apply(variables | {'params': params}, images, train=True, mutable=['batch_stats'])
+        return jnp.sum(jnp.sin(logits))
+
+    for path, gradient in jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(loss))(variables['params'])):
+        assert np.all(np.isfinite(gradient)), path
+        assert np.any(gradient != 0), path
+
+
+def test_training_moves_the_statistics_of_every_layer():
+    network, images = DSConv(**TINY), random_images()
+    variables = random_variables(network)
+    _, changed = jax.jit(functools.partial(network.apply, train=True, mutable=['batch_stats']))(variables, images)
+    moved = jax.tree.map(
+        lambda old, new: not np.array_equal(old, new), variables['batch_stats'], changed['batch_stats']
+    )
+    # Mean, variance and count of the stem's norm and of four norms a block.
+    assert len(jax.tree.leaves(moved)) == 3 * (1 + 4 * TINY['depth'])
+    assert all(jax.tree.leaves(moved))
