@@ -1,21 +1,42 @@
 """What the commands share: flags, exit codes, one line for an error."""
 
 import argparse
-import logging
+import errno
+import itertools
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
-from dsconv.errors import InputError, RunError
+from dsconv.errors import InputError, RunError, did_you_mean
 from dsconv.training.runtime import prepare_process
 
 CONFIG_FLAG = '--config.'
+UNUSABLE_PATH = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line."""
+    """An argument parser whose errors are one line and name the nearest flag."""
+
+    def parse_args(self, line):
+        flags = [word.split('=')[0] for word in itertools.takewhile('--'.__ne__, line) if word.startswith('--')]
+        self._refuse(flag for flag in flags if flag not in self._option_string_actions)  # else what is missing is said
+        arguments, unknown = self.parse_known_args(line)
+        self._refuse(unknown)
+        return arguments
+
+    def _refuse(self, words):
+        for word in words:
+            flags = [flag for flag in self._option_string_actions if flag.startswith('--')]
+            hint = did_you_mean(word.split('=')[0], flags) or '; --help lists what there is'
+            self.error(f'unrecognized argument {word}{hint}')
 
     def error(self, message):
-        self.exit(2, f'{self.prog}: error: {message}\n')
+        self.fail(message, 2)
+
+    def fail(self, message, code: int):
+        """Ends the process with one line on stderr."""
+        self.exit(code, f'{self.prog}: error: {" ".join(str(message).splitlines())}\n')
 
 
 def parser(command: str, description: str) -> Parser:
@@ -28,31 +49,58 @@ def add_config_flag(flags: Parser) -> None:
     flags.add_argument('--config', required=True, metavar='FILE', help='a config file, as configs/small.py')
     flags.add_argument(
         '--config.KEY',
-        dest='_',
         metavar='VALUE',
+        default=argparse.SUPPRESS,  # for --help alone: `run` takes these flags before they are parsed
         help='overrides a key of the config, as --config.model.dim=64; configs/common.py lists them all',
     )
+
+
+def add_checkpoint_flag(flags: Parser) -> None:
+    """Adds `--checkpoint`."""
+    flags.add_argument(
+        '--checkpoint',
+        metavar='latest|best|STEP',
+        help='default: the best by validation where the run has a validation split, otherwise the latest',
+    )
+
+
+def path(text: str) -> Path:
+    """The type of a flag that names a file or a directory; `~` is expanded."""
+    if not text:
+        raise argparse.ArgumentTypeError('must not be empty')
+    return Path(os.path.expanduser(text))
+
+
+def positive(text: str) -> int:
+    """The type of a flag that counts something."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f'{text!r} must be a whole number from 1')
+    return int(text)
 
 
 def run(flags: Parser, command: Callable, arguments: list[str] | None = None) -> None:
     """Parses the command line and runs `command(arguments)`; ends the process.
 
     `--config.key=value` flags arrive as `arguments.overrides`, a list of `'key=value'`. Exit codes: 0 done, 2 wrong
-    input, 1 a run that failed.
+    input, an unusable path among it, 1 a run that failed, 130 interrupted.
     """
     prepare_process()
     line = sys.argv[1:] if arguments is None else arguments
     overrides, line = _take_overrides(line)
     arguments = flags.parse_args(line)
     if overrides and not hasattr(arguments, 'config'):
-        flags.error(f'unrecognized arguments: --config.{overrides[0]}')
+        flags.error(f'there is no flag {CONFIG_FLAG}{overrides[0]}: this command takes no config')
     arguments.overrides = overrides
-    logging.getLogger('absl').setLevel(logging.ERROR)  # Orbax and TFDS tell of their inner life
     try:
         command(arguments)
-    except (InputError, RunError) as error:
-        print(f'{flags.prog}: error: {error}', file=sys.stderr)
-        sys.exit(2 if isinstance(error, InputError) else 1)
+    except InputError as error:
+        flags.fail(error, 2)
+    except RunError as error:
+        flags.fail(error, 1)
+    except OSError as error:
+        if error.filename is None and error.errno != errno.ENOSPC:
+            raise  # not about a path that the person named, nor about a full disk
+        flags.fail(error, 2 if isinstance(error, UNUSABLE_PATH) else 1)
     except KeyboardInterrupt:
         print(f'{flags.prog}: interrupted', file=sys.stderr)
         sys.exit(130)
@@ -61,13 +109,13 @@ def run(flags: Parser, command: Callable, arguments: list[str] | None = None) ->
 def _take_overrides(line):
     """Splits `--config.key=value` and `--config.key value` from the other arguments."""
     overrides, others = [], []
-    words = iter(line)
-    for word in words:
+    words = list(line)
+    while words:
+        word = words.pop(0)
         if not word.startswith(CONFIG_FLAG):
             others.append(word)
-        elif '=' in word:
-            overrides.append(word.removeprefix(CONFIG_FLAG))
-        else:
-            value = next(words, None)
-            overrides.append(word.removeprefix(CONFIG_FLAG) + ('' if value is None else f'={value}'))
+            continue
+        if '=' not in word and words and not words[0].startswith('--'):  # -3 is a value
+            word += f'={words.pop(0)}'
+        overrides.append(word.removeprefix(CONFIG_FLAG))
     return overrides, others

@@ -4,17 +4,19 @@
 the command line or in an old workdir's `config.json`, is laid over it key by key.
 """
 
-import ast
-import difflib
 import json
+import os
+import re
 import runpy
 import sys
+import traceback
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from dsconv.config_checks import check, get
-from dsconv.errors import InputError, did_you_mean
+from dsconv.config_keys import no_such_key, read_keys
+from dsconv.errors import InputError, nearest, shown
 from dsconv.files import replace_file
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def defaults() -> ConfigDict:
     """The locked defaults of `configs/common.py`."""
-    if str(ROOT) not in sys.path:  # config files import their neighbours as `configs.…` from whatever directory
+    if sys.path[:1] != [str(ROOT)]:  # first, since the directory that one stands in may hold a package `configs` too
         sys.path.insert(0, str(ROOT))
     from configs import common
 
@@ -42,28 +44,9 @@ def load(path: str, overrides: list[str] = ()) -> ConfigDict:
     Raises:
       InputError: naming the key, the value and the nearest valid name.
     """
-    file = next((file for file in (Path(path).expanduser(), ROOT / path) if file.is_file()), None)
-    if file is None:
-        shipped = [f'configs/{name.name}' for name in sorted((ROOT / 'configs').glob('[!_]*.py'))]
-        hint = difflib.get_close_matches(path, shipped, n=1) or shipped
-        raise InputError(
-            f'--config={path}: no such file; there are {", ".join(shipped)}'
-            if hint == shipped
-            else f'--config={path}: no such file; did you mean {hint[0]}?'
-        )
     config = defaults()
-    try:
-        written = runpy.run_path(str(file))['get_config']()
-        values = flatten(written)
-    except Exception as error:  # whatever a person's own Python file does wrong is their input
-        raise InputError(f'--config={path} cannot be loaded: {type(error).__name__}: {_one_line(error)}') from error
-    for key, value in values.items():
-        _set(config, key, value, str(path))
-    for override in overrides:
-        key, separator, text = override.partition('=')
-        if not separator:
-            raise InputError(f'--config.{key} needs a value: --config.{key}=VALUE')
-        _set(config, key, _parse(config, key, text), '--config')
+    _lay_over(config, _run_file(path), f'{path}: ')
+    _lay_over(config, _split(overrides), '--config.', typed=True)
     check(config)
     return config
 
@@ -75,7 +58,7 @@ def flatten(config) -> dict:
         if isinstance(value, (ConfigDict, dict)):
             flat |= {f'{key}.{inner}': leaf for inner, leaf in flatten(value).items()}
         else:
-            flat[key] = value
+            flat[str(key)] = value
     return flat
 
 
@@ -83,7 +66,8 @@ def save_run(workdir: Path, config: ConfigDict, facts: dict) -> None:
     """Writes `workdir/config.json`: the resolved config, and `facts` about the run (versions, devices, …)."""
     workdir.mkdir(parents=True, exist_ok=True)
     text = json.dumps({'config': config.to_dict(), **facts}, indent=2, ensure_ascii=False) + '\n'
-    replace_file(workdir / 'config.json', text.encode())
+    # A path may hold bytes that are not UTF-8; Python has them as lone surrogates, which JSON can only escape.
+    replace_file(workdir / 'config.json', text.encode(errors='backslashreplace'))
 
 
 def load_run(workdir: Path) -> ConfigDict:
@@ -93,15 +77,14 @@ def load_run(workdir: Path) -> ConfigDict:
       InputError: there is no readable run.
     """
     file = Path(workdir) / 'config.json'
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise InputError(f'{workdir} is not the workdir of a run: it has no config.json')
     try:
-        values = flatten(json.loads(file.read_text())['config'])
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise InputError(f'{file} is damaged ({_one_line(error)}); restore it from a copy') from error
+        values = flatten(json.loads(file.read_text(encoding='utf-8'))['config'])
+    except Exception as error:  # damage has many forms
+        raise InputError(f'{file} is damaged ({type(error).__name__}: {error}); restore it from a copy') from error
     config = defaults()
-    for key, value in values.items():
-        _set(config, key, value, str(file))
+    _lay_over(config, values, f'{file}: ')
     check(config)
     return config
 
@@ -109,64 +92,57 @@ def load_run(workdir: Path) -> ConfigDict:
 def differences(old: ConfigDict, new: ConfigDict) -> list[str]:
     """Lines `'model.dim: 128 → 64'` for each key in which two configs differ."""
     old, new = flatten(old), flatten(new)
-    return [f'{key}: {old[key]} → {new[key]}' for key in new if old[key] != new[key]]
+    return [f'{key}: {shown(old[key])} → {shown(new[key])}' for key in new if old[key] != new[key]]
 
 
-def _set(config, key, value, where):
-    known = flatten(config)
-    if key not in known:
-        if any(name.startswith(f'{key}.') for name in known):
-            raise InputError(f'{where}: {key} is a group of keys; set one of its keys, as {key}.KEY=VALUE')
-        raise InputError(f'{where}: there is no key {key}{did_you_mean(key, known)}')
-    *groups, leaf = key.split('.')
-    for group in groups:
-        config = config[group]
-    expected = config.get_type(leaf)
-    if value is None and flatten(defaults())[key] is None:
-        config[leaf] = None
-        return
-    if expected is float and type(value) is int:
-        value = float(value)
-    if expected is tuple and isinstance(value, list):
-        value = tuple(value)
-    if type(value) is not expected:
-        raise InputError(f'{where}: {key}={value!r} must be {_type_text(expected)}')
-    config[leaf] = value
+def _split(overrides):
+    for override in overrides:
+        if '=' not in override:
+            raise InputError(f'--config.{override} needs a value: --config.{override}=VALUE')
+    return dict(override.split('=', 1) for override in overrides)
 
 
-def _parse(config, key, text):
-    """The value that a person typed, as the key's own type where it can be read as that, otherwise as text."""
-    if key not in flatten(config):
-        return text
-    if text.lower() == 'none' and flatten(defaults())[key] is None:
-        return None
-    *groups, leaf = key.split('.')
-    expected = (get(config, '.'.join(groups)) if groups else config).get_type(leaf)
-    if expected is bool:
-        return {'true': True, 'false': False}.get(text.lower(), text)
-    if expected is tuple:
-        return tuple(_literal(part.strip()) for part in text.strip('()[]').split(',') if part.strip())
-    if expected is str:
-        return text
-    return _literal(text)
+def _lay_over(config, values, where, typed=False):
+    """Sets `values`, by dotted key, texts where `typed`. `where` begins the line of an error."""
+    keys = read_keys(defaults())
+    for name, value in values.items():
+        if name not in keys:
+            raise InputError(f'{where}{name}={shown(value)}: {no_such_key(name, keys)}')
+        try:
+            value = keys[name].convert(keys[name].parse(value) if typed else value)
+        except (TypeError, OverflowError) as error:
+            raise InputError(f'{where}{name}={shown(value)} must be {keys[name].description}') from error
+        group, _, leaf = name.rpartition('.')
+        (get(config, group) if group else config)[leaf] = value
 
 
-def _literal(text):
+def _run_file(path):
+    """The keys that the `get_config()` of a person's file sets, by dotted name."""
+    file = _find_file(path)
     try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
+        get_config = runpy.run_path(file).get('get_config')
+        written = get_config() if callable(get_config) else None
+        values = flatten(written) if isinstance(written, (ConfigDict, dict)) else None
+    except (Exception, SystemExit) as error:  # whatever a person's own Python file does wrong is their input
+        raise InputError(f'--config={path} cannot be loaded: {_fault(error, file)}') from error
+    if values is None:
+        raise InputError(f'--config={path} must define get_config(), which returns a ConfigDict, as configs/digits.py')
+    return values
 
 
-def _type_text(expected):
-    return {
-        int: 'a whole number',
-        float: 'a number',
-        bool: 'true or false',
-        str: 'text',
-        tuple: 'a list of values, as 1,2',
-    }[expected]
+def _find_file(path):
+    for file in (os.path.expanduser(path), str(ROOT / path)):
+        if os.path.isfile(file):
+            return file
+    shipped = {file.stem: f'configs/{file.name}' for file in sorted((ROOT / 'configs').glob('[!_]*.py'))}
+    meant = shipped.get(nearest(Path(path).stem, shipped))
+    hint = f'did you mean {meant}?' if meant else f'there are {", ".join(shipped.values())}'
+    raise InputError(f'--config={path}: there is no such file; {hint}')
 
 
-def _one_line(error):
-    return ' '.join(str(error).split())
+def _fault(error, file):
+    """What went wrong in a person's file, on which of its lines."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)  # str() of a KeyError is a repr
+    first = re.split(r'\n| Other fields present', text)[0]  # ml_collections goes on with the whole config
+    return f'{type(error).__name__}: {first}' + (f' (line {lines[-1]})' if lines else '')

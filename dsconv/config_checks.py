@@ -1,8 +1,8 @@
-"""What a config's values must satisfy: by themselves (`check`) and against the data (`resolve`)."""
+"""What a config's values must satisfy: by themselves (`check`) and against the data (`resolve`, `check_splits`)."""
 
 from ml_collections import ConfigDict
 
-from dsconv.errors import InputError, did_you_mean
+from dsconv.errors import InputError, did_you_mean, shown
 
 CHOICES = {
     'model.name': ('dsconv',),
@@ -17,39 +17,43 @@ CHOICES = {
     'augment.flip': ('auto', 'random', 'none'),
     'dataset.channels': (None, 1, 3),
 }
-# key: (smallest value, largest value, are the ends themselves allowed)
+# The interval of each number, and of each number of a tuple. An upper end that nothing else gives is far above what
+# is of use: it keeps a slip of the finger from filling the memory.
 RANGES = {
-    'seed': (0, 2**32 - 1, True),
-    'batch_size': (1, None, True),
-    'epochs': (1, None, True),
-    'steps_per_dispatch': (1, None, True),
-    'dataset.validation_fraction': (0, 0.9, True),
-    'dataset.train_fraction': (1e-9, 1, True),
-    'dataset.memory_gigabytes': (0, None, True),
-    'dataset.image_size': (1, 4096, True),
-    'model.patch_size': (1, None, True),
-    'model.stem_kernel_size': (1, None, True),
-    'model.dim': (1, None, True),
-    'model.depth': (0, None, True),
-    'model.kernel_size': (1, None, True),
-    'model.norm_groups': (1, None, True),
-    'optimizer.weight_decay': (0, None, True),
-    'optimizer.b1': (0, 1, True),
-    'optimizer.b2': (0, 1, True),
-    'optimizer.eps': (0, None, True),
-    'optimizer.clip_norm': (0, None, False),
-    'optimizer.ema_decay': (0, 1, False),
-    'schedule.init_value': (0, None, True),
-    'schedule.peak_value': (0, None, False),
-    'schedule.end_value': (0, None, False),
-    'schedule.warmup_epochs': (0, None, True),
-    'augment.crop_padding': (0, None, True),
-    'loss.label_smoothing': (0, 1, True),
-    'log.every_steps': (1, None, True),
-    'eval.every_epochs': (1, None, True),
-    'eval.batch_size': (1, None, True),
-    'checkpoint.every_epochs': (1, None, True),
-    'checkpoint.keep': (1, None, True),
+    'seed': '[0, 4294967295]',
+    'batch_size': '[1, 1000000]',
+    'epochs': '[1, 1000000]',
+    'steps_per_dispatch': '[1, 10000]',
+    'dataset.validation_fraction': '[0, 0.9]',
+    'dataset.train_fraction': '(0, 1]',
+    'dataset.memory_gigabytes': '[0, 1000000]',
+    'dataset.image_size': '[1, 4096]',
+    'dataset.mean': '[0, 1]',
+    'dataset.std': '(0, 1]',
+    'model.patch_size': '[1, 4096]',
+    'model.stem_kernel_size': '[1, 255]',
+    'model.dim': '[1, 65536]',
+    'model.depth': '[0, 1000]',
+    'model.kernel_size': '[1, 255]',
+    'model.reduction': '[1, 65536]',
+    'model.norm_groups': '[1, 65536]',
+    'optimizer.weight_decay': '[0, 1000]',
+    'optimizer.b1': '[0, 1)',
+    'optimizer.b2': '[0, 1)',
+    'optimizer.eps': '(0, 1]',
+    'optimizer.clip_norm': '(0, 1000000]',
+    'optimizer.ema_decay': '(0, 1)',
+    'schedule.init_value': '[0, 1000]',
+    'schedule.peak_value': '(0, 1000]',
+    'schedule.end_value': '(0, 1000]',
+    'schedule.warmup_epochs': '[0, 1000000]',
+    'augment.crop_padding': '[0, 4096]',
+    'loss.label_smoothing': '[0, 1)',
+    'log.every_steps': '[1, 1000000000]',
+    'eval.every_epochs': '[1, 1000000000]',
+    'eval.batch_size': '[1, 1000000]',
+    'checkpoint.every_epochs': '[1, 1000000000]',
+    'checkpoint.keep': '[1, 1000000]',
 }
 
 
@@ -58,13 +62,13 @@ def resolve(config: ConfigDict, source) -> ConfigDict:
 
     Args:
       config: a loaded config.
-      source: of `dsconv.data.open_source`: `image_size`, `channels`, `class_names`, `flippable`, `split_sizes`.
+      source: of `dsconv.data.open_source`: `image_size`, `channels`, `class_names`, `flippable`.
 
     Returns:
       A locked copy in which `dataset.{image_size,channels,class_names}` and `augment.flip` are set.
 
     Raises:
-      InputError: the patch does not divide the image, fewer training images than one batch, no such split, ….
+      InputError: the patch does not divide the image, the crop's padding is as large as the image, ….
     """
     config = config.copy_and_resolve_references()
     with config.unlocked():
@@ -73,117 +77,72 @@ def resolve(config: ConfigDict, source) -> ConfigDict:
         config.dataset.class_names = tuple(source.class_names)
         if config.augment.flip == 'auto':
             config.augment.flip = 'random' if source.flippable else 'none'
-    size, sizes = source.image_size, source.split_sizes
-    _require(
-        size % config.model.patch_size == 0,
-        'model.patch_size',
-        config,
-        f'does not divide images of {size}×{size} pixels; take {_divisor_near(size, config.model.patch_size)}',
-    )
-    _require(
-        config.batch_size <= sizes['train'],
-        'batch_size',
-        config,
-        f'is more than the {sizes["train"]:,} training images; take {sizes["train"]} or fewer',
-    )
-    _require(
-        config.augment.crop_mode == 'zero' or config.augment.crop_padding < size,
-        'augment.crop_padding',
-        config,
-        f'with crop_mode reflect must be smaller than the image of {size} pixels',
-    )
-    final = config.eval.final_split
-    _require(
-        final in sizes,
-        'eval.final_split',
-        config,
-        f'is not a split of {config.dataset.name}; it has {", ".join(sizes)}{did_you_mean(final, sizes)}',
-    )
-    for key in ('mean', 'std'):
-        values = config.dataset[key]
-        _require(
-            values is None or len(values) == source.channels,
-            f'dataset.{key}',
-            config,
-            f'must hold {source.channels} numbers, one for each channel',
-        )
+    size, patch = source.image_size, config.model.patch_size
+    if size % patch:
+        nearest = min((d for d in range(1, size + 1) if size % d == 0), key=lambda d: abs(d - patch))
+        raise _wrong(config, 'model.patch_size', f'does not divide images of {size}×{size} pixels; take {nearest}')
+    if config.augment.crop_padding >= size:
+        raise _wrong(config, 'augment.crop_padding', f'must be smaller than the images of {size}×{size} pixels')
+    for key in ('dataset.mean', 'dataset.std'):
+        if get(config, key) is not None and len(get(config, key)) != source.channels:
+            raise _wrong(config, key, f'must hold {source.channels} number(s), one for each channel')
     return config
+
+
+def check_splits(config: ConfigDict, sizes: dict[str, int]) -> None:
+    """Raises InputError unless `sizes`, split's name → images, has the splits and the images that the run needs."""
+    final, there = config.eval.final_split, ', '.join(sizes)
+    if 'train' not in sizes:
+        raise _wrong(config, 'dataset.name', f'has no split to train on; it has {there}')
+    if config.batch_size > sizes['train']:
+        raise _wrong(config, 'batch_size', f'is more than the {sizes["train"]} training images; take fewer')
+    if final not in sizes:
+        hint = did_you_mean(final, sizes)
+        raise _wrong(config, 'eval.final_split', f'is not a split of {config.dataset.name}; it has {there}{hint}')
+    steps_per_epoch = sizes['train'] // config.batch_size
+    if round(config.schedule.warmup_epochs * steps_per_epoch) >= config.epochs * steps_per_epoch:
+        raise _wrong(config, 'schedule.warmup_epochs', f'leaves no step of epochs={config.epochs} to the decay')
 
 
 def check(config: ConfigDict) -> None:
     """Raises InputError for the first value that is impossible whatever the data."""
     for key, choices in CHOICES.items():
+        if get(config, key) not in choices:
+            names = ', '.join(shown(choice) for choice in choices)
+            raise _wrong(config, key, f'is not one of {names}{did_you_mean(get(config, key), choices)}')
+    for key, interval in RANGES.items():
         value = get(config, key)
-        names = ', '.join(str(choice) for choice in choices if choice is not None)
-        _require(value in choices, key, config, f'is not one of {names}{did_you_mean(value, choices)}')
-    for key, (low, high, closed) in RANGES.items():
-        value = get(config, key)
-        if value is not None:
-            _require(_within(value, low, high, closed), key, config, f'must be {_range_text(low, high, closed)}')
+        for number in value if isinstance(value, tuple) else (value,):
+            if number is not None and not _is_within(number, interval):
+                raise _wrong(config, key, f'must be in {interval}')
     model, schedule = config.model, config.schedule
-    _require(
-        model.kernel_size % 2 == 1,
-        'model.kernel_size',
-        config,
-        f'must be odd; take {model.kernel_size - 1} or {model.kernel_size + 1}',
-    )
-    _require(
-        len(model.reduction) == 2 and all(type(r) is int and r > 0 and model.dim % r == 0 for r in model.reduction),
-        'model.reduction',
-        config,
-        f'must be two whole numbers that divide model.dim={model.dim}, as 2,4',
-    )
-    _require(
-        config.batch_size % model.norm_groups == 0,
-        'model.norm_groups',
-        config,
-        f'must divide batch_size={config.batch_size}; take a divisor, or 1',
-    )
-    _require(
-        schedule.warmup_epochs < config.epochs,
-        'schedule.warmup_epochs',
-        config,
-        f'must be shorter than the run of epochs={config.epochs}',
-    )
-    _require(
-        schedule.end_value <= schedule.peak_value,
-        'schedule.end_value',
-        config,
-        f'must not be above schedule.peak_value={schedule.peak_value}',
-    )
-    for key in ('mean', 'std'):
-        values = config.dataset[key]
-        _require(
-            values is None or all(type(v) in (int, float) for v in values),
-            f'dataset.{key}',
-            config,
-            'must be numbers, as 0.49,0.48,0.44',
+    if model.kernel_size % 2 == 0:
+        raise _wrong(
+            config, 'model.kernel_size', f'must be odd; take {model.kernel_size - 1} or {model.kernel_size + 1}'
         )
-    _require(config.dataset.std is None or min(config.dataset.std) > 0, 'dataset.std', config, 'must be above 0')
+    if len(model.reduction) != 2 or any(model.dim % divisor for divisor in model.reduction):
+        raise _wrong(config, 'model.reduction', f'must be two divisors of model.dim={model.dim}, as 2,4')
+    if config.batch_size % model.norm_groups:
+        raise _wrong(config, 'model.norm_groups', f'must divide batch_size={config.batch_size}; take a divisor, or 1')
+    if schedule.warmup_epochs >= config.epochs:
+        raise _wrong(config, 'schedule.warmup_epochs', f'must be shorter than the run of epochs={config.epochs}')
+    if schedule.end_value > schedule.peak_value:
+        raise _wrong(config, 'schedule.end_value', f'must not be above schedule.peak_value={schedule.peak_value}')
 
 
-def get(config, key: str):
+def get(config: ConfigDict, key: str):
     """The value at a dotted key, as `model.dim`."""
     for part in key.split('.'):
         config = config[part]
     return config
 
 
-def _require(holds, key, config, message):
-    if not holds:
-        raise InputError(f'{key}={get(config, key)} {message}')
+def _wrong(config, key, message):
+    return InputError(f'{key}={shown(get(config, key))} {message}')
 
 
-def _within(value, low, high, closed):
-    above = value >= low if closed else value > low
-    return above and (high is None or (value <= high if closed else value < high))
-
-
-def _range_text(low, high, closed):
-    if high is not None:
-        return f'from {low} to {high}' if closed else f'between {low} and {high}'
-    return f'at least {low}' if closed else f'above {low}'
-
-
-def _divisor_near(size, wanted):
-    return min((d for d in range(1, size + 1) if size % d == 0), key=lambda d: abs(d - wanted))
+def _is_within(number, interval):
+    low, high = (float(end) for end in interval[1:-1].split(','))
+    return (low <= number if interval[0] == '[' else low < number) and (
+        number <= high if interval[-1] == ']' else number < high
+    )  # NaN is in none

@@ -1,4 +1,7 @@
-"""The two ways in which a command ends badly; `dsconv.cli` turns them into one line and an exit code."""
+"""The two ways in which a command ends badly, and how their messages name things.
+
+`dsconv.cli` turns them into one line and an exit code.
+"""
 
 import difflib
 
@@ -14,7 +17,31 @@ class RunError(Exception):
     """A run that was asked for correctly failed (diverged, disk full). Exit code 1; the last good checkpoint stays."""
 
 
+def nearest(name, names, cutoff: float = 0.5) -> str | None:
+    """The nearest of `names`, None among them passed over, or None when none is near.
+
+    `cutoff` goes from 0, where any name is near, to 1, where it must be equal but for upper and lower case
+    (`difflib.get_close_matches`).
+    """
+    known = {str(name).lower(): str(name) for name in names if name is not None}
+    close = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=cutoff)
+    return known[close[0]] if close else None
+
+
 def did_you_mean(name, names) -> str:
     """`'; did you mean NEAREST?'` for the nearest of `names`, or `''` when none is near."""
-    close = difflib.get_close_matches(str(name), [str(known) for known in names if known is not None], n=1, cutoff=0.5)
-    return f'; did you mean {close[0]}?' if close else ''
+    close = nearest(name, names)
+    return '' if close is None else f'; did you mean {close}?'
+
+
+def shown(value) -> str:
+    """A config's value as a person types it, on one line of at most 100 characters."""
+    if isinstance(value, (tuple, list)) and value:
+        text = ','.join(shown(part) for part in value)
+    elif value is None or isinstance(value, bool):
+        text = str(value).lower()
+    else:
+        text = str(value)
+    if not text or not text.isprintable():
+        text = repr(value)
+    return text if len(text) <= 100 else f'{text[:99]}…'

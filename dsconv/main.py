@@ -12,7 +12,7 @@ def main(arguments) -> None:
     from dsconv.training import runtime
 
     config = configuration.load(arguments.config, arguments.overrides)
-    workdir = Path(arguments.workdir or Path('runs', Path(arguments.config).stem)).expanduser()
+    workdir = arguments.workdir or Path('runs', Path(arguments.config).stem)
     runtime.connect(arguments.coordinator, arguments.num_processes, arguments.process_id)
 
     from dsconv.training.loop import train
@@ -34,7 +34,9 @@ def flags() -> cli.Parser:
     """The command's flags."""
     parser = cli.parser('main', 'Trains the network that a config describes, or goes on where the run stopped.')
     cli.add_config_flag(parser)
-    parser.add_argument('--workdir', metavar='DIR', help='where the run lives (default: runs/<name of the config>)')
+    parser.add_argument(
+        '--workdir', type=cli.path, metavar='DIR', help='where the run lives (default: runs/<name of the config>)'
+    )
     parser.add_argument(
         '--coordinator',
         metavar='HOST:PORT',

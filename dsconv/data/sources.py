@@ -54,13 +54,15 @@ class Source:
         return split.subset(self.division.members(name, split.labels, self.class_names))
 
 
-def open_source(dataset) -> Source:
+def open_source(dataset, prepared: bool = True) -> Source:
     """Opens the dataset that a config's `dataset` section describes.
 
     Args:
       dataset: anything with the attributes `name` ('digits', 'image_folder:<path>', or a classification dataset of
         TensorFlow Datasets such as 'cifar10'), `data_dir`, `archive`, `validation_fraction`, `train_fraction`,
         `image_size`, `channels`, `class_names` and `memory_gigabytes`; see configs/common.py.
+      prepared: False where the form of the images and the number of classes are enough: data of TensorFlow Datasets
+        then need not be there, and `split_sizes` may be empty.
 
     Returns: a `Source`. Metadata alone is read, except of folders, whose pictures are all decoded once, so that
       broken ones are known before training, and of an archive, which is read whole.
@@ -72,6 +74,12 @@ def open_source(dataset) -> Source:
         raise InputError(f'dataset.image_size={dataset.image_size} must be positive')
     if dataset.archive and dataset.name != 'cifar10':
         raise InputError(f'dataset.archive is for dataset.name=cifar10 alone, not {dataset.name!r}: leave it unset')
+    if dataset.name.startswith(('/', '.', '~')):
+        raise InputError(
+            f'dataset.name={dataset.name} is a path: for the pictures in it say {FOLDER_PREFIX}{dataset.name}'
+        )
+    if dataset.name == FOLDER_PREFIX:
+        raise InputError(f'dataset.name={FOLDER_PREFIX} needs the path of a folder: {FOLDER_PREFIX}PATH')
     if dataset.name == 'digits':
         from dsconv.data.digits import open_digits
 
@@ -86,7 +94,7 @@ def open_source(dataset) -> Source:
         return open_cifar_archive(dataset)
     from dsconv.data.tfds_source import open_tfds
 
-    return open_tfds(dataset)
+    return open_tfds(dataset, prepared)
 
 
 def choose_class_names(names: tuple[str, ...], dataset) -> tuple[str, ...]:

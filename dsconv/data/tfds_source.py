@@ -35,7 +35,7 @@ CHARACTER_DATASETS = frozenset(
 )
 
 
-def open_tfds(dataset) -> Source:
+def open_tfds(dataset, prepared: bool = True) -> Source:
     """Opens a classification dataset of TensorFlow Datasets from its metadata.
 
     Splits other than train, validation and test are ignored. Data that, decoded, exceeds `dataset.memory_gigabytes`
@@ -50,12 +50,13 @@ def open_tfds(dataset) -> Source:
     directory = os.path.expanduser(dataset.data_dir or os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets')
     builder = _builder(tfds, dataset.name, directory)
     image, label = _features(tfds, builder)
-    _require_prepared(builder, dataset.name, directory)
+    if prepared:
+        _require_prepared(builder, dataset.name, directory)
     image_size, channels = dataset.image_size or _common_size(image, dataset.name), dataset.channels
     channels = channels or (1 if image.shape[-1] == 1 else 3)
     infos = {name: builder.info.splits[name] for name in ('train', 'validation', 'test') if name in builder.info.splits}
     sizes = {name: info.num_examples for name, info in infos.items()}
-    if not sizes:
+    if prepared and not sizes:
         raise InputError(
             f'{dataset.name} has none of the splits train, validation and test, but {", ".join(builder.info.splits)}'
         )
@@ -126,8 +127,8 @@ def _require_prepared(builder, name: str, directory: str) -> None:
 
 
 def _features(tfds, builder):
-    features = builder.info.features
-    image, label = (features[key] if key in features else None for key in ('image', 'label'))
+    features = dict(builder.info.features.items())
+    image, label = (features.get(key) for key in ('image', 'label'))
     if not isinstance(image, tfds.features.Image) or not isinstance(label, tfds.features.ClassLabel):
         raise InputError(
             f'{builder.info.full_name} is not a set of labelled pictures: it needs the features image and '

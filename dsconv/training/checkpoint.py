@@ -52,14 +52,29 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def restore(self, step: int, shape: TrainState) -> TrainState:
-        """The state at `step`, laid out as `shape`, a state of `jax.ShapeDtypeStruct` with shardings."""
-        model, training = (ocp.args.StandardRestore(item) for item in _split(shape))
-        items = self._manager.restore(step, args=ocp.args.Composite(model=model, training=training))
+        """The state at `step`, laid out as `shape`, a state of `jax.ShapeDtypeStruct` with shardings.
+
+        Raises:
+          InputError: the checkpoint is damaged, or of another network.
+        """
+        model, training = _split(shape)
+        items = self._restore(step, model=model, training=training)
         return TrainState(**items.model, **items.training)
 
     def restore_model(self, step: int, shape: dict) -> dict:
         """`variables` and `average` alone of the state at `step`, laid out as `shape`, as for `restore`."""
-        return self._manager.restore(step, args=ocp.args.Composite(model=ocp.args.StandardRestore(shape))).model
+        return self._restore(step, model=shape).model
+
+    def _restore(self, step, **shapes):
+        items = {name: ocp.args.StandardRestore(shape) for name, shape in shapes.items()}
+        try:
+            return self._manager.restore(step, args=ocp.args.Composite(**items))
+        except Exception as error:  # Orbax and TensorStore raise whatever the damage happens to break
+            others = ', '.join(str(other) for other in sorted(self._manager.all_steps()) if other != step) or 'none'
+            raise InputError(
+                f'{self._directory / str(step)} cannot be restored ({type(error).__name__}): it is damaged, or of '
+                f'another network; move it away to use an older checkpoint (there are: {others})'
+            ) from error
 
     def choose(self, which: str | None) -> int:
         """The step that a person means by 'latest', 'best', a number, or None (the best where there is one).

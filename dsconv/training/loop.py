@@ -11,11 +11,10 @@ from dsconv.errors import InputError
 from dsconv.reporting import MetricsLog
 from dsconv.training.checkpoint import Checkpoints, with_shardings
 from dsconv.training.evaluation import Evaluator, scored_variables
-from dsconv.training.mesh import check_batch_size, replicated, to_global
+from dsconv.training.mesh import replicated, to_global
 from dsconv.training.progress import Progress
-from dsconv.training.run import claim_workdir
+from dsconv.training.run import check_workdir, write_config
 from dsconv.training.setup import build_training, open_data
-from dsconv.training.state import Metrics
 
 
 def train(config, workdir: Path) -> bool:
@@ -33,70 +32,84 @@ def train(config, workdir: Path) -> bool:
       RunError: the loss is not finite any more; the last good checkpoint stays.
     """
     source, train_split, config = open_data(config)
-    monitored = 'validation' if 'validation' in source.split_sizes else config.eval.final_split
     training = build_training(config, train_split.num_examples)
-    check_batch_size(config.batch_size, training.mesh)
-    claim_workdir(workdir, config)
+    check_workdir(workdir, config)
+    monitored = 'validation' if 'validation' in source.split_sizes else config.eval.final_split
+    monitored_split = source.load(monitored)
 
     with Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
-        step = checkpoints.latest() or 0
-        if step > training.total_steps:
-            raise InputError(
-                f'epochs={config.epochs} ends at step {training.total_steps}, but {workdir} has been '
-                f'trained to step {step}; take more epochs or another workdir'
-            )
-        if step == training.total_steps:
+        first_step = checkpoints.latest() or 0
+        if not _is_left_to_train(first_step, training, config, workdir):
             return False
-        if step:
-            shape = with_shardings(jax.eval_shape(training.init), replicated(training.mesh))
-            state = checkpoints.restore(step, shape)
-        else:
-            state = training.new_state()
+        write_config(workdir, config)
+        state = _restore(checkpoints, first_step, training) if first_step else training.new_state()
         evaluator = Evaluator(config, training.model, training.mesh)
-        monitored_split = source.load(monitored)
-        batches = data.train_batches(
-            train_split,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            start_step=step,
-            num_steps=training.total_steps,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-        )
-        progress = Progress(config, training, step)
+        progress = Progress(config, training, first_step)
 
-        with _open_log(workdir, step, training.steps_per_epoch, config.log.tensorboard) as log:
-            while step < training.total_steps:
-                length = min(config.steps_per_dispatch, _next_line(step, config.log.every_steps, training) - step)
-                with progress.waiting_for_input():
-                    images, labels = (np.stack(parts) for parts in zip(*(next(batches) for _ in range(length))))
-                state, loss = training.train_step(state, *to_global(training.mesh, (images, labels), leading_axes=1))
-                step += length
+        with _open_log(workdir, first_step, training.steps_per_epoch, config.log.tensorboard) as log:
+            for step, batches in _dispatches(config, training, train_split, first_step, progress):
+                state, loss = training.train_step(state, *batches)
                 progress.advance(step, state, loss)
 
-                if step == _next_line(step - 1, config.log.every_steps, training):
+                if step == _next_line(step - 1, config, training):
                     log(step=step, split='train', **progress.summarise(step, state.metrics))
-                    state = state.replace(metrics=jax.device_put(Metrics.zeros(), replicated(training.mesh)))
-                epoch, rest = divmod(step, training.steps_per_epoch)
-                if rest:
-                    continue
-                last = epoch == config.epochs
+                    state = state.replace(metrics=training.zero_metrics())
+
                 scores = None
-                with progress.paused():
-                    if last or epoch % config.eval.every_epochs == 0:
+                if _is_due(config.eval.every_epochs, step, training):
+                    with progress.paused():
                         variables = scored_variables(config, state.variables, state.average, step)
                         scores = evaluator.score(variables, monitored_split)
-                        log(step=step, split=monitored, **scores)
-                        progress.show_scores(monitored, scores)
-                    if last or epoch % config.checkpoint.every_epochs == 0:
+                    log(step=step, split=monitored, **scores)
+                    progress.show_scores(monitored, scores)
+
+                if _is_due(config.checkpoint.every_epochs, step, training):
+                    with progress.paused():
                         checkpoints.save(state, scores if monitored == 'validation' else None)
     return True
 
 
-def _next_line(step: int, every_steps: int, training) -> int:
-    """The first step after `step` that ends a line of the log: each `every_steps`, and the end of the epoch."""
-    epoch_end = (step // training.steps_per_epoch + 1) * training.steps_per_epoch
-    return min((step // every_steps + 1) * every_steps, epoch_end)
+def _is_left_to_train(step, training, config, workdir) -> bool:
+    if step > training.total_steps:
+        raise InputError(
+            f'epochs={config.epochs} ends at step {training.total_steps}, but {workdir} has been trained to step '
+            f'{step}: take more epochs or another --workdir'
+        )
+    return step < training.total_steps
+
+
+def _restore(checkpoints, step, training):
+    return checkpoints.restore(step, with_shardings(jax.eval_shape(training.new_state), replicated(training.mesh)))
+
+
+def _dispatches(config, training, split, step: int, progress):
+    """Yields (step after it, global batches) for each call of the device: `steps_per_dispatch` steps, or up to a line
+    of the log."""
+    stream = data.train_batches(
+        split,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        start_step=step,
+        num_steps=training.total_steps,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    while step < training.total_steps:
+        length = min(config.steps_per_dispatch, _next_line(step, config, training) - step)
+        with progress.waiting_for_input():
+            images, labels = zip(*(next(stream) for _ in range(length)), strict=True)
+        step += length
+        yield step, to_global(training.mesh, (np.stack(images), np.stack(labels)), leading_axes=1)
+
+
+def _next_line(step: int, config, training) -> int:
+    """The first step after `step` that ends a line of the log: each `log.every_steps`, and the end of an epoch."""
+    return min((step // every + 1) * every for every in (config.log.every_steps, training.steps_per_epoch))
+
+
+def _is_due(every_epochs: int, step: int, training) -> bool:
+    """Whether `step` ends one of each `every_epochs` epochs, or the run."""
+    return step % (every_epochs * training.steps_per_epoch) == 0 or step == training.total_steps
 
 
 @contextlib.contextmanager

@@ -28,6 +28,7 @@ class Progress:
         self._compiled = False
         self._waited = self._seconds_a_step = 0.0
         self._window_start = self._shown = time.perf_counter()
+        self._shown_step = first_step
 
     @contextlib.contextmanager
     def waiting_for_input(self):
@@ -83,9 +84,8 @@ class Progress:
 
     def _averages(self, metrics) -> dict[str, float]:
         metrics = jax.device_get(metrics)
-        if metrics.nonfinite_step >= 0:
-            step = int(metrics.nonfinite_step)
-            rate = float(self._training.schedule(step))
+        if step := int(metrics.nonfinite_step):
+            rate = float(self._training.schedule(step - 1))
             raise RunError(
                 f'the loss of step {step} is not finite (learning rate {rate:.3g}); the last checkpoint is as it was: '
                 f'lower schedule.peak_value or set optimizer.clip_norm, in a new workdir'
@@ -94,7 +94,9 @@ class Progress:
         return {name: float(getattr(metrics, name)) / steps for name in ('loss', 'accuracy', 'grad_norm')}
 
     def _show(self, step, averages):
-        self._shown = time.perf_counter()
+        if step == self._shown_step:
+            return
+        self._shown, self._shown_step = time.perf_counter(), step
         steps = step - self._window_step
         seconds_a_step = (self._shown - self._window_start) / steps if steps else self._seconds_a_step
         epoch = (step - 1) // self._steps_per_epoch + 1

@@ -26,23 +26,36 @@ MAY_CHANGE = (
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'ml_collections', 'tensorflow-datasets')
 
 
-def claim_workdir(workdir: Path, config) -> None:
-    """Writes `config.json` into a new workdir; of an old one, checks that it holds the same run.
+def check_workdir(workdir: Path, config) -> None:
+    """Makes `workdir` where there is none.
 
     Raises:
-      InputError: `workdir` holds another run (the differing keys are named), or cannot be written.
+      InputError: it cannot be made, or holds another run than that of the resolved `config`; the keys are named.
     """
-    if (workdir / 'config.json').exists():
-        differing = [
-            line
-            for line in configuration.differences(configuration.load_run(workdir), config)
-            if not line.startswith(MAY_CHANGE)
-        ]
-        if differing:
-            raise InputError(
-                f'{workdir} holds another run ({"; ".join(differing)}): take another --workdir, or the '
-                f'config that it was made with'
-            )
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f'--workdir={workdir} cannot be made: {error.strerror}; give another directory') from error
+    if not (workdir / 'config.json').exists():
+        return
+    differing = [
+        line
+        for line in configuration.differences(configuration.load_run(workdir), config)
+        if not line.startswith(MAY_CHANGE)
+    ]
+    if differing:
+        raise InputError(
+            f'{workdir} holds another run ({"; ".join(differing)}): take another --workdir, or the config that it '
+            f'was made with'
+        )
+
+
+def write_config(workdir: Path, config) -> None:
+    """Writes `workdir/config.json` from process 0, once every process has read the old one.
+
+    Raises:
+      InputError: it cannot be written.
+    """
     multihost_utils.sync_global_devices('workdir checked')
     if jax.process_index() == 0:
         try:

@@ -7,6 +7,8 @@ import glob
 import logging
 import os
 import platform
+import re
+import socket
 import sys
 
 from dsconv.errors import InputError
@@ -26,24 +28,32 @@ def prepare_process() -> None:
     """Quiets the libraries, and on Linux without an accelerator restarts the process once with `ALLOCATOR` set.
 
     The restart keeps the process id, arguments and file descriptors, and happens before anything heavy is imported.
-    `DSCONV_ALLOCATOR=system` leaves the allocator alone; so do allocator settings or an LD_PRELOAD of one's own, a
-    debugger and a C library other than glibc.
+    It is for `python -m dsconv.COMMAND` alone: a test runner, a notebook, a debugger or a profiler that calls a
+    command goes on as it is. `DSCONV_ALLOCATOR=system` leaves the allocator alone; so do allocator settings or an
+    LD_PRELOAD of one's own, and a C library other than glibc.
     """
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')  # concerns layers, which are JAX's here, and is announced
     os.environ.setdefault('GRPC_VERBOSITY', 'ERROR')
     logging.basicConfig(level=logging.WARNING, format='%(message)s')
     logging.getLogger('dsconv').setLevel(logging.INFO)
-    if _wants_allocator():
+    logging.getLogger('absl').setLevel(logging.ERROR)  # Orbax and TFDS tell of their inner life
+    if _is_command() and _wants_allocator():
         os.environ.update(ALLOCATOR | {SWITCH: 'tuned'})
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
+def _is_command() -> bool:
+    """Whether Python was started as `python [its own options] -m dsconv.COMMAND`, with no other program between."""
+    by_python = re.match(r'(-[XW] ?\S+ |-\w+ )*-\w*m ?dsconv\.', ' '.join(sys.orig_argv[1:]))
+    return by_python is not None and sys.gettrace() is None
+
+
 def _wants_allocator() -> bool:
-    chosen_by_person = SWITCH in os.environ or 'LD_PRELOAD' in os.environ or any(key in os.environ for key in ALLOCATOR)
+    chosen_by_person = any(name in os.environ for name in (SWITCH, 'LD_PRELOAD', *ALLOCATOR))
     on_glibc = sys.platform == 'linux' and platform.libc_ver()[0] == 'glibc'
-    return on_glibc and not chosen_by_person and sys.gettrace() is None and not _has_accelerator()
+    return on_glibc and not chosen_by_person and not _has_accelerator()
 
 
 def _has_accelerator() -> bool:
@@ -61,24 +71,40 @@ def connect(coordinator: str | None, num_processes: int | None, process_id: int 
         the rest; else `HOST:PORT` of process 0.
       num_processes: how many processes there are; with `HOST:PORT` only.
       process_id: which of them this is, from 0; with `HOST:PORT` only.
+
+    Raises:
+      InputError: these do not go together, there is no such host, or 'auto' finds nothing to go by.
     """
-    if coordinator is None:
+    if coordinator in (None, 'auto'):
         if num_processes is not None or process_id is not None:
             raise InputError('--num-processes and --process-id go with --coordinator=HOST:PORT')
+    else:
+        _check_address(coordinator)
+        if num_processes is None or process_id is None or not 0 <= process_id < num_processes:
+            raise InputError(f'--coordinator={coordinator} needs --num-processes=N and --process-id from 0 to N-1')
+    if coordinator is None:
         return
     import jax
 
-    if coordinator == 'auto':
+    if coordinator != 'auto':
+        jax.distributed.initialize(coordinator, num_processes, process_id)
+    else:
         try:
-            return jax.distributed.initialize()
+            jax.distributed.initialize()
         except ValueError as error:
             raise InputError(
                 '--coordinator=auto: no TPU pod or cluster was recognised; give --coordinator=HOST:PORT '
                 '--num-processes=N --process-id=I'
             ) from error
-    if num_processes is None or process_id is None or not 0 <= process_id < num_processes:
-        raise InputError(f'--coordinator={coordinator} needs --num-processes=N and --process-id from 0 to N-1')
+    if jax.process_index():
+        logging.getLogger('dsconv').setLevel(logging.WARNING)  # progress is told once, by process 0
+
+
+def _check_address(coordinator):
     host, _, port = coordinator.rpartition(':')
-    if not host or not port.isdecimal():
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
         raise InputError(f'--coordinator={coordinator} must be auto or HOST:PORT, as 127.0.0.1:8476')
-    jax.distributed.initialize(coordinator, num_processes, process_id)
+    try:
+        socket.getaddrinfo(host.strip('[]'), int(port))
+    except (OSError, UnicodeError) as error:  # JAX would wait for five minutes, then abort the process
+        raise InputError(f'--coordinator={coordinator}: there is no host {host} ({error})') from error

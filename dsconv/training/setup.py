@@ -1,18 +1,20 @@
 """From a config to the parts of a run: data, network, optimizer, and the shape of the state."""
 
 import dataclasses
-from typing import Any
+import functools
+from collections.abc import Callable
 
+import flax.linen as nn
 import jax
 import numpy as np
 
 from dsconv import data
 from dsconv.augment import make_augment
-from dsconv.config_checks import resolve
+from dsconv.config_checks import check_splits, resolve
 from dsconv.models import build_model
-from dsconv.training.mesh import make_mesh, replicated
+from dsconv.training.mesh import check_batch_size, make_mesh, replicated
 from dsconv.training.optimizer import make_optimizer, make_schedule
-from dsconv.training.state import TrainState, create_state
+from dsconv.training.state import Metrics, create_state
 from dsconv.training.step import make_train_step
 
 
@@ -24,6 +26,7 @@ def open_data(config):
     """
     source = data.open_source(config.dataset)
     config = resolve(config, source)
+    check_splits(config, source.split_sizes)
     train_split = source.load('train')
     if config.dataset.mean is None or config.dataset.std is None:
         mean, std = data.channel_statistics(train_split)
@@ -44,24 +47,37 @@ def build_network(config):
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """What a training run is made of, compiled for `mesh`."""
+    """What a training run is made of, compiled for `mesh`.
 
-    model: Any
+    Attributes:
+      model: the Linen module.
+      mesh: the devices.
+      schedule: step → learning rate.
+      train_step: of `make_train_step`.
+      new_state: () → the `TrainState` before the first step, on all devices.
+      zero_metrics: () → `Metrics` of no step, on all devices.
+      steps_per_epoch: whole batches in an epoch.
+      total_steps: of the run.
+    """
+
+    model: nn.Module
     mesh: jax.sharding.Mesh
-    schedule: Any
-    train_step: Any
+    schedule: Callable
+    train_step: Callable
+    new_state: Callable
+    zero_metrics: Callable
     steps_per_epoch: int
     total_steps: int
-    init: Any
-
-    def new_state(self) -> TrainState:
-        """The state before the first step, replicated over the mesh."""
-        return jax.jit(self.init, out_shardings=replicated(self.mesh))()
 
 
 def build_training(config, num_examples: int, devices=None) -> Training:
-    """Builds the training that a resolved config describes for `num_examples` training images."""
+    """Builds the training that a resolved config describes for `num_examples` training images.
+
+    Raises:
+      InputError: the batch does not divide over the devices.
+    """
     mesh = make_mesh(devices)
+    check_batch_size(config.batch_size, mesh)
     model = build_network(config)
     steps_per_epoch = num_examples // config.batch_size
     total_steps = config.epochs * steps_per_epoch
@@ -69,16 +85,17 @@ def build_training(config, num_examples: int, devices=None) -> Training:
     schedule = make_schedule(config.schedule, warmup_steps, total_steps)
     optimizer = make_optimizer(config.optimizer, schedule)
     augment = make_augment(config.augment.to_dict(), len(config.dataset.class_names))
+    averaging = config.optimizer.ema_decay is not None
+    on_all_devices = functools.partial(jax.jit, out_shardings=replicated(mesh))
     return Training(
         model=model,
         mesh=mesh,
         schedule=schedule,
         train_step=make_train_step(config, model, optimizer, augment, steps_per_epoch, mesh),
+        new_state=on_all_devices(lambda: create_state(model, optimizer, image_shape(config), config.seed, averaging)),
+        zero_metrics=on_all_devices(Metrics.zeros),
         steps_per_epoch=steps_per_epoch,
         total_steps=total_steps,
-        init=lambda: create_state(
-            model, optimizer, image_shape(config), config.seed, averaging=config.optimizer.ema_decay is not None
-        ),
     )
 
 

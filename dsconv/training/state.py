@@ -15,12 +15,12 @@ class Metrics:
     loss: jax.Array
     accuracy: jax.Array
     grad_norm: jax.Array
-    nonfinite_step: jax.Array  # the first step whose loss was not finite, or -1
+    nonfinite_step: jax.Array  # the first one whose loss was not finite, counted from 1 as in the log; 0: none
 
     @classmethod
     def zeros(cls):
         """Of an empty sum."""
-        return cls(jnp.int32(0), jnp.float32(0), jnp.float32(0), jnp.float32(0), jnp.int32(-1))
+        return cls(jnp.int32(0), jnp.float32(0), jnp.float32(0), jnp.float32(0), jnp.int32(0))
 
 
 @flax.struct.dataclass

@@ -18,9 +18,9 @@ def make_train_step(config, model, optimizer, augment, steps_per_epoch: int, mes
     """Makes the training step, compiled for `mesh`.
 
     Returns:
-      `train_step(state, images, labels) → state, loss of the last step`, which takes as many steps as there are batches: images are uint8
-      `(steps, batch, height, width, channels)`, labels int32 `(steps, batch)`, the batch axis sharded. The old state
-      is donated.
+      `train_step(state, images, labels) → state, loss of the last step`. It takes a step for each batch: images are
+      uint8 `(steps, batch, height, width, channels)`, labels int32 `(steps, batch)`, the batch axis sharded. The old
+      state is donated.
     """
     run_key = jax.random.key(config.seed)
     mean, std = config.dataset.mean, config.dataset.std
@@ -46,7 +46,7 @@ def make_train_step(config, model, optimizer, augment, steps_per_epoch: int, mes
         if average is not None:
             average = update_average(average, variables, config.optimizer.ema_decay)
         hits = jnp.argmax(logits, axis=-1) == jnp.argmax(targets, axis=-1)
-        metrics = _add(state.metrics, state.step, loss, jnp.mean(hits), optax.global_norm(gradient))
+        metrics = _add(state.metrics, state.step + 1, loss, jnp.mean(hits), optax.tree.norm(gradient))
         return TrainState(state.step + 1, variables, average, opt_state, metrics), loss
 
     def steps(state, images, labels):
@@ -64,7 +64,7 @@ def make_train_step(config, model, optimizer, augment, steps_per_epoch: int, mes
 
 
 def _add(sums: Metrics, step, loss, accuracy, grad_norm) -> Metrics:
-    is_first_bad = (sums.nonfinite_step < 0) & ~jnp.isfinite(loss)
+    is_first_bad = (sums.nonfinite_step == 0) & ~jnp.isfinite(loss)
     return Metrics(
         steps=sums.steps + 1,
         loss=sums.loss + loss,

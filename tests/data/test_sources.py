@@ -38,6 +38,8 @@ def test_fits_in_memory(settings):
         (dict(channels=2), 'channels=2 must be 1 or 3'),
         (dict(image_size=0), 'image_size=0 must be positive'),
         (dict(archive='x.tar.gz'), 'cifar10 alone'),
+        (dict(name='/some/folder'), 'say image_folder:/some/folder'),
+        (dict(name='image_folder:'), 'needs the path of a folder'),
         (dict(class_names=('a', 'b')), 'has 2 names, but digits has 10'),
     ],
 )

@@ -1,0 +1,28 @@
+# make train   trains CONFIG (the embedded digits by default) and says where the report is
+# make test    installs what the tests need and runs them
+PYTHON ?= python3
+VENV ?= .venv
+CONFIG ?= configs/digits.py
+ARGS ?=
+
+.PHONY: train test lint
+
+train: $(VENV)/installed
+	$(VENV)/bin/python -m dsconv.main --config=$(CONFIG) $(ARGS)
+
+test: $(VENV)/installed-dev
+	$(VENV)/bin/python -m pytest -q
+
+lint: $(VENV)/installed-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+# A file that is newer than its requirements, so that pip runs only when they change.
+$(VENV)/installed: requirements.txt
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install -q -r requirements.txt
+	touch $@
+
+$(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
+	$(VENV)/bin/pip install -q -r requirements-dev.txt
+	touch $@

@@ -1,0 +1,97 @@
+"""The keys of a config: their types, and how what a person typed or wrote becomes a value of one."""
+
+import dataclasses
+
+from ml_collections import ConfigDict
+
+from dsconv.config_checks import RANGES
+from dsconv.errors import nearest
+
+ONE = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'text, not empty'}
+SEVERAL = {int: 'whole numbers, as 2,4', float: 'numbers, as 0.5,0.4', str: 'texts, as cat,dog'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """A key of the schema.
+
+    Attributes:
+      kind: bool, int, float or str, of the value or of each element of a tuple.
+      is_tuple: whether the value is a tuple.
+      nullable: whether the value may be None, as of the keys that are unset by default.
+    """
+
+    kind: type
+    is_tuple: bool
+    nullable: bool
+
+    @property
+    def description(self) -> str:
+        """What a value must be."""
+        return (SEVERAL if self.is_tuple else ONE)[self.kind] + (', or none' if self.nullable else '')
+
+    def parse(self, text: str):
+        """The value that a person typed; the text as it is where it is none of this key's."""
+        if self.nullable and text.lower() == 'none':
+            return None
+        try:
+            if not self.is_tuple:
+                return _parse(text, self.kind)
+            inner = text[1:-1] if text[:1] + text[-1:] in ('()', '[]') else text
+            return tuple(_parse(part.strip(' \'"'), self.kind) for part in inner.removesuffix(',').split(','))
+        except (ValueError, KeyError):
+            return text
+
+    def convert(self, value):
+        """`value` in this key's type: whole numbers pass as numbers, lists as tuples, nothing empty passes.
+
+        Raises: TypeError; OverflowError for a whole number that is too large for a number.
+        """
+        if value is None and self.nullable:
+            return None
+        if not self.is_tuple:
+            return _convert(value, self.kind)
+        if not isinstance(value, (tuple, list)) or not value:
+            raise TypeError
+        return tuple(_convert(element, self.kind) for element in value)
+
+
+def read_keys(config: ConfigDict, prefix: str = '') -> dict[str, Key]:
+    """The keys of the defaults, by dotted name. An unset tuple holds numbers if it has a range, otherwise texts."""
+    keys = {}
+    for name, value in config.items():
+        dotted, kind = prefix + name, config.get_type(name)
+        if isinstance(value, ConfigDict):
+            keys |= read_keys(value, f'{dotted}.')
+        elif kind is tuple:
+            element = type(value[0]) if value else float if dotted in RANGES else str
+            keys[dotted] = Key(element, is_tuple=True, nullable=value is None)
+        else:
+            keys[dotted] = Key(kind, is_tuple=False, nullable=value is None)
+    return keys
+
+
+def no_such_key(name: str, keys: dict[str, Key]) -> str:
+    """Says that there is no key `name`, and which is meant: one with the same or a like last part, else a like one."""
+    inside = [key for key in keys if key.startswith(f'{name}.')]
+    if inside:
+        return f'{name} is a group of keys; set one of them, as {inside[0]}'
+    leaf = nearest(_leaf(name), map(_leaf, keys), cutoff=0.6)
+    meant = nearest(name, [key for key in keys if _leaf(key) == leaf], cutoff=0) or nearest(name, keys, cutoff=0.85)
+    return 'there is no such key; ' + (f'did you mean {meant}?' if meant else 'configs/common.py lists them all')
+
+
+def _leaf(name):
+    return name.rpartition('.')[2]
+
+
+def _parse(text, kind):
+    return {'true': True, 'false': False}[text.lower()] if kind is bool else kind(text)
+
+
+def _convert(value, kind):
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind or value == '':
+        raise TypeError
+    return value

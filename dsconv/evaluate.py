@@ -1,0 +1,32 @@
+"""python -m dsconv.evaluate --workdir=DIR: scores a split by a checkpoint of a run and writes the report."""
+
+from dsconv import cli
+
+
+def evaluate(arguments) -> None:
+    """Writes the report that `arguments` ask for and prints it."""
+    from dsconv.training.report import report_run
+
+    output = arguments.output or arguments.workdir / 'report'
+    report = report_run(arguments.workdir, arguments.split, arguments.checkpoint, output)
+    print(
+        f'{report["dataset"]} {report["split"]}, {report["num_examples"]:,} images, checkpoint of step '
+        f'{report["checkpoint_step"]}: accuracy {100 * report["accuracy"]:.2f} %, top-5 '
+        f'{100 * report["top5_accuracy"]:.2f} %, loss {report["loss"]:.4f}\n{output / "report.md"}'
+    )
+
+
+def flags() -> cli.Parser:
+    """The command's flags."""
+    parser = cli.parser('evaluate', 'Scores a split by a checkpoint of a run and writes the report.')
+    parser.add_argument('--workdir', type=cli.path, required=True, metavar='DIR', help='of the run')
+    parser.add_argument('--split', default='test', help='test, validation or train (default: test)')
+    cli.add_checkpoint_flag(parser)
+    parser.add_argument(
+        '--output', type=cli.path, metavar='DIR', help="the report's directory (default: WORKDIR/report)"
+    )
+    return parser
+
+
+if __name__ == '__main__':
+    cli.run(flags(), evaluate)

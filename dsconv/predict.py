@@ -1,0 +1,46 @@
+"""python -m dsconv.predict --workdir=DIR PICTURE…: the classes of a person's own pictures."""
+
+import json
+
+from dsconv import cli
+
+
+def predict(arguments) -> None:
+    """Prints the most probable classes of each picture."""
+    import jax
+    import numpy as np
+
+    from dsconv import config as configuration
+    from dsconv.data import read_picture
+    from dsconv.training.report import restore_network
+    from dsconv.training.step import normalise
+
+    config = configuration.load_run(arguments.workdir)
+    dataset = config.dataset
+    images = np.stack([read_picture(path, dataset.image_size, dataset.channels) for path in arguments.pictures])
+    network, variables, _ = restore_network(arguments.workdir, config, arguments.checkpoint)
+    logits = network.apply(variables, normalise(images, dataset.mean, dataset.std))
+    for path, probabilities in zip(arguments.pictures, np.asarray(jax.nn.softmax(logits)), strict=True):
+        best = np.argsort(-probabilities, kind='stable')[: arguments.top]
+        classes = {dataset.class_names[index]: round(float(probabilities[index]), 6) for index in best}
+        if arguments.json:
+            print(json.dumps({'picture': path, 'classes': classes}, ensure_ascii=False))
+        else:
+            print(f'{path}: ' + ', '.join(f'{name} {100 * value:.1f} %' for name, value in classes.items()))
+
+
+def flags() -> cli.Parser:
+    """The command's flags."""
+    parser = cli.parser('predict', 'Names the most probable classes of pictures.')
+    parser.add_argument(
+        '--workdir', type=cli.path, required=True, metavar='DIR', help='of the run whose network predicts'
+    )
+    cli.add_checkpoint_flag(parser)
+    parser.add_argument('--top', type=cli.positive, default=5, metavar='N', help='classes to name (default: 5)')
+    parser.add_argument('--json', action='store_true', help='one JSON object a line: picture, classes')
+    parser.add_argument('pictures', nargs='+', metavar='PICTURE', help='PNG, JPEG, BMP, GIF, WebP, TIFF, PPM')
+    return parser
+
+
+if __name__ == '__main__':
+    cli.run(flags(), predict)

@@ -1,0 +1,52 @@
+"""python -m dsconv.summary --config=configs/small.py: the layers of a network, their parameters and arithmetic."""
+
+import json
+
+from dsconv import cli
+
+
+def summary(arguments) -> None:
+    """Prints the table, or with --json the totals alone."""
+    from dsconv import config as configuration
+    from dsconv.config_checks import resolve
+    from dsconv.data import open_source
+    from dsconv.models.complexity import layer_costs
+    from dsconv.reporting import text_table
+    from dsconv.training.setup import build_network, image_shape
+
+    config = configuration.load(arguments.config, arguments.overrides)
+    config = resolve(config, open_source(config.dataset, prepared=False))
+    rows = layer_costs(build_network(config), image_shape(config))
+    totals = {key: sum(getattr(row, key) for row in rows) for key in ('parameters', 'macs', 'flops', 'thesis_flops')}
+    if arguments.json:
+        print(json.dumps({'model': config.model.name, 'image_shape': image_shape(config), **totals}))
+        return
+    header = ['layer', 'kind', 'output', 'parameters', 'MACs', 'FLOPs']
+    table = [
+        [row.path, row.kind, '×'.join(map(str, row.output_shape)), row.parameters, row.macs, row.flops] for row in rows
+    ]
+    table.append(['total', '', '', totals['parameters'], totals['macs'], totals['flops']])
+    print(text_table(header, table))
+    print(
+        '\nFor one image. MACs: multiply-accumulates of convolutions and dense layers. FLOPs: 2 a multiply-accumulate, '
+        '1 a bias,\n2 a normalised element, 1 an element pooled.\n'
+        f'As the thesis counts FLOPs (1 a multiply-accumulate, 2 a normalised element, 1 an element pooled): '
+        f'{_truncated_giga(totals["thesis_flops"])} G'
+    )
+
+
+def _truncated_giga(flops: int) -> str:
+    """As the thesis prints it: four decimals, truncated."""
+    return f'{flops // 10**5 / 10**4:.4f}'
+
+
+def flags() -> cli.Parser:
+    """The command's flags."""
+    parser = cli.parser('summary', 'Shows the layers of the network that a config describes, and what they cost.')
+    cli.add_config_flag(parser)
+    parser.add_argument('--json', action='store_true', help='the totals alone, as one JSON object')
+    return parser
+
+
+if __name__ == '__main__':
+    cli.run(flags(), summary)

@@ -1,0 +1,40 @@
+"""Eight fake CPU devices for the whole process, and a tiny network on digits that the tests share."""
+
+import os
+
+os.environ['XLA_FLAGS'] = '--xla_force_host_platform_device_count=8'
+os.environ['JAX_PLATFORMS'] = 'cpu'
+os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
+
+import pytest
+
+from dsconv import config as configuration
+
+TINY = {
+    'batch_size': '64',
+    'epochs': '3',
+    'schedule.warmup_epochs': '1',
+    'model.dim': '8',
+    'model.depth': '1',
+    'log.every_steps': '7',
+    'log.tensorboard': 'false',
+    'checkpoint.every_epochs': '1',
+}
+
+
+def tiny_config(**overrides):
+    """The digits config with a network of 8 channels and one block; keys with `__` for dots."""
+    changes = TINY | {key.replace('__', '.'): str(value) for key, value in overrides.items()}
+    return configuration.load('configs/digits.py', [f'{key}={value}' for key, value in changes.items()])
+
+
+@pytest.fixture(scope='session')
+def finished_run(tmp_path_factory):
+    """The workdir of a finished tiny run with its report, not to be changed."""
+    from dsconv.training.loop import train
+    from dsconv.training.report import report_run
+
+    workdir = tmp_path_factory.mktemp('runs') / 'digits'
+    assert train(tiny_config(), workdir)
+    report_run(workdir, 'test')
+    return workdir

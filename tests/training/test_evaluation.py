@@ -1,0 +1,46 @@
+"""Every example counts once: the same figures from any batch size and device count, and from scikit-learn."""
+
+import jax
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, log_loss
+
+from dsconv import data
+from dsconv.training.evaluation import Evaluator, scored_variables
+from dsconv.training.mesh import make_mesh
+from dsconv.training.setup import build_network, image_shape, open_data
+from dsconv.training.state import init_variables
+from dsconv.training.step import normalise
+from tests.conftest import tiny_config
+
+
+@pytest.fixture(scope='module')
+def scored():
+    source, _, config = open_data(tiny_config())
+    network, split = build_network(config), source.load('test')
+    variables = init_variables(network, image_shape(config), seed=1)
+    images, labels, _ = next(data.eval_batches(split, batch_size=split.num_examples))
+    logits = network.apply(variables, normalise(images, config.dataset.mean, config.dataset.std))
+    probabilities = np.exp(np.asarray(logits, np.float64))
+    return config, network, variables, split, labels, probabilities / probabilities.sum(1, keepdims=True)
+
+
+@pytest.mark.parametrize(('batch_size', 'devices'), [(360, 1), (100, 8), (7, 2)])
+def test_scores_do_not_depend_on_batch_size_and_devices(scored, batch_size, devices):
+    config, network, variables, split, labels, probabilities = scored
+    config = config.copy_and_resolve_references()
+    config.eval.batch_size = batch_size
+    evaluator = Evaluator(config, network, make_mesh(jax.devices()[:devices]))
+    scores = evaluator.score(variables, split)
+    assert scores['accuracy'] == pytest.approx(accuracy_score(labels, probabilities.argmax(1)), abs=1e-9)
+    assert scores['loss'] == pytest.approx(log_loss(labels, probabilities, labels=range(10)), rel=1e-4)
+    log_probabilities = evaluator.log_probabilities(variables, split)
+    assert log_probabilities.shape == (360, 10)
+    np.testing.assert_allclose(np.exp(log_probabilities), probabilities, atol=1e-5)
+
+
+def test_the_average_is_scored_where_there_is_one():
+    config = tiny_config(optimizer__ema_decay=0.5)
+    variables, average = {'kernel': np.float32(1)}, {'kernel': np.float32(3)}
+    assert scored_variables(config, variables, None, 4) is variables
+    assert scored_variables(config, variables, average, 2)['kernel'] == pytest.approx(3 / (1 - 0.25))

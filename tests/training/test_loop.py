@@ -1,0 +1,122 @@
+"""Whole runs of the tiny network in this process: logging, resuming, refusing."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dsconv import config as configuration
+from dsconv.errors import InputError, RunError
+from dsconv.reporting import read_metrics
+from dsconv.training import loop, setup
+from dsconv.training.checkpoint import Checkpoints
+from dsconv.training.report import restore_network
+from tests.conftest import tiny_config
+
+STEPS_PER_EPOCH = 1257 // 64
+
+
+class Interrupted(Exception):
+    """Stands for the end of the process."""
+
+
+def interrupt_at(monkeypatch, step):
+    """Lets training end as a crash would, before `step` is saved."""
+    save = Checkpoints.save
+
+    def save_until(self, state, validation):
+        if int(state.step) >= step:
+            raise Interrupted
+        save(self, state, validation)
+
+    monkeypatch.setattr(Checkpoints, 'save', save_until)
+
+
+def variables_of(workdir):
+    return restore_network(workdir, configuration.load_run(workdir), 'latest')[1]
+
+
+def without_times(lines):
+    return [{k: v for k, v in line.items() if k not in ('images_per_second', 'input_wait_fraction')} for line in lines]
+
+
+def test_the_log_has_a_line_every_few_steps_and_at_the_end_of_each_epoch(finished_run):
+    lines = read_metrics(finished_run)
+    train = [line for line in lines if line['split'] == 'train']
+    ends = sorted({7, 14, 19, 21, 28, 35, 38, 42, 49, 56, 57})
+    assert [line['step'] for line in train] == ends
+    assert [line['step'] for line in lines if line['split'] == 'validation'] == [19, 38, 57]
+    assert set(train[-1]) == {
+        'step', 'epoch', 'split', 'loss', 'accuracy', 'learning_rate', 'images_per_second', 'input_wait_fraction',
+        'grad_norm',
+    }  # fmt: skip
+    assert train[-1]['epoch'] == 3.0
+    assert train[-1]['learning_rate'] == pytest.approx(5e-5, rel=1e-4)
+    assert train[-1]['loss'] < train[0]['loss']
+
+
+def test_the_workdir_says_what_was_run(finished_run):
+    run = json.loads((finished_run / 'config.json').read_text())
+    assert run['config']['dataset']['class_names'] == list('0123456789')
+    assert run['config']['dataset']['image_size'] == 8
+    assert run['config']['augment']['flip'] == 'none'
+    assert run['versions']['jax'] == jax.__version__
+    assert run['devices'].startswith('8 ×')
+
+
+def test_an_interrupted_run_goes_on_to_the_same_bits(finished_run, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 2 * STEPS_PER_EPOCH)
+        with pytest.raises(Interrupted):
+            loop.train(tiny_config(), tmp_path)
+    assert loop.train(tiny_config(), tmp_path)
+    assert without_times(read_metrics(tmp_path)) == without_times(read_metrics(finished_run))
+    jax.tree.map(np.testing.assert_array_equal, variables_of(tmp_path), variables_of(finished_run))
+    assert not loop.train(tiny_config(), tmp_path)
+
+
+def test_a_workdir_of_another_run_is_refused_with_the_keys(finished_run):
+    before = (finished_run / 'config.json').read_bytes()
+    with pytest.raises(InputError, match=r'holds another run \(model\.dim: 8 → 16; optimizer\.b1: 0\.9 → 0\.8\)'):
+        loop.train(tiny_config(model__dim=16, optimizer__b1=0.8), finished_run)
+    with pytest.raises(InputError, match=r'dataset\.train_fraction: 1\.0 → 0\.5'):
+        loop.train(tiny_config(dataset__train_fraction=0.5), finished_run)
+    assert (finished_run / 'config.json').read_bytes() == before
+
+
+def test_fewer_epochs_than_are_trained_are_refused(finished_run):
+    before = (finished_run / 'config.json').read_bytes()
+    with pytest.raises(InputError, match='epochs=2 ends at step 38, but .* has been trained to step 57'):
+        loop.train(tiny_config(epochs=2), finished_run)
+    assert (finished_run / 'config.json').read_bytes() == before
+
+
+def test_a_finished_run_can_be_given_more_epochs(tmp_path):
+    tiny = dict(model__depth=0, schedule__warmup_epochs=0)
+    assert loop.train(tiny_config(epochs=1, **tiny), tmp_path)
+    assert loop.train(tiny_config(epochs=2, eval__batch_size=64, log__every_steps=5, **tiny), tmp_path)
+    assert read_metrics(tmp_path)[-1]['step'] == 2 * STEPS_PER_EPOCH
+    assert configuration.load_run(tmp_path).epochs == 2
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_last_checkpoint(tmp_path, monkeypatch):
+    make_augment = setup.make_augment
+
+    def make_poisoned_augment(augment, num_classes):
+        healthy = make_augment(augment, num_classes)
+
+        def poisoned(key, epoch, images, labels):
+            images, targets = healthy(key, epoch, images, labels)
+            return images, jnp.where(epoch == 1, jnp.nan, targets)
+
+        return poisoned
+
+    monkeypatch.setattr(setup, 'make_augment', make_poisoned_augment)
+    with pytest.raises(RunError, match=r'the loss of step 20 is not finite \(learning rate 0.01\)'):
+        loop.train(tiny_config(), tmp_path)
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+        assert checkpoints.latest() == STEPS_PER_EPOCH
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables_of(tmp_path)))
+    assert read_metrics(tmp_path)[-1]['step'] == STEPS_PER_EPOCH

@@ -1,0 +1,42 @@
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score
+
+from dsconv import config as configuration
+from dsconv import data
+from dsconv.errors import InputError
+from dsconv.training.report import report_run, restore_network
+from dsconv.training.step import normalise
+
+
+def test_the_report_is_that_of_the_restored_network(finished_run, tmp_path):
+    report = report_run(finished_run, 'test', 'latest', tmp_path / 'report')
+    config = configuration.load_run(finished_run)
+    network, variables, step = restore_network(finished_run, config, 'latest')
+    images, labels, _ = next(data.eval_batches(data.open_source(config.dataset).load('test'), batch_size=360))
+    logits = network.apply(variables, normalise(images, config.dataset.mean, config.dataset.std))
+    assert report['accuracy'] == pytest.approx(accuracy_score(labels, np.argmax(logits, axis=1)))
+    assert (report['checkpoint_step'], report['num_examples'], report['dataset']) == (step, 360, 'digits')
+    assert json.loads((tmp_path / 'report' / 'report.json').read_text()) == report
+    for name in ('report.md', 'confusion_matrix.png', 'curves.png', 'mistakes.png'):
+        assert (tmp_path / 'report' / name).stat().st_size > 100
+
+
+def test_a_run_with_validation_reports_its_best_checkpoint(finished_run):
+    report = json.loads((finished_run / 'report' / 'report.json').read_text())
+    lines = [json.loads(line) for line in (finished_run / 'metrics.jsonl').read_text().splitlines()]
+    scores = {line['step']: line['accuracy'] for line in lines if line['split'] == 'validation'}
+    best = max(scores, key=lambda step: (scores[step], step))
+    assert report['checkpoint_step'] == best
+
+
+def test_a_split_that_is_not_there_is_named(finished_run, tmp_path):
+    with pytest.raises(InputError, match="no split 'tset'.*train, validation, test"):
+        report_run(finished_run, 'tset', None, tmp_path)
+
+
+def test_a_directory_without_a_run_is_named(tmp_path):
+    with pytest.raises(InputError, match='config.json'):
+        report_run(tmp_path, 'test')

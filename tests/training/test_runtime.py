@@ -1,0 +1,231 @@
+import glob
+import logging
+import os
+import platform
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from dsconv import cli, config, main
+from dsconv.errors import InputError
+from dsconv.training import runtime
+
+COMMAND = ['/venv/bin/python', '-m', 'dsconv.main', '--config=x.py']
+
+
+class Restarted(Exception):
+    """Stands in for a process that is replaced."""
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Linux on glibc without an accelerator, where the command has just been started; nothing is really restarted.
+
+    Returns the calls of `os.execv`.
+    """
+    calls = []
+
+    def execv(program, arguments):
+        calls.append((program, arguments))
+        raise Restarted
+
+    for name in [*runtime.ALLOCATOR, runtime.SWITCH, 'LD_PRELOAD', 'JAX_PLATFORMS']:
+        monkeypatch.setenv(name, '')  # so that whatever the code sets is undone
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(sys, 'platform', 'linux')
+    monkeypatch.setattr(platform, 'libc_ver', lambda: ('glibc', '2.35'))
+    monkeypatch.setattr(sys, 'gettrace', lambda: None)  # a coverage run traces
+    monkeypatch.setattr(glob, 'glob', lambda pattern: [])
+    monkeypatch.setattr(sys, 'orig_argv', COMMAND)
+    monkeypatch.setattr(os, 'execv', execv)
+    return calls
+
+
+@pytest.mark.parametrize(
+    'words',
+    [
+        ['-m', 'dsconv.main', '--config=x.py'],
+        ['-mdsconv.evaluate'],
+        ['-u', '-X', 'dev', '-Wignore', '-m', 'dsconv.main', '--config.seed', '3'],
+        ['-um', 'dsconv.main'],
+    ],
+)
+def test_a_command_restarts_once_with_its_arguments(machine, monkeypatch, words):
+    monkeypatch.setattr(sys, 'orig_argv', ['python', *words])
+    with pytest.raises(Restarted):
+        runtime.prepare_process()
+    assert machine == [(sys.executable, [sys.executable, *words])]
+    assert {name: os.environ[name] for name in runtime.ALLOCATOR} == runtime.ALLOCATOR
+    runtime.prepare_process()  # as the new process does, which has inherited the environment
+    assert len(machine) == 1
+
+
+@pytest.mark.parametrize(
+    'words',
+    [
+        [],
+        ['-m', 'pytest', '-m', 'dsconv.main'],
+        ['-m', 'pdb', '-m', 'dsconv.main'],
+        ['-m', 'cProfile', '-o', 'x', '-m', 'dsconv.main'],
+        ['-m', 'coverage', 'run', '-m', 'dsconv.main'],
+        ['/venv/bin/coverage', 'run', '-m', 'dsconv.main'],
+        ['/venv/bin/pytest', '-m', 'dsconv.main'],
+        ['script.py', '-m', 'dsconv.main'],
+        ['-', '-m', 'dsconv.main'],
+        ['-c', 'from dsconv import main', '-m', 'dsconv.main'],
+        ['-m', 'ipykernel_launcher', '-f', 'x.json'],
+        ['-m', 'dsconvert.main'],
+    ],
+)
+def test_nothing_else_restarts(machine, monkeypatch, words):
+    monkeypatch.setattr(sys, 'orig_argv', ['python', *words])
+    runtime.prepare_process()
+    assert machine == []
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('DSCONV_ALLOCATOR', 'system'),
+        ('LD_PRELOAD', 'libtcmalloc.so'),
+        ('MALLOC_TOP_PAD_', '0'),
+        ('GLIBC_TUNABLES', 'x=1'),
+        ('JAX_PLATFORMS', 'tpu'),
+        ('JAX_PLATFORMS', 'cuda,cpu'),
+    ],
+)
+def test_the_allocator_is_left_alone_when_the_surroundings_say_so(machine, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    runtime.prepare_process()
+    assert machine == []
+
+
+def test_the_allocator_is_left_alone_elsewhere(machine, monkeypatch):
+    for owner, name, value in (
+        (sys, 'platform', 'darwin'),
+        (platform, 'libc_ver', lambda: ('', '')),
+        (sys, 'gettrace', lambda: print),
+        (glob, 'glob', lambda pattern: ['/dev/accel0'] if pattern.startswith('/dev/accel') else []),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, value)
+            runtime.prepare_process()
+    assert machine == []
+    with pytest.raises(Restarted):  # the machine does restart without them
+        runtime.prepare_process()
+
+
+def test_a_cpu_that_was_asked_for_counts_even_beside_an_accelerator(machine, monkeypatch):
+    monkeypatch.setattr(glob, 'glob', lambda pattern: ['/dev/accel0'])
+    monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
+    with pytest.raises(Restarted):
+        runtime.prepare_process()
+
+
+def test_this_test_runner_is_never_restarted(monkeypatch):
+    """Whatever the machine: a command that is called from here would otherwise end the tests."""
+
+    def execv(*arguments):
+        pytest.fail(f'restarted as {arguments}')
+
+    monkeypatch.setattr(os, 'execv', execv)
+    for name in [*runtime.ALLOCATOR, runtime.SWITCH, 'LD_PRELOAD', 'JAX_PLATFORMS']:
+        monkeypatch.delenv(name, raising=False)
+    seen = []
+    cli.run(main.flags(), seen.append, arguments=['--config=x'])
+    assert len(seen) == 1
+
+
+def test_libraries_are_quiet_and_ours_is_heard(monkeypatch):
+    monkeypatch.setenv('TF_CPP_MIN_LOG_LEVEL', '0')  # a person's own choice
+    runtime.prepare_process()
+    assert os.environ['TF_CPP_MIN_LOG_LEVEL'] == '0'
+    assert logging.getLogger('dsconv').isEnabledFor(logging.INFO)
+    assert not logging.getLogger('absl').isEnabledFor(logging.WARNING)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='glibc settings')
+def test_a_real_restart_keeps_process_arguments_input_and_exit_code(tmp_path):
+    """A sitecustomize tells of each start; the config file reads stdin and ends the command."""
+    (tmp_path / 'sitecustomize.py').write_text(
+        'import os, sys\nprint(os.getpid(), os.environ.get("DSCONV_ALLOCATOR"), sys.flags.dev_mode, file=sys.stderr)'
+    )
+    (tmp_path / 'ends.py').write_text('raise SystemExit(input())')
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(('DSCONV', 'JAX', 'XLA'))}
+    done = subprocess.run(
+        [sys.executable, '-X', 'dev', '-m', 'dsconv.main', '--config=ends.py', '--workdir=a b'],
+        cwd=tmp_path,
+        env=environment | {'PYTHONPATH': f'{config.ROOT}{os.pathsep}{tmp_path}', 'JAX_PLATFORMS': 'cpu'},
+        input='from stdin\n',
+        capture_output=True,
+        text=True,
+    )
+    first, second, error = done.stderr.splitlines()
+    assert (first.split()[1:], second.split()[1:]) == (['None', 'True'], ['tuned', 'True'])
+    assert first.split()[0] == second.split()[0]
+    assert error.endswith('--config=ends.py cannot be loaded: SystemExit: from stdin (line 1)')
+    assert done.returncode == 2
+
+
+@pytest.fixture
+def joined(monkeypatch):
+    """The calls of `jax.distributed.initialize`."""
+    calls = []
+    monkeypatch.setattr(jax.distributed, 'initialize', lambda *arguments: calls.append(arguments))
+    return calls
+
+
+def test_connect(joined):
+    runtime.connect(None, None, None)
+    assert joined == []
+    runtime.connect('127.0.0.1:8476', 2, 1)
+    runtime.connect('[::1]:8476', 1, 0)
+    runtime.connect('auto', None, None)
+    assert joined == [('127.0.0.1:8476', 2, 1), ('[::1]:8476', 1, 0), ()]
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ((None, 2, None), '--num-processes and --process-id go with --coordinator=HOST:PORT'),
+        ((None, None, 0), '--num-processes and --process-id go with --coordinator=HOST:PORT'),
+        (('auto', 2, 0), '--num-processes and --process-id go with --coordinator=HOST:PORT'),
+        (('nonsense', 2, 0), '--coordinator=nonsense must be auto or HOST:PORT'),
+        (('', None, None), '--coordinator= must be auto or HOST:PORT'),
+        ((':80', 2, 0), '--coordinator=:80 must be auto or HOST:PORT'),
+        (('a:b', 2, 0), '--coordinator=a:b must be auto or HOST:PORT'),
+        (('127.0.0.1:0', 2, 0), '--coordinator=127.0.0.1:0 must be auto or HOST:PORT'),
+        (('127.0.0.1:65536', 2, 0), '--coordinator=127.0.0.1:65536 must be auto or HOST:PORT'),
+        (('a..b:80', 2, 0), '--coordinator=a..b:80: there is no host a..b'),
+        (('127.0.0.1:80', None, 0), '--coordinator=127.0.0.1:80 needs --num-processes=N and --process-id from 0'),
+        (('127.0.0.1:80', 2, None), '--coordinator=127.0.0.1:80 needs --num-processes=N and --process-id from 0'),
+        (('127.0.0.1:80', 2, 2), '--coordinator=127.0.0.1:80 needs --num-processes=N and --process-id from 0'),
+        (('127.0.0.1:80', 2, -1), '--coordinator=127.0.0.1:80 needs --num-processes=N and --process-id from 0'),
+        (('127.0.0.1:80', 0, 0), '--coordinator=127.0.0.1:80 needs --num-processes=N and --process-id from 0'),
+    ],
+)
+def test_connect_refuses(joined, arguments, message):
+    with pytest.raises(InputError) as caught:
+        runtime.connect(*arguments)
+    assert str(caught.value).startswith(message)
+    assert joined == []
+
+
+def test_an_unknown_host_is_named(joined, monkeypatch):
+    def unknown(host, port):
+        raise OSError(-2, 'Name or service not known')
+
+    monkeypatch.setattr(runtime.socket, 'getaddrinfo', unknown)
+    with pytest.raises(InputError, match='^--coordinator=elsewhere:80: there is no host elsewhere'):
+        runtime.connect('elsewhere:80', 2, 0)
+
+
+def test_auto_outside_a_cluster(monkeypatch):
+    def initialize():
+        raise ValueError('coordinator_address should be defined.')
+
+    monkeypatch.setattr(jax.distributed, 'initialize', initialize)
+    with pytest.raises(InputError, match='^--coordinator=auto: no TPU pod or cluster was recognised; give '):
+        runtime.connect('auto', None, None)

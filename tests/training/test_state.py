@@ -1,0 +1,15 @@
+import numpy as np
+import pytest
+
+from dsconv.training.state import debiased_average, update_average
+
+
+@pytest.mark.parametrize('steps', [1, 2, 50])
+def test_the_debiased_average_is_the_weighted_mean_of_what_it_saw(steps):
+    seen = np.random.default_rng(0).normal(size=steps)
+    average = {'kernel': np.float64(0)}
+    for value in seen:
+        average = update_average(average, {'kernel': value}, 0.9)
+    weights = 0.9 ** np.arange(steps)[::-1]
+    expected = np.average(seen, weights=weights)
+    assert debiased_average(average, 0.9, steps)['kernel'] == pytest.approx(expected)

@@ -1,0 +1,103 @@
+"""The training step against NumPy, against itself on other device counts and by several steps a dispatch."""
+
+import jax
+import numpy as np
+import pytest
+
+from dsconv import data
+from dsconv.training.mesh import to_global
+from dsconv.training.setup import build_training, open_data
+from dsconv.training.step import normalise
+from tests.conftest import tiny_config
+
+STEPS = 6
+
+
+@pytest.fixture(scope='module')
+def batches():
+    config = tiny_config(optimizer__ema_decay=0.9, model__norm_groups=8)
+    _, split, config = open_data(config)
+    stream = data.train_batches(split, batch_size=64, seed=0, start_step=0, num_steps=STEPS)
+    images, labels = (np.stack(parts) for parts in zip(*stream, strict=True))
+    return config, split.num_examples, images, labels
+
+
+def run(batches, devices, steps_a_dispatch=1, **changes):
+    """Losses of each step and the last state after `STEPS` steps on so many devices."""
+    config, num_examples, images, labels = batches
+    config = config.copy_and_resolve_references()
+    for key, value in changes.items():
+        setattr(config.loss, key, value)
+    training = build_training(config, num_examples, jax.devices()[:devices])
+    state, losses = training.new_state(), []
+    for start in range(0, STEPS, steps_a_dispatch):
+        part = slice(start, start + steps_a_dispatch)
+        state, loss = training.train_step(state, *to_global(training.mesh, (images[part], labels[part]), 1))
+        losses.append(float(loss))
+    return losses, jax.device_get(state), training
+
+
+@pytest.fixture(scope='module')
+def on_eight(batches):
+    return run(batches, devices=8)
+
+
+def test_the_first_loss_is_the_cross_entropy_of_the_augmented_batch(batches, on_eight):
+    from dsconv.augment import make_augment
+
+    config, _, images, labels = batches
+    losses, _, training = on_eight
+    augment = make_augment(config.augment.to_dict(), 10)
+    key = jax.random.fold_in(jax.random.key(config.seed), 0)
+    augmented, targets = augment(key, 0, images[0], labels[0])
+    inputs = normalise(augmented, config.dataset.mean, config.dataset.std)
+    logits, _ = training.model.apply(training.new_state().variables, inputs, train=True, mutable='batch_stats')
+    logits = np.asarray(logits, np.float64)
+    log_probabilities = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    assert losses[0] == pytest.approx(-np.mean(np.sum(np.asarray(targets) * log_probabilities, axis=1)), rel=1e-5)
+
+
+def test_eight_devices_and_one_have_the_same_losses(batches, on_eight):
+    losses, state, _ = on_eight
+    one_losses, one_state, _ = run(batches, devices=1)
+    np.testing.assert_allclose(losses, one_losses, rtol=2e-4)
+    for a, b in zip(jax.tree.leaves(state.variables), jax.tree.leaves(one_state.variables), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-3)
+
+
+def test_several_steps_a_dispatch_are_the_same_steps(batches, on_eight):
+    losses, state, _ = on_eight
+    together, together_state, _ = run(batches, devices=8, steps_a_dispatch=3)
+    np.testing.assert_allclose(together, [losses[2], losses[5]], rtol=1e-4)
+    assert together_state.step == state.step == STEPS
+    assert together_state.metrics.loss == pytest.approx(float(state.metrics.loss), rel=1e-4)
+
+
+def test_metrics_are_sums_over_the_steps(on_eight):
+    losses, state, _ = on_eight
+    assert state.metrics.steps == STEPS
+    assert state.metrics.loss == pytest.approx(sum(losses), rel=1e-5)
+    assert state.metrics.nonfinite_step == 0
+    assert 0 < state.metrics.accuracy < STEPS
+
+
+def test_the_average_covers_parameters_and_batch_statistics(on_eight):
+    _, state, _ = on_eight
+    assert jax.tree.structure(state.average) == jax.tree.structure(state.variables)
+    # d = 0.9 after six steps: between the zeros that it was started from and the last variables.
+    mean = state.average['batch_stats']['stem_unit']['batch_norm']['count']
+    assert mean == pytest.approx(sum(0.1 * 0.9 ** (STEPS - n) * n for n in range(1, STEPS + 1)), rel=1e-5)
+
+
+def test_label_smoothing_spreads_the_target(batches, on_eight):
+    config, _, images, labels = batches
+    plain, smooth = on_eight[0][0], run(batches, devices=8, label_smoothing=0.2)[0][0]
+    losses_if_uniform = run(batches, devices=8, label_smoothing=1.0)[0][0]
+    assert smooth == pytest.approx(0.8 * plain + 0.2 * losses_if_uniform, rel=1e-5)
+
+
+def test_normalise_is_per_channel():
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 3, 3), dtype=np.uint8)
+    mean, std = (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)
+    expected = (images / 255 - np.array(mean)) / np.array(std)
+    np.testing.assert_allclose(normalise(images, mean, std), expected, rtol=1e-4, atol=1e-5)
