@@ -1,4 +1,9 @@
-"""The thesis's Medium: 490,250 parameters."""
+"""The thesis's Medium on CIFAR-10: 490,250 parameters, 300 epochs.
+
+    python -m dsconv.main --config=configs/medium.py
+
+The thesis reports 95 % on the test split, with RandAugment, AutoAugment, MixUp and CutMix. Not trained here yet.
+"""
 
 from configs import common
 

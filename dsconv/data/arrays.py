@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from dsconv.data.picture import fit_array
-from dsconv.data.sources import Source, choose_class_names, fits_in_memory
+from dsconv.data.source import Source, choose_class_names, fits_in_memory
 from dsconv.data.splits import Division, Split
 from dsconv.data.threads import map_threads
 

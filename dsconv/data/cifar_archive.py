@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 
 from dsconv.data.arrays import array_source
-from dsconv.data.sources import Source
+from dsconv.data.source import Source
 from dsconv.errors import InputError
 
 MD5 = 'c32a1d4ab5d03f1284b67883e8d87530'

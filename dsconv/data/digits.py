@@ -3,7 +3,7 @@
 import numpy as np
 
 from dsconv.data.arrays import array_source
-from dsconv.data.sources import Source
+from dsconv.data.source import Source
 from dsconv.data.splits import stratified_split
 
 SPLIT_SEED = 1797

@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 
 from dsconv.data.picture import is_grey, picture_header, read_picture
-from dsconv.data.sources import Source, are_characters, choose_class_names, fits_in_memory
+from dsconv.data.source import Source, are_characters, choose_class_names, fits_in_memory
 from dsconv.data.splits import Division, Split, require_every_class, stratified_split
 from dsconv.data.threads import map_threads
 from dsconv.errors import InputError

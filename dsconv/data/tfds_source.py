@@ -11,7 +11,7 @@ import numpy as np
 
 from dsconv.data.picture import decode_picture
 from dsconv.data.read_ahead import import_tensorflow
-from dsconv.data.sources import FOLDER_PREFIX, Source, are_characters, choose_class_names, fits_in_memory
+from dsconv.data.source import FOLDER_PREFIX, Source, are_characters, choose_class_names, fits_in_memory
 from dsconv.data.splits import Division, Split
 from dsconv.data.stream import READ_BATCH, StreamedSplit, read_labels
 from dsconv.data.threads import map_threads

@@ -1,0 +1,76 @@
+"""What every source of data is: image size, class names, and splits to load."""
+
+import dataclasses
+import functools
+import re
+from collections.abc import Callable
+
+from dsconv.data.splits import Division, Split
+from dsconv.errors import InputError
+
+SPELLED_DIGITS = ('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine')
+FOLDER_PREFIX = 'image_folder:'
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A dataset that has been found and looked at, but (pictures in a folder apart) not decoded yet.
+
+    Attributes:
+      image_size: height and width of every image that its splits yield.
+      channels: 1 or 3.
+      class_names: one name a label.
+      flippable: False where the pictures are characters, whose mirror image is another one or none.
+      division: how 'train', 'validation' and 'test' are cut out of the dataset's own splits.
+      own: own split's name → `Split` (or `stream.StreamedSplit`); called once a name.
+    """
+
+    image_size: int
+    channels: int
+    class_names: tuple[str, ...]
+    flippable: bool
+    division: Division
+    own: Callable[[str], Split]
+
+    def __post_init__(self):
+        object.__setattr__(self, 'own', functools.cache(self.own))
+
+    @property
+    def split_sizes(self) -> dict[str, int]:
+        """Split's name → number of examples, after the validation and the training fraction."""
+        return self.division.sizes
+
+    def load(self, name: str) -> Split:
+        """Decodes, or opens, one split.
+
+        Raises: InputError when there is no such split, a class is too small to be divided, or the data is damaged.
+        """
+        if name not in self.split_sizes:
+            hint = '' if name != 'validation' else ' (--config.dataset.validation_fraction=0.1 holds one out)'
+            raise InputError(f'there is no split {name!r}: this dataset has {", ".join(self.split_sizes)}{hint}')
+        split = self.own(self.division.own_split(name))
+        if self.division.is_whole(name):
+            return split
+        return split.subset(self.division.members(name, split.labels, self.class_names))
+
+
+def choose_class_names(names: tuple[str, ...], dataset) -> tuple[str, ...]:
+    """`dataset.class_names` where set, else the data's own. Raises InputError when their number is wrong."""
+    if dataset.class_names is None:
+        return tuple(names)
+    if len(dataset.class_names) != len(names):
+        raise InputError(
+            f'dataset.class_names has {len(dataset.class_names)} names, but {dataset.name} has {len(names)} classes'
+        )
+    return tuple(dataset.class_names)
+
+
+def are_characters(class_names: tuple[str, ...]) -> bool:
+    """Whether every class is a character, judged by its name's last word: 'A', '7', 'letter_c', 'seven'."""
+    last_words = [(re.findall(r'[^\W_]+', name) or [name])[-1] for name in class_names]
+    return all(len(word) == 1 or word.lower() in SPELLED_DIGITS for word in last_words)
+
+
+def fits_in_memory(num_images: int, image_size: int, channels: int, dataset) -> bool:
+    """Whether so many decoded images stay within `dataset.memory_gigabytes` (of 10⁹ bytes)."""
+    return num_images * image_size**2 * channels <= dataset.memory_gigabytes * 1e9
