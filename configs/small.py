@@ -1,4 +1,14 @@
-"""The thesis's Small: 130,442 parameters."""
+"""The thesis's Small on CIFAR-10: 130,442 parameters, 300 epochs.
+
+    python -m dsconv.main --config=configs/small.py
+
+The thesis reports 93 % on the test split, with RandAugment, AutoAugment, MixUp and CutMix. The whole run has not been
+made here yet; a short one,
+
+    python -m dsconv.main --config=configs/small.py --config.epochs=12 --config.schedule.warmup_epochs=1
+
+ended at 75.9 % on CIFAR-10 (JPEG copy), at some 200 images/s on two busy CPU cores (results/small-12-epochs).
+"""
 
 from configs import common
 
