@@ -1,18 +1,26 @@
-"""The embedded default: handwritten digits that ship inside scikit-learn."""
+"""The embedded default: handwritten digits of 8×8 pixels that ship inside scikit-learn, nothing to download.
+
+    python -m dsconv.main --config=configs/digits.py
+
+Chosen on validation parts of the training images. Three runs, seeds 0, 1, 2: see results/digits.
+"""
 
 from configs import common
 
 
 def get_config():
     config = common.get_config()
+    config.batch_size = 32
+    config.epochs = 60
     config.dataset.name = 'digits'
-    config.batch_size = 64
-    config.epochs = 30
     config.model.patch_size = 1
-    config.model.dim = 64
+    config.model.dim = 96
     config.model.depth = 4
     config.model.kernel_size = 3
+    config.optimizer.ema_decay = 0.998
+    config.schedule.end_value = 5e-4
     config.schedule.warmup_epochs = 3.0
     config.augment.crop_padding = 1
+    config.loss.label_smoothing = 0.1
     config.checkpoint.every_epochs = 5
     return config

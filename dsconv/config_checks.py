@@ -1,5 +1,7 @@
 """What a config's values must satisfy: by themselves (`check`) and against the data (`resolve`, `check_splits`)."""
 
+import os
+
 from ml_collections import ConfigDict
 
 from dsconv.errors import InputError, did_you_mean, shown
@@ -65,13 +67,17 @@ def resolve(config: ConfigDict, source) -> ConfigDict:
       source: of `dsconv.data.open_source`: `image_size`, `channels`, `class_names`, `flippable`.
 
     Returns:
-      A locked copy in which `dataset.{image_size,channels,class_names}` and `augment.flip` are set.
+      A locked copy in which `dataset.{image_size,channels,class_names}` and `augment.flip` are set, and the path of a
+      folder is absolute.
 
     Raises:
       InputError: the patch does not divide the image, the crop's padding is as large as the image, ….
     """
     config = config.copy_and_resolve_references()
+    kind, _, path = config.dataset.name.partition(':')
     with config.unlocked():
+        if kind == 'image_folder':  # found again from whatever directory one stands in
+            config.dataset.name = f'{kind}:{os.path.abspath(os.path.expanduser(path))}'
         config.dataset.image_size = source.image_size
         config.dataset.channels = source.channels
         config.dataset.class_names = tuple(source.class_names)

@@ -7,7 +7,9 @@ def evaluate(arguments) -> None:
     """Writes the report that `arguments` ask for and prints it."""
     from dsconv.training.report import report_run
 
-    output = arguments.output or arguments.workdir / 'report'
+    # Only the test split's report takes the place of the one that training wrote.
+    name = 'report' if arguments.split == 'test' else f'report_{arguments.split}'
+    output = arguments.output or arguments.workdir / name
     report = report_run(arguments.workdir, arguments.split, arguments.checkpoint, output)
     print(
         f'{report["dataset"]} {report["split"]}, {report["num_examples"]:,} images, checkpoint of step '
@@ -23,7 +25,10 @@ def flags() -> cli.Parser:
     parser.add_argument('--split', default='test', help='test, validation or train (default: test)')
     cli.add_checkpoint_flag(parser)
     parser.add_argument(
-        '--output', type=cli.path, metavar='DIR', help="the report's directory (default: WORKDIR/report)"
+        '--output',
+        type=cli.path,
+        metavar='DIR',
+        help="the report's directory (default: WORKDIR/report, of other splits WORKDIR/report_SPLIT)",
     )
     return parser
 

@@ -24,7 +24,7 @@ def predict(arguments) -> None:
         best = np.argsort(-probabilities, kind='stable')[: arguments.top]
         classes = {dataset.class_names[index]: round(float(probabilities[index]), 6) for index in best}
         if arguments.json:
-            print(json.dumps({'picture': path, 'classes': classes}, ensure_ascii=False))
+            print(json.dumps({'picture': str(path), 'classes': classes}, ensure_ascii=False))
         else:
             print(f'{path}: ' + ', '.join(f'{name} {100 * value:.1f} %' for name, value in classes.items()))
 
@@ -38,7 +38,9 @@ def flags() -> cli.Parser:
     cli.add_checkpoint_flag(parser)
     parser.add_argument('--top', type=cli.positive, default=5, metavar='N', help='classes to name (default: 5)')
     parser.add_argument('--json', action='store_true', help='one JSON object a line: picture, classes')
-    parser.add_argument('pictures', nargs='+', metavar='PICTURE', help='PNG, JPEG, BMP, GIF, WebP, TIFF, PPM')
+    parser.add_argument(
+        'pictures', nargs='+', type=cli.path, metavar='PICTURE', help='PNG, JPEG, BMP, GIF, WebP, TIFF, PPM'
+    )
     return parser
 
 

@@ -182,8 +182,9 @@ def _common_size(good: _Pictures, headers: list) -> int:
     for path, (size, _) in zip(good.paths, headers, strict=True):
         if size != first or size[0] != size[1]:
             seen = ' and '.join(dict.fromkeys(f'{w}x{h}' for w, h in (first, size)))
+            files = ', '.join(dict.fromkeys((good.paths[0], path)))
             raise InputError(
-                f'pictures of {seen} pixels ({good.paths[0]}, {path}) are not all squares of one size: '
+                f'pictures of {seen} pixels ({files}) are not all squares of one size: '
                 f'give the size to bring them to, e.g. --config.dataset.image_size=32'
             )
     return first[0]

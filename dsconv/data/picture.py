@@ -95,7 +95,7 @@ def _open(file):
     except Image.DecompressionBombError as error:
         raise InputError(f'has too many pixels ({error})') from error
     except Image.UnidentifiedImageError as error:
-        raise InputError(f'is not a picture in one of {", ".join(FORMATS)}') from error
+        raise InputError('is not a picture that can be read') from error
     except Exception as error:
         raise InputError(f'is damaged ({error})') from error
     if picture.width * picture.height > Image.MAX_IMAGE_PIXELS:  # Pillow itself only warns up to twice the limit

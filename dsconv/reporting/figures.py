@@ -115,9 +115,9 @@ def mistakes(images: np.ndarray, captions: Sequence[str]) -> Figure:
 
 
 def mistake_caption(true: str, predicted: str, probability: float) -> str:
-    """'true → predicted 97 %', on two lines when it would not fit one."""
+    """'true → predicted, 97 %', on two lines when it would not fit one."""
     true, predicted = _shorten(true, 22), _shorten(predicted, 20)
-    joined = f'{true} → {predicted} {probability:.0%}'.replace('%', ' %')
+    joined = f'{true} → {predicted}, {probability:.0%}'.replace('%', ' %')
     return joined if len(joined) <= 26 else joined.replace(' → ', ' →\n', 1)
 
 

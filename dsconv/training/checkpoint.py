@@ -72,8 +72,8 @@ class Checkpoints:
         except Exception as error:  # Orbax and TensorStore raise whatever the damage happens to break
             others = ', '.join(str(other) for other in sorted(self._manager.all_steps()) if other != step) or 'none'
             raise InputError(
-                f'{self._directory / str(step)} cannot be restored ({type(error).__name__}): it is damaged, or of '
-                f'another network; move it away to use an older checkpoint (there are: {others})'
+                f'{self._directory / str(step)} cannot be restored ({type(error).__name__}): it is damaged, or '
+                f'config.json is not its own; move it away to use an older checkpoint (there are: {others})'
             ) from error
 
     def choose(self, which: str | None) -> int:

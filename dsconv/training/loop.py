@@ -1,6 +1,7 @@
 """The training run: restore, train, log, evaluate, save."""
 
 import contextlib
+import logging
 from pathlib import Path
 
 import jax
@@ -14,7 +15,9 @@ from dsconv.training.evaluation import Evaluator, scored_variables
 from dsconv.training.mesh import replicated, to_global
 from dsconv.training.progress import Progress
 from dsconv.training.run import check_workdir, write_config
-from dsconv.training.setup import build_training, open_data
+from dsconv.training.setup import build_training, count_parameters, open_data
+
+logger = logging.getLogger('dsconv')
 
 
 def train(config, workdir: Path) -> bool:
@@ -43,6 +46,7 @@ def train(config, workdir: Path) -> bool:
             return False
         write_config(workdir, config)
         state = _restore(checkpoints, first_step, training) if first_step else training.new_state()
+        _announce(config, train_split, training, state, first_step)
         evaluator = Evaluator(config, training.model, training.mesh)
         progress = Progress(config, training, first_step)
 
@@ -76,6 +80,24 @@ def _is_left_to_train(step, training, config, workdir) -> bool:
             f'{step}: take more epochs or another --workdir'
         )
     return step < training.total_steps
+
+
+def _announce(config, train_split, training, state, first_step):
+    size, channels, devices = config.dataset.image_size, config.dataset.channels, training.mesh.devices.flat
+    logger.info(
+        '%s: %s training images of %d×%d×%d, %d classes; %s of %s parameters on %d × %s; %s',
+        config.dataset.name,
+        f'{train_split.num_examples:,}',
+        size,
+        size,
+        channels,
+        len(config.dataset.class_names),
+        config.model.name,
+        f'{count_parameters(state.variables):,}',
+        len(devices),
+        devices[0].device_kind,
+        f'going on from step {first_step}' if first_step else f'{training.total_steps:,} steps',
+    )
 
 
 def _restore(checkpoints, step, training):

@@ -38,10 +38,18 @@ def prepare_process() -> None:
     logging.basicConfig(level=logging.WARNING, format='%(message)s')
     logging.getLogger('dsconv').setLevel(logging.INFO)
     logging.getLogger('absl').setLevel(logging.ERROR)  # Orbax and TFDS tell of their inner life
+    logging.getLogger('asyncio').setLevel(logging.CRITICAL)  # Orbax leaves futures of a damaged checkpoint behind
+    sys.unraisablehook = _without_closed_loops
     if _is_command() and _wants_allocator():
         os.environ.update(ALLOCATOR | {SWITCH: 'tuned'})
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _without_closed_loops(unraisable) -> None:
+    """TensorStore's threads may answer Orbax after a damaged checkpoint has made it give up: that says nothing."""
+    if str(unraisable.exc_value) != 'Event loop is closed':
+        sys.__unraisablehook__(unraisable)
 
 
 def _is_command() -> bool:

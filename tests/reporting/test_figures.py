@@ -128,13 +128,13 @@ def test_large_pictures_are_averaged_down():
 @pytest.mark.parametrize(
     ('true', 'predicted', 'probability', 'caption'),
     [
-        ('cat', 'dog', 0.974, 'cat → dog 97 %'),
-        ('automobile', 'pickup_truck', 0.5, 'automobile →\npickup_truck 50 %'),
+        ('cat', 'dog', 0.974, 'cat → dog, 97 %'),
+        ('automobile', 'pickup_truck', 0.5, 'automobile →\npickup_truck, 50 %'),
         (
             'Großstraßenbahnhaltestelle',
             'a_very_long_name_of_a_class',
             1.0,
-            'Großstraßen…altestelle →\na_very_lon…f_a_class 100 %',
+            'Großstraßen…altestelle →\na_very_lon…f_a_class, 100 %',
         ),
     ],
 )

@@ -121,5 +121,5 @@ def test_a_checkpoint_of_another_network_is_not_restored(tmp_path):
         checkpoints.save(make_state(3), None)
     other = make_state(3)
     other = other.replace(variables={'params': {'layer': {'kernel': jnp.zeros((5, 2))}}})
-    with Checkpoints(tmp_path) as checkpoints, pytest.raises(InputError, match='another network'):
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(InputError, match='config.json is not its own'):
         checkpoints.restore(3, shape_of(other))
