@@ -22,13 +22,11 @@ class Progress:
 
     def __init__(self, config, training, first_step: int):
         self._config, self._training = config, training
-        self._total_steps, self._steps_per_epoch = training.total_steps, training.steps_per_epoch
-        self._first_step = self._window_step = first_step
+        self._window_step = self._shown_step = first_step
         self._in_flight = collections.deque()
         self._compiled = False
         self._waited = self._seconds_a_step = 0.0
         self._window_start = self._shown = time.perf_counter()
-        self._shown_step = first_step
 
     @contextlib.contextmanager
     def waiting_for_input(self):
@@ -73,7 +71,7 @@ class Progress:
             self._seconds_a_step = seconds / steps
             averages['images_per_second'] = steps * self._config.batch_size / seconds
             averages['input_wait_fraction'] = self._waited / seconds
-        if step % self._steps_per_epoch == 0:
+        if step % self._training.steps_per_epoch == 0:
             self._show(step, averages)
         self._window_start, self._window_step, self._waited = time.perf_counter(), step, 0.0
         return averages | {'learning_rate': float(self._training.schedule(step - 1))}
@@ -99,13 +97,13 @@ class Progress:
         self._shown, self._shown_step = time.perf_counter(), step
         steps = step - self._window_step
         seconds_a_step = (self._shown - self._window_start) / steps if steps else self._seconds_a_step
-        epoch = (step - 1) // self._steps_per_epoch + 1
+        epoch = (step - 1) // self._training.steps_per_epoch + 1
         logger.info(
             'epoch %d/%d, step %d/%d: loss %.4f, accuracy %.2f %%%s',
             epoch,
             self._config.epochs,
             step,
-            self._total_steps,
+            self._training.total_steps,
             averages['loss'],
             100 * averages['accuracy'],
             self._pace(step, seconds_a_step),
@@ -114,7 +112,7 @@ class Progress:
     def _pace(self, step, seconds_a_step):
         if not seconds_a_step:
             return ''
-        left = _duration((self._total_steps - step) * seconds_a_step)
+        left = _duration((self._training.total_steps - step) * seconds_a_step)
         return f', {self._config.batch_size / seconds_a_step:,.0f} images/s, {left} left'
 
 
