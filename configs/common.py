@@ -65,10 +65,23 @@ def get_config() -> ConfigDict:
     config.schedule.warmup_epochs = 5.0
 
     config.augment = ConfigDict()
-    config.augment.policy = 'none'
     config.augment.crop_padding = 4  # pixels around the image from which a random crop is cut; 0: no crop
     config.augment.crop_mode = 'zero'  # what the padding holds: zero or reflect
-    config.augment.flip = 'auto'  # left-right with probability ½: random, none, auto (none for digits and letters)
+    config.augment.flip = 'auto'  # left-right: random, alternating (every other epoch), none, auto (random, but none
+    # for digits and letters)
+    config.augment.policy = 'either'  # randaugment, autoaugment, either (of the two, by image), none
+    config.augment.randaugment_layers = 2  # operations an image
+    config.augment.randaugment_magnitude = 5.0  # 0 to 10, the ends of the paper's ranges
+    config.augment.randaugment_spread = 0.0  # standard deviation of an operation's magnitude
+    config.augment.fill = 128  # level that comes in from outside the image, and of Cutout
+    config.augment.cutout_size = 0  # side in pixels of a square cut out of every image; 0: none
+    config.augment.erase_probability = 0.0  # of random erasing
+    config.augment.mixup_alpha = 0.8  # λ is drawn from Beta(α, α); 0: no MixUp
+    config.augment.cutmix_alpha = 1.0  # 0: no CutMix
+    config.augment.mix_probability = 0.5  # that a batch, or an image, is mixed
+    config.augment.cutmix_probability = 0.5  # that a mixed one is by CutMix, where both are on
+    config.augment.mix_per = 'batch'  # what draws a λ of its own: batch or image
+    config.augment.clean_tail_epochs = 0  # last epochs in which nothing is mixed
 
     config.loss = ConfigDict()
     config.loss.name = 'cross_entropy'
@@ -82,6 +95,8 @@ def get_config() -> ConfigDict:
     config.eval.every_epochs = 1  # scores the validation split, or final_split where there is none
     config.eval.batch_size = 500
     config.eval.final_split = 'test'  # scored for the report at the end
+    config.eval.recalibration_batches = 0  # clean training batches that batch norm's statistics are estimated on anew
+    # before the last evaluation; 0: they stay those of the augmented images
 
     config.checkpoint = ConfigDict()
     config.checkpoint.every_epochs = 1

@@ -22,6 +22,8 @@ def get_config():
     config.schedule.end_value = 5e-4
     config.schedule.warmup_epochs = 3.0
     config.augment.crop_padding = 1
+    config.augment.policy = 'none'
+    config.augment.mix_probability = 0.0
     config.loss.label_smoothing = 0.1
     config.checkpoint.every_epochs = 5
     return config

@@ -14,9 +14,10 @@ CHOICES = {
     'optimizer.name': ('adamw',),
     'schedule.name': ('exponential',),
     'loss.name': ('cross_entropy',),
-    'augment.policy': ('none',),
+    'augment.policy': ('randaugment', 'autoaugment', 'either', 'none'),
     'augment.crop_mode': ('zero', 'reflect'),
-    'augment.flip': ('auto', 'random', 'none'),
+    'augment.flip': ('auto', 'random', 'alternating', 'none'),
+    'augment.mix_per': ('batch', 'image'),
     'dataset.channels': (None, 1, 3),
 }
 # The interval of each number, and of each number of a tuple. An upper end that nothing else gives is far above what
@@ -50,10 +51,22 @@ RANGES = {
     'schedule.end_value': '(0, 1000]',
     'schedule.warmup_epochs': '[0, 1000000]',
     'augment.crop_padding': '[0, 4096]',
+    'augment.randaugment_layers': '[1, 16]',
+    'augment.randaugment_magnitude': '[0, 10]',
+    'augment.randaugment_spread': '[0, 10]',
+    'augment.fill': '[0, 255]',
+    'augment.cutout_size': '[0, 4096]',
+    'augment.erase_probability': '[0, 1]',
+    'augment.mixup_alpha': '[0, 100]',
+    'augment.cutmix_alpha': '[0, 100]',
+    'augment.mix_probability': '[0, 1]',
+    'augment.cutmix_probability': '[0, 1]',
+    'augment.clean_tail_epochs': '[0, 1000000]',
     'loss.label_smoothing': '[0, 1)',
     'log.every_steps': '[1, 1000000000]',
     'eval.every_epochs': '[1, 1000000000]',
     'eval.batch_size': '[1, 1000000]',
+    'eval.recalibration_batches': '[0, 1000000]',
     'checkpoint.every_epochs': '[1, 1000000000]',
     'checkpoint.keep': '[1, 1000000]',
 }
@@ -89,6 +102,8 @@ def resolve(config: ConfigDict, source) -> ConfigDict:
         raise _wrong(config, 'model.patch_size', f'does not divide images of {size}×{size} pixels; take {nearest}')
     if config.augment.crop_padding >= size:
         raise _wrong(config, 'augment.crop_padding', f'must be smaller than the images of {size}×{size} pixels')
+    if config.augment.cutout_size > size:
+        raise _wrong(config, 'augment.cutout_size', f'must not be larger than the images of {size}×{size} pixels')
     for key in ('dataset.mean', 'dataset.std'):
         if get(config, key) is not None and len(get(config, key)) != source.channels:
             raise _wrong(config, key, f'must hold {source.channels} number(s), one for each channel')
@@ -132,6 +147,8 @@ def check(config: ConfigDict) -> None:
         raise _wrong(config, 'model.norm_groups', f'must divide batch_size={config.batch_size}; take a divisor, or 1')
     if schedule.warmup_epochs >= config.epochs:
         raise _wrong(config, 'schedule.warmup_epochs', f'must be shorter than the run of epochs={config.epochs}')
+    if config.augment.clean_tail_epochs > config.epochs:
+        raise _wrong(config, 'augment.clean_tail_epochs', f'must not be more than epochs={config.epochs}')
     if schedule.end_value > schedule.peak_value:
         raise _wrong(config, 'schedule.end_value', f'must not be above schedule.peak_value={schedule.peak_value}')
 

@@ -89,7 +89,15 @@ def test_each_choice_is_checked(key):
     [
         (dict(batch_size=0), 'batch_size=0 must be in [1, 1000000]'),
         (dict(epochs=-1), 'epochs=-1 must be in [1, 1000000]'),
-        (dict(augment__policy='nome'), 'augment.policy=nome is not one of none'),
+        (
+            dict(augment__policy='autoaugmen'),
+            'augment.policy=autoaugmen is not one of randaugment, autoaugment, either, none; did you mean autoaugment?',
+        ),
+        (dict(augment__mix_per='batches'), 'did you mean batch?'),
+        (dict(augment__mix_probability=1.5), 'augment.mix_probability=1.5 must be in [0, 1]'),
+        (dict(augment__randaugment_magnitude=11.0), 'augment.randaugment_magnitude=11.0 must be in [0, 10]'),
+        (dict(augment__fill=256), 'augment.fill=256 must be in [0, 255]'),
+        (dict(augment__clean_tail_epochs=301), 'augment.clean_tail_epochs=301 must not be more than epochs=300'),
         (dict(model__activation='GeLU'), 'did you mean gelu?'),
         (dict(model__kernel_size=4), 'model.kernel_size=4 must be odd; take 3 or 5'),
         (dict(model__reduction=(2, 3)), 'model.reduction=2,3 must be two divisors of model.dim=128, as 2,4'),
@@ -142,6 +150,7 @@ def test_resolve_flip(flip, flippable, expected):
     [
         (dict(model__patch_size=5), 'model.patch_size=5 does not divide images of 32×32 pixels; take 4'),
         (dict(model__patch_size=64), 'model.patch_size=64 does not divide images of 32×32 pixels; take 32'),
+        (dict(augment__cutout_size=33), 'augment.cutout_size=33 must not be larger than the images of 32×32 pixels'),
         (dict(augment__crop_padding=32), 'augment.crop_padding=32 must be smaller than the images of 32×32 pixels'),
         (dict(dataset__mean=(0.5,)), 'dataset.mean=0.5 must hold 3 number(s), one for each channel'),
         (dict(dataset__std=(0.5, 0.5)), 'dataset.std=0.5,0.5 must hold 3 number(s), one for each channel'),

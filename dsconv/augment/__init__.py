@@ -1,5 +1,6 @@
 """Augmentation on the device, inside the jitted training step. Needs JAX alone, no TensorFlow."""
 
 from dsconv.augment.pipeline import make_augment
+from dsconv.augment.stages import OFF
 
-__all__ = ['make_augment']
+__all__ = ['OFF', 'make_augment']

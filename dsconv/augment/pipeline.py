@@ -1,32 +1,67 @@
-"""The augmentation that a config's `augment` part describes, as one function of a key and a batch."""
+"""The augmentation that a config describes, as one function of a key and a batch."""
+
+import functools
 
 import jax
+from jax import lax
+from jax.sharding import PartitionSpec
 
-from dsconv.augment.geometry import random_crop, random_flip
+from dsconv.augment.lookup import GATHER, ONE_HOT
+from dsconv.augment.mixing import is_on, mix
+from dsconv.augment.stages import switched_on
 
 
-def make_augment(augment, num_classes: int):
+def make_augment(config, num_classes: int, mesh=None):
     """Makes the augmentation for one training batch.
 
     Args:
-      augment: a mapping with `policy` ('none'), `crop_padding`, `crop_mode` ('zero', 'reflect'), `flip` ('random',
-        'none').
+      config: a mapping with `epochs` and `augment`, as `configs/common.py` has them; `augment.flip` not 'auto'.
       num_classes: width of the soft labels.
+      mesh: where given, a `jax.sharding.Mesh` whose first axis the batch is sharded over. On CPU devices each then
+        sees to its own images; without it, each to all of them.
 
     Returns:
-      `augment(key, epoch, images, labels) → images, soft labels`, jittable. Images are uint8
-      `(batch, height, width, channels)` and stay so; labels are int32 `(batch,)` and come out float32
-      `(batch, num_classes)`, each row summing to one. The outcome depends on the key and on an image's place in the
+      `augment(key, epoch, images, labels) → images, soft labels`, jittable. Images are uint8 `(batch, height, width,
+      channels)` of one or three channels, and stay so; labels are int32 `(batch,)` and come out float32 `(batch,
+      num_classes)`, each row summing to one. The outcome depends on the key, the epoch and an image's place in the
       global batch, not on the number of devices.
     """
+    settings = config['augment']
+    stages, first_clean_epoch = switched_on(settings), config['epochs'] - settings['clean_tail_epochs']
 
-    def apply(key, epoch, images, labels):
-        del epoch  # nothing that is switched on here changes with it
-        crop_key, flip_key = jax.random.split(key)
-        if augment['crop_padding']:
-            images = random_crop(crop_key, images, augment['crop_padding'], augment['crop_mode'])
-        if augment['flip'] == 'random':
-            images = random_flip(flip_key, images)
-        return images, jax.nn.one_hot(labels, num_classes)
+    def alter(height, width, lookup, planes, drawn):
+        for stage, part in zip(stages, drawn, strict=True):
+            planes = stage.alter(planes, part, height, width, lookup)
+        return planes
 
-    return apply
+    def augment(key, epoch, images, labels):
+        batch, height, width, channels = images.shape
+        mix_key, *keys = jax.random.split(key, 1 + len(stages))
+        drawn = [stage.draw(stage_key, epoch, images) for stage, stage_key in zip(stages, keys, strict=True)]
+        planes = images.transpose(0, 3, 1, 2).reshape(batch, channels, height * width)
+        planes = _each_by_itself(functools.partial(alter, height, width), planes, drawn, mesh)
+        soft_labels = jax.nn.one_hot(labels, num_classes)
+        if is_on(settings):
+            planes, soft_labels = mix(mix_key, planes, soft_labels, height, width, settings, epoch < first_clean_epoch)
+        return planes.reshape(batch, channels, height, width).transpose(0, 2, 3, 1), soft_labels
+
+    return augment
+
+
+def _each_by_itself(alter, planes, drawn, mesh):
+    """`alter(lookup, planes, its part of drawn)` for each image, in the form that suits the platform compiled for.
+
+    On a CPU a loop, whose branches are real ones: an image pays for the operations that it undergoes, and stays in
+    the cache for all of them. Elsewhere all images at once.
+    """
+
+    def loop(planes, drawn):
+        return lax.map(lambda image: alter(GATHER, *image), (planes, drawn))
+
+    def together(lookup):
+        return jax.vmap(functools.partial(alter, lookup))
+
+    if mesh is not None:  # XLA does not divide a loop among devices
+        batch = PartitionSpec(mesh.axis_names[0])
+        loop = jax.shard_map(loop, mesh=mesh, in_specs=batch, out_specs=batch, check_vma=False)
+    return lax.platform_dependent(planes, drawn, cpu=loop, tpu=together(ONE_HOT), default=together(GATHER))

@@ -14,6 +14,7 @@ from dsconv.training.checkpoint import Checkpoints, with_shardings
 from dsconv.training.evaluation import Evaluator, scored_variables
 from dsconv.training.mesh import replicated, to_global
 from dsconv.training.progress import Progress
+from dsconv.training.recalibration import recalibrate
 from dsconv.training.run import check_workdir, write_config
 from dsconv.training.setup import build_training, count_parameters, open_data
 
@@ -58,6 +59,10 @@ def train(config, workdir: Path) -> bool:
                 if step == _next_line(step - 1, config, training):
                     log(step=step, split='train', **progress.summarise(step, state.metrics))
                     state = state.replace(metrics=training.zero_metrics())
+
+                if step == training.total_steps and config.eval.recalibration_batches:
+                    with progress.paused():
+                        state = recalibrate(config, training, state, train_split)
 
                 scores = None
                 if _is_due(config.eval.every_epochs, step, training):

@@ -84,7 +84,7 @@ def build_training(config, num_examples: int, devices=None) -> Training:
     warmup_steps = round(config.schedule.warmup_epochs * steps_per_epoch)
     schedule = make_schedule(config.schedule, warmup_steps, total_steps)
     optimizer = make_optimizer(config.optimizer, schedule)
-    augment = make_augment(config.augment.to_dict(), len(config.dataset.class_names))
+    augment = make_augment(config.to_dict(), len(config.dataset.class_names), mesh)
     averaging = config.optimizer.ema_decay is not None
     on_all_devices = functools.partial(jax.jit, out_shardings=replicated(mesh))
     return Training(

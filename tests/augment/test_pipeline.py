@@ -1,115 +1,201 @@
 """`make_augment`: a config's `augment` part → one function of a key and a batch."""
 
+import functools
+import re
+import subprocess
+import sys
+import types
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.stats
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from configs import common
-from dsconv.augment import make_augment
+from dsconv.augment import make_augment, pipeline
 
-CLASSES = 5
+CLASSES, EPOCHS, CLEAN_EPOCH = 5, 10, 9
+# The default settings and what else can happen to an image; nothing is mixed in the last three epochs.
+FULL = {'cutout_size': 3, 'erase_probability': 0.5, 'clean_tail_epochs': 3}
+UNMIXED = {'mix_probability': 0.0}
+OFF = UNMIXED | {'crop_padding': 0, 'flip': 'none', 'policy': 'none'}
 
 
+def made(**changed):
+    settings = dict(common.get_config().augment, flip='random') | changed
+    return make_augment({'epochs': EPOCHS, 'augment': settings}, CLASSES)
+
+
+@functools.cache
 def compiled(**changed):
     """`make_augment` of `configs/common.py`, flip resolved, with what a test changes; jitted."""
-    settings = dict(common.get_config().augment, flip='random') | changed
-    return jax.jit(make_augment(settings, CLASSES))
+    return jax.jit(made(**changed))
 
 
-@pytest.fixture(scope='module')
-def batch():
+def outcome(function, seed, epoch, images, labels):
+    return tuple(map(np.asarray, function(jax.random.key(seed), jnp.int32(epoch), images, labels)))
+
+
+def same(one, other):
+    return all(np.array_equal(a, b) for a, b in zip(one, other))
+
+
+def batch(channels=3):
     generator = np.random.default_rng(0)
-    return generator.integers(1, 256, (16, 4, 5, 3), np.uint8), generator.integers(0, CLASSES, 16, np.int32)
+    images = generator.integers(0, 256, (32, 8, 10, channels), np.uint8)
+    return images, generator.integers(0, CLASSES, 32, dtype=np.int32)
 
 
-def outcomes(image, padding, mode='constant'):
-    """Bytes of every crop and its mirror → (row, column, mirrored)."""
-    height, width, _ = image.shape
-    padded = np.pad(image, ((padding, padding), (padding, padding), (0, 0)), mode)
-    corners = np.ndindex(2 * padding + 1, 2 * padding + 1)
-    crops = {(i, j): padded[i : i + height, j : j + width] for i, j in corners}
-    mirrored = {crop[:, ::-1].tobytes(): (*corner, 1) for corner, crop in crops.items()}
-    # A reflected crop can be its own mirror; then it counts as not mirrored.
-    return mirrored | {crop.tobytes(): (*corner, 0) for corner, crop in crops.items()}
+@pytest.mark.parametrize('channels', [1, 3])
+@pytest.mark.parametrize('shape', [(8, 8), (6, 11), (1, 1)])
+def test_images_stay_uint8_and_labels_become_soft(channels, shape):
+    images = jax.ShapeDtypeStruct((7, *shape, channels), jnp.uint8)
+    labels = jax.ShapeDtypeStruct((7,), jnp.int32)
+    out, soft = jax.eval_shape(made(**FULL), jax.random.key(0), 0, images, labels)
+    assert (out.shape, out.dtype) == (images.shape, jnp.uint8)
+    assert (soft.shape, soft.dtype) == ((7, CLASSES), jnp.float32)
 
 
-@pytest.fixture(scope='module')
-def default():
-    return compiled()
-
-
-def test_labels_become_one_hot(default, batch):
-    images, labels = batch
-    out, soft = default(jax.random.key(0), 0, images, labels)
-    assert out.dtype == jnp.uint8
-    assert out.shape == images.shape
-    assert soft.dtype == jnp.float32
+@pytest.mark.parametrize('channels', [1, 3])
+def test_everything_off_is_the_identity(channels):
+    images, labels = batch(channels)
+    out, soft = outcome(compiled(**OFF), 0, 0, images, labels)
+    assert np.array_equal(out, images)
     assert np.array_equal(soft, np.eye(CLASSES)[labels])
-    assert np.array_equal(soft.sum(axis=1), np.ones(16))
 
 
-def test_everything_off_is_the_identity(batch):
-    out, soft = compiled(crop_padding=0, flip='none')(jax.random.key(0), 0, *batch)
-    assert np.array_equal(out, batch[0])
-    assert np.array_equal(soft, np.eye(CLASSES)[batch[1]])
+def test_labels_of_unmixed_images_are_one_hot():
+    images, labels = batch()
+    out, soft = outcome(compiled(**FULL), 0, CLEAN_EPOCH, images, labels)
+    assert np.array_equal(soft, np.eye(CLASSES)[labels])
+    changed = np.any(out != images, axis=(1, 2, 3))
+    assert changed.all()  # if only by Cutout
 
 
-def test_flip_alone_mirrors_some_images(batch):
-    images, labels = batch
-    out = np.asarray(compiled(crop_padding=0)(jax.random.key(0), 0, images, labels)[0])
-    mirrored = [np.array_equal(a, b[:, ::-1]) for a, b in zip(out, images, strict=True)]
-    same = [np.array_equal(a, b) for a, b in zip(out, images, strict=True)]
-    assert np.all(np.logical_xor(mirrored, same))
-    assert 0 < sum(mirrored) < len(images)
+def test_mixing_is_all_that_an_epoch_changes():
+    # Of ten batches about half are mixed, but none in the clean epochs, which leave the rest as it is.
+    mixed = 0
+    for seed in range(10):
+        clean = outcome(compiled(**FULL), seed, CLEAN_EPOCH, *batch())
+        early, late = (outcome(compiled(**FULL), seed, epoch, *batch()) for epoch in (0, 6))
+        assert same(early, late)
+        assert same(outcome(compiled(**FULL), seed, 7, *batch()), clean)
+        mixed += not same(early, clean)
+    assert 1 <= mixed <= 9
 
 
-@pytest.mark.parametrize(('mode', 'numpy_mode'), [('zero', 'constant'), ('reflect', 'reflect')])
-def test_crop_alone_never_mirrors(batch, mode, numpy_mode):
-    images, labels = batch
-    crop = compiled(crop_padding=2, crop_mode=mode, flip='none')
-    out = np.asarray(crop(jax.random.key(0), 0, images, labels)[0])
-    found = [outcomes(image, 2, numpy_mode)[a.tobytes()] for a, image in zip(out, images, strict=True)]
-    assert {mirrored for *_, mirrored in found} == {0}
-    assert len(set(found)) > 1
+def test_grey_images_are_treated_alike_in_one_channel_and_in_three():
+    images, labels = batch(1)
+    changed = UNMIXED | {'policy': 'randaugment', 'randaugment_layers': 1, 'randaugment_magnitude': 9.0}
+    one = outcome(compiled(**changed), 1, 0, images, labels)
+    three = outcome(compiled(**changed), 1, 0, np.repeat(images, 3, axis=-1), labels)
+    assert np.array_equal(np.repeat(one[0], 3, axis=-1), three[0])
+    assert np.mean(np.any(one[0] != images, axis=(1, 2, 3))) > 0.5
 
 
-def test_crop_and_flip_draw_independently(batch):
-    repeated = np.broadcast_to(batch[0][0], (4000, *batch[0].shape[1:]))
-    out = np.asarray(compiled(crop_padding=1)(jax.random.key(0), 0, repeated, np.zeros(4000, np.int32))[0])
-    places, table = outcomes(batch[0][0], 1), np.zeros((9, 2))
-    for image in out:
-        row, column, mirrored = places[image.tobytes()]
-        table[3 * row + column, mirrored] += 1
-    assert scipy.stats.chisquare(table.ravel()).pvalue > 1e-3
+def test_key_epoch_and_place_alone_decide():
+    function = compiled(**FULL)
+    for epoch in (0, CLEAN_EPOCH):
+        first = outcome(function, 0, epoch, *batch())
+        assert same(first, outcome(function, 0, epoch, *batch()))
+        assert not np.array_equal(first[0], outcome(function, 1, epoch, *batch())[0])
+    images = np.repeat(batch()[0][:1], 32, axis=0)
+    out, _ = outcome(function, 0, CLEAN_EPOCH, images, batch()[1])
+    assert len(np.unique(out.reshape(32, -1), axis=0)) > 28
 
 
-def test_the_key_alone_decides(default, batch):
-    first, again, later, other = (
-        np.asarray(default(jax.random.key(key), epoch, *batch)[0]) for key, epoch in ((0, 0), (0, 0), (0, 9), (1, 0))
-    )
-    assert np.array_equal(first, again)
-    assert np.array_equal(first, later)
-    assert not np.array_equal(first, other)
+def test_without_mixing_an_image_does_not_depend_on_its_neighbours():
+    images, labels = batch()
+    other = np.roll(images, 1, axis=0)
+    other[5] = images[5]
+    first, second = (outcome(compiled(**FULL), 0, CLEAN_EPOCH, x, labels)[0] for x in (images, other))
+    assert np.array_equal(first[5], second[5])
+    assert not np.array_equal(first[4], second[4])
 
 
-def test_an_outcome_depends_on_the_place_not_on_the_neighbours(default, batch):
-    images, labels = batch
-    other = images.copy()
-    other[1:] = 255 - other[1:]
-    first, second = (default(jax.random.key(0), 0, x, labels)[0] for x in (images, other))
-    assert np.array_equal(first[0], second[0])
+def assert_devices_do_not_matter(function, images, labels):
+    devices = jax.device_count()
+    sharding = NamedSharding(Mesh(np.array(jax.devices()), ('data',)), PartitionSpec('data'))
+    assert len(images) // devices % 2 == 0
+    mixed = 0
+    for seed in range(6):
+        expected = outcome(function, seed, 0, images, labels)
+        sharded = function(jax.random.key(seed), jnp.int32(0), *jax.device_put((images, labels), sharding))
+        assert len(sharded[1].sharding.device_set) == devices
+        assert same(sharded, expected)
+        mixed += not np.array_equal(expected[1], np.eye(CLASSES)[labels])
+    assert mixed
 
 
 @pytest.mark.skipif(jax.device_count() == 1, reason='needs several devices')
-def test_devices_do_not_change_the_outcome(default, batch):
-    devices = jax.device_count()
-    sharding = NamedSharding(Mesh(np.array(jax.devices()), ('data',)), PartitionSpec('data'))
-    images, labels = (np.concatenate([a] * devices) for a in batch)
-    expected = default(jax.random.key(4), 0, images, labels)
-    sharded = default(jax.random.key(4), 0, *jax.device_put((images, labels), sharding))
-    assert len(sharded[0].sharding.device_set) == devices
-    for result, reference in zip(sharded, expected, strict=True):
-        assert np.array_equal(result, reference)
+def test_devices_do_not_change_the_outcome():
+    assert_devices_do_not_matter(compiled(**FULL), *batch())
+
+
+@pytest.mark.skipif(jax.device_count() == 1, reason='needs several devices')
+def test_devices_do_not_change_what_is_mixed_by_image():
+    changed = OFF | {'mix_probability': 0.5, 'mix_per': 'image', 'mixup_alpha': 0.0}
+    assert_devices_do_not_matter(compiled(**changed), *batch())
+
+
+@pytest.mark.parametrize('platform', ['tpu', 'default'])
+def test_all_images_at_once_come_out_as_one_after_another(monkeypatch, platform):
+    # What is compiled for other platforms, here run on a CPU.
+    choose = types.SimpleNamespace(platform_dependent=lambda *arguments, **forms: forms[platform](*arguments))
+    monkeypatch.setattr(pipeline, 'lax', choose)
+    together = jax.jit(made(**FULL | UNMIXED))
+    assert 'ui8' not in ' '.join(loops(together.trace(jax.random.key(0), 0, *batch()).lower().as_text()))
+    for seed in range(6):
+        expected = outcome(compiled(**FULL), seed, CLEAN_EPOCH, *batch())
+        assert same(outcome(together, seed, CLEAN_EPOCH, *batch()), expected)
+
+
+def loops(text):
+    return re.findall(r'stablehlo\.while.*', text)
+
+
+def pixel_gathers(text):
+    return re.findall(r'stablehlo\.gather.*ui8', text)
+
+
+@pytest.fixture(scope='module')
+def module_texts():
+    """What the default augmentation without mixing, whose draws have loops of their own, is lowered to."""
+    traced = jax.jit(made(**UNMIXED)).trace(jax.random.key(0), 0, *batch())
+    return {name: traced.lower(lowering_platforms=(name,)).as_text() for name in ('cpu', 'cuda', 'tpu')}
+
+
+def test_on_a_cpu_images_are_taken_in_a_loop_with_real_branches(module_texts):
+    assert any('ui8' in line for line in loops(module_texts['cpu']))
+    assert pixel_gathers(module_texts['cpu'])
+    assert 'stablehlo.case' in module_texts['cpu']
+
+
+def test_on_a_tpu_pixels_are_looked_up_by_products_without_loop_or_gather(module_texts):
+    assert loops(module_texts['tpu']) == pixel_gathers(module_texts['tpu']) == []
+    assert 'stablehlo.dot_general' in module_texts['tpu']
+    # And in no double precision, which it lacks.
+    assert 'f64' not in module_texts['tpu']
+
+
+def test_on_a_gpu_all_images_are_gathered_at_once(module_texts):
+    assert not any('ui8' in line for line in loops(module_texts['cuda']))
+    assert pixel_gathers(module_texts['cuda'])
+    assert 'stablehlo.dot_general' not in module_texts['cuda']
+
+
+@pytest.mark.parametrize('platform', ['tpu', 'cuda'])
+def test_the_whole_augmentation_can_be_lowered_for_an_accelerator(platform):
+    traced = jax.jit(made(**FULL)).trace(jax.random.key(0), 0, *batch())
+    assert 'func.func public @main' in traced.lower(lowering_platforms=(platform,)).as_text()
+
+
+def test_augmentation_does_without_tensorflow():
+    code = 'import sys, dsconv.augment; print(*{name.partition(".")[0] for name in sys.modules})'
+    root = Path(__file__).parents[2]
+    loaded = subprocess.run([sys.executable, '-c', code], cwd=root, capture_output=True, text=True, check=True)
+    names = set(loaded.stdout.split())
+    assert {'jax', 'dsconv'} <= names
+    assert not names & {'tensorflow', 'tensorflow_datasets', 'tf_keras', 'keras'}

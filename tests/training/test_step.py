@@ -47,7 +47,7 @@ def test_the_first_loss_is_the_cross_entropy_of_the_augmented_batch(batches, on_
 
     config, _, images, labels = batches
     losses, _, training = on_eight
-    augment = make_augment(config.augment.to_dict(), 10)
+    augment = make_augment(config.to_dict(), 10)
     key = jax.random.fold_in(jax.random.key(config.seed), 0)
     augmented, targets = augment(key, 0, images[0], labels[0])
     inputs = normalise(augmented, config.dataset.mean, config.dataset.std)

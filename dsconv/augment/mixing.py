@@ -1,0 +1,86 @@
+"""MixUp and CutMix: each image of a batch weighed against its neighbour, and their labels likewise."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from dsconv.augment.erase import box_mask, draw_places
+
+
+def is_on(settings) -> bool:
+    """Whether `settings`, the `augment` part of a config, ever mixes images."""
+    return bool(settings['mix_probability'] and (settings['mixup_alpha'] or settings['cutmix_alpha']))
+
+
+def mix(key, planes, soft_labels, height: int, width: int, settings, active):
+    """Mixes each image with its neighbour, the first with the second, the third with the fourth, ….
+
+    Both methods are λ · image + (1 − λ) · neighbour by pixel: λ is one number for MixUp (Zhang et al. 2018,
+    equation 1), and 0 within a box, 1 around it, for CutMix (Yun et al. 2019, equation 1). The labels are weighed by
+    its mean, so that a box cut short by the image's edge counts for what it covers. Neighbours stand on the same
+    device where each device has an even number of images. Of an odd batch the last image stays.
+
+    Args:
+      key: a PRNG key.
+      planes: uint8 `(batch, channels, height · width)`.
+      soft_labels: float32 `(batch, classes)`.
+      height, width: pixels.
+      settings: a mapping with `mixup_alpha`, `cutmix_alpha`, `mix_probability`, `cutmix_probability`, `mix_per`.
+      active: bool; where False nothing is mixed.
+
+    Returns:
+      (planes, rounded to levels; soft labels).
+    """
+    shape = (len(planes),) if settings['mix_per'] == 'image' else (1,)
+    happens_key, cutmix_key, mixup_lambda_key, cutmix_lambda_key, box_key = jax.random.split(key, 5)
+    happens = active & jax.random.bernoulli(happens_key, settings['mix_probability'], shape)
+    takes_cutmix = jax.random.bernoulli(cutmix_key, _cutmix_probability(settings), shape)
+    kept = _draw_lambda(mixup_lambda_key, settings['mixup_alpha'], shape)
+    box = draw_box(box_key, _draw_lambda(cutmix_lambda_key, settings['cutmix_alpha'], shape), height, width)
+    outside = 1.0 - jax.vmap(lambda box: box_mask(box, height, width))(box)
+    weights = jnp.where(takes_cutmix[:, None], outside, kept[:, None])
+    weights = jnp.where(happens[:, None], weights, 1.0)
+    mixed = _weighed(planes, _as_bytes(_neighbours(planes)), weights[:, None])
+    mixed = _as_bytes(jnp.round(mixed).astype(jnp.uint8))
+    return mixed, _weighed(soft_labels, _neighbours(soft_labels), jnp.mean(weights, axis=1, keepdims=True))
+
+
+def draw_box(key, kept, height: int, width: int):
+    """The boxes of CutMix for areas of 1 − `kept` (Yun et al. 2019, equation 2), cut at the image's edges.
+
+    Args:
+      key: a PRNG key.
+      kept: λ, float32 `(batch,)`.
+
+    Returns:
+      int32 `(batch, 4)`: top, left, bottom and right, the last two outside. The centre is uniform over the image.
+    """
+    sides = jnp.sqrt(1 - kept)[:, None] * jnp.array([height, width])
+    sides = sides.astype(jnp.int32)
+    corner = draw_places(key, kept.shape, height, width) - sides // 2
+    return jnp.concatenate([corner, corner + sides], axis=-1)
+
+
+def _cutmix_probability(settings) -> float:
+    if settings['mixup_alpha'] and settings['cutmix_alpha']:
+        return settings['cutmix_probability']
+    return 1.0 if settings['cutmix_alpha'] else 0.0
+
+
+def _draw_lambda(key, alpha: float, shape):
+    return jax.random.beta(key, alpha, alpha, shape) if alpha else jnp.ones(shape)
+
+
+def _weighed(values, neighbours, weights):
+    return weights * values + (1 - weights) * neighbours
+
+
+def _neighbours(values):
+    even = len(values) // 2 * 2
+    pairs = values[:even].reshape(even // 2, 2, *values.shape[1:])
+    return jnp.concatenate([pairs[:, ::-1].reshape(even, *values.shape[1:]), values[even:]])
+
+
+def _as_bytes(planes):
+    """`planes`; keeps XLA for a TPU from moving them as float32 up to here, or from here, at four times the cost."""
+    return lax.optimization_barrier(planes)

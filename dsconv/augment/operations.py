@@ -1,0 +1,138 @@
+"""The table: the operations of RandAugment and AutoAugment, each as what one of the three ideas is to do.
+
+Magnitudes are fractions of the AutoAugment paper's ranges (Cubuk et al. 2019, table 6), in `STEPS` equal steps, so that
+both scales in use fall on steps: RandAugment's 0 … 10 on every 9th, AutoAugment's levels 0 … 9 on every 10th.
+Lengths in pixels are those of the authors' CIFAR-10 code (10 of 32 for translations, 20 of 32 for the side of Cutout)
+as parts of the image's side.
+"""
+
+import functools
+from fractions import Fraction
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from dsconv.augment import blend, erase, tone, warp
+
+STEPS = 90  # of a magnitude
+SIGNED, UNSIGNED = (1, -1), (1, 1)
+WARP, TONE, BLEND, NOTHING = range(4)
+
+
+class Parameters(NamedTuple):
+    """What an operation is to do to an image.
+
+    Attributes:
+      block: int, WARP … NOTHING.
+      kind: int, a place in `tone.KINDS` or `blend.KINDS`.
+      amount: int, of tone.
+      factor: float, of blend.
+      affine: six ints, of warp: its map in fixed point.
+      side: int, of warp: of the square that is cut out.
+    """
+
+    block: int = NOTHING
+    kind: int = 0
+    amount: int = 0
+    factor: float = 1.0
+    affine: tuple = warp.fixed_point((1, 0, 0, 0, 1, 0))
+    side: int = 0
+
+    def packed(self) -> np.ndarray:
+        """As int32 `(11,)`; the factor is its bits in float32."""
+        bits = np.float32(self.factor).view(np.int32)
+        return np.array([self.block, self.kind, self.amount, bits, *self.affine, self.side], np.int32)
+
+    @classmethod
+    def unpacked(cls, row):
+        """Of int32 `(11,)` on the device."""
+        return cls(row[0], row[1], row[2], lax.bitcast_convert_type(row[3], jnp.float32), row[4:10], row[10])
+
+
+def _warp(affine):
+    return lambda m, height, width: Parameters(WARP, affine=warp.fixed_point(affine(m, height, width)))
+
+
+def _tone(kind, amount=lambda m: 0):
+    return lambda m, height, width: Parameters(TONE, tone.KINDS.index(kind), amount(m))
+
+
+def _blend(kind):
+    return lambda m, height, width: Parameters(BLEND, blend.KINDS.index(kind), factor=0.1 + 1.8 * m)
+
+
+def _cutout(m, height, width):
+    return Parameters(WARP, side=round(m * 20 * min(height, width) / 32))
+
+
+def _pixels(m, side):
+    return int(m * 10 * side / 32)
+
+
+# Name → (what both signs mean, magnitude in [-1, 1] and image's sides → parameters).
+_TABLE = {
+    'Identity': (UNSIGNED, lambda m, height, width: Parameters()),
+    'AutoContrast': (UNSIGNED, _tone('autocontrast')),
+    'Equalize': (UNSIGNED, _tone('equalize')),
+    'Rotate': (SIGNED, _warp(lambda m, height, width: warp.rotation(30 * m, height, width))),
+    'Solarize': (UNSIGNED, _tone('solarize', lambda m: 256 - int(256 * m))),
+    'Color': (UNSIGNED, _blend('color')),
+    'Posterize': (UNSIGNED, _tone('posterize', lambda m: 8 - round(4 * m))),
+    'Contrast': (UNSIGNED, _blend('contrast')),
+    'Brightness': (UNSIGNED, _blend('brightness')),
+    'Sharpness': (UNSIGNED, _blend('sharpness')),
+    'ShearX': (SIGNED, _warp(lambda m, height, width: warp.shear(0.3 * m, 0))),
+    'ShearY': (SIGNED, _warp(lambda m, height, width: warp.shear(0, 0.3 * m))),
+    'TranslateX': (SIGNED, _warp(lambda m, height, width: warp.translation(_pixels(m, width), 0))),
+    'TranslateY': (SIGNED, _warp(lambda m, height, width: warp.translation(0, _pixels(m, height)))),
+    'Invert': (UNSIGNED, _tone('invert')),
+    'Cutout': (UNSIGNED, _cutout),
+}
+OPERATIONS = tuple(_TABLE)
+RANDAUGMENT_OPERATIONS = OPERATIONS[:14]
+
+
+@functools.cache
+def parameter_table(height: int, width: int) -> np.ndarray:
+    """Packed parameters, int32 `(operations, signs, steps, 11)`: signs + and −, steps 0 … `STEPS` of the magnitude.
+
+    They are computed here, in fractions and double precision, so that what an operation does depends on no device's
+    sine and is what Pillow does with Python's own numbers.
+    """
+    magnitudes = [Fraction(step, STEPS) for step in range(STEPS + 1)]
+    rows = [
+        [[make(sign * magnitude, height, width).packed() for magnitude in magnitudes] for sign in signs]
+        for signs, make in _TABLE.values()
+    ]
+    return np.array(rows, np.int32)
+
+
+def apply_operation(planes, parameters: Parameters, centre, height: int, width: int, fill: int, lookup):
+    """Does one operation to one image.
+
+    One warp (Cutout is one that moves nothing), one tone map, one blend and nothing are the branches. Where branches
+    are real, in a loop over images, one is taken; under `vmap` all are, and one is kept.
+
+    Args:
+      planes: uint8 `(channels, height · width)`.
+      parameters: of this image.
+      centre: int32 `(2,)`, row and column of Cutout's square.
+      height, width: pixels.
+      fill: level of what comes from outside the image, and of Cutout.
+      lookup: a `lookup.Lookup`.
+    """
+
+    def warped(planes):
+        square = erase.square(centre, parameters.side)
+        source = warp.affine_source(parameters.affine, height, width)
+        return lookup.take_pixels(planes, jnp.where(erase.box_mask(square, height, width), -1, source), fill)
+
+    def toned(planes):
+        return tone.tone_map(planes, parameters.kind, parameters.amount, lookup)
+
+    def blended(planes):
+        return blend.blend(planes, parameters.kind, parameters.factor, height, width)
+
+    return lax.switch(parameters.block, [warped, toned, blended, lambda planes: planes], planes)

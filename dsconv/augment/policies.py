@@ -1,0 +1,111 @@
+"""Which operations an image undergoes: RandAugment and AutoAugment, drawn for each image by itself."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dsconv.augment.operations import OPERATIONS, RANDAUGMENT_OPERATIONS, STEPS
+
+# Cubuk et al. 2019, AutoAugment, table 7 (CIFAR-10): two operations each, with its probability and its level of 0 … 9.
+AUTOAUGMENT = (
+    (('Invert', 0.1, 7), ('Contrast', 0.2, 6)),
+    (('Rotate', 0.7, 2), ('TranslateX', 0.3, 9)),
+    (('Sharpness', 0.8, 1), ('Sharpness', 0.9, 3)),
+    (('ShearY', 0.5, 8), ('TranslateY', 0.7, 9)),
+    (('AutoContrast', 0.5, 8), ('Equalize', 0.9, 2)),
+    (('ShearY', 0.2, 7), ('Posterize', 0.3, 7)),
+    (('Color', 0.4, 3), ('Brightness', 0.6, 7)),
+    (('Sharpness', 0.3, 9), ('Brightness', 0.7, 9)),
+    (('Equalize', 0.6, 5), ('Equalize', 0.5, 1)),
+    (('Contrast', 0.6, 7), ('Sharpness', 0.6, 5)),
+    (('Color', 0.7, 7), ('TranslateX', 0.5, 8)),
+    (('Equalize', 0.3, 7), ('AutoContrast', 0.4, 8)),
+    (('TranslateY', 0.4, 3), ('Sharpness', 0.2, 6)),
+    (('Brightness', 0.9, 6), ('Color', 0.2, 8)),
+    (('Solarize', 0.5, 2), ('Invert', 0.0, 3)),
+    (('Equalize', 0.2, 0), ('AutoContrast', 0.6, 0)),
+    (('Equalize', 0.2, 8), ('Equalize', 0.6, 4)),
+    (('Color', 0.9, 9), ('Equalize', 0.6, 6)),
+    (('AutoContrast', 0.8, 4), ('Solarize', 0.2, 8)),
+    (('Brightness', 0.1, 3), ('Color', 0.7, 0)),
+    (('Solarize', 0.4, 5), ('AutoContrast', 0.9, 3)),
+    (('TranslateY', 0.9, 9), ('TranslateY', 0.7, 9)),
+    (('AutoContrast', 0.9, 2), ('Solarize', 0.8, 3)),
+    (('Equalize', 0.8, 8), ('Invert', 0.1, 3)),
+    (('TranslateY', 0.7, 9), ('AutoContrast', 0.9, 1)),
+)
+_IDENTITY = OPERATIONS.index('Identity')
+_OPERATIONS = np.array([[OPERATIONS.index(name) for name, _, _ in policy] for policy in AUTOAUGMENT])
+_PROBABILITIES = np.array([[probability for _, probability, _ in policy] for policy in AUTOAUGMENT])
+_STEPS = np.array([[level * STEPS // 9 for _, _, level in policy] for policy in AUTOAUGMENT])
+
+
+class Choice(NamedTuple):
+    """Of operations, int32 `(batch, layers)` each.
+
+    Attributes:
+      operation: a place in `operations.OPERATIONS`.
+      step: of the magnitude, 0 to `STEPS`.
+    """
+
+    operation: jax.Array
+    step: jax.Array
+
+
+def randaugment(key, batch: int, layers: int, magnitude: float, spread: float) -> Choice:
+    """RandAugment (Cubuk et al. 2020): each of `layers` operations is uniform over the 14.
+
+    Args:
+      key: a PRNG key.
+      batch: number of images.
+      layers: the paper's N.
+      magnitude: the paper's M on the scale of the authors' code, 0 … 10: 10 is the end of each range. At 5 the four
+        enhancements change nothing, their factor being 0.1 + 1.8 · M / 10.
+      spread: standard deviation of a magnitude about M; what leaves the scale is cut to it. The paper's is 0.
+    """
+    operation_key, step_key = jax.random.split(key)
+    magnitudes = magnitude + spread * jax.random.normal(step_key, (batch, layers))
+    return Choice(
+        operation=jax.random.randint(operation_key, (batch, layers), 0, len(RANDAUGMENT_OPERATIONS)),
+        step=jnp.round(jnp.clip(magnitudes, 0, 10) * (STEPS / 10)).astype(jnp.int32),
+    )
+
+
+def autoaugment(key, batch: int) -> Choice:
+    """AutoAugment's policy for CIFAR-10: one of 25 sub-policies, each of its two operations with its probability.
+
+    Level k of 0 … 9 is k/9 of a range, as in the paper (ten values at equal distances).
+    """
+    policy_key, happens_key = jax.random.split(key)
+    policy = jax.random.randint(policy_key, (batch,), 0, len(AUTOAUGMENT))
+    happens = jax.random.bernoulli(happens_key, jnp.array(_PROBABILITIES)[policy])
+    operation = jnp.where(happens, jnp.array(_OPERATIONS)[policy], _IDENTITY)
+    return Choice(operation, jnp.array(_STEPS)[policy])
+
+
+def choose(key, batch: int, settings) -> Choice:
+    """The operations that the `augment` part of a config, its `policy` not 'none', draws for a batch."""
+    coin_key, randaugment_key, autoaugment_key = jax.random.split(key, 3)
+    magnitude, spread = settings['randaugment_magnitude'], settings['randaugment_spread']
+    choices = {
+        'randaugment': randaugment(randaugment_key, batch, settings['randaugment_layers'], magnitude, spread),
+        'autoaugment': autoaugment(autoaugment_key, batch),
+    }
+    if settings['policy'] != 'either':
+        return choices[settings['policy']]
+    return _either(coin_key, *choices.values())
+
+
+def _either(key, first: Choice, second: Choice) -> Choice:
+    """Each image by one of the two, with equal chance."""
+    takes_first = jax.random.bernoulli(key, shape=(len(first.operation), 1))
+    layers = max(choice.operation.shape[1] for choice in (first, second))
+    first, second = _lengthened(first, layers), _lengthened(second, layers)
+    return jax.tree.map(lambda a, b: jnp.where(takes_first, a, b), first, second)
+
+
+def _lengthened(choice: Choice, layers: int) -> Choice:
+    more = ((0, 0), (0, layers - choice.operation.shape[1]))
+    return Choice(jnp.pad(choice.operation, more, constant_values=_IDENTITY), jnp.pad(choice.step, more))

@@ -1,0 +1,127 @@
+"""The stages that an image goes through by itself: crop and flip, a policy's operations, Cutout, random erasing."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dsconv.augment import erase, policies, warp
+from dsconv.augment.operations import Parameters, apply_operation, parameter_table
+
+# The settings with which nothing happens to an image, by itself or by mixing.
+OFF = {
+    'crop_padding': 0,
+    'flip': 'none',
+    'policy': 'none',
+    'cutout_size': 0,
+    'erase_probability': 0.0,
+    'mix_probability': 0.0,
+}
+
+
+class Stage(NamedTuple):
+    """What is random, drawn for the whole batch, and what is done with it, image by image.
+
+    Attributes:
+      draw: (key, epoch, images) → arrays with a leading axis `batch`.
+      alter: (planes of an image, its part of what was drawn, height, width, lookup) → planes.
+    """
+
+    draw: Callable
+    alter: Callable
+
+
+def switched_on(settings) -> list[Stage]:
+    """The stages that `settings`, the `augment` part of a config, asks for, in order."""
+    stages = []
+    if settings['crop_padding'] or settings['flip'] != 'none':
+        stages.append(_crop_and_flip(settings))
+    if settings['policy'] != 'none':
+        stages.append(_policy(settings))
+    if settings['cutout_size']:
+        stages.append(_cutout(settings))
+    if settings['erase_probability']:
+        stages.append(_random_erasing(settings))
+    return stages
+
+
+def _crop_and_flip(settings):
+    padding, reflect = settings['crop_padding'], settings['crop_mode'] == 'reflect'
+
+    def draw(key, epoch, images):
+        crop_key, flip_key = jax.random.split(key)
+        corner = jax.random.randint(crop_key, (len(images), 2), -padding, padding + 1)
+        return corner, _draw_flip(flip_key, epoch, images, settings['flip'])
+
+    def alter(planes, drawn, height, width, lookup):
+        corner, mirrored = drawn
+        source = warp.crop_source(corner, mirrored, height, width, reflect)
+        return lookup.take_pixels(planes, source, fill=0)
+
+    return Stage(draw, alter)
+
+
+def _draw_flip(key, epoch, images, flip: str):
+    if flip == 'random':
+        return jax.random.bernoulli(key, shape=(len(images),))
+    if flip == 'alternating':
+        return (_hashed_bit(images) + epoch) % 2 == 1
+    return jnp.zeros(len(images), bool)
+
+
+def _hashed_bit(images):
+    """A bit of each image's own, int32 `(batch,)`: of its content, so the same in each epoch, wherever it stands.
+
+    With it an image is mirrored in every other epoch, and half of the images in each (alternating flip: Jordan 2024,
+    "94% on CIFAR-10 in 3.29 seconds", section 3.6).
+    """
+    weights = np.random.default_rng(0).integers(2**32, size=images[0].size, dtype=np.uint32) | 1
+    hashed = jnp.sum(images.reshape(len(images), -1).astype(jnp.uint32) * weights, axis=1, dtype=jnp.uint32)
+    return (hashed >> 31).astype(jnp.int32)
+
+
+def _policy(settings):
+    def draw(key, epoch, images):
+        del epoch
+        choice_key, sign_key, centre_key = jax.random.split(key, 3)
+        choice = policies.choose(choice_key, len(images), settings)
+        negative = jax.random.bernoulli(sign_key, shape=choice.operation.shape).astype(jnp.int32)
+        rows = jnp.array(parameter_table(*images.shape[1:3]))[choice.operation, negative, choice.step]
+        return rows, erase.draw_places(centre_key, choice.operation.shape, *images.shape[1:3])
+
+    def alter(planes, drawn, height, width, lookup):
+        for row, centre in zip(*drawn, strict=True):
+            parameters = Parameters.unpacked(row)
+            planes = apply_operation(planes, parameters, centre, height, width, settings['fill'], lookup)
+        return planes
+
+    return Stage(draw, alter)
+
+
+def _cutout(settings):
+    def draw(key, epoch, images):
+        del epoch
+        return erase.square(erase.draw_places(key, (len(images),), *images.shape[1:3]), settings['cutout_size'])
+
+    def alter(planes, box, height, width, lookup):
+        del lookup
+        return erase.erase(planes, box, settings['fill'], height, width)
+
+    return Stage(draw, alter)
+
+
+def _random_erasing(settings):
+    def draw(key, epoch, images):
+        del epoch
+        box_key, noise_key = jax.random.split(key)
+        batch, height, width, channels = images.shape
+        box = erase.draw_erasing(box_key, batch, settings['erase_probability'], height, width)
+        return box, jax.random.bits(noise_key, (batch, channels, height * width), jnp.uint8)
+
+    def alter(planes, drawn, height, width, lookup):
+        del lookup
+        return erase.erase(planes, *drawn, height, width)
+
+    return Stage(draw, alter)

@@ -1,0 +1,93 @@
+"""Idea three: whatever maps levels to levels is a table of 256 for each channel.
+
+The tables are those of Pillow's ImageOps, int32 `(channels, 256)`; `planes` are uint8 `(channels, height · width)`.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from dsconv.augment.blend import unfused
+from dsconv.augment.lookup import LEVELS
+
+
+def _invert(planes, amount, lookup):
+    del planes, amount, lookup
+    return 255 - jnp.arange(LEVELS)
+
+
+def _posterize(planes, bits, lookup):
+    """Keeps the `bits` highest bits."""
+    del planes, lookup
+    return jnp.arange(LEVELS) >> (8 - bits) << (8 - bits)
+
+
+def _solarize(planes, threshold, lookup):
+    """Inverts the levels from `threshold` on."""
+    del planes, lookup
+    levels = jnp.arange(LEVELS)
+    return jnp.where(levels < threshold, levels, 255 - levels)
+
+
+def _autocontrast(planes, amount, lookup):
+    """Stretches each channel to the whole range."""
+    del lookup
+    darkest, brightest = (extreme(planes, axis=1, keepdims=True).astype(jnp.int32) for extreme in (jnp.min, jnp.max))
+    # Pillow's table comes of double precision, which a TPU lacks: there one value in 200 may be a level above.
+    stretched = lax.platform_dependent(
+        darkest, brightest, amount, cpu=_stretched, cuda=_stretched, default=_stretched_in_integers
+    )
+    return jnp.where(darkest < brightest, stretched, jnp.arange(LEVELS))
+
+
+def _stretched(darkest, brightest, amount):
+    with jax.enable_x64(True):
+        scale = 255 / jnp.maximum(brightest - darkest, 1).astype(jnp.float64)
+        zero = jnp.minimum(amount, 0)
+        stretched = unfused(jnp.arange(LEVELS) * scale, zero) - unfused(darkest * scale, zero)
+        return jnp.clip(stretched, 0, 255).astype(jnp.int32)
+
+
+def _stretched_in_integers(darkest, brightest, amount):
+    del amount
+    stretched = 255 * (jnp.arange(LEVELS) - darkest) // jnp.maximum(brightest - darkest, 1)
+    return jnp.clip(stretched, 0, 255)
+
+
+def _equalize(planes, amount, lookup):
+    """Spreads each channel's levels evenly (in integers, as Pillow does, which is coarse for small images)."""
+    del amount
+    below, pixels = lookup.count_below(planes), planes.shape[1]
+    below_brightest = jnp.max(below, axis=1, keepdims=True, where=below < pixels, initial=0)
+    step = below_brightest // 255
+    table = jnp.minimum((step // 2 + below) // jnp.maximum(step, 1), 255)
+    return jnp.where(step > 0, table, jnp.arange(LEVELS))
+
+
+_TABLES = {
+    'invert': _invert,
+    'posterize': _posterize,
+    'solarize': _solarize,
+    'autocontrast': _autocontrast,
+    'equalize': _equalize,
+}
+KINDS = tuple(_TABLES)
+
+
+def tone_map(planes, kind, amount, lookup):
+    """Maps the levels of one image.
+
+    Args:
+      planes: the image.
+      kind: int32, a place in `KINDS`.
+      amount: int32: the bits that posterize keeps, 1 to 8; the level that solarize inverts from, 0 to 256.
+      lookup: a `lookup.Lookup`.
+    """
+
+    def table(function):
+        def whole(planes, amount):
+            return jnp.broadcast_to(function(planes, amount, lookup), (len(planes), LEVELS)).astype(jnp.int32)
+
+        return whole
+
+    return lookup.map_levels(planes, lax.switch(kind, [table(f) for f in _TABLES.values()], planes, amount))

@@ -1,0 +1,74 @@
+"""Batch norm's statistics estimated anew on clean images, at the end of a run that trained on augmented ones."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from dsconv import data
+from dsconv.training.evaluation import scored_variables
+from dsconv.training.mesh import batch_sharding, replicated, to_global
+from dsconv.training.state import TrainState
+from dsconv.training.step import normalise
+
+
+def recalibrate(config, training, state: TrainState, split) -> TrainState:
+    """Replaces the statistics of the variables that are evaluated by means over `eval.recalibration_batches` batches.
+
+    The batches are the run's first ones, as they are on disk (Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm",
+    section 3). A network without batch norm stays as it is.
+
+    Args:
+      config: resolved.
+      training: of `build_training`.
+      state: after the last step.
+      split: the training split.
+    """
+    if 'batch_stats' not in state.variables:
+        return state
+    batches = data.train_batches(
+        split,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        start_step=0,
+        num_steps=config.eval.recalibration_batches,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    statistics_of = _make_batch_statistics(config, training.model, training.mesh)
+    variables = scored_variables(config, state.variables, state.average, int(state.step))
+    total = None
+    for images, _ in batches:
+        statistics = statistics_of(variables, to_global(training.mesh, images))
+        total = statistics if total is None else jax.tree.map(jnp.add, total, statistics)
+    if state.average is None:
+        return state.replace(variables=_with_statistics(state.variables, total, config.eval.recalibration_batches))
+    # The average keeps its share of the zeros that it started from: `scored_variables` undoes that.
+    share = 1 - config.optimizer.ema_decay ** int(state.step)
+    return state.replace(average=_with_statistics(state.average, total, config.eval.recalibration_batches / share))
+
+
+def _make_batch_statistics(config, model, mesh):
+    @functools.partial(jax.jit, in_shardings=(replicated(mesh), batch_sharding(mesh)), out_shardings=replicated(mesh))
+    def statistics_of(variables, images):
+        # At a count of −1 the old statistics weigh nothing (`models.layers.BatchNorm`): what comes out is the batch's.
+        statistics = _map_leaves(lambda is_count, old: old * 0 - 1 if is_count else old, variables['batch_stats'])
+        inputs = normalise(images, config.dataset.mean, config.dataset.std)
+        fresh = variables | {'batch_stats': statistics}
+        return model.apply(fresh, inputs, train=True, mutable='batch_stats')[1]['batch_stats']
+
+    return statistics_of
+
+
+def _with_statistics(variables, total, divisor):
+    means = _map_leaves(
+        lambda is_count, old, sums: old if is_count else sums / divisor, variables['batch_stats'], total
+    )
+    return variables | {'batch_stats': means}
+
+
+def _map_leaves(function, *statistics):
+    """Maps `function(is it a count, leaves …)` over trees of batch norm's statistics."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, *leaves: function(path[-1].key == 'count', *leaves), *statistics
+    )

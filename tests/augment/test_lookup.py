@@ -1,0 +1,63 @@
+"""Both forms of the three look-ups against NumPy's indexing and counting."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dsconv.augment.lookup import GATHER, MOST_ONE_HOT_PIXELS, ONE_HOT
+
+# Channels and pixels: below, at and above 128, the low digit of a pixel's number; and more than are multiplied.
+SIZES = [(1, 1), (3, 35), (1, 128), (3, 130), (1, MOST_ONE_HOT_PIXELS), (3, 5120)]
+FORMS = {'gather': GATHER, 'one-hot': ONE_HOT}
+pytestmark = [pytest.mark.parametrize('size', SIZES, ids=str), pytest.mark.parametrize('form', FORMS)]
+
+
+@pytest.fixture
+def generator():
+    return np.random.default_rng(0)
+
+
+def images(generator, size):
+    """Noise, skewed and constant: with one level for all, counts are large."""
+    yield generator.integers(0, 256, size, np.uint8)
+    yield np.minimum(generator.exponential(20, size), 255).astype(np.uint8)
+    for level in (0, 31, 32, 255):
+        yield np.full(size, level, np.uint8)
+
+
+def test_takes_the_pixel_from_its_source_or_the_filling(generator, form, size):
+    take = jax.jit(FORMS[form].take_pixels)
+    channels, pixels = size
+    with_holes = generator.integers(-pixels // 2, pixels, pixels, np.int32)
+    sources = [with_holes, generator.permutation(pixels).astype(np.int32), np.full(pixels, -1, np.int32)]
+    for fill, source in zip((128, 255, 7), sources):
+        for planes in images(generator, size):
+            taken = take(planes, source, fill)
+            assert taken.dtype == jnp.uint8
+            assert np.array_equal(taken, np.where(source < 0, fill, planes[:, source]))
+
+
+def test_maps_the_levels_of_each_channel_by_its_own_table(generator, form, size):
+    map_levels = jax.jit(FORMS[form].map_levels)
+    for planes in images(generator, size):
+        table = generator.integers(0, 256, (size[0], 256), np.int32)
+        mapped = map_levels(planes, table)
+        assert mapped.dtype == jnp.uint8
+        assert np.array_equal(mapped, [channel_table[channel] for channel_table, channel in zip(table, planes)])
+
+
+def test_counts_the_pixels_below_each_level_of_each_channel(generator, form, size):
+    count = jax.jit(FORMS[form].count_below)
+    for planes in images(generator, size):
+        below = count(planes)
+        assert below.dtype == jnp.int32
+        counts = np.array([np.bincount(channel, minlength=256) for channel in planes])
+        assert np.array_equal(below, np.cumsum(counts, axis=1) - counts)
+
+
+def test_large_images_are_not_multiplied(form, size):
+    shapes = jax.ShapeDtypeStruct(size, jnp.uint8), jax.ShapeDtypeStruct(size[1:], jnp.int32)
+    jaxpr = jax.make_jaxpr(FORMS[form].take_pixels, static_argnums=2)(*shapes, 0)
+    multiplies = form == 'one-hot' and size[1] <= MOST_ONE_HOT_PIXELS
+    assert ('dot_general' in str(jaxpr)) == multiplies

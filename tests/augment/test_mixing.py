@@ -1,0 +1,268 @@
+"""MixUp and CutMix against NumPy, with λ read from the soft labels, and how often and how strongly they mix."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+
+from configs import common
+from dsconv.augment import make_augment, mixing
+
+HEIGHT, WIDTH = 6, 9
+DRAWS = 40_000
+MIXUP, CUTMIX = {'cutmix_alpha': 0.0}, {'mixup_alpha': 0.0}
+ALWAYS = {'mix_probability': 1.0}
+BY_IMAGE, BY_BATCH = {'mix_per': 'image'}, {'mix_per': 'batch'}
+# λ then is close to one half: no mixture looks like one of its images, no box is empty or holds all.
+NARROW = {'mixup_alpha': 100.0, 'cutmix_alpha': 100.0}
+
+
+@functools.cache
+def compiled(height, width, **changed):
+    """(key, uint8 `(batch, height, width, channels)`, soft labels, active) → both, mixed."""
+    settings = dict(common.get_config().augment) | changed
+
+    def run(key, images, soft_labels, active):
+        batch, *_, channels = images.shape
+        planes = images.transpose(0, 3, 1, 2).reshape(batch, channels, height * width)
+        planes, soft_labels = mixing.mix(key, planes, soft_labels, height, width, settings, active)
+        return planes.reshape(batch, channels, height, width).transpose(0, 2, 3, 1), soft_labels
+
+    return jax.jit(run)
+
+
+def mixed(seed, images, soft_labels, active=True, **changed):
+    outcome = compiled(*images.shape[1:3], **changed)(jax.random.key(seed), images, soft_labels, active)
+    return tuple(map(np.asarray, outcome))
+
+
+def neighbours(values):
+    """The first for the second, the second for the first, the third for the fourth, …."""
+    return values[np.arange(len(values)) ^ 1]
+
+
+@pytest.fixture(scope='module')
+def batch():
+    """Random images, each of a class of its own; levels are even in the first of two neighbours, odd in the second."""
+    images = np.random.default_rng(0).integers(0, 128, (64, HEIGHT, WIDTH, 3), np.uint8) * 2
+    images[1::2] += 1
+    return images, np.eye(64, dtype=np.float32)
+
+
+def two_classes(count, height, width, channels=1):
+    """Black images of class 0 and white ones of class 1, by turns."""
+    number = np.arange(count) % 2
+    images = np.broadcast_to(255 * number[:, None, None, None], (count, height, width, channels)).astype(np.uint8)
+    return images, np.eye(2, dtype=np.float32)[number]
+
+
+def own_shares(soft_labels):
+    """Of each image of `two_classes` itself in its label: λ."""
+    return soft_labels[np.arange(len(soft_labels)), np.arange(len(soft_labels)) % 2]
+
+
+def methods(images):
+    """0, 1 or 2 for each image of `two_classes` mixed by `NARROW`: not mixed, by MixUp, by CutMix."""
+    flat = images.reshape(len(images), -1)
+    grey = np.any((flat > 0) & (flat < 255), axis=1)
+    both = np.any(flat == 0, axis=1) & np.any(flat == 255, axis=1)
+    assert not np.any(grey & both)
+    return grey + 2 * both
+
+
+@pytest.mark.parametrize('per', [BY_IMAGE, BY_BATCH])
+def test_mixup_weighs_an_image_against_its_neighbour_as_its_label_says(batch, per):
+    images, labels = batch
+    out, soft = mixed(0, images, labels, **MIXUP, **ALWAYS, **per)
+    kept = soft.diagonal().astype(np.float64)
+    assert np.all((kept >= 0) & (kept <= 1))
+    assert np.ptp(kept) > 0.5 if per is BY_IMAGE else 0.05 < kept[0] < 0.95
+    expected = kept[:, None] * labels + (1 - kept)[:, None] * neighbours(labels)
+    assert np.allclose(soft, expected, atol=1e-6)
+    kept = kept[:, None, None, None]
+    exact = kept * images + (1 - kept) * neighbours(images)
+    assert out.dtype == np.uint8
+    assert np.max(abs(out - exact)) < 0.5 + 1e-3  # rounded, not cut off
+    assert np.max(abs(out - exact)) > 0.4
+
+
+@pytest.mark.parametrize('alpha', [0.5, 0.8])
+def test_mixups_lambda_is_beta_distributed(alpha):
+    images, labels = two_classes(DRAWS, 1, 1)
+    _, soft = mixed(1, images, labels, **ALWAYS, **BY_IMAGE, **MIXUP, mixup_alpha=alpha)
+    kept = own_shares(soft).astype(np.float64)
+    assert scipy.stats.kstest(kept, scipy.stats.beta(alpha, alpha).cdf).pvalue > 1e-3
+    assert scipy.stats.spearmanr(kept[::2], kept[1::2]).pvalue > 1e-3
+
+
+@pytest.mark.parametrize('per', [BY_IMAGE, BY_BATCH])
+def test_cutmix_puts_a_rectangle_of_the_neighbour_in_and_weighs_the_label_by_its_pixels(batch, per):
+    images, labels = batch
+    sizes = set()
+    for seed in range(20):
+        out, soft = mixed(seed, images, labels, **CUTMIX, **ALWAYS, **per)
+        foreign = out % 2 != images % 2
+        inside = foreign[..., 0]
+        assert np.array_equal(foreign, np.repeat(inside[..., None], 3, axis=-1))
+        assert np.array_equal(out, np.where(foreign, neighbours(images), images))
+        rows, columns = inside.any(axis=2), inside.any(axis=1)
+        assert np.array_equal(inside, rows[:, :, None] & columns[:, None, :])
+        for line in (*rows, *columns):
+            assert np.sum(np.diff(line.astype(int)) == 1) + line[0] <= 1  # in one piece
+        share = 1 - inside.mean(axis=(1, 2))
+        assert np.allclose(soft, share[:, None] * labels + (1 - share)[:, None] * neighbours(labels), atol=1e-6)
+        sizes |= set(inside.sum(axis=(1, 2)).tolist())
+    assert len(sizes) > 5
+
+
+def test_a_cutmix_box_has_the_area_asked_for_and_a_uniform_centre():
+    height, width = 12, 20
+    kept = np.random.default_rng(2).beta(1, 1, DRAWS).astype(np.float32)
+    draw = jax.jit(functools.partial(mixing.draw_box, height=height, width=width))
+    box = np.asarray(draw(jax.random.key(2), kept))
+    side = np.sqrt(1 - kept.astype(np.float64))
+    sides = box[:, 2:] - box[:, :2]
+    assert np.all(abs(sides + 0.5 - side[:, None] * (height, width)) <= 0.5 + 1e-4)  # rounded down
+    centre = box[:, :2] + sides // 2
+    assert scipy.stats.chisquare(np.bincount(centre @ (width, 1), minlength=height * width)).pvalue > 1e-3
+    # A large box has the same centres as a small one.
+    assert scipy.stats.spearmanr(centre[:, 0], side).pvalue > 1e-3
+    assert scipy.stats.spearmanr(centre[::2, 0], centre[1::2, 0]).pvalue > 1e-3
+
+
+def test_cutmix_covers_areas_as_the_papers_algorithm_does():
+    count, side, alpha = 20_000, 16, 0.6
+    _, soft = mixed(3, *two_classes(count, side, side), **ALWAYS, **BY_IMAGE, **CUTMIX, cutmix_alpha=alpha)
+    covered = np.round((1 - own_shares(soft)) * side**2).astype(int)
+    generator = np.random.default_rng(3)
+    cut = (np.sqrt(1 - generator.beta(alpha, alpha, (count, 1))) * side).astype(int)
+    start = generator.integers(0, side, (count, 2)) - cut // 2
+    reference = np.prod(np.clip(start + cut, 0, side) - np.clip(start, 0, side), axis=1)
+    bounds = np.unique(np.quantile(reference, np.linspace(0, 1, 21)))
+    bounds[-1] = side**2 + 1
+    table = [np.histogram(areas, bounds)[0] for areas in (covered, reference)]
+    assert np.sum(table) == 2 * count
+    assert scipy.stats.chi2_contingency(table).pvalue > 1e-3
+
+
+def test_by_image_mixing_happens_by_each_method_with_its_probability():
+    changed = dict(mix_probability=0.3, cutmix_probability=0.2, **NARROW, **BY_IMAGE)
+    images, labels = two_classes(DRAWS, 4, 4)
+    out, soft = mixed(4, images, labels, **changed)
+    method = methods(out)
+    counts = np.bincount(method, minlength=3)
+    assert scipy.stats.chisquare(counts, DRAWS * np.array([0.7, 0.3 * 0.8, 0.3 * 0.2])).pvalue > 1e-3
+    table = np.zeros((3, 3))
+    np.add.at(table, (method[::2], method[1::2]), 1)
+    assert scipy.stats.chi2_contingency(table).pvalue > 1e-3
+    assert np.array_equal(soft[method == 0], labels[method == 0])
+    assert np.all(np.abs(own_shares(soft)[method > 0] - 0.5) < 0.5)
+
+
+def test_by_batch_all_images_share_method_lambda_and_box():
+    changed = dict(mix_probability=0.3, cutmix_probability=0.8, **NARROW, **BY_BATCH)
+    images, labels = two_classes(4, 8, 8)
+    keys = jax.random.split(jax.random.key(5), 4_000)
+    run = jax.jit(jax.vmap(compiled(8, 8, **changed), in_axes=(0, None, None, None)))
+    out, soft = map(np.asarray, run(keys, images, labels, True))
+    method = methods(out.reshape(-1, 8, 8, 1)).reshape(-1, 4)
+    assert np.all(method == method[:, :1])
+    kept = np.stack([own_shares(rows) for rows in soft])
+    assert np.max(np.ptp(kept, axis=1)) < 1e-6
+    # What is black in the first is white in the second, and all pairs are mixed alike.
+    assert np.array_equal(out[:, ::2], np.repeat(out[:, :1], 2, axis=1))
+    boxed = method[:, 0] == 2
+    assert np.array_equal(out[boxed, 0] == 0, out[boxed, 1] == 255)
+    assert scipy.stats.chisquare(np.bincount(method[:, 0]), 4_000 * np.array([0.7, 0.06, 0.24])).pvalue > 1e-3
+    assert len(np.unique(kept[~boxed & (method[:, 0] > 0), 0])) > 150
+
+
+def test_by_image_each_image_has_a_lambda_and_a_box_of_its_own(batch):
+    images, labels = batch
+    _, soft = mixed(6, images, labels, **MIXUP, **ALWAYS, **BY_IMAGE)
+    assert len(np.unique(soft.diagonal())) > 60
+    out, _ = mixed(6, images, labels, **CUTMIX, **ALWAYS, **BY_IMAGE)
+    foreign = (out % 2 != images % 2).reshape(64, -1)
+    assert len(np.unique(foreign, axis=0)) > 40
+    # One of two neighbours is not what the other has left.
+    assert np.mean(np.all(foreign[::2] == foreign[1::2], axis=1)) < 0.5
+
+
+@pytest.mark.parametrize(('off', 'left'), [('mixup_alpha', 2), ('cutmix_alpha', 1)])
+def test_an_alpha_of_zero_leaves_all_mixing_to_the_other_method(off, left):
+    changed = NARROW | {off: 0.0} | BY_IMAGE
+    images, labels = two_classes(20_000, 4, 4)
+    out, _ = mixed(7, images, labels, mix_probability=0.4, cutmix_probability=0.5, **changed)
+    counts = np.bincount(methods(out), minlength=3)
+    assert counts[3 - left] == 0
+    assert scipy.stats.binomtest(int(counts[left]), len(images), 0.4).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    ('changed', 'on'),
+    [
+        ({}, True),
+        (MIXUP, True),
+        (CUTMIX, True),
+        (MIXUP | CUTMIX, False),
+        ({'mix_probability': 0.0}, False),
+    ],
+)
+def test_mixing_is_on_where_it_has_a_probability_and_a_method(changed, on):
+    assert mixing.is_on(dict(common.get_config().augment) | changed) is on
+
+
+@pytest.mark.parametrize('method', [MIXUP, CUTMIX])
+def test_where_mixing_is_inactive_nothing_changes(batch, method):
+    images, labels = batch
+    out, soft = mixed(8, images, labels, active=False, **method, **ALWAYS, **BY_IMAGE)
+    assert np.array_equal(out, images)
+    assert np.array_equal(soft, labels)
+
+
+@pytest.mark.parametrize('per', [BY_IMAGE, BY_BATCH])
+@pytest.mark.parametrize('method', [MIXUP, CUTMIX])
+def test_soft_labels_are_weights_that_sum_to_one(batch, method, per):
+    for seed in range(20):
+        _, soft = mixed(seed, *batch, **method, **ALWAYS, **per)
+        assert soft.dtype == np.float32
+        assert np.all((soft >= 0) & (soft <= 1))
+        assert np.max(abs(soft.sum(axis=1, dtype=np.float64) - 1)) < 1e-6
+
+
+@pytest.mark.parametrize('method', [MIXUP, CUTMIX])
+def test_neighbours_of_one_class_keep_its_label(batch, method):
+    images, _ = batch
+    labels = np.eye(64, dtype=np.float32)[np.arange(64) // 2]
+    out, soft = mixed(10, images, labels, **method, **ALWAYS, **BY_IMAGE)
+    assert not np.array_equal(out, images)
+    assert np.allclose(soft, labels, atol=1e-6)
+
+
+@pytest.mark.parametrize('count', [1, 5])
+def test_of_an_odd_batch_the_last_image_stays(batch, count):
+    images, labels = (part[:count] for part in batch)
+    out, soft = mixed(11, images, labels, **MIXUP, **ALWAYS, **BY_BATCH)
+    assert np.array_equal(out[-1], images[-1])
+    assert np.allclose(soft[-1], labels[-1], atol=1e-6)
+    assert all(not np.array_equal(a, b) for a, b in zip(out[:-1], images))
+    assert np.all(soft[:-1].max(axis=1) < 1)
+
+
+@pytest.mark.parametrize('tail', [0, 3])
+def test_the_last_epochs_are_clean(batch, tail):
+    stages_off = {'crop_padding': 0, 'flip': 'none', 'policy': 'none'}
+    settings = dict(common.get_config().augment, clean_tail_epochs=tail) | stages_off | ALWAYS | BY_BATCH | MIXUP
+    augment = jax.jit(make_augment({'epochs': 10, 'augment': settings}, 64))
+    images, labels = batch[0], np.arange(64, dtype=np.int32)
+    for epoch in range(10):
+        out, soft = augment(jax.random.key(12), jnp.int32(epoch), images, labels)
+        if epoch < 10 - tail:
+            assert np.all(np.max(soft, axis=1) < 1)
+            assert not np.array_equal(out, images)
+        else:
+            assert np.array_equal(soft, np.eye(64))
+            assert np.array_equal(out, images)

@@ -1,0 +1,265 @@
+"""The policies, counted over many draws: what is drawn how often, and what is drawn independently of what."""
+
+import collections
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+
+from configs import common
+from dsconv.augment import policies
+from dsconv.augment.operations import OPERATIONS, RANDAUGMENT_OPERATIONS, STEPS, parameter_table
+from dsconv.augment.stages import switched_on
+
+DRAWS = 200_000
+SIDE = 32
+SIGNED = ('Rotate', 'ShearX', 'ShearY', 'TranslateX', 'TranslateY')
+# RandAugment, section 3.1 and figure 2.
+UNSIGNED = (
+    'Identity',
+    'AutoContrast',
+    'Equalize',
+    'Solarize',
+    'Color',
+    'Posterize',
+    'Contrast',
+    'Brightness',
+    'Sharpness',
+)
+FOURTEEN = {*SIGNED, *UNSIGNED}
+# AutoAugment, table 7: sub-policies 0 to 24, each operation with its probability and its level.
+TABLE_7 = """
+Invert 0.1 7 Contrast 0.2 6
+Rotate 0.7 2 TranslateX 0.3 9
+Sharpness 0.8 1 Sharpness 0.9 3
+ShearY 0.5 8 TranslateY 0.7 9
+AutoContrast 0.5 8 Equalize 0.9 2
+ShearY 0.2 7 Posterize 0.3 7
+Color 0.4 3 Brightness 0.6 7
+Sharpness 0.3 9 Brightness 0.7 9
+Equalize 0.6 5 Equalize 0.5 1
+Contrast 0.6 7 Sharpness 0.6 5
+Color 0.7 7 TranslateX 0.5 8
+Equalize 0.3 7 AutoContrast 0.4 8
+TranslateY 0.4 3 Sharpness 0.2 6
+Brightness 0.9 6 Color 0.2 8
+Solarize 0.5 2 Invert 0.0 3
+Equalize 0.2 0 AutoContrast 0.6 0
+Equalize 0.2 8 Equalize 0.6 4
+Color 0.9 9 Equalize 0.6 6
+AutoContrast 0.8 4 Solarize 0.2 8
+Brightness 0.1 3 Color 0.7 0
+Solarize 0.4 5 AutoContrast 0.9 3
+TranslateY 0.9 9 TranslateY 0.7 9
+AutoContrast 0.9 2 Solarize 0.8 3
+Equalize 0.8 8 Invert 0.1 3
+TranslateY 0.7 9 AutoContrast 0.9 1
+"""
+SUB_POLICIES = [
+    ((one, float(p), int(level)), (two, float(q), int(other)))
+    for one, p, level, two, q, other in (line.split() for line in TABLE_7.strip().splitlines())
+]
+STEPS_A_LEVEL = 10
+
+
+def drawn(seed=0, **changed):
+    """Operations and steps, int `(DRAWS, layers)` each, of the default settings with what a test changes."""
+    settings = dict(common.get_config().augment) | changed
+    choice = jax.jit(lambda key: policies.choose(key, DRAWS, settings))(jax.random.key(seed))
+    assert choice.operation.dtype == choice.step.dtype == jnp.int32
+    return np.asarray(choice.operation), np.asarray(choice.step)
+
+
+def likely(counts, expected=None):
+    """Whether counts are what chance makes of the expected ones, by default equal ones."""
+    return scipy.stats.chisquare(counts, expected).pvalue > 1e-3
+
+
+def likely_share(happened, probability):
+    return scipy.stats.binomtest(int(happened.sum()), happened.size, probability).pvalue > 1e-3
+
+
+def independent(first, second):
+    """Whether two series of small ints show no dependence."""
+    table = np.zeros((first.max() + 1, second.max() + 1))
+    np.add.at(table, (first, second), 1)
+    return scipy.stats.chi2_contingency(table).pvalue > 1e-3
+
+
+def assert_uniform_over_the_14(operation):
+    numbers, counts = np.unique(operation, return_counts=True)
+    assert {OPERATIONS[number] for number in numbers} == FOURTEEN
+    assert likely(counts)
+
+
+@pytest.fixture(scope='module')
+def randaugment():
+    return drawn(policy='randaugment', randaugment_layers=3, randaugment_magnitude=7.0, randaugment_spread=3.0)
+
+
+@pytest.fixture(scope='module')
+def autoaugment():
+    return drawn(policy='autoaugment')
+
+
+def test_randaugment_draws_from_the_papers_14_operations():
+    assert set(RANDAUGMENT_OPERATIONS) == FOURTEEN
+    assert len(RANDAUGMENT_OPERATIONS) == 14
+
+
+@pytest.mark.parametrize('layer', range(3))
+def test_randaugment_is_uniform_over_the_operations_in_each_layer(randaugment, layer):
+    operation, _ = randaugment
+    assert operation.shape == (DRAWS, 3)
+    assert_uniform_over_the_14(operation[:, layer])
+
+
+@pytest.mark.parametrize(('one', 'other'), [(0, 1), (0, 2), (1, 2)])
+def test_randaugment_draws_its_layers_independently(randaugment, one, other):
+    operation, step = randaugment
+    assert independent(operation[:, one], operation[:, other])
+    assert independent(step[:, one] // 10, step[:, other] // 10)
+
+
+def test_randaugment_draws_neighbouring_images_independently(randaugment):
+    operation, step = randaugment
+    assert independent(operation[::2, 0], operation[1::2, 0])
+    assert independent(step[::2, 0] // 10, step[1::2, 0] // 10)
+
+
+def test_randaugment_draws_magnitude_and_operation_independently(randaugment):
+    operation, step = randaugment
+    assert independent(operation[:, 0], step[:, 0] // 10)
+
+
+@pytest.mark.parametrize(('magnitude', 'step'), [(0.0, 0), (5.0, 45), (7.3, 66), (9.0, 81), (10.0, 90)])
+def test_without_spread_each_magnitude_is_the_one_asked_for(magnitude, step):
+    steps = drawn(policy='randaugment', randaugment_magnitude=magnitude)[1]
+    assert np.all(steps == step)
+
+
+def test_with_spread_magnitudes_are_normal_and_cut_to_the_scale(randaugment):
+    _, step = randaugment
+    # Step s stands for the magnitudes that round to it; the two outermost for all beyond as well.
+    edges = np.concatenate([[-np.inf], (np.arange(90) + 0.5) / 9, [np.inf]])
+    expected = np.diff(scipy.stats.norm.cdf(edges, loc=7, scale=3))
+    assert (STEPS, len(expected)) == (90, 91)
+    assert step.min() == 0
+    assert step.max() == 90
+    for layer in range(3):
+        assert likely(np.bincount(step[:, layer], minlength=91), DRAWS * expected)
+
+
+def test_autoaugments_table_is_the_papers():
+    assert [tuple(map(tuple, policy)) for policy in policies.AUTOAUGMENT] == SUB_POLICIES
+    assert len(SUB_POLICIES) == 25
+
+
+def autoaugment_probabilities():
+    """(operation, operation, step, step) → probability, by the table."""
+    chances = collections.Counter()
+    for (one, p, level), (two, q, other) in SUB_POLICIES:
+        steps = level * STEPS_A_LEVEL, other * STEPS_A_LEVEL
+        for first, chance in ((one, p), ('Identity', 1 - p)):
+            for second, chance_of_second in ((two, q), ('Identity', 1 - q)):
+                chances[first, second, *steps] += chance * chance_of_second / 25
+    return {outcome: chance for outcome, chance in chances.items() if chance}
+
+
+def assert_as_autoaugment(operation, step):
+    """That pairs of operations with their steps are as frequent as the table makes them, none missing, none else."""
+    rows, times = np.unique(np.concatenate([operation, step], axis=1) @ [1_000_000, 10_000, 100, 1], return_counts=True)
+    outcomes = [(OPERATIONS[k // 1_000_000], OPERATIONS[k // 10_000 % 100], k // 100 % 100, k % 100) for k in rows]
+    counts = dict(zip(outcomes, times))
+    chances = autoaugment_probabilities()
+    assert set(counts) == set(chances)
+    assert likely([counts[outcome] for outcome in chances], len(operation) * np.array(list(chances.values())))
+
+
+def test_autoaugments_pairs_of_operations_are_as_frequent_as_its_table_says(autoaugment):
+    operation, step = autoaugment
+    assert operation.shape == (DRAWS, 2)
+    assert_as_autoaugment(operation, step)
+
+
+@pytest.mark.parametrize('number', range(25))
+def test_each_sub_policy_and_each_of_its_operations_has_its_probability(autoaugment, number):
+    operation, step = autoaugment
+    (one, p, level), (two, q, other) = SUB_POLICIES[number]
+    steps = [level * STEPS_A_LEVEL, other * STEPS_A_LEVEL]
+    # Three pairs of levels belong to two sub-policies each; their operations tell them apart.
+    with_these_levels = [(a, b) for (a, _, k), (b, _, m) in SUB_POLICIES if (k, m) == (level, other)]
+    chosen = np.all(step == steps, axis=1)
+    assert likely_share(chosen, len(with_these_levels) / 25)
+    assert [a for a, _ in with_these_levels].count(one) == [b for _, b in with_these_levels].count(two) == 1
+    for layer, name, probability in ((0, one, p), (1, two, q)):
+        happens = operation[:, layer] == OPERATIONS.index(name)
+        assert likely_share(happens & chosen, probability / 25)
+        if len(with_these_levels) == 1:
+            assert likely_share(happens[chosen], probability)
+
+
+def test_autoaugment_draws_neighbouring_images_independently(autoaugment):
+    operation, step = autoaugment
+    numbers = step[:, 0] // 10 * 10 + step[:, 1] // 10  # nearly the sub-policy
+    numbers = np.unique(numbers, return_inverse=True)[1]
+    assert independent(numbers[::2], numbers[1::2])
+    did_something = (operation[:, 1] != OPERATIONS.index('Identity')).astype(int)
+    assert independent(did_something[::2], did_something[1::2])
+
+
+@pytest.mark.parametrize('layers', [1, 2, 3])
+def test_either_gives_half_of_the_images_to_each_policy(layers):
+    operation, step = drawn(policy='either', randaugment_layers=layers, randaugment_magnitude=5.0)
+    # Step 45 tells RandAugment's images: AutoAugment's steps are multiples of ten.
+    by_randaugment = step[:, 0] == 45
+    assert likely_share(by_randaugment, 0.5)
+    assert independent(by_randaugment[::2].astype(int), by_randaugment[1::2].astype(int))
+    assert operation.shape == step.shape == (DRAWS, max(layers, 2))
+    ours, theirs = operation[by_randaugment], operation[~by_randaugment]
+    for layer in range(layers):
+        assert np.all(step[by_randaugment, layer] == 45)
+        assert_uniform_over_the_14(ours[:, layer])
+    assert_as_autoaugment(theirs[:, :2], step[~by_randaugment, :2])
+    # The policy with fewer layers does nothing in the others.
+    identity = OPERATIONS.index('Identity')
+    assert np.all(ours[:, layers:] == identity)
+    assert np.all(theirs[:, 2:] == identity)
+
+
+@pytest.fixture(scope='module')
+def signs():
+    """Signed operations, 0 … 4, and whether the sign is −, int `(DRAWS, 2)` each; −1 for those without a sign."""
+    settings = dict(common.get_config().augment, crop_padding=0, flip='none', policy='randaugment')
+    (stage,) = switched_on(settings)
+    images = jax.ShapeDtypeStruct((DRAWS, SIDE, SIDE, 3), jnp.uint8)
+    rows, _ = jax.jit(lambda key: stage.draw(key, 0, images))(jax.random.key(5))
+    table = parameter_table(SIDE, SIDE)[:, :, 45]
+    operation, negative = np.full((DRAWS, 2), -1), np.full((DRAWS, 2), -1)
+    for number, name in enumerate(SIGNED):
+        for sign in range(2):
+            same = np.all(np.asarray(rows) == table[OPERATIONS.index(name), sign], axis=-1)
+            operation[same], negative[same] = number, sign
+    return operation, negative
+
+
+def test_both_signs_of_an_operation_are_equally_frequent(signs):
+    operation, negative = (part[:, 0] for part in signs)
+    has_sign = operation >= 0
+    assert likely_share(has_sign, 5 / 14)
+    operation, negative = operation[has_sign], negative[has_sign]
+    assert likely_share(negative, 0.5)
+    # Over operations and signs together: neither says anything about the other.
+    assert likely(np.bincount(2 * operation + negative, minlength=10))
+
+
+def test_signs_of_layers_and_of_neighbours_are_independent(signs):
+    _, negative = signs
+    layers = negative[np.all(negative >= 0, axis=1)]
+    assert len(layers) > 20_000
+    assert independent(layers[:, 0], layers[:, 1])
+    neighbours = negative[:, 0].reshape(-1, 2)
+    neighbours = neighbours[np.all(neighbours >= 0, axis=1)]
+    assert independent(neighbours[:, 0], neighbours[:, 1])

@@ -1,0 +1,126 @@
+"""Tables of levels against Pillow's ImageOps, for every amount, every range of levels and skewed histograms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from PIL import Image, ImageOps
+
+from dsconv.augment import tone
+from dsconv.augment.lookup import GATHER, ONE_HOT
+
+LEVELS = np.arange(256)
+ALL_LEVELS = np.stack([LEVELS, LEVELS[::-1], np.roll(LEVELS, 9)]).astype(np.uint8)  # planes
+LOOKUPS = {'gather': GATHER, 'one-hot': ONE_HOT}
+
+
+def compiled(kind, lookup=GATHER, batch_size=None):
+    """(planes of some images, an amount for each) → planes, one after another or `batch_size` at once."""
+    index = tone.KINDS.index(kind)
+
+    def map_all(*jobs):
+        return lax.map(lambda job: tone.tone_map(job[0], index, job[1], lookup), jobs, batch_size=batch_size)
+
+    return jax.jit(map_all)
+
+
+def by_pillow(function, planes, *arguments):
+    """An ImageOps function of planes, through a picture of one row."""
+    picture = Image.fromarray(planes[0][None] if len(planes) == 1 else planes.T[None])
+    return np.asarray(function(picture, *arguments)).reshape(-1, len(planes)).T
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+@pytest.mark.parametrize(
+    ('kind', 'function', 'amounts'),
+    [('posterize', ImageOps.posterize, range(1, 9)), ('solarize', ImageOps.solarize, range(257))],
+)
+def test_every_amount_equals_pillow(kind, function, amounts, channels):
+    planes = np.stack([ALL_LEVELS[:channels]] * len(amounts))
+    mapped = compiled(kind)(planes, np.array(amounts))
+    assert mapped.dtype == jnp.uint8
+    assert np.array_equal(mapped, [by_pillow(function, ALL_LEVELS[:channels], amount) for amount in amounts])
+
+
+def test_inverted_levels_equal_pillow():
+    mapped = compiled('invert')(ALL_LEVELS[None], np.zeros(1, np.int32))
+    assert np.array_equal(mapped[0], by_pillow(ImageOps.invert, ALL_LEVELS))
+
+
+@pytest.fixture(scope='module')
+def ranges():
+    """Every darkest level and brightest level above it: int `(32640, 1)` each."""
+    darkest, brightest = np.triu_indices(256, 1)
+    return darkest[:, None], brightest[:, None]
+
+
+@pytest.fixture(scope='module')
+def stretched(ranges):
+    """Pillow's autocontrast table of each range, in its double precision."""
+    darkest, brightest = ranges
+    scale = 255.0 / (brightest - darkest)
+    offset = -darkest * scale
+    return np.clip(np.trunc(LEVELS * scale + offset), 0, 255).astype(np.int32)
+
+
+def test_the_expected_tables_of_autocontrast_are_pillows(ranges, stretched):
+    for i in range(0, len(stretched), 997):
+        planes = np.clip(LEVELS, ranges[0][i], ranges[1][i])[None].astype(np.uint8)
+        assert np.array_equal(by_pillow(ImageOps.autocontrast, planes), stretched[i][planes])
+
+
+@pytest.mark.parametrize('batch_size', [None, 255])
+def test_autocontrast_stretches_every_range_as_pillow(ranges, stretched, batch_size):
+    planes = np.clip(LEVELS, *ranges).astype(np.uint8)
+    mapped = compiled('autocontrast', batch_size=batch_size)(planes[:, None], np.zeros(len(planes), np.int32))
+    assert np.array_equal(mapped[:, 0], np.take_along_axis(stretched, planes.astype(int), axis=1))
+
+
+def test_autocontrast_stretches_each_channel_by_itself_and_leaves_a_constant_one():
+    planes = np.stack([np.full(256, 9), 50 + LEVELS // 2, LEVELS // 8]).astype(np.uint8)
+    mapped = compiled('autocontrast')(planes[None], np.zeros(1, np.int32))[0]
+    assert np.array_equal(mapped, by_pillow(ImageOps.autocontrast, planes))
+    assert np.all(mapped[0] == 9)
+
+
+def test_a_tpus_autocontrast_is_at_most_a_level_above_pillows(ranges, stretched):
+    # The platform for which a program is compiled picks it, so on others it can only be called by its name.
+    in_integers = np.asarray(jax.jit(tone._stretched_in_integers)(*ranges, 0))
+    darkest, brightest = ranges
+    above = (in_integers - stretched)[(darkest <= LEVELS) & (brightest >= LEVELS)]
+    assert set(np.unique(above)) == {0, 1}
+    assert np.mean(above) < 1 / 200
+
+
+def skewed_planes(pixels):
+    """Images of three channels, whose histograms are skewed, each channel's in its own way."""
+    generator = np.random.default_rng(pixels)
+
+    def draw():
+        yield generator.integers(0, 256, pixels)
+        for scale in (0.3, 2, 10, 50, 200):
+            yield generator.exponential(scale, pixels)
+            yield 255 - generator.exponential(scale, pixels)
+        for power in (2, 8):
+            yield 255 * generator.random(pixels) ** power
+        for most in (0.5, 0.9, 0.99):
+            yield np.where(generator.random(pixels) < most, 0, generator.integers(0, 256, pixels))
+            yield np.where(generator.random(pixels) < most, 255, generator.integers(0, 256, pixels))
+            yield np.where(generator.random(pixels) < most, 100, 101)
+        # So many pixels are not of the brightest level: just below and at a step of one, and of two.
+        for count in (0, 1, 254, 255, 509, 510):
+            yield np.where(np.arange(pixels) < count, generator.integers(0, 200, pixels), 200)
+        yield np.full(pixels, 0)
+        yield np.full(pixels, 255)
+
+    planes = np.clip(list(draw()), 0, 255).astype(np.uint8)
+    return np.stack([planes, np.roll(planes, 1, axis=0), np.roll(planes, 5, axis=0)], axis=1)
+
+
+@pytest.mark.parametrize('lookup', LOOKUPS)
+@pytest.mark.parametrize('pixels', [100, 18 * 24, 32 * 32, 64 * 80])
+def test_equalize_equals_pillow_on_skewed_histograms(pixels, lookup):
+    planes = skewed_planes(pixels)
+    mapped = compiled('equalize', LOOKUPS[lookup])(planes, np.zeros(len(planes), np.int32))
+    assert np.array_equal(mapped, [by_pillow(ImageOps.equalize, image) for image in planes])

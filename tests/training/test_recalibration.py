@@ -1,0 +1,98 @@
+"""Batch norm's statistics estimated anew: against the network that normalises by the very batch."""
+
+import jax
+import numpy as np
+import pytest
+
+from dsconv import data
+from dsconv.reporting import read_metrics
+from dsconv.training.evaluation import scored_variables
+from dsconv.training.loop import train
+from dsconv.training.recalibration import recalibrate
+from dsconv.training.report import report_run
+from dsconv.training.setup import build_training, open_data
+from dsconv.training.step import normalise
+from tests.conftest import tiny_config
+
+STEPS = 5
+
+
+@pytest.fixture(scope='module')
+def trained():
+    """(config, training, state after a few steps with averaged weights, training split)."""
+    _, split, config = open_data(tiny_config(eval__recalibration_batches=1, optimizer__ema_decay=0.9))
+    training = build_training(config, split.num_examples, jax.devices()[:1])
+    state = training.new_state()
+    for images, labels in batches(config, split, STEPS):
+        state, _ = training.train_step(state, images[None], labels[None])
+    return config, training, state, split
+
+
+def batches(config, split, count):
+    return data.train_batches(split, batch_size=config.batch_size, seed=config.seed, start_step=0, num_steps=count)
+
+
+def logits(config, training, variables, images, train):
+    inputs = normalise(images, config.dataset.mean, config.dataset.std)
+    mutable = ['batch_stats'] if train else []
+    return np.asarray(training.model.apply(variables, inputs, train=train, mutable=mutable)[0])
+
+
+@pytest.mark.parametrize('averaging', [False, True])
+def test_of_one_batch_the_network_scores_it_as_if_by_its_own_statistics(trained, averaging):
+    config, training, state, split = trained
+    if not averaging:
+        state = state.replace(average=None)
+    images, _ = next(iter(batches(config, split, 1)))
+    before = scored_variables(config, state.variables, state.average, STEPS)
+    after_state = recalibrate(config, training, state, split)
+    after = scored_variables(config, after_state.variables, after_state.average, STEPS)
+    by_itself = logits(config, training, before, images, train=True)
+    np.testing.assert_allclose(logits(config, training, after, images, train=False), by_itself, atol=2e-4)
+    assert np.abs(logits(config, training, before, images, train=False) - by_itself).max() > 1e-2
+
+
+def test_of_several_batches_the_statistics_are_the_means(trained):
+    config, training, state, split = trained
+    several = config.copy_and_resolve_references()
+    several.eval.recalibration_batches = 3
+    result = recalibrate(several, training, state.replace(average=None), split).variables['batch_stats']
+    stem = jax.tree.map(np.asarray, state.variables['params']['stem'])
+    activations = []
+    for images, _ in batches(config, split, 3):
+        x = np.asarray(normalise(images, config.dataset.mean, config.dataset.std)) @ stem['kernel'][0, 0] + stem['bias']
+        activations.append(x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))))
+    statistics = result['stem_unit']['batch_norm']
+    mean = np.mean([x.mean(axis=(0, 1, 2)) for x in activations], axis=0)
+    var = np.mean([x.var(axis=(0, 1, 2)) for x in activations], axis=0)
+    np.testing.assert_allclose(statistics['mean'], mean, atol=1e-5)
+    np.testing.assert_allclose(statistics['var'], var, atol=1e-5)
+    assert statistics['count'] == STEPS
+
+
+def test_all_else_stays(trained):
+    config, training, state, split = trained
+    after = recalibrate(config, training, state, split)
+    assert jax.tree.all(jax.tree.map(np.array_equal, after.variables, state.variables))
+    assert jax.tree.all(jax.tree.map(np.array_equal, after.average['params'], state.average['params']))
+
+
+def test_a_network_without_batch_norm_stays_as_it_is():
+    _, split, config = open_data(tiny_config(model__norm='layer', eval__recalibration_batches=1))
+    training = build_training(config, split.num_examples, jax.devices()[:1])
+    state = training.new_state()
+    assert recalibrate(config, training, state, split) is state
+
+
+def test_a_run_ends_with_it_and_the_checkpoint_holds_it(tmp_path):
+    plain, recalibrated = tmp_path / 'plain', tmp_path / 'recalibrated'
+    changes = {'epochs': 2, 'augment__crop_padding': 3, 'dataset__train_fraction': 0.3}
+    train(tiny_config(**changes), plain)
+    train(tiny_config(**changes, eval__recalibration_batches=4), recalibrated)
+    (*earlier, last), (*earlier_plain, last_plain) = (
+        [line['loss'] for line in read_metrics(workdir) if line['split'] == 'validation']
+        for workdir in (recalibrated, plain)
+    )
+    assert earlier == earlier_plain
+    assert last != last_plain
+    assert report_run(recalibrated, 'validation')['loss'] == pytest.approx(last, rel=1e-5)
