@@ -1,0 +1,55 @@
+"""python -m dsconv.show_augment --config=configs/small.py: a picture of what the augmentation does to images."""
+
+import tempfile
+from pathlib import Path
+
+from dsconv import cli
+from dsconv.errors import InputError
+
+
+def show_augment(arguments) -> None:
+    """Writes the contact sheet and prints its path."""
+    from dsconv import config as configuration
+    from dsconv.files import replace_file
+
+    _check_output(arguments.output)
+    config = configuration.load(arguments.config, arguments.overrides)
+
+    from dsconv.data import train_batches
+    from dsconv.reporting.contact_sheet import contact_sheet
+    from dsconv.training.augment_rows import operation_blocks, training_blocks
+    from dsconv.training.setup import open_data
+
+    _, split, config = open_data(config)
+    batches = train_batches(split, batch_size=config.batch_size, seed=config.seed, start_step=0, num_steps=1)
+    images, labels = next(batches)
+    sheet = contact_sheet([operation_blocks(images, config.augment.fill), training_blocks(config, images, labels)])
+    replace_file(arguments.output, sheet)
+    print(arguments.output)
+
+
+def _check_output(path: Path) -> None:
+    """Raises InputError where no PNG file can be written, before any work."""
+    if path.suffix.lower() != '.png':
+        raise InputError(f'--output={path} must end in .png')
+    if path.is_dir():
+        raise InputError(f'--output={path} is a directory: name a file')
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise InputError(f'--output={path} cannot be written: {error.strerror}') from error
+
+
+def flags() -> cli.Parser:
+    """The command's flags."""
+    parser = cli.parser('show_augment', 'Draws what the augmentation that a config describes does to images.')
+    cli.add_config_flag(parser)
+    parser.add_argument(
+        '--output', type=cli.path, default=Path('augment.png'), metavar='PNG', help='default: augment.png'
+    )
+    return parser
+
+
+if __name__ == '__main__':
+    cli.run(flags(), show_augment)

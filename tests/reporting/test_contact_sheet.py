@@ -1,0 +1,80 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dsconv.reporting.contact_sheet import Block, Row, contact_sheet
+
+
+def drawn(*panels):
+    return np.asarray(Image.open(io.BytesIO(contact_sheet(panels))).convert('RGB')).astype(int)
+
+
+def squares(*colours, side=8):
+    return np.broadcast_to(np.array(colours, np.uint8)[:, None, None], (len(colours), side, side, len(colours[0])))
+
+
+def place(sheet, colour):
+    """Top, left, height and width of what has a colour, which must be a rectangle."""
+    rows, columns = np.nonzero((sheet == colour).all(axis=2))
+    top, left, height, width = rows.min(), columns.min(), np.ptp(rows) + 1, np.ptp(columns) + 1
+    assert len(rows) == height * width
+    return top, left, height, width
+
+
+def test_rows_blocks_and_panels_stand_in_order():
+    colours = [(200, 0, 0), (0, 200, 0), (0, 0, 200), (200, 200, 0), (0, 200, 200)]
+    left = [Block('a', (), [Row('', '', squares(*colours[:2])), Row('', '', squares(colours[2]))])]
+    left.append(Block('b', (), [Row('', '', squares(colours[3]))]))
+    sheet = drawn(left, [Block('c', (), [Row('', '', squares(colours[4]))])])
+    places = [place(sheet, colour) for colour in colours]
+    assert {size for _, _, *size in places for size in size} == {64}
+    (first, second, below, next_block, next_panel) = ((top, left) for top, left, *_ in places)
+    assert second == (first[0], first[1] + 67)
+    assert below == (first[0] + 67, first[1])
+    assert next_block[1] == first[1] and next_block[0] > below[0] + 67 + 20  # a heading is between
+    assert next_panel[0] == first[0] and next_panel[1] > second[1] + 67
+
+
+@pytest.mark.parametrize(('side', 'cell'), [(1, 64), (8, 64), (28, 56), (33, 33), (64, 64), (100, 64)])
+def test_pictures_are_enlarged_by_whole_numbers_or_shrunk(side, cell):
+    assert place(drawn([Block('', (), [Row('', '', squares((200, 0, 0), side=side))])]), (200, 0, 0))[2:] == (
+        cell,
+        cell,
+    )
+
+
+def test_every_grey_level_is_exact_and_a_square_of_its_own():
+    image = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    sheet = drawn([Block('', (), [Row('', '', image)])])
+    grey = (sheet == sheet[..., :1]).all()
+    assert grey
+    wanted = image[0, :, :, 0].repeat(4, axis=0).repeat(4, axis=1)
+    height, width, _ = sheet.shape
+    corners = [(y, x) for y, x in np.argwhere(sheet[..., 0] == 0) if y <= height - 64 and x <= width - 64]
+    assert any(np.array_equal(sheet[y : y + 64, x : x + 64, 0], wanted) for y, x in corners)
+
+
+def test_names_notes_headings_and_numbers_are_written():
+    def ink(heading='', columns=(), name='', note=''):
+        sheet = drawn([Block(heading, columns, [Row(name, note, squares((255,), (255,)))])])
+        return (sheet < 200).any(axis=2).sum()
+
+    assert ink() == 0
+    written = [ink(heading='Heading'), ink(columns=(-5, 5)), ink(name='name'), ink(name='name', note='α = 1')]
+    assert min(written) > 20
+    assert written[3] > written[2]
+
+
+def test_a_long_name_does_not_reach_the_pictures():
+    name = 'a name of quite some length'
+    sheet = drawn([Block('', (), [Row(name, name, squares((200, 0, 0)))])])
+    place(sheet, (200, 0, 0))
+
+
+def test_a_sheet_in_full_colour_stays_small():
+    images = np.random.default_rng(0).integers(0, 256, (13, 32, 32, 3), np.uint8)
+    assert (
+        len(contact_sheet([[Block('', (), [Row('', '', images)] * 16)]])) < 450_000
+    )  # of noise; without a palette, 640,000

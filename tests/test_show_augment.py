@@ -1,0 +1,218 @@
+"""show_augment, run in this process: what the sheet shows is what the operations, and the training, do."""
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from dsconv import cli, show_augment
+from dsconv import config as configuration
+from dsconv.data import train_batches
+from dsconv.reporting import contact_sheet
+from dsconv.training import step as step_module
+from dsconv.training.augment_rows import operation_blocks
+from dsconv.training.setup import build_training, open_data
+from tests.conftest import TINY
+
+PROGRAM = 'python -m dsconv.show_augment: error: '
+SETTINGS = TINY | {
+    'seed': '5',
+    'batch_size': '16',
+    'model.depth': '0',
+    'augment.clean_tail_epochs': '3',
+    'augment.erase_probability': '0.25',
+    'augment.policy': 'randaugment',
+    'augment.mixup_alpha': '0',
+    'augment.cutmix_alpha': '1',
+    'augment.mix_probability': '0.5',
+}
+OVERRIDES = [f'{key}={value}' for key, value in SETTINGS.items()]
+
+
+def run(capsys, *line):
+    """The exit code, stdout and stderr."""
+    code = 0
+    try:
+        cli.run(show_augment.flags(), show_augment.show_augment, list(line))
+    except SystemExit as end:
+        code = end.code
+    return code, *capsys.readouterr()
+
+
+@pytest.fixture(scope='module')
+def sheet(tmp_path_factory):
+    """A sheet's path, and the blocks of its two panels."""
+    path, panels = tmp_path_factory.mktemp('sheet') / 'sheet ü.png', []
+    draw = contact_sheet.contact_sheet
+    line = ['--config=configs/digits.py', *(f'--config.{override}' for override in OVERRIDES), f'--output={path}']
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contact_sheet, 'contact_sheet', lambda drawn: (panels.extend(drawn), draw(drawn))[1])
+        cli.run(show_augment.flags(), show_augment.show_augment, line)
+    return path, *panels
+
+
+def test_a_sheet_is_drawn(sheet):
+    path, *panels = sheet
+    assert list(path.parent.iterdir()) == [path]
+    assert path.read_bytes() == contact_sheet.contact_sheet(panels)
+    assert len(path.read_bytes()) < 100_000
+    with Image.open(path) as picture:
+        assert picture.format == 'PNG'
+        assert min(picture.size) > 1000 and max(picture.size) < 1500
+
+
+def named(blocks):
+    """Name → its images, those of following rows without a name after them."""
+    rows, name = {}, ''
+    for row in (row for block in blocks for row in block.rows):
+        name = row.name or name
+        rows.setdefault(name, []).append(row.images)
+    return rows
+
+
+def notes(blocks):
+    return {row.name: row.note for block in blocks for row in block.rows if row.name}
+
+
+@pytest.fixture(scope='module')
+def colours():
+    return np.random.default_rng(0).integers(0, 256, (7, 10, 10, 3), np.uint8)
+
+
+@pytest.fixture(scope='module')
+def operations(colours):
+    images = colours // 2 + 64
+    images[:, :, :, 1:] = images[:, :, :, :1]
+    images[3] = colours[3]  # the only one that is not grey
+    return images, operation_blocks(images, fill=9)
+
+
+def test_every_operation_has_a_row(operations):
+    assert [(block.columns, len(block.rows)) for block in operations[1]] == [
+        ((-10, -5, 0, 5, 10), 5),
+        ((0, 2, 5, 8, 10), 7),
+        ((), 4),
+    ]
+    assert len(named(operations[1])) == 16
+
+
+def test_operations_without_a_magnitude_are_shown_on_several_images(operations):
+    images, rows = operations[0], named(operations[1])
+    assert np.array_equal(rows['Identity'][0], images[:5])
+    assert np.array_equal(rows['Invert'][0], 255 - images[:5])
+
+
+def test_operations_with_a_magnitude_are_shown_on_the_most_colourful_image(operations):
+    image, rows = operations[0][3], named(operations[1])
+    for name in ('Rotate', 'ShearX', 'ShearY', 'TranslateX', 'TranslateY'):
+        assert np.array_equal(rows[name][0][2], image)
+    for name in ('Color', 'Contrast', 'Brightness', 'Sharpness'):  # 0.1 + 1.8 · 5 / 10 = 1
+        assert np.array_equal(rows[name][0][2], image)
+    for name in ('Solarize', 'Posterize', 'Cutout'):
+        assert np.array_equal(rows[name][0][0], image)
+    assert np.array_equal(rows['Solarize'][0][4], 255 - image)
+    # At 10 and −10 an image moves by 10 of 32 parts of its side to the left and to the right.
+    right, left = rows['TranslateX'][0][[0, 4]]
+    assert np.array_equal(left[:, :-3], image[:, 3:]) and (left[:, -3:] == 9).all()
+    assert np.array_equal(right[:, 3:], image[:, :-3]) and (right[:, :3] == 9).all()
+    assert (rows['Cutout'][0][4][2:8, 2:8] == 9).all()
+
+
+def test_grey_images_and_fewer_than_five(colours):
+    rows = named(operation_blocks(colours[:2, :, :, :1], 128))
+    assert rows['Invert'][0].shape == (2, 10, 10, 1)
+    assert rows['Rotate'][0].shape == (5, 10, 10, 1)
+
+
+@pytest.fixture(scope='module')
+def training(sheet):
+    """Config, training split, the first step's batch, the sheet's blocks."""
+    _, split, config = open_data(configuration.load('configs/digits.py', OVERRIDES))
+    images, labels = next(train_batches(split, batch_size=16, seed=5, start_step=0, num_steps=1))
+    return config, split, images, labels, sheet[2]
+
+
+def test_the_first_row_is_what_the_network_sees_in_the_first_step(training, monkeypatch):
+    config, split, images, labels, blocks = training
+    seen = []
+    normalise = step_module.normalise
+
+    def spy(images, mean, std):
+        jax.debug.callback(lambda images: seen.append(np.asarray(images)), images)
+        return normalise(images, mean, std)
+
+    monkeypatch.setattr(step_module, 'normalise', spy)
+    run = build_training(config, split.num_examples, jax.devices()[:1])
+    state = run.new_state()
+    jax.block_until_ready(run.train_step(state, images[None], labels[None]))
+    jax.effects_barrier()
+    rows = named(blocks)
+    assert np.array_equal(rows['originals'][0], images[:8])
+    assert np.array_equal(rows['augmented'][0], seen[0][:8])
+    assert not np.array_equal(rows['augmented'][1], seen[0][:8])
+
+
+def test_each_part_is_shown_alone(training):
+    _, _, images, _, blocks = training
+    rows, shown = named(blocks), images[:8]
+    assert all(row.shape == shown.shape for parts in rows.values() for row in parts)
+    cutout = rows['Cutout'][0]
+    assert ((cutout == shown) | (cutout == 128)).all() and (cutout != shown).any(axis=(1, 2, 3)).all()
+    erased = (rows['random erasing'][0] != shown).any(axis=3)
+    assert erased.any(axis=(1, 2)).all() and erased.mean() < 0.5
+    other = shown.reshape(4, 2, *shown.shape[1:])[:, ::-1].reshape(shown.shape)
+    for row in rows['CutMix']:
+        assert ((row == shown) | (row == other)).all()
+    assert not np.array_equal(*rows['CutMix'])
+    for row in rows['MixUp']:  # between the two, somewhere neither
+        assert ((np.minimum(shown, other) <= row) & (row <= np.maximum(shown, other))).all()
+        assert ((row != shown) & (row != other)).any()
+    for row in rows['crop and flip']:
+        padded = np.pad(shown, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        crops = np.stack([padded[:, y : y + 8, x : x + 8] for y in range(3) for x in range(3)])
+        assert (crops == row).all(axis=(2, 3, 4)).any(axis=0).all()
+    policies = [row for name in ('RandAugment', 'AutoAugment', 'either of them') for row in rows[name]]
+    assert all((row != shown).any() for row in policies)
+    assert len({row.tobytes() for row in policies}) == 5
+
+
+def test_notes_say_what_is_on(training):
+    assert notes(training[-1]) == {
+        'originals': '',
+        'augmented': 'as configured',
+        'crop and flip': 'padding 1, flip none',
+        'RandAugment': '2 layers, magnitude 5',
+        'AutoAugment': '(off)',
+        'either of them': '(off)',
+        'Cutout': '4 pixels (off)',
+        'random erasing': '',
+        'MixUp': 'α = 1 (off)',
+        'CutMix': 'α = 1',
+    }
+
+
+def test_the_output_has_a_default():
+    assert str(show_augment.flags().parse_args(['--config=x']).output) == 'augment.png'
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (['--output=sheet.jpg'], '--output=sheet.jpg must end in .png'),
+        (['--output=missing/sheet.png'], '--output=missing/sheet.png cannot be written: No such file or directory'),
+        (['--output=directory.png'], '--output=directory.png is a directory'),
+        (['--output=/proc/sheet.png'], '--output=/proc/sheet.png cannot be written: '),
+        (['--output='], 'argument --output: must not be empty'),
+        (['--outptu=x'], 'unrecognized argument --outptu; did you mean --output?'),
+        (['--config.augment.fil=3'], '--config.augment.fil=3: there is no such key; did you mean augment.fill?'),
+        (['--config.batch_size=2000'], 'batch_size=2000 is more than the 1257 training images'),
+        (['--config.dataset.name=image_folder:nowhere'], 'nowhere: does not exist'),
+    ],
+)
+def test_wrong_lines(capsys, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'directory.png').mkdir()
+    code, output, errors = run(capsys, '--config=configs/digits.py', *words)
+    assert (code, output, errors.count('\n')) == (2, '', 1)
+    assert errors.startswith(PROGRAM + message)
+    assert [path.name for path in tmp_path.iterdir()] == ['directory.png']
