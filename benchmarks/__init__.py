@@ -1,0 +1,1 @@
+"""The peers that `python -m dsconv.benchmark` measures this project against."""

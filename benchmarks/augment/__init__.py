@@ -1,0 +1,1 @@
+"""Augmentation: what `dsconv.performance.augmentation` starts, one module a library."""

@@ -1,0 +1,55 @@
+"""What Keras 3's layers have of the default policy: crop, flip, RandAugment, MixUp and CutMix, in their own ranges.
+
+RandomCrop and RandAugment draw a place and operations for the whole batch (how strong an operation is, for each
+image), and there is no AutoAugment. `prepare` is as `dsconv.performance.worker` asks for.
+"""
+
+import os
+
+import numpy as np
+
+from dsconv.performance.worker import pictures
+
+
+def prepare(worker_settings: dict):
+    """A function that augments a batch, and returns it, by the backend that the variant names."""
+    os.environ['KERAS_BACKEND'] = worker_settings['variant']
+    import keras
+    from keras import layers
+
+    settings, random = worker_settings['augment'], np.random.default_rng(0)
+    images, labels = pictures(worker_settings)
+    batch = {
+        'images': keras.ops.convert_to_tensor(images),
+        'labels': keras.ops.one_hot(labels, worker_settings['classes']),
+    }
+    pad = layers.ZeroPadding2D(settings['crop_padding'], dtype='uint8')
+    crop, flip = layers.RandomCrop(*images.shape[1:3]), layers.RandomFlip('horizontal')
+    policy = layers.RandAugment(
+        num_ops=settings['randaugment_layers'], factor=settings['randaugment_magnitude'] / 10, interpolation='nearest'
+    )
+
+    def by(*mixing):
+        def augment(images, labels):
+            data = {'images': pad(images), 'labels': labels}
+            for layer in (crop, flip, policy, *mixing):
+                data = layer(data, training=True)
+            return data
+
+        if keras.backend.backend() == 'tensorflow':
+            import tensorflow as tf
+
+            return tf.function(augment)
+        return augment
+
+    augment = {'cutmix': by(layers.CutMix()), 'mixup': by(layers.MixUp(settings['mixup_alpha'])), 'none': by()}
+    mixed, share = settings['mix_probability'], settings['cutmix_probability']
+    chances = [mixed * share, mixed * (1 - share), 1 - mixed]
+    for compiled in augment.values():
+        compiled(**batch)
+
+    def run():
+        augmented = augment[random.choice(list(augment), p=chances)](**batch)
+        return {name: keras.ops.convert_to_numpy(part) for name, part in augmented.items()}
+
+    return run

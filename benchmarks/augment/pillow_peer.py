@@ -1,0 +1,106 @@
+"""The default policy by Pillow, image by image; NumPy draws, crops, mirrors and mixes.
+
+`prepare` is as `dsconv.performance.worker` asks for.
+"""
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageOps
+
+from dsconv.augment.operations import RANDAUGMENT_OPERATIONS
+from dsconv.augment.policies import AUTOAUGMENT
+from dsconv.performance.worker import pictures
+
+SIGNED = ('Rotate', 'ShearX', 'ShearY', 'TranslateX', 'TranslateY')
+
+
+def operations(size: int, fill: int) -> dict:
+    """Name → function of an image of `size` pixels a side and a magnitude in [-1, 1] of the paper's range."""
+
+    def affine(image, *coefficients):
+        return image.transform(image.size, Image.Transform.AFFINE, coefficients, fillcolor=(fill,) * 3)
+
+    def enhanced(enhancer):
+        return lambda image, m: enhancer(image).enhance(0.1 + 1.8 * m)
+
+    pixels = 10 / 32 * size
+    return {
+        'Identity': lambda image, m: image,
+        'AutoContrast': lambda image, m: ImageOps.autocontrast(image),
+        'Equalize': lambda image, m: ImageOps.equalize(image),
+        'Rotate': lambda image, m: image.rotate(30 * m, fillcolor=(fill,) * 3),
+        'Solarize': lambda image, m: ImageOps.solarize(image, 256 - int(256 * m)),
+        'Color': enhanced(ImageEnhance.Color),
+        'Posterize': lambda image, m: ImageOps.posterize(image, 8 - round(4 * m)),
+        'Contrast': enhanced(ImageEnhance.Contrast),
+        'Brightness': enhanced(ImageEnhance.Brightness),
+        'Sharpness': enhanced(ImageEnhance.Sharpness),
+        'ShearX': lambda image, m: affine(image, 1, 0.3 * m, 0, 0, 1, 0),
+        'ShearY': lambda image, m: affine(image, 1, 0, 0, 0.3 * m, 1, 0),
+        'TranslateX': lambda image, m: affine(image, 1, 0, int(pixels * m), 0, 1, 0),
+        'TranslateY': lambda image, m: affine(image, 1, 0, 0, 0, 1, int(pixels * m)),
+        'Invert': lambda image, m: ImageOps.invert(image),
+    }
+
+
+def draw(random, batch: int, settings) -> list[list]:
+    """For each image its operations: names and magnitudes."""
+    by_randaugment = random.integers(2, size=batch)
+    signs = random.choice((-1, 1), (batch, max(settings['randaugment_layers'], 2)))
+    names = random.choice(RANDAUGMENT_OPERATIONS, (batch, settings['randaugment_layers']))
+    policies = random.integers(len(AUTOAUGMENT), size=batch)
+    chances = random.random((batch, 2))
+    drawn = []
+    for i in range(batch):
+        if by_randaugment[i]:
+            chosen = [(name, settings['randaugment_magnitude'] / 10) for name in names[i]]
+        else:
+            steps = zip(AUTOAUGMENT[policies[i]], chances[i], strict=True)
+            chosen = [(name, level / 9) for (name, probability, level), chance in steps if chance < probability]
+        pairs = zip(chosen, signs[i], strict=False)
+        drawn.append([(name, m * sign if name in SIGNED else m) for (name, m), sign in pairs])
+    return drawn
+
+
+def mix(random, images, soft_labels, settings):
+    """MixUp or CutMix of each image with the one before it, by one draw for the batch."""
+    if random.random() >= settings['mix_probability']:
+        return images, soft_labels
+    others = np.roll(images, 1, axis=0)
+    if random.random() < settings['cutmix_probability']:
+        height, width = images.shape[1:3]
+        half = np.sqrt(1 - random.beta(settings['cutmix_alpha'], settings['cutmix_alpha'])) / 2
+        row, column = random.integers(height), random.integers(width)
+        top, left = max(int(row - half * height), 0), max(int(column - half * width), 0)
+        bottom, right = min(int(row + half * height), height), min(int(column + half * width), width)
+        images[:, top:bottom, left:right] = others[:, top:bottom, left:right]
+        kept = 1 - (bottom - top) * (right - left) / (height * width)
+    else:
+        kept = random.beta(settings['mixup_alpha'], settings['mixup_alpha'])
+        images = np.round(np.float32(kept) * images + np.float32(1 - kept) * others).astype(np.uint8)
+    return images, kept * soft_labels + (1 - kept) * np.roll(soft_labels, 1, axis=0)
+
+
+def prepare(worker_settings: dict):
+    """A function that augments a batch, and returns it."""
+    settings, random = worker_settings['augment'], np.random.default_rng(0)
+    images, labels = pictures(worker_settings)
+    batch, size, pad = len(images), images.shape[1], settings['crop_padding']
+    operation, soft_labels = operations(size, settings['fill']), np.eye(worker_settings['classes'], dtype=np.float32)
+
+    def run():
+        padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+        corners, mirrored = random.integers(2 * pad + 1, size=(batch, 2)), random.integers(2, size=batch)
+        augmented = np.empty_like(images)
+        for i, chosen in enumerate(draw(random, batch, settings)):
+            row, column = corners[i]
+            pixels = padded[i, row : row + size, column : column + size]
+            pixels = pixels[:, ::-1] if mirrored[i] else pixels
+            if chosen:
+                image = Image.fromarray(pixels)
+                for name, magnitude in chosen:
+                    image = operation[name](image, magnitude)
+                pixels = np.asarray(image)
+            augmented[i] = pixels
+        return mix(random, augmented, soft_labels[labels], settings)
+
+    return run

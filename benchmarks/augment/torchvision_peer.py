@@ -1,0 +1,41 @@
+"""The default policy by torchvision.transforms.v2 on uint8 tensors, in its own ranges.
+
+`prepare` is as `dsconv.performance.worker` asks for.
+"""
+
+import torch
+from torchvision.transforms import v2
+
+from dsconv.performance.worker import pictures
+
+
+def prepare(worker_settings: dict):
+    """A function that augments a batch, and returns it: by image, or, with one draw for all, by batch."""
+    torch.set_num_threads(1)
+    settings, classes = worker_settings['augment'], worker_settings['classes']
+    images, labels = (torch.from_numpy(part) for part in pictures(worker_settings))
+    images, labels, fill = images.permute(0, 3, 1, 2).contiguous(), labels.long(), settings['fill']
+    magnitude = round(3 * settings['randaugment_magnitude'])  # of its 31 bins
+    augment = v2.Compose(
+        [
+            v2.RandomCrop(images.shape[-1], padding=settings['crop_padding']),
+            v2.RandomHorizontalFlip(),
+            v2.RandomChoice(
+                [
+                    v2.RandAugment(settings['randaugment_layers'], magnitude, fill=fill),
+                    v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10, fill=fill),
+                ]
+            ),
+        ]
+    )
+    mixup = v2.MixUp(alpha=settings['mixup_alpha'], num_classes=classes)
+    cutmix = v2.CutMix(alpha=settings['cutmix_alpha'], num_classes=classes)
+    share = settings['cutmix_probability']
+    mix = v2.RandomApply([v2.RandomChoice([cutmix, mixup], p=[share, 1 - share])], p=settings['mix_probability'])
+
+    def run():
+        by_image = worker_settings['variant'] == 'by image'
+        augmented = torch.stack([augment(image) for image in images]) if by_image else augment(images)
+        return mix(augmented.float(), labels)
+
+    return run

@@ -1,0 +1,1 @@
+"""Performance: what `python -m dsconv.benchmark` measures."""

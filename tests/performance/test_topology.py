@@ -1,0 +1,47 @@
+"""What a TPU's compiler says; where it is not installed, that one line says how to get it."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from dsconv.config import ROOT
+
+HAS_COMPILER = importlib.util.find_spec('libtpu') is not None
+
+
+def benchmark(*flags):
+    """The command in a process of its own: this one has CPU devices already."""
+    line = [sys.executable, '-m', 'dsconv.benchmark', '--config=configs/digits.py', '--what=augment', *flags]
+    environment = {key: value for key, value in os.environ.items() if key != 'XLA_FLAGS'}
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, env=environment, check=False)
+
+
+@pytest.mark.skipif(HAS_COMPILER, reason='libtpu is installed')
+def test_without_the_compiler_one_line_says_how_to_get_it():
+    result = benchmark('--topology=v3:2x2x1')
+    assert (result.returncode, result.stdout) == (2, '')
+    assert result.stderr.splitlines() == [
+        "python -m dsconv.benchmark: error: to compile for a TPU takes its compiler: pip install 'jax[tpu]'"
+    ]
+
+
+@pytest.mark.skipif(not HAS_COMPILER, reason='libtpu is not installed')
+def test_an_unknown_slice_is_named_in_one_line():
+    result = benchmark('--topology=v9:1x1')
+    assert (result.returncode, result.stdout) == (2, '')
+    assert 'topology v9:1x1' in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.skipif(not HAS_COMPILER, reason='libtpu is not installed')
+def test_augmentation_costs_the_difference_of_two_steps():
+    small = ('--config.batch_size=64', '--config.model.dim=8', '--config.model.depth=1')
+    result = json.loads(benchmark('--topology=v3:2x2x1', '--json', *small).stdout)
+    assert result['devices'] == '8 × TPU v3'
+    for key, difference in result['difference'].items():
+        assert 0 < difference < result['with'][key]
+        assert result['with'][key] == pytest.approx(result['without'][key] + difference)
