@@ -23,9 +23,9 @@ UNMIXED = {'mix_probability': 0.0}
 OFF = UNMIXED | {'crop_padding': 0, 'flip': 'none', 'policy': 'none'}
 
 
-def made(**changed):
+def made(mesh=None, **changed):
     settings = dict(common.get_config().augment, flip='random') | changed
-    return make_augment({'epochs': EPOCHS, 'augment': settings}, CLASSES)
+    return make_augment({'epochs': EPOCHS, 'augment': settings}, CLASSES, mesh)
 
 
 @functools.cache
@@ -43,8 +43,9 @@ def same(one, other):
 
 
 def batch(channels=3):
+    """Images of more pixels than one digit of a TPU's look-ups counts, 128."""
     generator = np.random.default_rng(0)
-    images = generator.integers(0, 256, (32, 8, 10, channels), np.uint8)
+    images = generator.integers(0, 256, (32, 12, 14, channels), np.uint8)
     return images, generator.integers(0, CLASSES, 32, dtype=np.int32)
 
 
@@ -63,6 +64,7 @@ def test_everything_off_is_the_identity(channels):
     images, labels = batch(channels)
     out, soft = outcome(compiled(**OFF), 0, 0, images, labels)
     assert np.array_equal(out, images)
+    assert soft.dtype == np.float32
     assert np.array_equal(soft, np.eye(CLASSES)[labels])
 
 
@@ -115,29 +117,35 @@ def test_without_mixing_an_image_does_not_depend_on_its_neighbours():
     assert not np.array_equal(first[4], second[4])
 
 
-def assert_devices_do_not_matter(function, images, labels):
-    devices = jax.device_count()
-    sharding = NamedSharding(Mesh(np.array(jax.devices()), ('data',)), PartitionSpec('data'))
-    assert len(images) // devices % 2 == 0
+@pytest.mark.skipif(jax.device_count() == 1, reason='needs several devices')
+@pytest.mark.parametrize(
+    'changed', [FULL, OFF | {'mix_probability': 0.5, 'mix_per': 'image', 'mixup_alpha': 0.0}], ids=['full', 'by image']
+)
+def test_devices_do_not_change_the_outcome_and_send_no_image_to_another(changed):
+    images, labels = batch()
+    mesh = Mesh(np.array(jax.devices()), ('data',))
+    sharding = NamedSharding(mesh, PartitionSpec('data'))
+    assert len(images) // mesh.size % 2 == 0
+    on_all = jax.jit(made(mesh, **changed), in_shardings=(None, None, sharding, sharding), out_shardings=sharding)
+    on_all = on_all.lower(jax.random.key(0), jnp.int32(0), images, labels).compile()
+    moved = re.findall(r'= u8\S* (all-gather|all-to-all|collective-permute|all-reduce)', on_all.as_text())
+    assert not moved
     mixed = 0
     for seed in range(6):
-        expected = outcome(function, seed, 0, images, labels)
-        sharded = function(jax.random.key(seed), jnp.int32(0), *jax.device_put((images, labels), sharding))
-        assert len(sharded[1].sharding.device_set) == devices
+        expected = outcome(compiled(**changed), seed, 0, images, labels)
+        sharded = on_all(jax.random.key(seed), jnp.int32(0), *jax.device_put((images, labels), sharding))
         assert same(sharded, expected)
         mixed += not np.array_equal(expected[1], np.eye(CLASSES)[labels])
     assert mixed
 
 
 @pytest.mark.skipif(jax.device_count() == 1, reason='needs several devices')
-def test_devices_do_not_change_the_outcome():
-    assert_devices_do_not_matter(compiled(**FULL), *batch())
-
-
-@pytest.mark.skipif(jax.device_count() == 1, reason='needs several devices')
-def test_devices_do_not_change_what_is_mixed_by_image():
-    changed = OFF | {'mix_probability': 0.5, 'mix_per': 'image', 'mixup_alpha': 0.0}
-    assert_devices_do_not_matter(compiled(**changed), *batch())
+def test_without_a_mesh_devices_do_not_change_the_outcome_either():
+    images, labels = batch()
+    sharding = NamedSharding(Mesh(np.array(jax.devices()), ('data',)), PartitionSpec('data'))
+    changed = OFF | {'crop_padding': 2, 'flip': 'random'}
+    sharded = compiled(**changed)(jax.random.key(0), jnp.int32(0), *jax.device_put((images, labels), sharding))
+    assert same(sharded, outcome(compiled(**changed), 0, 0, images, labels))
 
 
 @pytest.mark.parametrize('platform', ['tpu', 'default'])
