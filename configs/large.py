@@ -2,10 +2,8 @@
 
     python -m dsconv.main --config=configs/large.py
 
-The thesis reports 97 % on the test split, with RandAugment, AutoAugment, MixUp and CutMix. Its 1.0092 GFLOPs are those
-of this config, whose stem is as large as the patch; its 998,666 parameters are those of
-`--config.model.stem_kernel_size=2`.
-Not trained here yet.
+The thesis reports 97 % on the test split. Its 1.0092 GFLOPs are those of this config, whose stem is as large as the
+patch; its 998,666 parameters are those of `--config.model.stem_kernel_size=2`. Not trained here yet.
 """
 
 from configs import common

@@ -2,7 +2,7 @@
 
     python -m dsconv.main --config=configs/medium.py
 
-The thesis reports 95 % on the test split, with RandAugment, AutoAugment, MixUp and CutMix. Not trained here yet.
+The thesis reports 95 % on the test split. Not trained here yet.
 """
 
 from configs import common
