@@ -2,7 +2,7 @@
 
     python -m dsconv.main --config=configs/digits.py
 
-Seeds 0, 1, 2 ended at 98.6, 98.6 and 98.1 % on the test split, in about a minute each on two CPU cores
+Seeds 0, 1, 2 ended at 99.2, 99.2 and 98.3 % on the test split, in about a minute each on two CPU cores
 (results/digits). The settings were chosen on validation parts of the training images.
 """
 
@@ -22,7 +22,10 @@ def get_config():
     config.schedule.end_value = 5e-4
     config.schedule.warmup_epochs = 3.0
     config.augment.crop_padding = 1
-    config.augment.policy = 'none'
+    config.augment.policy = 'randaugment'
+    config.augment.randaugment_layers = 1
+    config.augment.randaugment_magnitude = 3.0
+    config.augment.fill = 0  # the digits' ground
     config.augment.mix_probability = 0.0
     config.loss.label_smoothing = 0.1
     config.checkpoint.every_epochs = 5

@@ -21,7 +21,7 @@ def benchmark(arguments) -> None:
     if arguments.output and not arguments.output.parent.is_dir():
         raise InputError(f'--output={arguments.output}: there is no directory {arguments.output.parent}')
     config = configuration.load(arguments.config, arguments.overrides)
-    if arguments.topology:
+    if arguments.topology is not None:
         kind, result = topology, topology.augmentation_cost(augmentation.on_pictures(config), arguments.topology)
     else:
         kind, result = augmentation, augmentation.measure(config, arguments.peers, arguments.rounds)

@@ -15,6 +15,7 @@ TINY = {
     'epochs': '3',
     'schedule.warmup_epochs': '1',
     'loss.label_smoothing': '0',
+    'augment.policy': 'none',
     'optimizer.ema_decay': 'none',
     'schedule.end_value': '5e-5',
     'model.dim': '8',

@@ -25,6 +25,9 @@ def make_augment(config, num_classes: int, mesh=None):
       channels)` of one or three channels, and stay so; labels are int32 `(batch,)` and come out float32 `(batch,
       num_classes)`, each row summing to one. The outcome depends on the key, the epoch and an image's place in the
       global batch, not on the number of devices.
+
+    Raises:
+      ValueError: a setting is none of its choices.
     """
     settings = config['augment']
     stages, first_clean_epoch = switched_on(settings), config['epochs'] - settings['clean_tail_epochs']

@@ -19,6 +19,12 @@ OFF = {
     'erase_probability': 0.0,
     'mix_probability': 0.0,
 }
+CHOICES = {
+    'crop_mode': ('zero', 'reflect'),
+    'flip': ('random', 'alternating', 'none'),
+    'policy': ('randaugment', 'autoaugment', 'either', 'none'),
+    'mix_per': ('batch', 'image'),
+}
 
 
 class Stage(NamedTuple):
@@ -35,6 +41,9 @@ class Stage(NamedTuple):
 
 def switched_on(settings) -> list[Stage]:
     """The stages that `settings`, the `augment` part of a config, asks for, in order."""
+    for key, choices in CHOICES.items():
+        if settings[key] not in choices:
+            raise ValueError(f'augment.{key}={settings[key]!r} is not one of {", ".join(choices)}')
     stages = []
     if settings['crop_padding'] or settings['flip'] != 'none':
         stages.append(_crop_and_flip(settings))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.experimental import topologies
 
 from dsconv.augment import OFF
-from dsconv.errors import InputError
+from dsconv.errors import InputError, RunError
 from dsconv.training.checkpoint import with_shardings
 from dsconv.training.mesh import batch_sharding, replicated
 from dsconv.training.setup import build_training, image_shape
@@ -32,6 +32,7 @@ def topology_devices(name: str) -> list:
 
     Raises:
       InputError: libtpu is not installed, or knows no such slice.
+      RunError: another process uses libtpu.
     """
     for variable, value in _NO_TPU_VM.items():
         os.environ.setdefault(variable, value)
@@ -41,6 +42,8 @@ def topology_devices(name: str) -> list:
     except Exception as error:  # a RuntimeError without libtpu, else whatever it makes of the name
         if 'not installed' in str(error):
             raise InputError("to compile for a TPU takes its compiler: pip install 'jax[tpu]'") from error
+        if 'lockfile' in str(error):
+            raise RunError('another process uses libtpu, which serves one at a time: wait for it to end') from error
         raise InputError(f'topology {name}: {str(error).splitlines()[0]}; take one as v3:2x2x1 (a v3-8)') from error
 
 

@@ -224,3 +224,17 @@ def test_mixing_comes_last():
     changed = dict(cutout_size=4, fill=255, mix_probability=1.0, mixup_alpha=100.0, cutmix_alpha=0.0, mix_per='image')
     out = augmented(np.zeros((16, 12, 12, 1), np.uint8), **changed)
     assert np.any((out > 50) & (out < 205))
+
+
+@pytest.mark.parametrize(
+    ('changed', 'message'),
+    [
+        ({'flip': 'auto'}, "augment.flip='auto' is not one of random, alternating, none"),
+        ({'policy': 'rand'}, "augment.policy='rand' is not one of randaugment"),
+        ({'crop_mode': 'edge'}, "augment.crop_mode='edge'"),
+        ({'mix_per': 'pixel'}, "augment.mix_per='pixel'"),
+    ],
+)
+def test_a_setting_that_is_none_of_its_choices_is_refused(changed, message):
+    with pytest.raises(ValueError, match=message):
+        switched_on(settings(**changed))

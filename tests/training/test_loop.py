@@ -104,8 +104,8 @@ def test_a_finished_run_can_be_given_more_epochs(tmp_path):
 def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_last_checkpoint(tmp_path, monkeypatch):
     make_augment = setup.make_augment
 
-    def make_poisoned_augment(augment, num_classes):
-        healthy = make_augment(augment, num_classes)
+    def make_poisoned_augment(config, num_classes, mesh):
+        healthy = make_augment(config, num_classes, mesh)
 
         def poisoned(key, epoch, images, labels):
             images, targets = healthy(key, epoch, images, labels)
