@@ -46,6 +46,8 @@ def get_config() -> ConfigDict:
     config.model.activation = 'gelu'  # gelu (tanh form), gelu_exact, relu, silu
     config.model.norm = 'batch'  # batch, layer, none
     config.model.norm_groups = 1  # equal parts of the global batch that batch norm takes its statistics over
+    config.model.fold = placeholder(int)  # parts of an image that are trained on side by side, with the same
+    # result; unset: as many as fill the 128 lanes of a TPU's core, 1 elsewhere
     config.model.dtype = 'float32'  # of the computation: float32 or bfloat16; parameters and statistics stay float32
 
     config.optimizer = ConfigDict()

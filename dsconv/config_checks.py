@@ -40,6 +40,7 @@ RANGES = {
     'model.kernel_size': '[1, 255]',
     'model.reduction': '[1, 65536]',
     'model.norm_groups': '[1, 65536]',
+    'model.fold': '[1, 4096]',
     'optimizer.weight_decay': '[0, 1000]',
     'optimizer.b1': '[0, 1)',
     'optimizer.b2': '[0, 1)',
@@ -100,6 +101,10 @@ def resolve(config: ConfigDict, source) -> ConfigDict:
     if size % patch:
         nearest = min((d for d in range(1, size + 1) if size % d == 0), key=lambda d: abs(d - patch))
         raise _wrong(config, 'model.patch_size', f'does not divide images of {size}×{size} pixels; take {nearest}')
+    rows, fewest = size // patch, config.model.kernel_size // 2  # a part lends so many rows to its neighbours
+    fold = config.model.fold or 1
+    if fold > 1 and (rows % fold or rows // fold < fewest):
+        raise _wrong(config, 'model.fold', f'must divide {rows} rows of patches into parts of {max(fewest, 1)} or more')
     if config.augment.crop_padding >= size:
         raise _wrong(config, 'augment.crop_padding', f'must be smaller than the images of {size}×{size} pixels')
     if config.augment.cutout_size > size:

@@ -192,3 +192,9 @@ def test_check_splits_accepts_one_batch():
 def test_get():
     assert get(defaults(), 'model.dim') == defaults().model.dim
     assert get(defaults(), 'seed') == defaults().seed
+
+
+@pytest.mark.parametrize('fold', [3, 16])
+def test_a_fold_that_leaves_too_few_rows_is_refused(fold):
+    with pytest.raises(InputError, match=f'model.fold={fold} must divide 16 rows of patches into parts of 2 or more'):
+        resolve(config_with(model__fold=fold), source_with())

@@ -13,20 +13,23 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from dsconv.models.folding import Layout, with_neighbours
 
-def _windows(x, kernel_size):
-    """The k² views of zero-padded `x` that a k×k kernel sees, each of the shape of `x`, in row-major kernel order."""
-    half, (height, width) = kernel_size // 2, x.shape[1:3]
-    padded = jnp.pad(x, ((0, 0), (half, half), (half, half), (0, 0)))
+
+def _windows(x, kernel_size, pad_rows):
+    """The k² views of zero-padded `x` that a k×k kernel sees, each of the output's shape, in row-major kernel order."""
+    half, width = kernel_size // 2, x.shape[2]
+    height = x.shape[1] + 2 * (pad_rows - half)
+    padded = jnp.pad(x, ((0, 0), (pad_rows, pad_rows), (half, half), (0, 0)))
     return [padded[:, i : i + height, j : j + width] for i in range(kernel_size) for j in range(kernel_size)]
 
 
-def _shift_forward(x, kernel):
-    taps = kernel.reshape(-1, kernel.shape[-1])
-    return functools.reduce(jnp.add, (window * tap for window, tap in zip(_windows(x, len(kernel)), taps, strict=True)))
+def _shift_forward(x, kernel, pad_rows):
+    taps, windows = kernel.reshape(-1, kernel.shape[-1]), _windows(x, len(kernel), pad_rows)
+    return functools.reduce(jnp.add, (window * tap for window, tap in zip(windows, taps, strict=True)))
 
 
-def _shift_backward(x, kernel, gradient):
+def _shift_backward(x, kernel, gradient, pad_rows):
     """The input's gradient is the same operation with the kernel turned by 180°; the kernel's is k² reductions.
 
     The reductions go through the batch a few images at a time, so that images stay in the cache between the k² reads:
@@ -40,60 +43,71 @@ def _shift_backward(x, kernel, gradient):
     def add_images(turn, total):
         some, some_gradient = (lax.dynamic_index_in_dim(a, turn, axis=1, keepdims=False) for a in (inputs, gradients))
         products = [
-            jnp.sum(window * some_gradient, axis=(0, 1, 2), dtype=total.dtype) for window in _windows(some, kernel_size)
+            jnp.sum(window * some_gradient, axis=(0, 1, 2), dtype=total.dtype)
+            for window in _windows(some, kernel_size, pad_rows)
         ]
         return total + jnp.stack(products)
 
     zeros = jnp.zeros((kernel_size**2, channels), jnp.promote_types(x.dtype, jnp.float32))
     kernel_gradient = lax.fori_loop(0, images // together, add_images, zeros)
-    return _shift_forward(gradient, kernel[::-1, ::-1]), kernel_gradient.reshape(kernel.shape).astype(kernel.dtype)
+    x_gradient = _shift_forward(gradient, kernel[::-1, ::-1], kernel_size - 1 - pad_rows)
+    return x_gradient, kernel_gradient.reshape(kernel.shape).astype(kernel.dtype)
 
 
-def _lax_forward(x, kernel):
+def _lax_forward(x, kernel, pad_rows):
+    half, dimensions = len(kernel) // 2, ('NHWC', 'HWIO', 'NHWC')
+    padding = ((pad_rows, pad_rows), (half, half))
     return lax.conv_general_dilated(
-        x, kernel, (1, 1), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC'), feature_group_count=x.shape[-1]
+        x, kernel, (1, 1), padding, dimension_numbers=dimensions, feature_group_count=x.shape[-1]
     )
 
 
-def _lax_backward(x, kernel, gradient):
-    return jax.vjp(_lax_forward, x, kernel)[1](gradient)
+def _lax_backward(x, kernel, gradient, pad_rows):
+    return jax.vjp(lambda x, kernel: _lax_forward(x, kernel, pad_rows), x, kernel)[1](gradient)
 
 
-@jax.custom_vjp
-def depthwise_conv(x, kernel):
-    """Depthwise convolution with stride 1 and SAME (zero) padding.
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def depthwise_conv(x, kernel, pad_rows: int):
+    """Depthwise convolution with stride 1 over zero-padded images.
 
     Args:
       x: `(batch, height, width, channels)`, floating point.
       kernel: `(k, k, 1, channels)`, k odd, of the dtype of `x`.
+      pad_rows: rows of zeros added above and below; k // 2 keeps the height. The width is always kept.
 
     Returns:
-      `(batch, height, width, channels)`, of the dtype of `x`. Reverse-mode differentiable.
+      `(batch, height + 2 · (pad_rows − k // 2), width, channels)`, of the dtype of `x`. Reverse-mode differentiable.
 
     Raises:
       ValueError: k is even; there SAME padding is not symmetric.
     """
     if len(kernel) % 2 == 0:
         raise ValueError(f'a depthwise kernel of {len(kernel)}×{len(kernel)} has no middle; take an odd size')
-    return lax.platform_dependent(x, kernel, cpu=_shift_forward, default=_lax_forward)
+    shift, convolution = (functools.partial(f, pad_rows=pad_rows) for f in (_shift_forward, _lax_forward))
+    return lax.platform_dependent(x, kernel, cpu=shift, default=convolution)
 
 
-def _forward(x, kernel):
-    return depthwise_conv(x, kernel), (x, kernel)
+def _forward(x, kernel, pad_rows):
+    return depthwise_conv(x, kernel, pad_rows), (x, kernel)
 
 
-def _backward(residuals, gradient):
-    return lax.platform_dependent(*residuals, gradient, cpu=_shift_backward, default=_lax_backward)
+def _backward(pad_rows, residuals, gradient):
+    shift, convolution = (functools.partial(f, pad_rows=pad_rows) for f in (_shift_backward, _lax_backward))
+    return lax.platform_dependent(*residuals, gradient, cpu=shift, default=convolution)
 
 
 depthwise_conv.defvjp(_forward, _backward)
 
 
 class DepthwiseConv(nn.Module):
-    """A layer of `depthwise_conv` with bias: `(batch, height, width, channels)` → the same shape, in `dtype`."""
+    """A layer of `depthwise_conv` with bias: `(batch, height, width, channels)` → the same shape, in `dtype`.
+
+    `layout` says how images stand in the batch axis.
+    """
 
     kernel_size: int
     dtype: jnp.dtype = jnp.float32
+    layout: Layout = Layout()
 
     @nn.compact
     def __call__(self, x):
@@ -101,4 +115,7 @@ class DepthwiseConv(nn.Module):
         kernel = self.param('kernel', nn.initializers.glorot_uniform(), shape)
         bias = self.param('bias', nn.initializers.zeros, shape[-1:])
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-        return depthwise_conv(x, kernel) + bias
+        half = self.kernel_size // 2
+        if self.layout.parts == 1 or not half:
+            return depthwise_conv(x, kernel, half) + bias
+        return depthwise_conv(with_neighbours(x, half, self.layout), kernel, 0) + bias

@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from dsconv.models.depthwise import DepthwiseConv
+from dsconv.models.folding import Layout, fold, mean_of_parts
 from dsconv.models.layers import ActivationNorm, GlobalAveragePool, glorot_uniform
 
 
@@ -26,6 +27,7 @@ class Block(nn.Module):
     residual_depthwise: bool
     residual_block: bool
     unit: Callable
+    layout: Layout
     dtype: jnp.dtype
 
     @nn.compact
@@ -39,7 +41,7 @@ class Block(nn.Module):
 
         reduced = pointwise(x, dim // self.reduction[0], 'reduce_1')
         reduced = pointwise(reduced, dim // self.reduction[1], 'reduce_2')
-        mixed = DepthwiseConv(self.kernel_size, self.dtype, name='depthwise')(reduced)
+        mixed = DepthwiseConv(self.kernel_size, self.dtype, self.layout, name='depthwise')(reduced)
         mixed = self.unit(name='depthwise_unit')(mixed, train)
         y = reduced + mixed if self.residual_depthwise else mixed
         y = pointwise(y, dim, 'expand')
@@ -50,7 +52,8 @@ class DSConv(nn.Module):
     """The classifier: `(batch, height, width, channels)` normalised images → `(batch, num_classes)` float32 logits.
 
     Height and width must be divisible by `patch_size`; any channel count. A `stem_kernel_size` other than the patch
-    size (SAME padding, stride `patch_size`) gives the stem of the published Large parameter count.
+    size (SAME padding, stride `patch_size`) gives the stem of the published Large parameter count. `fold` and `shards`
+    are the `folding.Layout` of training batches, which changes no result.
     """
 
     num_classes: int
@@ -65,6 +68,8 @@ class DSConv(nn.Module):
     activation: str = 'gelu'
     norm: str = 'batch'
     norm_groups: int = 1
+    fold: int | None = None
+    shards: int = 1
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
@@ -75,6 +80,8 @@ class DSConv(nn.Module):
                 f'images of {images.shape[1]}×{images.shape[2]} do not divide into {patch}×{patch} patches'
             )
 
+        overlapping = stem_kernel > patch  # then the stem looks at neighbouring rows too
+        layout = Layout(self.fold or 1, self.shards) if train else Layout()
         unit = functools.partial(ActivationNorm, self.activation, self.norm, self.norm_groups, self.dtype)
         x = nn.Conv(
             self.dim,
@@ -84,7 +91,9 @@ class DSConv(nn.Module):
             dtype=self.dtype,
             kernel_init=glorot_uniform,
             name='stem',
-        )(images)
+        )(images if overlapping else fold(images, layout))
+        if overlapping:
+            x = fold(x, layout)
         x = unit(name='stem_unit')(x, train)
         for index in range(self.depth):
             x = Block(
@@ -93,8 +102,9 @@ class DSConv(nn.Module):
                 self.residual_depthwise,
                 self.residual_block,
                 unit,
+                layout,
                 self.dtype,
                 name=f'block_{index}',
             )(x, train)
-        x = GlobalAveragePool(name='pool')(x)
+        x = mean_of_parts(GlobalAveragePool(name='pool')(x), layout)
         return nn.Dense(self.num_classes, kernel_init=glorot_uniform, name='head')(x)

@@ -25,8 +25,20 @@ _NO_TPU_VM = {
 }
 
 
+# Names that people know, and the compiler's.
+SLICES = {
+    'v2-8': 'v2:2x2',
+    'v3-8': 'v3:2x2x1',
+    'v4-8': 'v4:2x2x1',
+    'v5e-4': 'v5e:2x2',
+    'v5e-256': 'v5e:16x16',
+    'v5p-8': 'v5p:2x2x1',
+    'v6e-4': 'v6e:2x2',
+}
+
+
 def topology_devices(name: str) -> list:
-    """The devices of a TPU slice, to compile for: `name` is the compiler's, as 'v3:2x2x1' for a v3-8.
+    """The devices of a TPU slice, to compile for: `name` is of `SLICES`, or the compiler's own.
 
     To be called before anything is computed: the process is then one without a TPU of its own.
 
@@ -38,25 +50,23 @@ def topology_devices(name: str) -> list:
         os.environ.setdefault(variable, value)
     jax.config.update('jax_platforms', 'cpu')
     try:
-        return list(topologies.get_topology_desc(platform='tpu', topology_name=name).devices)
+        return list(topologies.get_topology_desc(platform='tpu', topology_name=SLICES.get(name, name)).devices)
     except Exception as error:  # a RuntimeError without libtpu, else whatever it makes of the name
         if 'not installed' in str(error):
             raise InputError("to compile for a TPU takes its compiler: pip install 'jax[tpu]'") from error
         if 'lockfile' in str(error):
             raise RunError('another process uses libtpu, which serves one at a time: wait for it to end') from error
-        raise InputError(f'topology {name}: {str(error).splitlines()[0]}; take one as v3:2x2x1 (a v3-8)') from error
+        raise InputError(f'topology {name}: {str(error).splitlines()[0]}; take one of {", ".join(SLICES)}') from error
 
 
-def step_cost(config, devices: list) -> dict[str, float]:
-    """What the compiler says of one training step on `devices`.
+def compile_step(config, devices: list):
+    """Compiles one training step, as `main` would, for `devices`.
 
     Args:
       config: resolved, but for `dataset.mean` and `dataset.std`, which cost nothing.
 
     Returns:
-      `megabytes_per_image` and `megaflops_per_image`, over all devices; `milliseconds`, of a step on the slice if
-      memory and arithmetic were used as well as they can be; `megacycles`, of a step on a device, as the scheduled
-      instructions sum up to.
+      The compiled step. XLA counts the body of a loop once, so it is one step whatever `steps_per_dispatch` says.
     """
     config = config.copy_and_resolve_references()
     config.dataset.mean = config.dataset.std = (0.5,) * config.dataset.channels
@@ -65,7 +75,18 @@ def step_cost(config, devices: list) -> dict[str, float]:
     sharding = batch_sharding(training.mesh, leading_axes=1)
     images = jax.ShapeDtypeStruct((1, config.batch_size, *image_shape(config)), jnp.uint8, sharding=sharding)
     labels = jax.ShapeDtypeStruct((1, config.batch_size), jnp.int32, sharding=sharding)
-    compiled = training.train_step.lower(state, images, labels).compile()
+    return training.train_step.lower(state, images, labels).compile()
+
+
+def step_cost(config, devices: list) -> dict[str, float]:
+    """What the compiler says of one training step (`compile_step`).
+
+    Returns:
+      `megabytes_per_image` and `megaflops_per_image`, over all devices; `milliseconds`, of a step on the slice if
+      memory and arithmetic were used as well as they can be; `megacycles`, of a step on a device, as the scheduled
+      instructions sum up to.
+    """
+    compiled = compile_step(config, devices)
     cost, program = compiled.cost_analysis(), compiled.as_text()
     cycles = re.findall(r'"estimated_cycles":"(\d+)"', program[program.index('ENTRY') :])
     share = len(devices) / config.batch_size / 1e6

@@ -22,6 +22,7 @@ MAY_CHANGE = (
     'checkpoint.',
     'dataset.data_dir',
     'dataset.archive',
+    'model.fold',
 )
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'ml_collections', 'tensorflow-datasets')
 

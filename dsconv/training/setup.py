@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -16,6 +17,8 @@ from dsconv.training.mesh import check_batch_size, make_mesh, replicated
 from dsconv.training.optimizer import make_optimizer, make_schedule
 from dsconv.training.state import Metrics, create_state
 from dsconv.training.step import make_train_step
+
+TPU_LANES = 128  # of the vector and matrix units of a core
 
 
 def open_data(config):
@@ -40,9 +43,23 @@ def image_shape(config) -> tuple[int, int, int]:
     return (config.dataset.image_size, config.dataset.image_size, config.dataset.channels)
 
 
-def build_network(config):
-    """The Linen module of a resolved config."""
-    return build_model(config.model.to_dict(), len(config.dataset.class_names))
+def build_network(config, mesh=None):
+    """The Linen module of a resolved config; to train it on `mesh`, with the layout of its batches."""
+    fold, shards = (1, 1) if mesh is None else (_fold(config, mesh), math.lcm(mesh.size, config.model.norm_groups))
+    options = config.model.to_dict() | {'fold': fold, 'shards': shards}
+    return build_model(options, len(config.dataset.class_names))
+
+
+def _fold(config, mesh) -> int:
+    """Parts that a training image is cut into: `model.fold`, or as many as fill a TPU's lanes."""
+    if config.model.fold or mesh.devices.flat[0].platform != 'tpu':
+        return config.model.fold or 1
+    rows, images = config.dataset.image_size // config.model.patch_size, config.batch_size // mesh.size
+    enough = max(config.model.kernel_size // 2, 1)  # a part lends this many rows to its neighbours
+    parts = 1
+    while 2 * parts * images <= TPU_LANES and rows % (2 * parts) == 0 and rows // (2 * parts) >= enough:
+        parts *= 2
+    return parts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +95,7 @@ def build_training(config, num_examples: int, devices=None) -> Training:
     """
     mesh = make_mesh(devices)
     check_batch_size(config.batch_size, mesh)
-    model = build_network(config)
+    model = build_network(config, mesh)
     steps_per_epoch = num_examples // config.batch_size
     total_steps = config.epochs * steps_per_epoch
     warmup_steps = round(config.schedule.warmup_epochs * steps_per_epoch)
