@@ -11,8 +11,13 @@ from dsconv.augment.warp import places
 
 def square(centre, side):
     """The box of a square: `centre` int32 `(…, 2)`, `side` int32 (Cutout: DeVries and Taylor 2017, section 3.2)."""
-    corner = centre - jnp.asarray(side)[..., None] // 2
-    return jnp.concatenate([corner, corner + jnp.asarray(side)[..., None]], axis=-1)
+    return centred(centre, jnp.asarray(side)[..., None])
+
+
+def centred(centre, sides):
+    """The box about `centre` with `sides`, int32 `(…, 2)` or `(…, 1)`: height and width."""
+    corner = centre - sides // 2
+    return jnp.concatenate([corner, corner + sides], axis=-1)
 
 
 def box_mask(box, height: int, width: int):

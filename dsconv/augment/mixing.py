@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dsconv.augment.erase import box_mask, draw_places
+from dsconv.augment.erase import box_mask, centred, draw_places
 
 
 def is_on(settings) -> bool:
@@ -56,9 +56,7 @@ def draw_box(key, kept, height: int, width: int):
       int32 `(batch, 4)`: top, left, bottom and right, the last two outside. The centre is uniform over the image.
     """
     sides = jnp.sqrt(1 - kept)[:, None] * jnp.array([height, width])
-    sides = sides.astype(jnp.int32)
-    corner = draw_places(key, kept.shape, height, width) - sides // 2
-    return jnp.concatenate([corner, corner + sides], axis=-1)
+    return centred(draw_places(key, kept.shape, height, width), sides.astype(jnp.int32))
 
 
 def _cutmix_probability(settings) -> float:

@@ -1,17 +1,12 @@
 """The estimate for a TPU slice: what is read off a compiled program, and, where libtpu is installed, all of it."""
 
-import importlib.util
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
-from dsconv.config import ROOT
 from dsconv.performance.preflight import collectives
+from tests.performance.process import HAS_COMPILER, run
 
-HAS_COMPILER = importlib.util.find_spec('libtpu') is not None
 PROGRAM = """
   %a = f32[8,128]{1,0:T(8,128)} all-reduce(%x), replica_groups={}
   %b = (bf16[16]{0}, s32[2,3]{1,0}) all-reduce(%y, %z), replica_groups={}
@@ -21,10 +16,7 @@ PROGRAM = """
 
 
 def preflight(*flags):
-    """The command in a process of its own: this one has CPU devices already."""
-    line = [sys.executable, '-m', 'dsconv.preflight', '--config=configs/small.py', *flags]
-    environment = {key: value for key, value in os.environ.items() if key != 'XLA_FLAGS'}
-    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, env=environment, check=False)
+    return run('preflight', '--config=configs/small.py', *flags)
 
 
 def test_collectives_are_counted_by_kind_with_the_bytes_of_their_results():

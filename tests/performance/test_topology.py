@@ -1,23 +1,14 @@
 """What a TPU's compiler says; where it is not installed, that one line says how to get it."""
 
-import importlib.util
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
-from dsconv.config import ROOT
-
-HAS_COMPILER = importlib.util.find_spec('libtpu') is not None
+from tests.performance.process import HAS_COMPILER, run
 
 
 def benchmark(*flags):
-    """The command in a process of its own: this one has CPU devices already."""
-    line = [sys.executable, '-m', 'dsconv.benchmark', '--config=configs/digits.py', '--what=augment', *flags]
-    environment = {key: value for key, value in os.environ.items() if key != 'XLA_FLAGS'}
-    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, env=environment, check=False)
+    return run('benchmark', '--config=configs/digits.py', '--what=augment', *flags)
 
 
 @pytest.mark.skipif(HAS_COMPILER, reason='libtpu is installed')
