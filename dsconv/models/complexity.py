@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dsconv.models.depthwise import DepthwiseConv
+from dsconv.models.convolutions import Convolution
 from dsconv.models.layers import BatchNorm, GlobalAveragePool
 
-CONVOLUTIONS = (nn.Conv, nn.Dense, DepthwiseConv)
+CONVOLUTIONS = (Convolution, nn.Conv, nn.Dense)
 NORMS = (BatchNorm, nn.LayerNorm)
 
 

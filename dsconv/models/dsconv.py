@@ -10,22 +10,24 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax.numpy as jnp
 
-from dsconv.models.depthwise import DepthwiseConv
-from dsconv.models.folding import Layout, fold, mean_of_parts
-from dsconv.models.layers import ActivationNorm, GlobalAveragePool, glorot_uniform
+from dsconv.models.convolutions import DepthwiseConv, PatchEmbedding, PointwiseConv, glorot_uniform
+from dsconv.models.folding import Layout, mean_of_parts
+from dsconv.models.layers import GlobalAveragePool
+from dsconv.models.unit import ConvUnit
 
 
 class Block(nn.Module):
     """Sections 2.1.3–2.1.6: d → d/2 → d/4, depthwise k×k with its residual, → d with the block's residual.
 
     `(batch, height, width, dim)` → the same shape. `reduction` holds the divisors of dim of the two pointwise
-    reductions; `unit` makes the layer of activation and norm that follows each convolution.
+    reductions; `unit` puts activation and norm behind a convolution.
     """
 
     kernel_size: int
     reduction: tuple[int, int]
     residual_depthwise: bool
     residual_block: bool
+    depthwise_form: str
     unit: Callable
     layout: Layout
     dtype: jnp.dtype
@@ -34,17 +36,15 @@ class Block(nn.Module):
     def __call__(self, x, train: bool):
         dim = x.shape[-1]
 
-        def pointwise(x, features, name):
-            # A 1×1 convolution is a dense layer over the channels.
-            x = nn.Dense(features, dtype=self.dtype, kernel_init=glorot_uniform, name=name)(x)
-            return self.unit(name=f'{name}_unit')(x, train)
+        def unit(x, convolution, name, **options):
+            convolution = convolution(self.dtype, self.layout, name=name, **options)
+            return self.unit(convolution, name=f'{name}_unit')(x, train)
 
-        reduced = pointwise(x, dim // self.reduction[0], 'reduce_1')
-        reduced = pointwise(reduced, dim // self.reduction[1], 'reduce_2')
-        mixed = DepthwiseConv(self.kernel_size, self.dtype, self.layout, name='depthwise')(reduced)
-        mixed = self.unit(name='depthwise_unit')(mixed, train)
+        reduced = unit(x, PointwiseConv, 'reduce_1', features=dim // self.reduction[0])
+        reduced = unit(reduced, PointwiseConv, 'reduce_2', features=dim // self.reduction[1])
+        mixed = unit(reduced, DepthwiseConv, 'depthwise', kernel_size=self.kernel_size, form=self.depthwise_form)
         y = reduced + mixed if self.residual_depthwise else mixed
-        y = pointwise(y, dim, 'expand')
+        y = unit(y, PointwiseConv, 'expand', features=dim)
         return x + y if self.residual_block else y
 
 
@@ -53,7 +53,8 @@ class DSConv(nn.Module):
 
     Height and width must be divisible by `patch_size`; any channel count. A `stem_kernel_size` other than the patch
     size (SAME padding, stride `patch_size`) gives the stem of the published Large parameter count. `fold` and `shards`
-    are the `folding.Layout` of training batches, which changes no result.
+    are the `folding.Layout` of training batches, `depthwise_form` is that of `depthwise.depthwise_conv`, and `remat`
+    works each block out again in the backward pass rather than keep it: none of them changes the result.
     """
 
     num_classes: int
@@ -70,6 +71,8 @@ class DSConv(nn.Module):
     norm_groups: int = 1
     fold: int | None = None
     shards: int = 1
+    depthwise_form: str = 'auto'
+    remat: bool = False
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
@@ -80,27 +83,20 @@ class DSConv(nn.Module):
                 f'images of {images.shape[1]}×{images.shape[2]} do not divide into {patch}×{patch} patches'
             )
 
-        overlapping = stem_kernel > patch  # then the stem looks at neighbouring rows too
         layout = Layout(self.fold or 1, self.shards) if train else Layout()
-        unit = functools.partial(ActivationNorm, self.activation, self.norm, self.norm_groups, self.dtype)
-        x = nn.Conv(
-            self.dim,
-            (stem_kernel, stem_kernel),
-            (patch, patch),
-            'SAME',
-            dtype=self.dtype,
-            kernel_init=glorot_uniform,
-            name='stem',
-        )(images if overlapping else fold(images, layout))
-        if overlapping:
-            x = fold(x, layout)
-        x = unit(name='stem_unit')(x, train)
+        unit = functools.partial(
+            ConvUnit, activation=self.activation, norm=self.norm, groups=self.norm_groups, dtype=self.dtype
+        )
+        stem = PatchEmbedding(self.dtype, layout, self.dim, patch, stem_kernel, name='stem')
+        x = unit(stem, name='stem_unit')(images, train)
+        block = nn.remat(Block, static_argnums=(2,)) if self.remat else Block
         for index in range(self.depth):
-            x = Block(
+            x = block(
                 self.kernel_size,
                 tuple(self.reduction),
                 self.residual_depthwise,
                 self.residual_block,
+                self.depthwise_form,
                 unit,
                 layout,
                 self.dtype,

@@ -22,7 +22,10 @@ MAY_CHANGE = (
     'checkpoint.',
     'dataset.data_dir',
     'dataset.archive',
+    'accumulation_steps',
     'model.fold',
+    'model.depthwise_form',
+    'model.remat',
 )
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'ml_collections', 'tensorflow-datasets')
 

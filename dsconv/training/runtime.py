@@ -25,7 +25,10 @@ ALLOCATOR = {
 
 
 def prepare_process() -> None:
-    """Quiets the libraries, and on Linux without an accelerator restarts the process once with `ALLOCATOR` set.
+    """Quiets the libraries, keeps what is compiled, and on Linux without an accelerator starts anew with `ALLOCATOR`.
+
+    Compiled programs are kept in `~/.cache/dsconv`, or where `JAX_COMPILATION_CACHE_DIR` says, so that a second start
+    need not compile; `JAX_ENABLE_COMPILATION_CACHE=false` turns that off.
 
     The restart keeps the process id, arguments and file descriptors, and happens before anything heavy is imported.
     It is for `python -m dsconv.COMMAND` alone: a test runner, a notebook, a debugger or a profiler that calls a
@@ -40,10 +43,21 @@ def prepare_process() -> None:
     logging.getLogger('absl').setLevel(logging.ERROR)  # Orbax and TFDS tell of their inner life
     logging.getLogger('asyncio').setLevel(logging.CRITICAL)  # Orbax leaves futures of a damaged checkpoint behind
     sys.unraisablehook = _without_closed_loops
-    if _is_command() and _wants_allocator():
+    if not _is_command():
+        return
+    for name, value in _compilation_cache().items():
+        os.environ.setdefault(name, value)
+    if _wants_allocator():
         os.environ.update(ALLOCATOR | {SWITCH: 'tuned'})
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _compilation_cache() -> dict[str, str]:
+    """Environment variables of JAX: a directory for each machine, since a program is compiled for its processor."""
+    caches = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+    directory = os.path.join(caches, 'dsconv', platform.node())
+    return {'JAX_COMPILATION_CACHE_DIR': directory, 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '1'}
 
 
 def _without_closed_loops(unraisable) -> None:

@@ -13,12 +13,11 @@ from dsconv import data
 from dsconv.augment import make_augment
 from dsconv.config_checks import check_splits, resolve
 from dsconv.models import build_model
+from dsconv.training.layout import accumulation_steps, fold
 from dsconv.training.mesh import check_batch_size, make_mesh, replicated
 from dsconv.training.optimizer import make_optimizer, make_schedule
 from dsconv.training.state import Metrics, create_state
 from dsconv.training.step import make_train_step
-
-TPU_LANES = 128  # of the vector and matrix units of a core
 
 
 def open_data(config):
@@ -44,22 +43,14 @@ def image_shape(config) -> tuple[int, int, int]:
 
 
 def build_network(config, mesh=None):
-    """The Linen module of a resolved config; to train it on `mesh`, with the layout of its batches."""
-    fold, shards = (1, 1) if mesh is None else (_fold(config, mesh), math.lcm(mesh.size, config.model.norm_groups))
-    options = config.model.to_dict() | {'fold': fold, 'shards': shards}
+    """The Linen module of a resolved config; to train it on `mesh`, as it sees one microbatch."""
+    options = config.model.to_dict()
+    if mesh is None:
+        options['fold'] = 1
+    else:
+        options['norm_groups'] = max(1, options['norm_groups'] // accumulation_steps(config, mesh))
+        options['fold'], options['shards'] = fold(config, mesh), math.lcm(mesh.size, options['norm_groups'])
     return build_model(options, len(config.dataset.class_names))
-
-
-def _fold(config, mesh) -> int:
-    """Parts that a training image is cut into: `model.fold`, or as many as fill a TPU's lanes."""
-    if config.model.fold or mesh.devices.flat[0].platform != 'tpu':
-        return config.model.fold or 1
-    rows, images = config.dataset.image_size // config.model.patch_size, config.batch_size // mesh.size
-    enough = max(config.model.kernel_size // 2, 1)  # a part lends this many rows to its neighbours
-    parts = 1
-    while 2 * parts * images <= TPU_LANES and rows % (2 * parts) == 0 and rows // (2 * parts) >= enough:
-        parts *= 2
-    return parts
 
 
 @dataclasses.dataclass(frozen=True)

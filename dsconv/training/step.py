@@ -5,6 +5,12 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from dsconv.training.layout import (
+    accumulation_steps,
+    inference_steps,
+    mean_over_microbatches,
+    over_microbatches,
+)
 from dsconv.training.mesh import batch_sharding, replicated
 from dsconv.training.state import Metrics, TrainState, update_average
 
@@ -24,29 +30,36 @@ def make_train_step(config, model, optimizer, augment, steps_per_epoch: int, mes
     """
     run_key = jax.random.key(config.seed)
     mean, std = config.dataset.mean, config.dataset.std
+    microbatches = accumulation_steps(config, mesh)
 
     def one_step(state: TrainState, batch):
         images, labels = batch
         images, targets = augment(
             jax.random.fold_in(run_key, state.step), state.step // steps_per_epoch, images, labels
         )
-        inputs = normalise(images, mean, std)
-        smooth_targets = optax.smooth_labels(targets, config.loss.label_smoothing)
 
-        def loss_of(params):
-            logits, updated = model.apply(
-                state.variables | {'params': params}, inputs, train=True, mutable='batch_stats'
-            )
-            return jnp.mean(optax.softmax_cross_entropy(logits, smooth_targets)), (logits, updated)
+        def evaluate(inputs, targets):
+            """Loss and gradient of a microbatch, its share of right answers, the updated batch statistics."""
 
-        (loss, (logits, updated)), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.variables['params'])
+            def loss_of(params):
+                logits, updated = model.apply(
+                    state.variables | {'params': params}, inputs, train=True, mutable='batch_stats'
+                )
+                smooth_targets = optax.smooth_labels(targets, config.loss.label_smoothing)
+                hits = jnp.argmax(logits, axis=-1) == jnp.argmax(targets, axis=-1)
+                return jnp.mean(optax.softmax_cross_entropy(logits, smooth_targets)), (jnp.mean(hits), updated)
+
+            return jax.value_and_grad(loss_of, has_aux=True)(state.variables['params'])
+
+        (loss, (accuracy, updated)), gradient = mean_over_microbatches(
+            evaluate, microbatches, mesh.size, normalise(images, mean, std), targets
+        )
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.variables['params'])
         variables = {'params': optax.apply_updates(state.variables['params'], updates), **updated}
         average = state.average
         if average is not None:
             average = update_average(average, variables, config.optimizer.ema_decay)
-        hits = jnp.argmax(logits, axis=-1) == jnp.argmax(targets, axis=-1)
-        metrics = _add(state.metrics, state.step + 1, loss, jnp.mean(hits), optax.tree.norm(gradient))
+        metrics = _add(state.metrics, state.step + 1, loss, accuracy, optax.tree.norm(gradient))
         return TrainState(state.step + 1, variables, average, opt_state, metrics), loss
 
     def steps(state, images, labels):
@@ -81,8 +94,12 @@ def make_forward(config, model, mesh):
     """
 
     def forward(variables, images):
-        logits = model.apply(variables, normalise(images, config.dataset.mean, config.dataset.std))
-        return jax.nn.log_softmax(logits)
+        def log_probabilities(images):
+            return jax.nn.log_softmax(
+                model.apply(variables, normalise(images, config.dataset.mean, config.dataset.std))
+            )
+
+        return over_microbatches(log_probabilities, inference_steps(len(images), mesh), mesh.size, images)
 
     return jax.jit(forward, in_shardings=(replicated(mesh), batch_sharding(mesh)), out_shardings=replicated(mesh))
 

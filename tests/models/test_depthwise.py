@@ -11,12 +11,14 @@ import scipy.ndimage
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dsconv.models import depthwise
-from dsconv.models.depthwise import DepthwiseConv, depthwise_conv
+from dsconv.models.convolutions import DepthwiseConv
+from dsconv.models.depthwise import depthwise_conv
 
 SHAPES = {
     'kernel 1': (8, 3, 4, 2, 1),
     'kernel 3, odd batch': (3, 5, 7, 2, 3),
     'kernel 5, a batch of two turns': (16, 6, 4, 3, 5),
+    'kernel 3, rows of two turns': (8, 19, 4, 2, 3),
     'kernel 7, batch divisible by 4': (12, 9, 8, 2, 7),
     'image smaller than the kernel': (6, 2, 3, 2, 7),
     'one pixel': (1, 1, 1, 1, 5),
@@ -170,13 +172,13 @@ def test_layer_is_the_convolution_plus_bias():
     x, kernel, _ = (a.astype(np.float32) for a in draw(2, 4, 5, 3, 3))
     bias = np.array([1.0, -2.0, 3.0], np.float32)
     variables = {'params': {'kernel': kernel, 'bias': bias}}
-    y = jax.jit(DepthwiseConv(3).apply)(variables, x)
+    y = jax.jit(DepthwiseConv(kernel_size=3).apply)(variables, x)
     np.testing.assert_allclose(y, scipy_forward(x, kernel) + bias, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
 def test_layer_keeps_float32_parameters(dtype):
-    layer = functools.partial(DepthwiseConv(5, dtype).init_with_output, jax.random.key(0))
+    layer = functools.partial(DepthwiseConv(dtype, kernel_size=5).init_with_output, jax.random.key(0))
     y, variables = jax.eval_shape(layer, jax.ShapeDtypeStruct((2, 4, 6, 3), jnp.float32))
     assert y.shape == (2, 4, 6, 3)
     assert y.dtype == dtype

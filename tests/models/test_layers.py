@@ -8,7 +8,7 @@ import pytest
 import scipy.special
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dsconv.models.layers import ACTIVATIONS, NORMS, ActivationNorm, BatchNorm, GlobalAveragePool
+from dsconv.models.layers import ACTIVATIONS, BatchNorm, GlobalAveragePool
 
 FORMULAS = {
     'gelu': lambda x: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
@@ -190,45 +190,6 @@ def test_activations_equal_their_formulas(name):
 
 def test_every_activation_has_a_formula():
     assert set(ACTIVATIONS) == set(FORMULAS)
-
-
-def test_batch_norm_comes_after_the_activation(images, variables):
-    nested = {part: {'batch_norm': values} for part, values in variables.items()}
-    y, changed = ActivationNorm('relu', 'batch', 3).apply(nested, images, True, mutable=['batch_stats'])
-    active = np.maximum(images, 0)
-    parts = [
-        normalise(part, variables['params'], part.mean((0, 1, 2)), part.var((0, 1, 2))) for part in np.split(active, 3)
-    ]
-    np.testing.assert_allclose(y, np.concatenate(parts), rtol=1e-4, atol=1e-4)
-    assert changed['batch_stats']['batch_norm']['count'] == 1
-    y = ActivationNorm('relu', 'batch').apply(nested, images, False)
-    statistics = variables['batch_stats']
-    expected = normalise(active, variables['params'], statistics['mean'], statistics['var'])
-    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize('training', [False, True])
-def test_layer_norm_is_over_the_channels_after_the_activation(images, variables, training):
-    y = ActivationNorm('silu', 'layer').apply({'params': {'layer_norm': variables['params']}}, images, training)
-    active = FORMULAS['silu'](images.astype(np.float64))
-    mean, var = active.mean(-1, keepdims=True), active.var(-1, keepdims=True)
-    np.testing.assert_allclose(y, normalise(active, variables['params'], mean, var), rtol=1e-4, atol=1e-4)
-
-
-def test_no_norm_is_the_activation_alone(images):
-    y, initial = ActivationNorm('gelu', 'none').init_with_output(jax.random.key(0), images, True)
-    assert not jax.tree.leaves(initial)
-    np.testing.assert_allclose(y, FORMULAS['gelu'](images), rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize('norm', NORMS)
-def test_unit_computes_in_its_dtype_with_float32_parameters(norm):
-    unit = ActivationNorm('gelu', norm, 2, jnp.bfloat16)
-    x = jax.ShapeDtypeStruct((4, 3, 3, 5), jnp.bfloat16)
-    y, initial = jax.eval_shape(lambda x: unit.init_with_output(jax.random.key(0), x, True), x)
-    assert y.dtype == jnp.bfloat16
-    assert y.shape == x.shape
-    assert {leaf.dtype for leaf in jax.tree.leaves(initial)} <= {jnp.dtype('float32')}
 
 
 def test_pooling_averages_in_float32():

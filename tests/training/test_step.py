@@ -26,8 +26,7 @@ def run(batches, devices, steps_a_dispatch=1, **changes):
     """Losses of each step and the last state after `STEPS` steps on so many devices."""
     config, num_examples, images, labels = batches
     config = config.copy_and_resolve_references()
-    for key, value in changes.items():
-        setattr(config.loss, key, value)
+    config.update_from_flattened_dict(changes)
     training = build_training(config, num_examples, jax.devices()[:devices])
     state, losses = training.new_state(), []
     for start in range(0, STEPS, steps_a_dispatch):
@@ -73,6 +72,17 @@ def test_several_steps_a_dispatch_are_the_same_steps(batches, on_eight):
     assert together_state.metrics.loss == pytest.approx(float(state.metrics.loss), rel=1e-4)
 
 
+@pytest.mark.parametrize(('devices', 'groups', 'microbatches'), [(1, 8, 4), (2, 8, 2)])
+def test_microbatches_change_nothing(batches, on_eight, devices, groups, microbatches):
+    changes = {'accumulation_steps': microbatches, 'model.norm_groups': groups}
+    losses, state, training = run(batches, devices, **changes)
+    assert training.model.norm_groups == groups // microbatches
+    np.testing.assert_allclose(losses, on_eight[0], rtol=2e-4)
+    assert state.metrics.accuracy == pytest.approx(float(on_eight[1].metrics.accuracy), abs=0.02)
+    for a, b in zip(jax.tree.leaves(state.variables), jax.tree.leaves(on_eight[1].variables), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-3)
+
+
 def test_metrics_are_sums_over_the_steps(on_eight):
     losses, state, _ = on_eight
     assert state.metrics.steps == STEPS
@@ -91,8 +101,8 @@ def test_the_average_covers_parameters_and_batch_statistics(on_eight):
 
 def test_label_smoothing_spreads_the_target(batches, on_eight):
     config, _, images, labels = batches
-    plain, smooth = on_eight[0][0], run(batches, devices=8, label_smoothing=0.2)[0][0]
-    losses_if_uniform = run(batches, devices=8, label_smoothing=1.0)[0][0]
+    plain, smooth = on_eight[0][0], run(batches, devices=8, **{'loss.label_smoothing': 0.2})[0][0]
+    losses_if_uniform = run(batches, devices=8, **{'loss.label_smoothing': 1.0})[0][0]
     assert smooth == pytest.approx(0.8 * plain + 0.2 * losses_if_uniform, rel=1e-5)
 
 

@@ -1,0 +1,94 @@
+"""How a training batch is cut: into microbatches taken one after another, and images into parts side by side.
+
+Neither changes what is computed, only how fast, and in how much memory.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from dsconv.errors import InputError
+
+TPU_LANES = 128  # of the vector and matrix units of a core
+CPU_IMAGES = 32  # of a microbatch: its activations stay nearer to a CPU's cores, for a third more images a second
+
+
+def accumulation_steps(config, mesh) -> int:
+    """Microbatches of a batch: `accumulation_steps`, or on a CPU as many as leave `CPU_IMAGES` to a device.
+
+    Raises:
+      InputError: a microbatch would cut a device's images, or a group of batch norm.
+    """
+    images, groups = config.batch_size // mesh.size, config.model.norm_groups
+    # What must stay whole on a device: a group of batch norm, or else an image.
+    units = math.gcd(groups // mesh.size if groups % mesh.size == 0 else 1, images)
+    if config.model.norm != 'batch':
+        units = images
+    steps = config.accumulation_steps
+    if steps is None:
+        if mesh.devices.flat[0].platform != 'cpu':
+            return 1
+        return max(n for n in range(1, units + 1) if units % n == 0 and (n == 1 or images // n >= CPU_IMAGES))
+    if units % steps:
+        whole = 'model.norm_groups' if config.model.norm == 'batch' else 'batch_size'
+        raise InputError(
+            f'accumulation_steps={steps} must divide the {units} part(s) that {whole} makes on each of '
+            f'{mesh.size} device(s); take a divisor, or make {whole} a multiple of {steps * mesh.size}'
+        )
+    return steps
+
+
+def fold(config, mesh) -> int:
+    """Parts that a training image is cut into: `model.fold`, or as many as fill a TPU's lanes."""
+    if config.model.fold or mesh.devices.flat[0].platform != 'tpu':
+        return config.model.fold or 1
+    rows = config.dataset.image_size // config.model.patch_size
+    images = config.batch_size // mesh.size // accumulation_steps(config, mesh)
+    enough = max(config.model.kernel_size // 2, 1)  # a part lends this many rows to its neighbours
+    parts = 1
+    while 2 * parts * images <= TPU_LANES and rows % (2 * parts) == 0 and rows // (2 * parts) >= enough:
+        parts *= 2
+    return parts
+
+
+def inference_steps(images: int, mesh) -> int:
+    """Microbatches of a batch of `images` to be classified: on a CPU as few as have `CPU_IMAGES` at most, or 1."""
+    on_device = images // mesh.size
+    if mesh.devices.flat[0].platform != 'cpu':
+        return 1
+    largest = max(n for n in range(1, CPU_IMAGES + 1) if on_device % n == 0)
+    return on_device // largest if largest > CPU_IMAGES // 2 else 1
+
+
+def mean_over_microbatches(function, steps: int, devices: int, *batch):
+    """The mean of `function`'s results, a pytree of arrays, over `steps` microbatches of `batch`.
+
+    Each microbatch takes an equal part of what every device holds, so that nothing moves between devices.
+    """
+    if steps == 1:
+        return function(*batch)
+
+    def add(total, part):
+        return jax.tree.map(jnp.add, total, function(*part)), None
+
+    parts = [_cut(array, steps, devices) for array in batch]
+    result = jax.eval_shape(function, *(part[0] for part in parts))
+    total, _ = lax.scan(add, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), result), parts)
+    return jax.tree.map(lambda leaf: leaf / steps, total)
+
+
+def over_microbatches(function, steps: int, devices: int, batch):
+    """`function(batch)`, an array with a row for each of `batch`, by `steps` microbatches one after another."""
+    if steps == 1:
+        return function(batch)
+    parts = lax.map(function, _cut(batch, steps, devices))
+    rows = parts.reshape(steps, devices, -1, *parts.shape[2:]).swapaxes(0, 1)
+    return rows.reshape(len(batch), *parts.shape[2:])
+
+
+def _cut(array, steps, devices):
+    """`(batch, …)` → `(steps, batch / steps, …)`, of each device's part."""
+    parts = array.reshape(devices, steps, -1, *array.shape[1:]).swapaxes(0, 1)
+    return parts.reshape(steps, -1, *array.shape[1:])

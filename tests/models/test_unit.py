@@ -1,0 +1,158 @@
+"""Convolution, activation and norm as one operation, against NumPy and autodiff of the three."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dsconv.models.convolutions import DepthwiseConv, PatchEmbedding, PointwiseConv
+from dsconv.models.layers import ACTIVATIONS, NORM_EPSILON, NORMS
+from dsconv.models.unit import ConvUnit, conv_unit
+
+LAYERS = {
+    'pointwise': functools.partial(PointwiseConv, features=3),
+    'depthwise': functools.partial(DepthwiseConv, kernel_size=3),
+    'patches': functools.partial(PatchEmbedding, features=3, patch_size=2, kernel_size=2),
+    'overlapping patches': functools.partial(PatchEmbedding, features=3, patch_size=2, kernel_size=3),
+}
+
+
+def draw(layer, dtype=np.float64):
+    """An input, and the weights of the layer and of the norm behind it."""
+    generator = np.random.default_rng(0)
+    shape = layer.kernel_shape(5)
+    features = shape[-1:]
+    sizes = ((12, 4, 6, 5), shape, features, features, features)
+    return [generator.normal(size=size).astype(dtype) for size in sizes]
+
+
+def reference(layer, activation, groups, x, kernel, bias, scale, shift):
+    active = activation(layer.apply_kernel()(x, kernel) + bias)
+    grouped = active.reshape(groups, -1, active.shape[-1])
+    mean, var = jnp.mean(grouped, 1, keepdims=True), jnp.var(grouped, 1, keepdims=True)
+    return ((grouped - mean) / jnp.sqrt(var + NORM_EPSILON) * scale + shift).reshape(active.shape)
+
+
+@pytest.mark.parametrize('groups', [1, 3])
+@pytest.mark.parametrize('name', LAYERS)
+def test_output_and_gradients_equal_autodiff_in_float64(name, groups):
+    layer = LAYERS[name]()
+
+    def weighted(function, *arguments):
+        y = function(*arguments)
+        return jnp.sum(y * jnp.cos(jnp.arange(y.size).reshape(y.shape))), y
+
+    with jax.enable_x64(True):
+        arguments = draw(layer)
+        fused = functools.partial(lambda *a: conv_unit(layer.apply_kernel(), nn.gelu, groups, *a)[0])
+        plain = functools.partial(reference, layer, nn.gelu, groups)
+        results = [
+            jax.jit(jax.grad(functools.partial(weighted, f), argnums=range(5), has_aux=True))(*arguments)
+            for f in (fused, plain)
+        ]
+    for result, expected in zip(*map(jax.tree.leaves, results), strict=True):
+        assert result.dtype == np.float64
+        np.testing.assert_allclose(result, expected, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize('activation', ACTIVATIONS)
+def test_the_form_of_accelerators_has_the_same_gradients(activation, monkeypatch):
+    layer = LAYERS['pointwise']()
+
+    def gradients():
+        # A new function each time, so that nothing is taken from a cache of compiled functions.
+        def loss(*arguments):
+            y = conv_unit(layer.apply_kernel(), ACTIVATIONS[activation], 3, *arguments)[0]
+            return jnp.sum(y * jnp.cos(jnp.arange(y.size).reshape(y.shape)))
+
+        return jax.jit(jax.grad(loss, argnums=range(5)))(*arguments)
+
+    with jax.enable_x64(True):
+        arguments, taken = draw(layer), []
+        expected = gradients()
+        monkeypatch.setattr(
+            jax.lax, 'platform_dependent', lambda *a, cpu, default: taken.append(default.__name__) or default(*a)
+        )
+        result = gradients()
+    assert taken == ['never_written']
+    for one, other in zip(result, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-10)
+
+
+def test_statistics_are_of_the_activation_and_have_no_gradient():
+    layer = LAYERS['pointwise']()
+    x, kernel, bias, scale, shift = draw(layer, np.float32)
+    apply = functools.partial(conv_unit, layer.apply_kernel(), nn.relu, 3)
+    _, mean, var = apply(x, kernel, bias, scale, shift)
+    active = np.maximum(x @ kernel + bias, 0).reshape(3, -1, 3)
+    np.testing.assert_allclose(mean, active.mean(1, keepdims=True), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(var, active.var(1, keepdims=True), rtol=1e-4, atol=1e-5)
+    gradient = jax.grad(lambda x: jnp.sum(apply(x, kernel, bias, scale, shift)[1]))(x)
+    assert not np.any(gradient)
+
+
+def apply_unit(unit, variables, x, train):
+    layer = PointwiseConv(features=5, dtype=unit.keywords.get('dtype', jnp.float32), name='layer')
+
+    class Network(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return unit(layer.clone(parent=self), name='unit')(x, train)
+
+    if variables is None:
+        return Network().init_with_output(jax.random.key(0), x)
+    return Network().apply(variables, x, mutable=['batch_stats'])
+
+
+@pytest.fixture(scope='module')
+def images():
+    return np.random.default_rng(0).normal(1, 2, (12, 3, 4, 5)).astype(np.float32)
+
+
+def test_the_layer_normalises_by_the_batch_and_then_by_the_running_statistics(images):
+    unit = functools.partial(ConvUnit, activation='relu', groups=3)
+    _, variables = apply_unit(unit, None, images, False)
+    params, generator = variables['params'], np.random.default_rng(1)
+    params['layer']['bias'] = generator.normal(size=5)
+    params['unit']['batch_norm'] = {'scale': generator.uniform(1, 2, 5), 'bias': generator.normal(size=5)}
+    active = np.maximum(images @ np.asarray(params['layer']['kernel']) + params['layer']['bias'], 0)
+    scale, shift = params['unit']['batch_norm'].values()
+
+    y, changed = apply_unit(unit, variables, images, True)
+    parts = np.split(active, 3)
+    expected = [(p - p.mean((0, 1, 2))) / np.sqrt(p.var((0, 1, 2)) + 1e-3) * scale + shift for p in parts]
+    np.testing.assert_allclose(y, np.concatenate(expected), rtol=1e-3, atol=1e-4)
+
+    statistics = changed['batch_stats']['unit']['batch_norm']
+    assert statistics['count'] == 1
+    y, _ = apply_unit(unit, {'params': params} | changed, images, False)
+    expected = (active - statistics['mean']) / np.sqrt(statistics['var'] + 1e-3) * scale + shift
+    np.testing.assert_allclose(y, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize('train', [False, True])
+def test_layer_norm_is_over_the_channels_after_the_activation(images, train):
+    y, variables = apply_unit(functools.partial(ConvUnit, activation='relu', norm='layer'), None, images, train)
+    active = np.maximum(images @ np.asarray(variables['params']['layer']['kernel']), 0)
+    expected = (active - active.mean(-1, keepdims=True)) / np.sqrt(active.var(-1, keepdims=True) + 1e-3)
+    np.testing.assert_allclose(y, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_no_norm_is_the_activation_alone(images):
+    y, variables = apply_unit(functools.partial(ConvUnit, activation='relu', norm='none'), None, images, True)
+    assert set(variables['params']) == {'layer'}
+    np.testing.assert_allclose(y, np.maximum(images @ np.asarray(variables['params']['layer']['kernel']), 0), atol=1e-5)
+
+
+@pytest.mark.parametrize('train', [False, True])
+@pytest.mark.parametrize('norm', NORMS)
+def test_a_unit_computes_in_its_dtype_with_float32_parameters(norm, train):
+    unit = functools.partial(ConvUnit, norm=norm, groups=2, dtype=jnp.bfloat16)
+    x = jax.ShapeDtypeStruct((4, 3, 3, 5), jnp.float32)
+    y, variables = jax.eval_shape(lambda x: apply_unit(unit, None, x, train), x)
+    assert y.dtype == jnp.bfloat16
+    assert y.shape == x.shape
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype('float32')}

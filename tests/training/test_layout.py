@@ -1,0 +1,114 @@
+"""How a batch is cut into microbatches and parts of images: what is chosen, what is refused, what stays the same."""
+
+import types
+
+import jax
+import numpy as np
+import pytest
+
+from dsconv.config_checks import resolve
+from dsconv.errors import InputError
+from dsconv.training.layout import (
+    accumulation_steps,
+    fold,
+    inference_steps,
+    mean_over_microbatches,
+    over_microbatches,
+)
+from dsconv.training.mesh import batch_sharding, make_mesh
+from tests.conftest import tiny_config
+
+CIFAR = types.SimpleNamespace(image_size=32, channels=3, class_names=('a', 'b'), flippable=True)
+
+
+def mesh_of(platform, devices):
+    """Stands for a mesh: what the layout looks at."""
+    device = types.SimpleNamespace(platform=platform)
+    return types.SimpleNamespace(size=devices, devices=np.array([device] * devices))
+
+
+def make_config(**changes):
+    return resolve(tiny_config(**{'model__patch_size': 2, 'model__kernel_size': 5} | changes), CIFAR)
+
+
+@pytest.mark.parametrize(
+    ('platform', 'devices', 'changes', 'steps'),
+    [
+        ('cpu', 1, {'batch_size': 512, 'model__norm_groups': 8}, 8),
+        ('cpu', 1, {'batch_size': 512, 'model__norm_groups': 64}, 16),  # 32 images
+        ('cpu', 1, {'batch_size': 128, 'model__norm_groups': 8}, 4),
+        ('cpu', 1, {'batch_size': 512, 'model__norm_groups': 1}, 1),
+        ('cpu', 1, {'batch_size': 512, 'model__norm': 'none'}, 16),
+        ('cpu', 8, {'batch_size': 512, 'model__norm_groups': 8}, 1),
+        ('cpu', 2, {'batch_size': 512, 'model__norm_groups': 8}, 4),
+        ('tpu', 1, {'batch_size': 512, 'model__norm_groups': 8}, 1),
+        ('tpu', 8, {'batch_size': 512, 'model__norm_groups': 32, 'accumulation_steps': 4}, 4),
+        ('gpu', 1, {'batch_size': 512, 'model__norm': 'layer', 'accumulation_steps': 16}, 16),
+    ],
+)
+def test_microbatches_leave_groups_and_devices_whole(platform, devices, changes, steps):
+    assert accumulation_steps(make_config(**changes), mesh_of(platform, devices)) == steps
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'model__norm_groups': 8, 'accumulation_steps': 2}, r'make model\.norm_groups a multiple of 16'),
+        ({'model__norm_groups': 1, 'accumulation_steps': 2}, r'accumulation_steps=2 must divide the 1 part'),
+        ({'model__norm': 'none', 'accumulation_steps': 3}, r'make batch_size a multiple of 24'),
+    ],
+)
+def test_a_microbatch_that_cuts_a_group_is_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        accumulation_steps(make_config(batch_size=512, **changes), mesh_of('tpu', 8))
+
+
+def test_parts_of_images_fill_the_lanes_with_a_microbatch():
+    changes = {'batch_size': 512, 'model__norm_groups': 16}
+    assert fold(make_config(**changes), mesh_of('tpu', 8)) == 2
+    assert fold(make_config(**changes, accumulation_steps=2), mesh_of('tpu', 8)) == 4
+    assert fold(make_config(**changes), mesh_of('gpu', 8)) == 1
+
+
+@pytest.mark.parametrize('devices', [1, 4])
+def test_the_mean_over_microbatches_is_that_of_the_batch(devices):
+    x, seen = np.arange(48, dtype=np.float32).reshape(16, 3), []
+
+    def function(x):
+        seen.append(x.shape)
+        return {'mean': x.mean(0), 'squares': (x**2).mean()}
+
+    result = mean_over_microbatches(function, 2, devices, x)
+    assert set(seen) == {(8, 3)}
+    np.testing.assert_allclose(result['mean'], x.mean(0))
+    np.testing.assert_allclose(result['squares'], (x**2).mean())
+
+
+@pytest.mark.skipif(jax.device_count() < 4, reason='needs several devices')
+def test_microbatches_stay_on_their_devices():
+    mesh = make_mesh(jax.devices()[:4])
+    double = jax.jit(
+        lambda x: mean_over_microbatches(lambda part: part * 2, 2, 4, x), in_shardings=batch_sharding(mesh)
+    )
+    compiled = double.lower(np.zeros((16, 3), np.float32)).compile().as_text()
+    assert not any(name in compiled for name in ('all-to-all', 'all-gather', 'collective-permute'))
+
+
+@pytest.mark.parametrize(
+    ('platform', 'devices', 'images', 'steps'),
+    [
+        ('cpu', 1, 256, 8),
+        ('cpu', 1, 500, 20),
+        ('cpu', 1, 499, 1),
+        ('cpu', 1, 1, 1),
+        ('cpu', 8, 256, 1),
+        ('tpu', 1, 256, 1),
+    ],
+)
+def test_inference_goes_through_a_cpu_in_parts(platform, devices, images, steps):
+    assert inference_steps(images, mesh_of(platform, devices)) == steps
+
+
+def test_rows_keep_their_order():
+    x = np.arange(48, dtype=np.float32).reshape(16, 3)
+    np.testing.assert_array_equal(over_microbatches(lambda part: part[:, :2] + 1, 2, 4, x), x[:, :2] + 1)
