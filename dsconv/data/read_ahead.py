@@ -1,13 +1,17 @@
 """The tf.data pipeline: batches read side by side and in order, ahead of the step that needs them."""
 
+import atexit
 import contextlib
 import os
+import weakref
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
 SIDE_BY_SIDE = 2
 AHEAD = 4  # batches
+
+_open = weakref.WeakSet()
 
 
 def import_tensorflow():
@@ -32,6 +36,19 @@ def read_ahead(requests, read: Callable) -> Iterator[tuple[np.ndarray, np.ndarra
 
     Yields: what `read` returned, in the order of the requests. What `read` raises arrives at its batch.
     """
+    batches = _read_ahead(requests, read)
+    _open.add(batches)
+    return batches
+
+
+@atexit.register
+def _close_all() -> None:
+    """What is still read when Python ends would keep it from ending: tf.data waits for threads that wait for Python."""
+    for batches in list(_open):
+        batches.close()
+
+
+def _read_ahead(requests, read):
     tf = import_tensorflow()
     if isinstance(requests, range):
         requests = tf.data.Dataset.range(requests.start, requests.stop, requests.step)

@@ -65,22 +65,24 @@ class StreamedSplit:
 
     def shuffled(self, batch_size: int, seed: int, steps: range, rows: slice) -> Iterator[tuple]:
         """As `Split.shuffled`; consecutive examples come from a buffer of `SHUFFLE_BYTES`, not from the whole."""
-        steps_per_epoch = self.num_examples // batch_size
-        step = steps.start
-        while step < steps.stop:
-            epoch, position = divmod(step, steps_per_epoch)
-            count = min(steps_per_epoch - position, steps.stop - step)
-            order_seed = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
-            examples = self._examples(order_seed).shuffle(
-                self._buffer_size, seed=order_seed, reshuffle_each_iteration=False
-            )
-            batches = examples.batch(batch_size, drop_remainder=True).skip(position).take(count)
-            yield from self._decoded(batches, rows)
-            step += count
+        tf = import_tensorflow()
+
+        def requests():
+            for epoch, positions in _epochs(steps, self.num_examples // batch_size):
+                seed_of_epoch = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+                examples = self._examples(seed_of_epoch).shuffle(
+                    self._buffer_size, seed=seed_of_epoch, reshuffle_each_iteration=False
+                )
+                batches = examples.batch(batch_size, drop_remainder=True).skip(positions.start).take(len(positions))
+                yield from _requests(batches, rows).as_numpy_iterator()
+
+        # One pipeline for all epochs: the next one's buffer fills while batches of the last are still to be used.
+        signature = (tf.TensorSpec([None], tf.string), tf.TensorSpec([None], tf.int64))
+        return self._decoded(tf.data.Dataset.from_generator(requests, output_signature=signature))
 
     def in_order(self, batch_size: int, rows: slice) -> Iterator[tuple]:
         """As `Split.in_order`."""
-        return self._decoded(self._examples(None).batch(batch_size), rows)
+        return self._decoded(_requests(self._examples(None).batch(batch_size), rows))
 
     def sample(self) -> Iterator[np.ndarray]:
         """Images to take statistics from: the first ones."""
@@ -91,9 +93,7 @@ class StreamedSplit:
             if count >= STATISTICS_EXAMPLES:
                 return
 
-    def _decoded(self, batches, rows: slice) -> Iterator[tuple]:
-        """The process's rows of every global batch."""
-        requests = batches.map(lambda batch: (batch['image'][rows], batch['label'][rows]))
+    def _decoded(self, requests) -> Iterator[tuple]:
         with _naming_damage(self.where):
             yield from read_ahead(requests, self.decode)
 
@@ -108,6 +108,21 @@ class StreamedSplit:
         belongs[self.members] = True
         belongs = import_tensorflow().constant(belongs)
         return self.records(seed, True).filter(lambda example: belongs[example['position']])
+
+
+def _requests(batches, rows: slice):
+    """The process's rows of every global batch, still encoded."""
+    return batches.map(lambda batch: (batch['image'][rows], batch['label'][rows]))
+
+
+def _epochs(steps: range, steps_per_epoch: int) -> Iterator[tuple[int, range]]:
+    """(epoch, positions in it) of consecutive steps."""
+    step = steps.start
+    while step < steps.stop:
+        epoch, position = divmod(step, steps_per_epoch)
+        positions = range(position, min(steps_per_epoch, position + steps.stop - step))
+        yield epoch, positions
+        step += len(positions)
 
 
 def read_labels(records: Callable, where: str) -> np.ndarray:

@@ -4,6 +4,7 @@ import collections
 import contextlib
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 
@@ -23,17 +24,20 @@ class Progress:
     def __init__(self, config, training, first_step: int):
         self._config, self._training = config, training
         self._window_step = self._shown_step = first_step
-        self._in_flight = collections.deque()
+        self._in_flight = collections.deque()  # for each dispatch a future of the moment at which the device was done
+        self._watch = ThreadPoolExecutor(1, thread_name_prefix='device')
         self._compiled = False
         self._waited = self._seconds_a_step = 0.0
         self._window_start = self._shown = time.perf_counter()
 
     @contextlib.contextmanager
     def waiting_for_input(self):
-        """Around the fetch of the next batches."""
+        """Around the fetch of the next batches: times the part of it in which the device had nothing left to do."""
         start = time.perf_counter()
         yield
-        self._waited += time.perf_counter() - start
+        end = time.perf_counter()
+        if self._in_flight and self._in_flight[-1].done():  # else it is still busy: nothing was lost
+            self._waited += max(0.0, end - max(start, self._in_flight[-1].result()))
 
     @contextlib.contextmanager
     def paused(self):
@@ -48,9 +52,9 @@ class Progress:
         Waits for the loss of the dispatch before the last, so that the host is ahead of the device by just enough to
         keep it busy, and batches do not pile up.
         """
-        self._in_flight.append(loss)
+        self._in_flight.append(self._watch.submit(_moment_of, loss))
         if len(self._in_flight) > DISPATCHES_IN_FLIGHT:
-            jax.block_until_ready(self._in_flight.popleft())
+            self._in_flight.popleft().result()
         if not self._compiled:
             jax.block_until_ready(state)
             self._compiled, self._waited = True, 0.0
@@ -114,6 +118,12 @@ class Progress:
             return ''
         left = _duration((self._training.total_steps - step) * seconds_a_step)
         return f', {self._config.batch_size / seconds_a_step:,.0f} images/s, {left} left'
+
+
+def _moment_of(loss) -> float:
+    """Waits until the device has computed `loss`; when that was."""
+    jax.block_until_ready(loss)
+    return time.perf_counter()
 
 
 def _duration(seconds: float) -> str:

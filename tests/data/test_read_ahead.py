@@ -1,9 +1,12 @@
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from dsconv.config import ROOT
 from dsconv.data.read_ahead import AHEAD, SIDE_BY_SIDE, read_ahead
 from dsconv.data.threads import map_threads
 from dsconv.errors import InputError
@@ -44,6 +47,23 @@ def test_what_reading_raises_arrives_at_its_batch():
     assert [next(batches)[1][0], next(batches)[1][0]] == [0, 1]
     with pytest.raises(InputError, match='picture 2 is damaged'):
         next(batches)
+
+
+def test_python_ends_while_batches_are_being_read():
+    script = """
+import time
+import numpy as np
+from dsconv.config import ROOT
+from dsconv.data.read_ahead import read_ahead
+
+def read(number):
+    time.sleep(0.3)
+    return np.zeros((2, 1, 1, 1), np.uint8), np.zeros(2, np.int32)
+
+batches = read_ahead(range(1000), read)
+next(batches)
+"""
+    subprocess.run([sys.executable, '-c', script], cwd=ROOT, check=True, timeout=120)  # it hung for ever
 
 
 def test_requests_may_be_tuples_of_tensors():

@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -45,6 +47,23 @@ def test_an_epoch_shows_every_member_once_but_for_the_rest(split):
     assert epochs[0] != epochs[1] and epochs[0] != sorted(epochs[0])
     assert all(label == number // 2 for numbers, labels in batches for number, label in zip(numbers, labels))
     assert batches == train(split) and batches != train(split, seed=4)
+
+
+def test_the_next_epoch_is_opened_while_the_last_is_still_read():
+    opened = []
+
+    def noted(seed, positioned):
+        opened.append(seed)
+        return records(seed, positioned)
+
+    whole = StreamedSplit(noted, decode, lambda: None, len(STORED), 1000, 'test')
+    batches = train_batches(whole, batch_size=15, seed=3, start_step=0, num_steps=9)  # three an epoch
+    next(batches)
+    deadline = time.monotonic() + 60
+    while len(opened) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(opened) >= 2 and opened[0] != opened[1]
+    assert len(list(batches)) == 8
 
 
 @pytest.mark.parametrize('start', [1, 8, 9, 13])

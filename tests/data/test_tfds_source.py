@@ -153,6 +153,8 @@ def test_damaged_records(settings, tmp_path):
         source = open_source(settings(name='cifar10', data_dir=str(tmp_path), memory_gigabytes=gigabytes))
         with pytest.raises(InputError, match=f'{tmp_path}.* damaged'):
             examples(source.load('train'))
+        with pytest.raises(InputError, match=f'{tmp_path}.* damaged'):
+            list(train_batches(source.load('train'), batch_size=5, seed=0, start_step=0, num_steps=9))
 
 
 def test_images_are_resized(settings, prepared):

@@ -1,0 +1,195 @@
+"""How fast images come from the data to the devices, with nothing trained: from memory, a folder, TFRecords.
+
+On random pictures, so that no dataset is needed, through the code that a training run reads its batches by.
+"""
+
+import contextlib
+import io
+import itertools
+import logging
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from dsconv.performance import machine
+from dsconv.performance.augmentation import on_pictures
+from dsconv.performance.timing import in_turn
+
+MEMORY_IMAGES, MEMORY_BYTES = 50_000, 500_000_000  # CIFAR-10's training split, or as many larger images
+STREAMED_PICTURES, SIDE = 2_000, 224  # JPEGs, and their width and height in pixels, before they are resized
+WARM_UP = 2  # dispatches: those that are read side by side come together
+PACKAGES = ('jax', 'jaxlib', 'numpy', 'pillow', 'tensorflow', 'tensorflow-cpu', 'tensorflow-datasets')
+CASES = {
+    'memory': 'from memory to the devices',
+    'memory, host alone': 'from memory, batches not put on the devices',
+    'folder': f'from a folder of {SIDE}×{SIDE} JPEGs to the devices',
+    'tfrecord': 'from TFRecords of the same JPEGs to the devices',
+}
+
+
+def measure(config, rounds: int, seconds: float = 1.5, pictures: int = STREAMED_PICTURES) -> dict:
+    """Measures the `CASES` in turn, in `rounds` of `seconds` each.
+
+    Args:
+      config: a loaded config; of images whose size it leaves to the data, CIFAR-10's is taken. Its dataset is not read.
+      pictures: how many are streamed; one batch at the least.
+
+    Returns:
+      What `--json` prints: settings, surroundings, and `images_per_second`: case → `median`, `min`, `max`, `by_round`.
+
+    Raises:
+      InputError: the batch does not divide over the devices.
+    """
+    import jax
+
+    config = on_pictures(config)
+    config.epochs = 10**6  # without end
+    with tempfile.TemporaryDirectory(prefix='dsconv-benchmark-') as directory:
+        logging.getLogger('dsconv').info('writing pictures, then %d rounds', rounds)
+        streams = _open_streams(config, Path(directory), max(pictures, config.batch_size))
+        measures = {case: lambda stream=stream: images_per_second(stream, seconds) for case, stream in streams.items()}
+        values = in_turn(measures, rounds)
+    return {
+        'what': 'feed',
+        'batch_size': config.batch_size,
+        'steps_per_dispatch': config.steps_per_dispatch,
+        'image_shape': [config.dataset.image_size] * 2 + [config.dataset.channels],
+        'rounds': rounds,
+        'devices': f'{jax.device_count()} × {jax.devices()[0].device_kind}',
+        'cores': machine.cores(),
+        'cpu': machine.cpu_model(),
+        'versions': machine.versions(PACKAGES),
+        'images_per_second': {
+            case: {'median': statistics.median(rates), 'min': min(rates), 'max': max(rates), 'by_round': rates}
+            for case, rates in values.items()
+        },
+    }
+
+
+def images_per_second(stream: Callable[[], Iterator[int]], seconds: float, clock: Callable = time.perf_counter):
+    """Opens a stream, lets it warm up, and reads it for so long.
+
+    Args:
+      stream: () → generator of the number of images that have just come.
+      clock: () → seconds.
+    """
+    with contextlib.closing(stream()) as counts:  # a stream left open would go on reading beside the next case
+        for _ in itertools.islice(counts, WARM_UP):
+            pass
+        start, images = clock(), 0
+        for count in counts:
+            images += count
+            if (passed := clock() - start) >= seconds:
+                return images / passed
+
+
+def _open_streams(config, directory: Path, pictures: int) -> dict[str, Callable]:
+    """Case → the stream that `images_per_second` reads."""
+    memory = memory_split(config)
+    write_folder(directory / 'folder', pictures, len(config.dataset.class_names))
+    write_records(directory / 'folder', directory / 'records')
+    streamed = {'folder': f'image_folder:{directory / "folder"}', 'tfrecord': 'pictures'}
+    splits = {case: streamed_split(config, name, directory / 'records') for case, name in streamed.items()}
+    streams = {'memory': lambda: _to_devices(config, memory), 'memory, host alone': lambda: _to_host(config, memory)}
+    return streams | {case: lambda split=split: _to_devices(config, split) for case, split in splits.items()}
+
+
+def _to_devices(config, split) -> Iterator[int]:
+    """As a training run reads the split; each batch is waited for until it is on the devices."""
+    import jax
+
+    from dsconv.training.loop import _dispatches as dispatches
+    from dsconv.training.progress import Progress
+    from dsconv.training.setup import build_training
+
+    training = build_training(config, split.num_examples)
+    with contextlib.closing(dispatches(config, training, split, 0, Progress(config, training, 0))) as batches:
+        for _, (images, labels) in batches:
+            jax.block_until_ready((images, labels))
+            yield labels.size
+
+
+def _to_host(config, split) -> Iterator[int]:
+    from dsconv import data
+
+    steps = config.epochs * (split.num_examples // config.batch_size)
+    options = dict(batch_size=config.batch_size, seed=config.seed, start_step=0, num_steps=steps)
+    with contextlib.closing(data.train_batches(split, **options)) as batches:
+        for _, labels in batches:
+            yield labels.size
+
+
+def memory_split(config):
+    """Random images in memory, as many as `MEMORY_IMAGES` and `MEMORY_BYTES` allow, yet one batch at the least."""
+    from dsconv.data.splits import Split
+
+    shape = (config.dataset.image_size, config.dataset.image_size, config.dataset.channels)
+    count = max(config.batch_size, min(MEMORY_IMAGES, MEMORY_BYTES // int(np.prod(shape))))
+    random = np.random.default_rng(0)
+    images = np.frombuffer(random.bytes(count * int(np.prod(shape))), np.uint8).reshape(count, *shape)
+    labels = random.integers(0, len(config.dataset.class_names), count, np.int32)
+    return Split(labels, images.__getitem__, in_memory=True)
+
+
+def write_folder(folder: Path, count: int, classes: int) -> None:
+    """Writes `count` JPEGs of smooth random colours, `SIDE` pixels a side, to `folder/train/<class>/<number>.jpg`."""
+    from PIL import Image
+
+    random = np.random.default_rng(0)
+    for number in range(count):
+        path = folder / 'train' / f'{number % classes:03d}' / f'{number:06d}.jpg'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        coarse = Image.fromarray(random.integers(0, 256, (7, 7, 3), np.uint8))
+        coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(path, quality=90)
+
+
+def write_records(folder: Path, directory: Path) -> None:
+    """Makes of the files of `write_folder` the dataset `pictures` of TensorFlow Datasets in `directory`."""
+    from dsconv.data.read_ahead import import_tensorflow
+
+    import_tensorflow()
+    import tensorflow_datasets as tfds
+
+    files = sorted((folder / 'train').glob('*/*.jpg'))
+    image = tfds.features.Image(shape=(SIDE, SIDE, 3), encoding_format='jpeg')
+    label = tfds.features.ClassLabel(num_classes=len({file.parent for file in files}))
+    examples = [(file.name, {'image': str(file), 'label': int(file.parent.name)}) for file in files]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):  # tells its progress
+        tfds.dataset_builders.store_as_tfds_dataset(
+            'pictures',
+            '1.0.0',
+            tfds.features.FeaturesDict({'image': image, 'label': label}),
+            split_datasets={'train': examples},
+            data_dir=directory,
+        )
+
+
+def streamed_split(config, name: str, data_dir: Path):
+    """The training split of the dataset `name`, none of it kept in memory, its images as the config wants them."""
+    from dsconv import data
+
+    dataset = config.copy_and_resolve_references().dataset
+    own = dict(name=name, data_dir=str(data_dir), archive=None, class_names=None, memory_gigabytes=0.0)
+    dataset.update(own | dict(validation_fraction=0.0, train_fraction=1.0))
+    return data.open_source(dataset).load('train')
+
+
+def as_text(result: dict) -> str:
+    """`measure`'s result for a terminal."""
+    from dsconv.reporting import text_table
+
+    batch = result['batch_size']
+    rows = [
+        [CASES[case], rates['median'], rates['min'], rates['max'], 1000 * batch / rates['median']]
+        for case, rates in result['images_per_second'].items()
+    ]
+    height, width, channels = result['image_shape']
+    return (
+        f'Shuffled batches of {batch} images of {height}×{width}×{channels}, nothing trained, on {result["devices"]}, '
+        f'{result["cores"]} cores. Images/s, of {result["rounds"]} rounds in turn.\n\n'
+        + text_table(['', 'median', 'least', 'most', 'ms a batch'], rows)
+    )

@@ -1,0 +1,134 @@
+"""The share of time that the device waits for data, by a clock that moves when the source or the device moves it."""
+
+import threading
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dsconv.data import read_ahead
+from dsconv.data.splits import Split
+from dsconv.data.stream import StreamedSplit
+from dsconv.training import loop, progress
+from dsconv.training.mesh import make_mesh
+from dsconv.training.state import Metrics
+from tests.conftest import tiny_config
+
+STEPS, BATCH = 6, 8
+PATIENCE = 60  # seconds of the real clock, for what is broken
+
+
+class World:
+    """The clock, the device's one second a step, and a source that takes `read_seconds` a batch once it is asked."""
+
+    def __init__(self, read_seconds):
+        self.now, self.read_seconds = 0.0, read_seconds
+        self.asked, self.losses = threading.Semaphore(0), []
+        config = tiny_config(batch_size=BATCH)
+        training = types.SimpleNamespace(
+            mesh=make_mesh(), total_steps=STEPS, steps_per_epoch=STEPS, schedule=lambda step: 0.0
+        )
+        self.parts, self.progress = (config, training), progress.Progress(config, training, 0)
+
+    def perf_counter(self):
+        return self.now
+
+    def read(self):
+        """Where the source reads a batch: while it does, the device ends the step before."""
+        if not self.read_seconds:
+            return
+        assert self.asked.acquire(timeout=PATIENCE)
+        if self.losses:
+            self.now += 1
+            self.losses[-1].ended.set()
+            self.progress._in_flight[-1].result(PATIENCE)  # until it has been seen
+        self.now += self.read_seconds - bool(self.losses)
+
+    def train(self, split):
+        """Six steps as `loop.train` makes them; the line of the log."""
+        state = types.SimpleNamespace(metrics=Metrics.zeros())
+        for step, _ in loop._dispatches(*self.parts, split, 0, self):
+            self.losses.append(Loss(self))
+            self.progress.advance(step, state, self.losses[-1])
+        return self.progress.summarise(step, state.metrics)
+
+    def waiting_for_input(self):
+        waiting = self.progress.waiting_for_input()
+
+        class Waiting:
+            def __enter__(_):
+                waiting.__enter__()
+                self.asked.release()
+
+            def __exit__(_, *exception):
+                return waiting.__exit__(*exception)
+
+        return Waiting()
+
+
+class Loss:
+    """Is computed when the source says so, or, where the source takes no time, after a second."""
+
+    def __init__(self, world):
+        self.world, self.ended = world, threading.Event()
+
+    def block_until_ready(self):
+        if self.world.read_seconds:
+            assert self.ended.wait(PATIENCE)
+        else:
+            self.world.now += 1
+        return self
+
+
+def in_memory(world):
+    def images(indices):
+        world.read()
+        return np.zeros((len(indices), 2, 2, 1), np.uint8)
+
+    return Split(np.zeros(STEPS * BATCH, np.int32), images, in_memory=True)
+
+
+def streamed(world):
+    count = STEPS * BATCH
+    examples = tf.data.Dataset.from_tensor_slices({'image': [b''] * count, 'label': np.zeros(count, np.int64)})
+
+    def decode(encoded, labels):
+        world.read()
+        return np.zeros((len(encoded), 2, 2, 1), np.uint8), labels.astype(np.int32)
+
+    return StreamedSplit(lambda seed, positioned: examples, decode, lambda: None, count, 1000, 'test')
+
+
+@pytest.fixture
+def begin(monkeypatch):
+    def world(read_seconds):
+        made = World(read_seconds)
+        monkeypatch.setattr(progress, 'time', made)
+        monkeypatch.setattr(read_ahead, 'SIDE_BY_SIDE', 1)  # batches are then asked for and read one by one
+        return made
+
+    return world
+
+
+@pytest.mark.parametrize('source', [in_memory, streamed])
+def test_a_slow_source_is_waited_for_only_while_the_device_has_nothing_to_do(begin, source):
+    world = begin(read_seconds=3)
+    assert world.train(source(world))['input_wait_fraction'] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize('source', [in_memory, streamed])
+def test_a_fast_source_is_not_waited_for(begin, source):
+    world = begin(read_seconds=0)
+    assert world.train(source(world))['input_wait_fraction'] == 0
+
+
+def test_a_wait_behind_a_busy_device_costs_nothing(begin):
+    world = begin(read_seconds=3)
+    state, loss = types.SimpleNamespace(metrics=Metrics.zeros()), Loss(world)
+    world.progress.advance(1, state, Loss(world))
+    world.progress.advance(2, state, loss)
+    with world.progress.waiting_for_input():
+        world.now += 5
+    assert world.progress.summarise(2, state.metrics)['input_wait_fraction'] == 0
+    loss.ended.set()
