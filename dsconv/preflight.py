@@ -3,31 +3,49 @@
 import json
 
 from dsconv import cli
+from dsconv.errors import InputError
 
 CIFAR10_TRAINING_IMAGES = 50_000
 
 
 def preflight(arguments) -> None:
-    """Prints the estimate, as text or JSON."""
+    """Prints the estimate of each slice, as text or JSON, and writes the JSON to a file where one is named."""
     from dsconv import config as configuration
+    from dsconv.files import replace_file
     from dsconv.models.complexity import layer_costs
     from dsconv.performance import preflight as estimate
     from dsconv.performance.augmentation import on_pictures
     from dsconv.performance.topology import topology_devices
     from dsconv.training.setup import build_network, image_shape
 
-    devices = topology_devices(arguments.topology)
+    if arguments.output and not arguments.output.parent.is_dir():
+        raise InputError(f'--output={arguments.output}: there is no directory {arguments.output.parent}')
+    slices = {name: topology_devices(name) for name in arguments.topology.split(',')}
     config = on_pictures(configuration.load(arguments.config, arguments.overrides))
     macs = sum(row.macs for row in layer_costs(build_network(config), image_shape(config)))
-    result = estimate.preflight(config, macs, arguments.images, devices)
-    print(json.dumps(result) if arguments.json else estimate.as_text(result, config))
+    results = {
+        name: estimate.preflight(config, macs, arguments.images, name, devices) for name, devices in slices.items()
+    }
+    (first, *others) = results.values()
+    shown = results if others else first
+    if arguments.output:
+        replace_file(arguments.output, f'{json.dumps(shown, indent=2)}\n'.encode())
+    if arguments.json:
+        print(json.dumps(shown))
+    else:
+        print(estimate.as_table(results, config) if others else estimate.as_text(first, config))
 
 
 def flags() -> cli.Parser:
     """The command's flags."""
     parser = cli.parser('preflight', 'Compiles a training step for a TPU slice that need not be there, and estimates.')
     cli.add_config_flag(parser)
-    parser.add_argument('--topology', required=True, metavar='SLICE', help="as v3-8, or the compiler's own, v3:2x2x1")
+    parser.add_argument(
+        '--topology',
+        required=True,
+        metavar='SLICES',
+        help="as v3-8, or the compiler's own, v3:2x2x1; several, as v3-8,v4-8, make a table",
+    )
     parser.add_argument(
         '--images',
         type=cli.positive,
@@ -35,7 +53,8 @@ def flags() -> cli.Parser:
         metavar='N',
         help='training images in an epoch (default: 50000, those of CIFAR-10)',
     )
-    parser.add_argument('--json', action='store_true', help='one JSON object')
+    parser.add_argument('--json', action='store_true', help='one JSON object: the estimate, or of several each by name')
+    parser.add_argument('--output', type=cli.path, metavar='FILE', help='for the same JSON object')
     return parser
 
 

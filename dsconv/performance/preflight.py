@@ -1,19 +1,18 @@
 """A training run on a TPU slice that is not there: does it fit, how long could it take, what does it send around."""
 
-import math
 import re
 import time
-from collections import defaultdict
+from importlib import metadata
 from typing import NamedTuple
 
-from dsconv.performance.topology import compile_step
+import jax
 
-ITEM_BYTES = {'pred': 1, 's8': 1, 'u8': 1, 'bf16': 2, 's32': 4, 'u32': 4, 'f32': 4, 's64': 8, 'u64': 8, 'f64': 8}
-COLLECTIVES = ('all-reduce', 'all-gather', 'all-to-all', 'collective-permute', 'reduce-scatter')
+from dsconv.performance import hlo
+from dsconv.performance.topology import compile_step
 
 
 class Chip(NamedTuple):
-    """What Google Cloud's documentation says of a device: a core of v2 and v3, a chip of the later ones.
+    """What its maker says of a device: a core of v2 and v3, which have two to a chip, a chip of the others.
 
     Attributes:
       memory: bytes.
@@ -26,34 +25,89 @@ class Chip(NamedTuple):
     peak: float
 
 
+# Google Cloud's documentation, the pages "TPU v3" (a chip: 32 GiB, 900 GBps, 123 teraflops), "TPU v4", "TPU v5e",
+# "TPU v5p" and "TPU v6e", of 2026. It has no page on v2 any more: those are of Norrie et al., "The Design Process for
+# Google's Training Chips: TPUv2 and TPUv3", IEEE Micro 2021 (a chip: 16 GiB, 700 GB/s, 46 TFLOP/s).
 CHIPS = {
     'TPU v2': Chip(8 * 2**30, 350e9, 23e12),
     'TPU v3': Chip(16 * 2**30, 450e9, 61.5e12),
-    'TPU v4': Chip(32 * 2**30, 1228e9, 275e12),
-    'TPU v5 lite': Chip(16 * 2**30, 819e9, 197e12),
-    'TPU v5': Chip(95 * 2**30, 2765e9, 459e12),
-    'TPU v6 lite': Chip(32 * 2**30, 1640e9, 918e12),
+    'TPU v4': Chip(32 * 2**30, 1200e9, 275e12),
+    'TPU v5 lite': Chip(16e9, 819e9, 197e12),
+    'TPU v5': Chip(95e9, 2765e9, 459e12),
+    'TPU v6 lite': Chip(32e9, 1638e9, 918e12),
+}
+_TOO_LARGE = re.compile(r'(?:HLO temporaries \(|Used )([\d.]+)([KMGT])')  # in the compiler's two forms
+COLUMNS = {
+    'devices': 'devices',
+    'fits': 'fits',
+    'GB a device': 'gigabytes',
+    'MB an image': 'megabytes_an_image',
+    'step, ms': 'step_ms',
+    'compiler, ms': 'compiler_ms',
+    'bound by': 'bound',
+    'images/s': 'images_per_second',
+    'run, min': 'run_minutes',
 }
 
 
-def preflight(config, macs: int, num_examples: int, devices: list) -> dict:
+def preflight(config, macs: int, num_examples: int, topology: str, devices: list) -> dict:
     """Compiles a training step for a slice and estimates by roofline.
 
     Args:
       config: resolved, but for the pixels' statistics.
       macs: of the network's forward pass for one image.
       num_examples: training images.
-      devices: of `topology.topology_devices`.
+      topology: the name of the slice.
+      devices: its devices, of `topology.topology_devices`.
 
     Returns:
-      What `python -m dsconv.preflight --json` prints. Seconds are what memory and arithmetic alone would take at their
-      best; what the links between devices take is left out.
+      What `python -m dsconv.preflight --json` prints. `step_ms` is what memory and arithmetic alone would take at their
+      best; what the links between devices and the host take is left out. `compiler_ms` is the compiler's own estimate
+      of the same, None where it has none; `megacycles` sums up its estimates of the scheduled instructions, which is
+      several times as much. Of a step that the compiler finds no room for, all that is read off a program is None.
     """
     kind, batch = devices[0].device_kind, config.batch_size
-    chip, start = CHIPS[kind], time.perf_counter()
-    compiled = compile_step(config, devices)
-    compile_seconds = time.perf_counter() - start
-    cost, memory = compiled.cost_analysis(), compiled.memory_analysis()
+    result = {
+        'topology': topology,
+        'devices': len(devices),
+        'device_kind': kind,
+        'model': config.model.to_dict(),
+        'batch_size': batch,
+        'versions': {package: metadata.version(package) for package in ('jax', 'jaxlib', 'libtpu')},
+        'memory_per_device': CHIPS[kind].memory,
+        'macs_per_image': macs,
+    }
+    start = time.perf_counter()
+    try:
+        compiled = compile_step(config, devices)
+    except jax.errors.JaxRuntimeError as error:
+        used = _TOO_LARGE.search(str(error))
+        if not used:
+            raise
+        size = float(used[1]) * 2 ** (10 * (1 + 'KMGT'.index(used[2])))
+        return result | {'fits': False, 'bytes_per_device': size} | dict.fromkeys(_FROM_PROGRAM)
+    return result | _estimate(compiled, config, num_examples, CHIPS[kind], len(devices), time.perf_counter() - start)
+
+
+_FROM_PROGRAM = (
+    'flops_per_image',
+    'bytes_per_image',
+    'flops_per_byte',
+    'step_ms',
+    'compiler_ms',
+    'megacycles',
+    'bound',
+    'images_per_second',
+    'epoch_seconds',
+    'run_minutes',
+    'collectives',
+    'loops_counted_once',
+    'compile_seconds',
+)
+
+
+def _estimate(compiled, config, num_examples, chip, num_devices, compile_seconds):
+    cost, memory, totals = compiled.cost_analysis(), compiled.memory_analysis(), hlo.totals(compiled.as_text())
     used = (
         memory.argument_size_in_bytes
         + memory.output_size_in_bytes
@@ -61,69 +115,89 @@ def preflight(config, macs: int, num_examples: int, devices: list) -> dict:
         + memory.temp_size_in_bytes
         + memory.generated_code_size_in_bytes
     )
-    by_memory, by_arithmetic = cost['bytes accessed'] / chip.bandwidth, cost['flops'] / chip.peak
-    step = max(by_memory, by_arithmetic)
-    steps_per_epoch = num_examples // batch
-    return {
-        'devices': len(devices),
-        'device_kind': kind,
-        'fits': used <= chip.memory,
-        'bytes_per_device': used,
-        'memory_per_device': chip.memory,
-        'macs_per_image': macs,
-        'flops_per_image': cost['flops'] * len(devices) / batch,
-        'bytes_per_image': cost['bytes accessed'] * len(devices) / batch,
-        'flops_per_byte': cost['flops'] / cost['bytes accessed'],
-        'step_ms': 1e3 * step,
-        'bound': 'memory' if by_memory >= by_arithmetic else 'arithmetic',
-        'images_per_second': batch / step,
-        'epoch_seconds': steps_per_epoch * step,
-        'run_minutes': config.epochs * steps_per_epoch * step / 60,
-        'collectives': collectives(compiled.as_text()),
-        'compile_seconds': compile_seconds,
-    }
-
-
-def collectives(program: str) -> dict[str, dict[str, int]]:
-    """Kind of collective → its `count` in a compiled program and the `bytes` of their results on a device."""
-    found = defaultdict(lambda: {'count': 0, 'bytes': 0})
-    for result, kind in re.findall(rf' = (.+?) ({"|".join(COLLECTIVES)})(?:-start)?\(', program):
-        found[kind]['count'] += 1
-        found[kind]['bytes'] += _size(result)
-    return dict(found)
-
-
-def _size(result: str) -> int:
-    """Bytes of an HLO result, as 'f32[8,128]{1,0}' or a tuple of such."""
-    arrays = re.findall(r'(\w+)\[([\d,]*)\]', result)
-    return sum(ITEM_BYTES.get(kind, 0) * math.prod(map(int, filter(None, sides.split(',')))) for kind, sides in arrays)
+    moved, flops = cost['bytes accessed'] * totals.bytes_factor, cost['flops'] * totals.flops_factor
+    by_memory, by_arithmetic = moved / chip.bandwidth, flops / chip.peak
+    step, share = max(by_memory, by_arithmetic), num_devices / config.batch_size
+    optimal = cost.get('optimal_seconds', 0) * totals.bytes_factor
+    epoch = num_examples // config.batch_size * step
+    values = (
+        flops * share,
+        moved * share,
+        flops / moved,
+        1e3 * step,
+        1e3 * optimal if optimal > 0 else None,  # it is negative at times
+        totals.megacycles,
+        'memory' if by_memory >= by_arithmetic else 'arithmetic',
+        config.batch_size / step,
+        epoch,
+        config.epochs * epoch / 60,
+        totals.collectives,
+        totals.unknown_loops,
+        compile_seconds,
+    )
+    return {'fits': used <= chip.memory, 'bytes_per_device': used} | dict(zip(_FROM_PROGRAM, values, strict=True))
 
 
 def as_text(result: dict, config) -> str:
     """`preflight`'s result for a terminal."""
     from dsconv.reporting import text_table
 
-    gigabyte, used, memory = 1e9, result['bytes_per_device'], result['memory_per_device']
+    used, memory = result['bytes_per_device'] / 1e9, result['memory_per_device'] / 1e9
     rows = [
         ['fits', 'yes' if result['fits'] else 'no'],
-        ['memory of a device', f'{used / gigabyte:.2f} of {memory / gigabyte:.1f} GB'],
+        ['memory of a device', f'{used:.2f} of {memory:.1f} GB'],
         ['an image', f'{result["macs_per_image"] / 1e6:,.1f} M MACs forward'],
-        ['', f'{result["flops_per_image"] / 1e6:,.0f} MFLOPs and {result["bytes_per_image"] / 1e6:,.1f} MB a step'],
-        ['', f'{result["flops_per_byte"]:.1f} FLOPs a byte'],
-        ['a step', f'{result["step_ms"]:.2f} ms, bound by {result["bound"]}'],
-        ['images/s', f'{result["images_per_second"]:,.0f}'],
-        ['an epoch', f'{result["epoch_seconds"]:.2f} s'],
-        [f'{config.epochs} epochs', f'{result["run_minutes"]:.1f} min'],
-        *(
-            [name, f'{found["count"]} a step, {found["bytes"] / 1e6:.2f} MB']
-            for name, found in result['collectives'].items()
-        ),
-        ['compiling', f'{result["compile_seconds"]:.0f} s'],
     ]
-    lines = [
-        f'{config.model.name} in {config.model.dtype}, batch {config.batch_size}, on {result["devices"]} × '
-        f"{result['device_kind']}: the compiler's counts, and the time",
-        'that memory and arithmetic take at their best. Nothing was run; the links and the host are left out.',
-        text_table(['', ''], rows),
-    ]
-    return '\n'.join(lines)
+    if result['step_ms'] is not None:
+        compiler = 'none' if result['compiler_ms'] is None else f'{result["compiler_ms"]:.2f} ms'
+        rows += [
+            ['', f'{result["flops_per_image"] / 1e6:,.0f} MFLOPs and {result["bytes_per_image"] / 1e6:,.1f} MB a step'],
+            ['', f'{result["flops_per_byte"]:.1f} FLOPs a byte'],
+            ['a step', f'{result["step_ms"]:.2f} ms, bound by {result["bound"]}'],
+            ["compiler's estimate", f'{compiler}; instructions of {result["megacycles"]:.2f} M cycles'],
+            ['images/s', f'{result["images_per_second"]:,.0f}'],
+            ['an epoch', f'{result["epoch_seconds"]:.2f} s'],
+            [f'{config.epochs} epochs', f'{result["run_minutes"]:.1f} min'],
+            *(
+                [name, f'{found["count"]} a step, {found["bytes"] / 1e6:.2f} MB']
+                for name, found in result['collectives'].items()
+            ),
+            ['compiling', f'{result["compile_seconds"]:.0f} s'],
+        ]
+    if result['loops_counted_once']:
+        rows.append(['loops', f'{result["loops_counted_once"]} of unknown length, counted once'])
+    return '\n'.join(
+        [
+            f"{_what(config)}, on {result['devices']} × {result['device_kind']}: the compiler's counts, and the time",
+            'that memory and arithmetic take at their best. Nothing was run; the links and the host are left out.',
+            text_table(['', ''], rows),
+        ]
+    )
+
+
+def as_table(results: dict[str, dict], config) -> str:
+    """Results of several slices, by name, as Markdown."""
+    from dsconv.reporting import markdown_table
+
+    rows = []
+    for name, result in results.items():
+        sums = result.get('collectives') or {}
+        cells = result | {
+            'devices': f'{result["devices"]} × {result["device_kind"]}',
+            'fits': 'yes' if result['fits'] else 'no',
+            'gigabytes': result['bytes_per_device'] / 1e9,
+            'megabytes_an_image': None if result['bytes_per_image'] is None else result['bytes_per_image'] / 1e6,
+        }
+        exchanged = ', '.join(f'{found["count"]} {kind}' for kind, found in sums.items()) or None
+        rows.append([name, *(cells[key] for key in COLUMNS.values()), exchanged])
+    return '\n'.join(
+        [
+            f"{_what(config)}: the compiler's and the roofline's estimates, nothing was run.",
+            '',
+            markdown_table(['slice', *COLUMNS, 'collectives a step'], rows),
+        ]
+    )
+
+
+def _what(config):
+    return f'{config.model.name} in {config.model.dtype}, batch {config.batch_size}'

@@ -1,7 +1,6 @@
 """Compiles the training step for a TPU that is not there, with libtpu, and reads the compiler's estimates."""
 
 import os
-import re
 from importlib import metadata
 
 import jax
@@ -9,7 +8,8 @@ import jax.numpy as jnp
 from jax.experimental import topologies
 
 from dsconv.augment import OFF
-from dsconv.errors import InputError, RunError
+from dsconv.errors import InputError, RunError, did_you_mean
+from dsconv.performance import hlo
 from dsconv.training.checkpoint import with_shardings
 from dsconv.training.mesh import batch_sharding, replicated
 from dsconv.training.setup import build_training, image_shape
@@ -23,17 +23,29 @@ _NO_TPU_VM = {
     'TPU_MIN_LOG_LEVEL': '3',
     'TPU_STDERR_LOG_LEVEL': '3',
 }
-
-
-# Names that people know, and the compiler's.
+# Names that people know, and the compiler's. The number in a name counts chips of v5e and v6e, cores of the others; a
+# device is a core of v2 and v3, a chip of the others.
 SLICES = {
     'v2-8': 'v2:2x2',
+    'v2-32': 'v2:4x4',
     'v3-8': 'v3:2x2x1',
+    'v3-32': 'v3:4x4x1',
     'v4-8': 'v4:2x2x1',
+    'v4-16': 'v4:2x2x2',
+    'v4-32': 'v4:2x2x4',
+    'v5e-1': 'v5e:1x1',
     'v5e-4': 'v5e:2x2',
+    'v5e-8': 'v5e:2x4',
+    'v5e-16': 'v5e:4x4',
     'v5e-256': 'v5e:16x16',
     'v5p-8': 'v5p:2x2x1',
+    'v5p-16': 'v5p:2x2x2',
+    'v5p-32': 'v5p:2x2x4',
+    'v6e-1': 'v6e:1x1',
     'v6e-4': 'v6e:2x2',
+    'v6e-8': 'v6e:2x4',
+    'v6e-16': 'v6e:4x4',
+    'v6e-256': 'v6e:16x16',
 }
 
 
@@ -49,14 +61,25 @@ def topology_devices(name: str) -> list:
     for variable, value in _NO_TPU_VM.items():
         os.environ.setdefault(variable, value)
     jax.config.update('jax_platforms', 'cpu')
+    own, options = SLICES.get(name, name), {}
+    if own.startswith(('v4:', 'v5p:')):
+        options['chip_config_name'] = 'megacore'  # the two cores of a chip as one device, as a TPU VM has them
+    if own.endswith(':1x1'):
+        options['chips_per_host_bounds'] = (1, 1, 1)
     try:
-        return list(topologies.get_topology_desc(platform='tpu', topology_name=SLICES.get(name, name)).devices)
+        # Of an empty name the compiler makes a v2.
+        description = topologies.get_topology_desc(platform='tpu', topology_name=own or 'none', **options)
     except Exception as error:  # a RuntimeError without libtpu, else whatever it makes of the name
         if 'not installed' in str(error):
             raise InputError("to compile for a TPU takes its compiler: pip install 'jax[tpu]'") from error
         if 'lockfile' in str(error):
             raise RunError('another process uses libtpu, which serves one at a time: wait for it to end') from error
-        raise InputError(f'topology {name}: {str(error).splitlines()[0]}; take one of {", ".join(SLICES)}') from error
+        meant = did_you_mean(name, SLICES) or ';'
+        raise InputError(
+            f'topology {name} is none that the compiler knows{meant} take one of {", ".join(SLICES)}, or a name of the '
+            "compiler's, as v3:2x2x1"
+        ) from error
+    return list(description.devices)
 
 
 def compile_step(config, devices: list):
@@ -66,7 +89,7 @@ def compile_step(config, devices: list):
       config: resolved, but for `dataset.mean` and `dataset.std`, which cost nothing.
 
     Returns:
-      The compiled step. XLA counts the body of a loop once, so it is one step whatever `steps_per_dispatch` says.
+      The compiled step: one, whatever `steps_per_dispatch` says.
     """
     config = config.copy_and_resolve_references()
     config.dataset.mean = config.dataset.std = (0.5,) * config.dataset.channels
@@ -87,14 +110,13 @@ def step_cost(config, devices: list) -> dict[str, float]:
       instructions sum up to.
     """
     compiled = compile_step(config, devices)
-    cost, program = compiled.cost_analysis(), compiled.as_text()
-    cycles = re.findall(r'"estimated_cycles":"(\d+)"', program[program.index('ENTRY') :])
+    cost, totals = compiled.cost_analysis(), hlo.totals(compiled.as_text())
     share = len(devices) / config.batch_size / 1e6
     return {
-        'megabytes_per_image': cost['bytes accessed'] * share,
-        'megaflops_per_image': cost['flops'] * share,
-        'milliseconds': cost['optimal_seconds'] * 1e3,
-        'megacycles': sum(map(int, cycles)) / 1e6,
+        'megabytes_per_image': cost['bytes accessed'] * totals.bytes_factor * share,
+        'megaflops_per_image': cost['flops'] * totals.flops_factor * share,
+        'milliseconds': cost['optimal_seconds'] * totals.bytes_factor * 1e3,
+        'megacycles': totals.megacycles,
     }
 
 

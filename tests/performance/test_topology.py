@@ -24,7 +24,7 @@ def test_without_the_compiler_one_line_says_how_to_get_it():
 def test_an_unknown_slice_is_named_in_one_line():
     result = benchmark('--topology=v9:1x1')
     assert (result.returncode, result.stdout) == (2, '')
-    assert 'topology v9:1x1' in result.stderr
+    assert 'topology v9:1x1 is none that the compiler knows' in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 

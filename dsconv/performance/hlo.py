@@ -1,0 +1,220 @@
+"""What a compiled program says in its text (HLO) and `cost_analysis` leaves out: loops, cycles, what devices exchange.
+
+XLA's `cost_analysis` counts the body of a loop once, however often it runs. Here each computation is weighed by how
+often it runs, so that a step that goes through its batch in parts, or a network whose layers are scanned, is counted
+whole.
+"""
+
+import math
+import re
+from collections import defaultdict
+from typing import NamedTuple
+
+ITEM_BYTES = {'pred': 1, 's8': 1, 'u8': 1, 'bf16': 2, 'f16': 2, 's16': 2, 'u16': 2, 's32': 4, 'u32': 4, 'f32': 4}
+ITEM_BYTES |= {'s64': 8, 'u64': 8, 'f64': 8}
+COLLECTIVES = ('all-reduce', 'all-gather', 'all-to-all', 'collective-permute', 'reduce-scatter')
+# Instructions that move nothing of their own: names for what is there, and calls, whose insides are counted.
+FREE = ('parameter', 'constant', 'tuple', 'get-tuple-element', 'bitcast', 'while', 'conditional', 'call')
+SLICES = ('slice', 'dynamic-slice', 'gather')
+WORDS = ('convert', 'broadcast', 'iota', 'copy', 'reshape', 'transpose', 'pad', 'concatenate', 'reverse', 'select')
+NO_ARITHMETIC = (*FREE, *SLICES, *WORDS, 'fusion', 'dynamic-update-slice', 'optimization-barrier')
+
+_COMPUTATION = re.compile(r'(ENTRY )?%?([\w.\-]+) \(.*\{$')
+_INSTRUCTION = re.compile(r'  (ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*?)\)')
+_CALLED = re.compile(r'(calls|body|condition|to_apply)=%?([\w.\-]+)')
+_BRANCHES = re.compile(r'(?:branch|true|false)_computations?=\{?([^,}]+(?:, %[\w.\-]+)*)')
+_KNOWN_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
+
+
+class Instruction(NamedTuple):
+    """A line of HLO: `result` is its type as text, `line` all of it."""
+
+    is_root: bool
+    name: str
+    result: str
+    kind: str
+    operands: list[str]
+    line: str
+
+
+class Totals(NamedTuple):
+    """Over one run of the program on a device.
+
+    Attributes:
+      collectives: kind → `count` and `bytes` of their results.
+      megacycles: sum of the compiler's estimates of the scheduled instructions, as if none overlapped.
+      bytes_factor: how much more is moved than with the body of every loop counted once.
+      flops_factor: the same of arithmetic.
+      unknown_loops: loops whose number of turns the program does not say; counted once.
+    """
+
+    collectives: dict[str, dict[str, int]]
+    megacycles: float
+    bytes_factor: float
+    flops_factor: float
+    unknown_loops: int
+
+
+def totals(program: str) -> Totals:
+    """Reads a compiled program, `compiled.as_text()`."""
+    entry, computations = parse(program)
+    turns, unknown = _turns(entry, computations)
+    found = defaultdict(lambda: {'count': 0, 'bytes': 0})
+    cycles, moved, worked = 0, [0, 0], [0, 0]
+    for name, times in turns.items():
+        for line in computations[name].values():
+            kind = line.kind.removesuffix('-start')
+            if kind in COLLECTIVES:
+                found[kind]['count'] += times
+                found[kind]['bytes'] += times * _result_bytes(line)
+            estimate = re.search(r'"estimated_cycles":"(\d+)"', line.line)
+            cycles += times * int(estimate[1]) if estimate else 0
+            for sums, value in ((moved, _moved(line, computations, name)), (worked, _flops(line, computations, name))):
+                sums[0] += value
+                sums[1] += times * value
+    factors = (whole / once if once else 1.0 for once, whole in (moved, worked))
+    return Totals(dict(found), cycles / 1e6, *factors, unknown)
+
+
+def parse(program: str) -> tuple[str, dict[str, dict[str, Instruction]]]:
+    """The entry's name, and each computation's instructions by name."""
+    entry, computations, current = '', {}, None
+    for line in program.splitlines():
+        if current is not None and (match := _INSTRUCTION.match(line)):
+            root, name, result, kind, operands = match.groups()
+            names = re.findall(r'%([\w.\-]+)', operands)
+            current[name] = Instruction(bool(root), name, result, kind, names, line)
+        elif match := _COMPUTATION.match(line):
+            current = computations.setdefault(match[2], {})
+            entry = match[2] if match[1] else entry
+    return entry, computations
+
+
+def _turns(entry, computations):
+    """How often each computation that is run by itself, not inside an instruction, runs; loops of unknown length."""
+    turns, unknown, left = defaultdict(int), 0, [(entry, 1)]
+    while left:
+        name, times = left.pop()
+        turns[name] += times
+        for line in computations[name].values():
+            called = dict(_CALLED.findall(line.line))
+            if line.kind == 'while':
+                trips = _trips(line, computations[name], computations[called['condition']])
+                unknown += trips is None
+                left.append((called['body'], times * (1 if trips is None else trips)))
+            elif line.kind == 'call':
+                left.append((called['to_apply'], times))
+            elif line.kind == 'conditional':
+                branches = ','.join(_BRANCHES.findall(line.line))
+                left.extend((branch.strip(' %'), times) for branch in branches.split(','))
+    return turns, unknown
+
+
+def _trips(loop, here, condition):
+    """How often a loop turns that counts up by ones, as all of JAX's that are not `while_loop` do; None: not known."""
+    if known := _KNOWN_TRIPS.search(loop.line):
+        return int(known[1])
+    compared = next((line for line in condition.values() if line.kind == 'compare'), None)
+    if compared is None or 'direction=LT' not in compared.line:
+        return None
+    counter, end = (condition.get(operand) for operand in compared.operands)
+    if end is None or end.kind != 'constant' or counter is None or counter.kind != 'get-tuple-element':
+        return None
+    carried = here[here[loop.operands[0]].operands[int(re.search(r'index=(\d+)', counter.line)[1])]]
+    while carried.kind in ('copy', 'bitcast'):
+        carried = here[carried.operands[0]]
+    first, last = (re.search(r'constant\((-?\d+)\)', line.line) for line in (carried, end))
+    return int(last[1]) - int(first[1]) if first and last else None
+
+
+def shape_bytes(result: str) -> int:
+    """Bytes of an HLO type, as 'f32[8,128]{1,0}' or a tuple of such, without padding."""
+    kinds = re.findall(r'(\w+)\[', result)
+    return sum(ITEM_BYTES.get(kind, 0) * math.prod(sides) for kind, sides in zip(kinds, _sides(result), strict=True))
+
+
+def _result_bytes(line):
+    """Of a collective; an asynchronous one, but for the reduction, returns what it was given as well."""
+    both = line.kind in ('all-gather-start', 'collective-permute-start') and line.result.startswith('(')
+    arrays = re.findall(r'\w+\[[\d,]*\]', line.result)
+    return shape_bytes(arrays[1] if both and len(arrays) > 1 else line.result)
+
+
+def _moved(line, computations, name):
+    """Bytes that an instruction reads and writes: of what it slices, or updates in place, only that part."""
+    here = computations[name]
+    if line.kind in FREE or line.kind.endswith('-done'):
+        return 0
+    if line.kind in SLICES:
+        return 2 * shape_bytes(line.result)
+    if line.kind == 'dynamic-update-slice':
+        return 2 * _update_bytes(line, here)
+    operands = [shape_bytes(here[operand].result) if operand in here else 0 for operand in line.operands]
+    if line.kind != 'fusion':
+        return sum(operands) + shape_bytes(line.result)
+    inside = computations[dict(_CALLED.findall(line.line))['calls']]
+    written = shape_bytes(line.result)
+    for inner in inside.values():
+        if inner.kind == 'dynamic-update-slice' and shape_bytes(inner.result) <= written:
+            written += _update_bytes(inner, inside) - shape_bytes(inner.result)
+        if inner.kind == 'parameter':
+            position = int(re.search(r'parameter\((\d+)\)', inner.line)[1])
+            read = [_read_bytes(user, inner.name, inside) for user in inside.values() if inner.name in user.operands]
+            operands[position] = min(operands[position], sum(read))
+    return sum(operands) + written
+
+
+def _read_bytes(user, operand, inside):
+    """Bytes of `operand` that its `user` inside a fusion reads."""
+    if user.operands[0] == operand and user.kind in SLICES:
+        return shape_bytes(user.result)
+    if user.operands[0] == operand and user.kind == 'dynamic-update-slice':
+        return 0
+    return shape_bytes(inside[operand].result)
+
+
+def _update_bytes(line, here):
+    return shape_bytes(here[line.operands[1]].result) if line.operands[1] in here else 0
+
+
+def _flops(line, computations, name):
+    """Arithmetic of an instruction: 2 a multiply-accumulate of products and convolutions, 1 an element of the rest."""
+    if line.kind == 'fusion':
+        inner = dict(_CALLED.findall(line.line))['calls']
+        return sum(_flops(instruction, computations, inner) for instruction in computations[inner].values())
+    if line.kind in NO_ARITHMETIC or line.kind.removesuffix('-start') in COLLECTIVES or line.kind.endswith('-done'):
+        return 0
+    here, elements = computations[name], sum(map(math.prod, _sides(line.result)))
+    sides = [side for operand in line.operands if operand in here for side in _sides(here[operand].result)[:1]]
+    if line.kind == 'dot':
+        contracted = re.search(r'lhs_contracting_dims=\{([\d,]*)\}', line.line)[1]
+        return 2 * elements * math.prod(sides[0][int(axis)] for axis in contracted.split(',') if axis)
+    if line.kind == 'convolution':
+        return 2 * _products(line.line, sides[0], sides[1], _sides(line.result)[0])
+    return max(elements, math.prod(sides[0]) if line.kind == 'reduce' and sides else 0)
+
+
+def _sides(result):
+    """The sides of each array of an HLO type."""
+    return [[int(side) for side in sides.split(',') if side] for sides in re.findall(r'\w+\[([\d,]*)\]', result)]
+
+
+def _products(line, images, kernel, output):
+    """Multiply-accumulates of a convolution; what falls on padding or between dilated elements is none.
+
+    The compiler writes products as convolutions too, some with the window of a whole image and as much padding.
+    """
+    of_images, of_kernel, of_output = re.search(r'dim_labels=(\w+)_(\w+)->(\w+)', line).groups()
+    found = re.search(r'window=\{(.*?)\}', line)
+    window = dict(re.findall(r'(\w+)=([\dx_\-]+)', found[1])) if found else {}
+    count = math.prod(kernel) * output[of_output.index('b')]
+    for axis, label in enumerate(label for label in of_kernel if label.isdecimal()):
+        stride, spread, gaps = (
+            int(window[key].split('x')[axis]) if key in window else 1 for key in ('stride', 'rhs_dilate', 'lhs_dilate')
+        )
+        low = int(window['pad'].split('x')[axis].split('_')[0]) if 'pad' in window else 0
+        taps, end = kernel[of_kernel.index(label)], (images[of_images.index(label)] - 1) * gaps
+        starts = [place * stride - low for place in range(output[of_output.index(label)])]
+        places = [start + tap * spread for start in starts for tap in range(taps)]
+        count = count // taps * sum(0 <= place <= end and place % gaps == 0 for place in places)
+    return count

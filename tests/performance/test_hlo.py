@@ -1,0 +1,139 @@
+"""Compiled programs as text: loops weighed by their turns, cycles, collectives."""
+
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax import lax
+
+from dsconv.config import ROOT
+from dsconv.performance import hlo
+from tests.performance.process import HAS_COMPILER
+
+PROGRAM = """HloModule jit_step
+
+%fused (x: f32[8,4], w: f32[4,16]) -> f32[8,16] {
+  %x = f32[8,4]{1,0} parameter(0)
+  %w = f32[4,16]{1,0} parameter(1)
+  ROOT %product = f32[8,16]{1,0} dot(%x, %w), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+}
+
+%body (carried: (s32[], f32[8,16])) -> (s32[], f32[8,16]) {
+  %carried = (s32[], f32[8,16]{1,0}) parameter(0)
+  %turn = s32[] get-tuple-element(%carried), index=0
+  %one = s32[] constant(1)
+  %next = s32[] add(%turn, %one)
+  %total = f32[8,16]{1,0} get-tuple-element(%carried), index=1
+  %sum = f32[8,16]{1,0} all-reduce(%total), to_apply=%add, backend_config={"estimated_cycles":"500000"}
+  ROOT %out = (s32[], f32[8,16]{1,0}) tuple(%next, %sum)
+}
+
+%condition (carried: (s32[], f32[8,16])) -> pred[] {
+  %carried = (s32[], f32[8,16]{1,0}) parameter(0)
+  %turn = s32[] get-tuple-element(%carried), index=0
+  %end = s32[] constant(7)
+  ROOT %less = pred[] compare(%turn, %end), direction=LT
+}
+
+ENTRY %main (a: f32[8,4], b: f32[4,16], c: u8[4,5]) -> f32[8,16] {
+  %a = f32[8,4]{1,0:T(8,128)} parameter(0)
+  %b = f32[4,16]{1,0:T(8,128)} parameter(1)
+  %c = u8[4,5]{1,0} parameter(2)
+  %first = f32[8,16]{1,0} fusion(%a, %b), kind=kOutput, calls=%fused, backend_config={"estimated_cycles":"1000000"}
+  %pair = (bf16[16]{0}, s32[2,3]{1,0}) all-reduce(%a, %b), replica_groups={}
+  %start = (u8[4,5]{1,0}, u8[4,5]{1,0}) collective-permute-start(%c), source_target_pairs={{0,1}}
+  %done = u8[4,5]{1,0} collective-permute-done(%start)
+  %zero = s32[] constant(2)
+  %copied = s32[] copy(%zero)
+  %init = (s32[], f32[8,16]{1,0}) tuple(%copied, %first)
+  %loop = (s32[], f32[8,16]{1,0}) while(%init), condition=%condition, body=%body
+  ROOT %result = f32[8,16]{1,0} get-tuple-element(%loop), index=1
+}
+"""
+WEIGHTS, IMAGES = jax.ShapeDtypeStruct((64, 64), jnp.float32), jax.ShapeDtypeStruct((32, 64), jnp.float32)
+
+
+def scanned(weights, images):
+    return lax.scan(lambda x, _: (jnp.tanh(x @ weights), None), images, None, length=6)[0]
+
+
+def nested(weights, images):
+    return lax.scan(lambda x, _: (scanned(weights, x), None), images, None, length=3)[0]
+
+
+def unrolled(weights, images):
+    for _ in range(6):
+        images = jnp.tanh(images @ weights)
+    return images
+
+
+def test_collectives_are_counted_by_kind_as_often_as_they_run_with_the_bytes_of_their_results():
+    assert hlo.totals(PROGRAM).collectives == {
+        'all-reduce': {'count': 1 + 5, 'bytes': 16 * 2 + 6 * 4 + 5 * 8 * 16 * 4},
+        'collective-permute': {'count': 1, 'bytes': 20},
+    }
+
+
+def test_cycles_of_a_loop_are_those_of_all_its_turns():
+    assert hlo.totals(PROGRAM).megacycles == pytest.approx(1 + 5 * 0.5)
+
+
+def test_a_loop_of_unknown_length_is_counted_once_and_said():
+    totals = hlo.totals(PROGRAM.replace('direction=LT', 'direction=NE'))
+    assert totals.unknown_loops == 1
+    assert totals.megacycles == pytest.approx(1.5)
+
+
+def test_without_loops_the_compilers_figures_stand():
+    program = jax.jit(unrolled).lower(WEIGHTS, IMAGES).compile().as_text()
+    assert hlo.totals(program)[2:] == (1.0, 1.0, 0)
+
+
+@pytest.mark.parametrize('function, turns', [(scanned, 6), (nested, 18)])
+def test_a_scan_is_counted_as_often_as_it_turns(function, turns):
+    once, whole = (jax.jit(f).lower(WEIGHTS, IMAGES).compile() for f in (function, unrolled))
+    totals = hlo.totals(once.as_text())
+    assert totals.unknown_loops == 0
+    flops = once.cost_analysis()['flops'] * totals.flops_factor
+    assert flops == pytest.approx(whole.cost_analysis()['flops'] * turns / 6, rel=0.02)
+    assert totals.bytes_factor > turns / 2
+
+
+@pytest.mark.parametrize(
+    'line, products',
+    [
+        ('window={size=3x3 pad=1_1x1_1}, dim_labels=b01f_01io->b01f', 2 * (3 * 8 - 2) * (3 * 8 - 2) * 4 * 5),
+        ('window={size=3x3 pad=1_1x1_1 stride=2x2}, dim_labels=b01f_01io->b01f', None),
+    ],
+)
+def test_products_with_padding_are_none(line, products):
+    output = [2, 8, 8, 5] if products else [2, 4, 4, 5]
+    expected = products or 2 * (3 * 4 - 1) ** 2 * 4 * 5
+    assert hlo._products(line, [2, 8, 8, 4], [3, 3, 4, 5], output) == expected
+
+
+@pytest.mark.skipif(not HAS_COMPILER, reason='libtpu is not installed')
+def test_a_scan_for_a_tpu_is_counted_as_often_as_it_turns():
+    script = """
+import json, jax
+from dsconv.performance import hlo, topology
+device = topology.topology_devices('v3-8')[0]
+from tests.performance.test_hlo import IMAGES, WEIGHTS, scanned, unrolled
+from jax.sharding import SingleDeviceSharding
+place = SingleDeviceSharding(device)
+found = []
+for function in scanned, unrolled:
+    compiled = jax.jit(function, in_shardings=place, out_shardings=place).lower(WEIGHTS, IMAGES).compile()
+    cost, totals = compiled.cost_analysis(), hlo.totals(compiled.as_text())
+    found.append((cost['flops'] * totals.flops_factor, cost['bytes accessed'] * totals.bytes_factor))
+print(json.dumps(found))
+"""
+    line, environment = [sys.executable, '-c', script], os.environ | {'PYTHONPATH': str(ROOT)}
+    result = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, env=environment, check=False)
+    (flops, moved), (unrolled_flops, unrolled_moved) = json.loads(result.stdout)
+    assert flops == pytest.approx(unrolled_flops, rel=0.02)
+    assert 0.8 * unrolled_moved < moved < 3 * unrolled_moved  # a loop copies what it carries
