@@ -1,9 +1,12 @@
 import json
+import sys
+import types
 
 import pytest
 
-from dsconv import benchmark, cli
-from dsconv.performance import augmentation
+from dsconv import benchmark, cli, performance
+from dsconv.performance import augmentation, network
+from dsconv.performance.network_peers import PEERS
 
 RESULT = {
     'what': 'augment',
@@ -56,15 +59,55 @@ def test_writes_the_json(measured, capsys, tmp_path):
     assert measured == [(512, ('pillow', 'keras'), 9)]
 
 
+def test_writes_json_and_picture_into_a_directory(measured, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(augmentation, 'draw', lambda result: f'{result["what"]}.png'.encode(), raising=False)
+    directory = tmp_path / 'new'
+    for _ in range(2):  # it is there, the second time
+        assert run(capsys, [*LINE, f'--output={directory}'])[0] == 0
+        assert json.loads((directory / 'benchmark.json').read_text()) == RESULT
+        assert (directory / 'benchmark.png').read_bytes() == b'augment.png'
+
+
+def test_the_network_is_what_is_measured_unless_told(capsys, monkeypatch):
+    calls = []
+
+    def measure(config, peers, rounds, steps):
+        calls.append((config.model.dim, peers, rounds, steps))
+        return {'what': 'network'}
+
+    monkeypatch.setattr(network, 'measure', measure)
+    for line in ([], ['--what=network', '--peers=torch,keras-jax,torch', '--rounds=2', '--steps=3']):
+        assert run(capsys, [LINE[0], '--json', *line])[:2] == (0, '{"what": "network"}\n')
+    assert calls == [(128, tuple(PEERS), 5, 5), (128, ('torch', 'keras-jax'), 2, 3)]
+
+
+def test_the_feed_is_a_module_of_its_own(capsys, monkeypatch):
+    feed = types.ModuleType('dsconv.performance.feed')
+    feed.measure, feed.as_text = lambda config, rounds: {'rounds': rounds}, str
+    monkeypatch.setitem(sys.modules, feed.__name__, feed)
+    monkeypatch.setattr(performance, 'feed', feed, raising=False)
+    assert run(capsys, [LINE[0], '--what=feed', '--rounds=4'])[:2] == (0, "{'rounds': 4}\n")
+    assert run(capsys, [LINE[0], '--what=feed'])[:2] == (0, "{'rounds': 5}\n")
+
+
 @pytest.mark.parametrize(
     ('line', 'message'),
     [
-        (LINE[:1], 'the following arguments are required: --what'),
+        ([], 'the following arguments are required: --config'),
         ([LINE[0], '--what=augmentation'], "argument --what: invalid choice: 'augmentation'"),
-        ([*LINE, '--peers=pilow'], "argument --peers: 'pilow' is not one of pillow, torchvision, keras, nor none; did"),
-        ([*LINE, '--peers='], "argument --peers: '' is not one of"),
+        ([*LINE, '--peers=pilow'], "--peers: 'pilow' is not one of pillow, torchvision, keras, nor none; did"),
+        ([*LINE, '--peers='], "--peers: '' is not one of"),
+        (
+            [LINE[0], '--peers=pytorch'],
+            "--peers: 'pytorch' is not one of torch, torch-compile, keras-tensorflow, keras-",
+        ),
+        ([LINE[0], '--topology=v3:2x2x1'], '--topology goes with --what=augment, not with --what=network'),
+        ([*LINE, '--steps=3'], '--steps goes with --what=network, not with --what=augment'),
+        ([LINE[0], '--what=feed', '--peers=none'], '--peers goes with --what=network or --what=augment, not with'),
         ([*LINE, '--rounds=0'], "argument --rounds: '0' must be a whole number from 1"),
         ([*LINE, '--output=no/such/file'], '--output=no/such/file: there is no directory no/such'),
+        ([*LINE, '--output=README.md'], '--output=README.md must be a directory or end in .json'),
+        ([LINE[0], '--config.model.norm=layer', '--peers=keras-jax'], 'model.norm=layer: the peers have batch alone; '),
         ([*LINE, '--config.augment.mix_per=image'], 'the peers have the default augmentation alone (augment.mix_per: '),
         ([*LINE, '--config.model.patch_size=5', '--peers=none'], 'model.patch_size=5 does not divide images of 32×32'),
     ],

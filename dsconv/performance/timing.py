@@ -16,7 +16,17 @@ def seconds_per_call(function: Callable, seconds: float, clock: Callable = time.
             return passed / calls
 
 
-def in_turn(measures: dict[str, Callable], rounds: int) -> dict[str, list[float]]:
+def seconds_of_calls(function: Callable, calls: int, clock: Callable = time.perf_counter) -> list[float]:
+    """Calls `function()` so many times; returns the seconds of each call."""
+    seconds = []
+    for _ in range(calls):
+        start = clock()
+        function()
+        seconds.append(clock() - start)
+    return seconds
+
+
+def in_turn(measures: dict[str, Callable], rounds: int) -> dict[str, list]:
     """Takes every measure once a round, one after the other; returns each one's values, round by round."""
     values = {name: [] for name in measures}
     for _ in range(rounds):

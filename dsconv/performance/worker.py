@@ -81,10 +81,14 @@ class Worker:
         if not line:
             self._process.wait()
             self._errors.seek(0)
-            said = self._errors.read().split('\n')
-            last = next((text for text in reversed(said) if text.strip()), f'exit code {self._process.returncode}')
-            raise RunError(f'{self._module} failed: {last.strip()}')
+            raise failure(self._module, self._errors.read(), self._process.returncode)
         return json.loads(line)
+
+
+def failure(module: str, said: str, code: int) -> RunError:
+    """Of a process of `module` that has ended with `code`: the last line that it `said` on stderr."""
+    last = next((line for line in reversed(said.split('\n')) if line.strip()), f'exit code {code}')
+    return RunError(f'{module} failed: {last.strip()}')
 
 
 def last_core() -> int | None:
@@ -101,12 +105,18 @@ def pictures(settings: dict):
     return images, random.integers(0, settings['classes'], settings['batch_size'], np.int32)
 
 
+def take_stdout():
+    """The process's stdout, for replies alone: what a library prints goes to stderr from now on."""
+    replies = os.fdopen(os.dup(1), 'w', buffering=1)
+    os.dup2(2, 1)
+    return replies
+
+
 def main(module: str, settings: dict) -> None:
     """The process."""
     if settings['core'] is not None:
         os.sched_setaffinity(0, {settings['core']})  # before any library counts the cores
-    replies = os.fdopen(os.dup(1), 'w', buffering=1)
-    os.dup2(2, 1)  # what a library prints is no reply
+    replies = take_stdout()
 
     def reply(**facts):
         print(json.dumps(facts), file=replies)

@@ -1,6 +1,6 @@
 import pytest
 
-from dsconv.performance.timing import in_turn, median_ratio, seconds_per_call
+from dsconv.performance.timing import in_turn, median_ratio, seconds_of_calls, seconds_per_call
 
 
 class Clock:
@@ -25,6 +25,11 @@ def test_calls_until_the_time_has_passed(seconds, calls):
 
     assert seconds_per_call(function, seconds, clock) == 0.25
     assert len(made) == calls
+
+
+def test_each_call_has_its_seconds():
+    clock, spent = Clock(), iter([0.25, 4, 0.5])
+    assert seconds_of_calls(lambda: clock.spend(next(spent)), 3, clock) == [0.25, 4, 0.5]
 
 
 def test_measures_take_turns():

@@ -1,0 +1,1 @@
+"""The network in other libraries: what `dsconv.performance.network` starts, one module a library."""

@@ -1,0 +1,123 @@
+"""The network in PyTorch, eager or by torch.compile: NCHW, batch norm over the whole batch, AdamW on every parameter.
+
+`prepare` is as `dsconv.performance.contender` asks for. The images are normalised before anything is timed.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+ACTIVATIONS = {
+    'gelu': lambda: nn.GELU(approximate='tanh'),
+    'gelu_exact': nn.GELU,
+    'relu': nn.ReLU,
+    'silu': nn.SiLU,
+}
+
+
+def unit(convolution: nn.Conv2d, activation: str) -> nn.Sequential:
+    """A convolution, the activation, and batch norm with Keras's momentum .99 and epsilon."""
+    norm = nn.BatchNorm2d(convolution.out_channels, eps=1e-3, momentum=0.01)
+    return nn.Sequential(convolution, ACTIVATIONS[activation](), norm)
+
+
+class Block(nn.Module):
+    """d → d/2 → d/4, depthwise k×k with its residual, → d with the block's: `(batch, dim, height, width)`, the same."""
+
+    def __init__(self, model: dict):
+        super().__init__()
+        dim, kernel, activation = model['dim'], model['kernel_size'], model['activation']
+        half, quarter = (dim // divisor for divisor in model['reduction'])
+        depthwise = nn.Conv2d(quarter, quarter, kernel, padding=kernel // 2, groups=quarter)
+        self.reduce_1 = unit(nn.Conv2d(dim, half, 1), activation)
+        self.reduce_2 = unit(nn.Conv2d(half, quarter, 1), activation)
+        self.depthwise = unit(depthwise, activation)
+        self.expand = unit(nn.Conv2d(quarter, dim, 1), activation)
+        self.residual_depthwise, self.residual_block = model['residual_depthwise'], model['residual_block']
+
+    def forward(self, x):
+        reduced = self.reduce_2(self.reduce_1(x))
+        mixed = self.depthwise(reduced)
+        y = self.expand(reduced + mixed if self.residual_depthwise else mixed)
+        return x + y if self.residual_block else y
+
+
+class Network(nn.Module):
+    """`(batch, channels, height, width)` normalised images → `(batch, classes)` logits."""
+
+    def __init__(self, model: dict, channels: int, classes: int):
+        super().__init__()
+        patch = model['patch_size']
+        kernel = model['stem_kernel_size'] or patch
+        self.padding = (max(kernel - patch, 0) // 2, (max(kernel - patch, 0) + 1) // 2) * 2  # SAME
+        self.stem = unit(nn.Conv2d(channels, model['dim'], kernel, stride=patch), model['activation'])
+        self.blocks = nn.Sequential(*(Block(model) for _ in range(model['depth'])))
+        self.head = nn.Linear(model['dim'], classes)
+
+    def forward(self, images):
+        x = self.stem(F.pad(images, self.padding) if any(self.padding) else images)
+        return self.head(self.blocks(x).mean(dim=(2, 3)))
+
+
+def load(network: Network, arrays) -> None:
+    """Copies the exported variables in: kernels `(height, width, in, out)`, of dense layers `(in, out)`."""
+
+    def copy(target, name):
+        array = arrays[name]
+        if name.endswith('kernel'):
+            array = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
+        target.copy_(torch.from_numpy(array).reshape(target.shape))
+
+    def copy_layer(layer, name):
+        copy(layer.weight, f'params/{name}/kernel')
+        copy(layer.bias, f'params/{name}/bias')
+
+    def copy_unit(sequence, name):
+        copy_layer(sequence[0], name)
+        norm, own = sequence[2], f'{name}_unit/batch_norm'
+        copy(norm.weight, f'params/{own}/scale')
+        copy(norm.bias, f'params/{own}/bias')
+        copy(norm.running_mean, f'batch_stats/{own}/mean')
+        copy(norm.running_var, f'batch_stats/{own}/var')
+
+    with torch.no_grad():
+        copy_unit(network.stem, 'stem')
+        for index, block in enumerate(network.blocks):
+            for name in ('reduce_1', 'reduce_2', 'depthwise', 'expand'):
+                copy_unit(getattr(block, name), f'block_{index}/{name}')
+        copy_layer(network.head, 'head')
+
+
+def prepare(settings: dict) -> dict:
+    """Builds it, with the exported variables; `settings['variant']` is eager or compile."""
+    arrays = np.load(settings['arrays'], allow_pickle=False)
+    images, labels = torch.from_numpy(arrays['images']), torch.from_numpy(arrays['labels']).long()
+    images = ((images / 255 - torch.tensor(settings['mean'])) / torch.tensor(settings['std'])).permute(0, 3, 1, 2)
+    images = images.contiguous()
+    network = Network(settings['model'], images.shape[1], settings['classes'])
+    load(network, arrays)
+    optimizer = torch.optim.AdamW(
+        network.parameters(),
+        lr=settings['learning_rate'],
+        betas=(settings['optimizer']['b1'], settings['optimizer']['b2']),
+        eps=settings['optimizer']['eps'],
+        weight_decay=settings['optimizer']['weight_decay'],
+    )
+    model = torch.compile(network) if settings['variant'] == 'compile' else network
+
+    def train():
+        model.train()
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(images), labels)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    @torch.inference_mode()
+    def inference():
+        model.eval()
+        return model(images).numpy()
+
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return {'parameters': parameters, 'train': train, 'inference': inference}

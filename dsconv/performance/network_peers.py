@@ -1,0 +1,83 @@
+"""The libraries that `dsconv.performance.network` measures, what they need, and how their processes are started."""
+
+import importlib.util
+import os
+import shutil
+import sys
+from typing import NamedTuple
+
+from dsconv.errors import InputError
+from dsconv.training.runtime import ALLOCATOR, SWITCH
+
+OURS = 'dsconv'
+TUNED = '+allocator'
+INSTALL = 'pip install -r benchmarks/requirements.txt'
+# What dsconv.training.runtime.prepare_process sets for this project's commands and would slow TensorFlow's layers.
+NOT_FOR_PEERS = ('TF_ENABLE_ONEDNN_OPTS',)
+
+
+class Peer(NamedTuple):
+    """What `--peers` names.
+
+    Attributes:
+      module: with `prepare`, see `dsconv.performance.contender`.
+      variant: handed on to it.
+      needs: Python modules.
+    """
+
+    module: str
+    variant: str
+    needs: tuple[str, ...]
+
+
+PEERS = {
+    'torch': Peer('benchmarks.network.torch_peer', 'eager', ('torch',)),
+    'torch-compile': Peer('benchmarks.network.torch_peer', 'compile', ('torch',)),
+    'keras-tensorflow': Peer('benchmarks.network.keras_peer', 'tensorflow', ('keras', 'tensorflow')),
+    'keras-jax': Peer('benchmarks.network.keras_peer', 'jax', ('keras',)),
+}
+
+
+class Contender(NamedTuple):
+    """What is started in every round: `prepare` of `module`, told `variant`, in `environment`."""
+
+    module: str
+    variant: str
+    environment: dict
+
+
+def check_installed(peers) -> None:
+    """Raises InputError where what a peer needs is not there, without importing it."""
+    for name in peers:
+        missing = [module for module in PEERS[name].needs if importlib.util.find_spec(module) is None]
+        if missing:
+            raise InputError(f'--peers={name} needs {" and ".join(missing)}: {INSTALL}, or take --peers=none')
+    if 'torch-compile' in peers and not (os.environ.get('CXX') or shutil.which('g++') or shutil.which('clang++')):
+        raise InputError('--peers=torch-compile: there is no C++ compiler, which torch.compile needs on a CPU')
+
+
+def check_same_network(config) -> None:
+    """Raises InputError unless the peers have what `config` asks for."""
+    for key, has in (('name', 'dsconv'), ('norm', 'batch'), ('dtype', 'float32')):
+        if config.model[key] != has:
+            raise InputError(f'model.{key}={config.model[key]}: the peers have {has} alone; take --peers=none')
+
+
+def contenders(peers) -> dict[str, Contender]:
+    """Name → contender: this project as a person runs it, and each peer as installed and with our allocator settings.
+
+    The allocator settings are glibc's: elsewhere than on Linux they are left out.
+    """
+    environment = dict(os.environ)
+    if environment.get(SWITCH) == 'tuned':  # by this project for this process
+        for name in (SWITCH, *ALLOCATOR):
+            environment.pop(name, None)
+    for name in NOT_FOR_PEERS:
+        environment.pop(name, None)
+    environment |= {'JAX_PLATFORMS': 'cpu', 'CUDA_VISIBLE_DEVICES': ''}
+    found = {OURS: Contender('dsconv.performance.own_network', '', environment)}
+    for name in peers:
+        found[name] = Contender(PEERS[name].module, PEERS[name].variant, environment)
+        if sys.platform == 'linux':
+            found[name + TUNED] = found[name]._replace(environment=environment | ALLOCATOR)
+    return found

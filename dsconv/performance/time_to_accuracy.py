@@ -1,0 +1,197 @@
+"""How long two recipes train until so much of the validation split is right (DAWNBench, Coleman et al. 2017).
+
+Each recipe is trained from several seeds, as ordinary runs in turn; a run that stopped goes on, a finished one is read.
+
+A second is one of training: `metrics.jsonl` has the images per second of each line's steps, apart from compilation,
+evaluation and saving, and a line's seconds are its images ÷ those. What a crash has undone is in no line.
+"""
+
+import logging
+import statistics
+from pathlib import Path
+
+from dsconv import config as configuration
+from dsconv.config_checks import check
+from dsconv.errors import InputError, RunError
+from dsconv.performance import machine
+from dsconv.performance.timing import median_ratio
+from dsconv.reporting import read_metrics
+
+BASELINE = 'configs/small.py'
+SEEDS = (0, 1)
+TARGETS = (65.0, 70.0, 75.0, 80.0)  # percent
+WORKDIR = Path('runs', 'time-to-accuracy')
+VALIDATION_FRACTION = 0.1  # where the config holds nothing out
+PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy')
+
+
+def measure(config, name: str, baseline: str, seeds, targets, workdir: Path) -> dict:
+    """Trains what is not trained yet, and says when each run reached each target.
+
+    Args:
+      config: a loaded config.
+      name: its file, as `configs/fast.py`.
+      baseline: the file of the config that it is compared with, on the same data and for as many epochs.
+      seeds: of the runs.
+      targets: percent of the validation split.
+      workdir: for the runs, `<recipe>/seed-<seed>`.
+
+    Returns:
+      What `--json` prints: settings, surroundings, by recipe and seed `points_of`'s and `summary_of`'s results, and by
+      target `ratio`, the median over the seeds of the baseline's seconds ÷ the config's, None where a run does not
+      reach it.
+
+    Raises:
+      InputError: both recipes have one name, or a config does not fit its data or its workdir.
+      RunError: a run diverges.
+    """
+    recipes = comparable(config, name, baseline)
+    runs = {recipe: {} for recipe in recipes}
+    for seed in seeds:  # a machine that is busy for an hour slows both
+        for recipe, settings in recipes.items():
+            points = _train(settings, seed, workdir / recipe / f'seed-{seed}')
+            runs[recipe][str(seed)] = {'points': points, **summary_of(points, targets)}
+    ours, other = runs
+    return {
+        'what': 'time-to-accuracy',
+        'recipes': {recipe: configuration.differences(configuration.defaults(), recipes[recipe]) for recipe in runs},
+        'seeds': list(seeds),
+        'targets': list(targets),
+        'cores': machine.cores(),
+        'cpu': machine.cpu_model(),
+        'versions': machine.versions(PACKAGES),
+        'runs': runs,
+        'ratio': {_percent(target): _ratio(runs[other], runs[ours], _percent(target)) for target in targets},
+    }
+
+
+def comparable(config, name: str, baseline: str) -> dict:
+    """Recipe → config: the two on the same data, the test split left alone, scored every epoch, equally long.
+
+    A baseline that is made for a longer run has its schedule shortened, to a warm-up of a tenth of the run or less.
+    """
+    try:
+        other = configuration.load(baseline)
+    except InputError as error:
+        raise InputError(str(error).replace('--config=', '--baseline=', 1)) from error
+    if Path(name).stem == Path(baseline).stem:
+        raise InputError(f'--baseline={baseline} has the name of --config={name}, by which the runs are told apart')
+    ours, other = (recipe.copy_and_resolve_references() for recipe in (config, other))
+    _hold_out(ours.dataset)
+    other.dataset.update(ours.dataset)
+    if other.epochs > ours.epochs:
+        other.schedule.warmup_epochs = min(other.schedule.warmup_epochs, ours.epochs / 10)
+    other.epochs = ours.epochs
+    check(other)
+    for recipe in (ours, other):
+        recipe.eval.every_epochs, recipe.eval.final_split = 1, 'validation'
+    return {Path(name).stem: ours, Path(baseline).stem: other}
+
+
+def _hold_out(dataset) -> None:
+    from dsconv import data
+
+    if not dataset.validation_fraction and 'validation' not in data.open_source(dataset).split_sizes:
+        dataset.validation_fraction = VALIDATION_FRACTION
+
+
+def _train(settings, seed: int, workdir: Path) -> list[dict]:
+    """Trains the run, or what is left of it; its points."""
+    from dsconv.training.loop import train
+
+    config = settings.copy_and_resolve_references()
+    config.seed = seed
+    logger = logging.getLogger('dsconv')
+    logger.info('%s', workdir)
+    if not train(config, workdir):
+        logger.info('trained before')
+    return points_of(read_metrics(workdir), config.batch_size)
+
+
+def points_of(lines: list[dict], batch_size: int) -> list[dict[str, float]]:
+    """`epoch`, `seconds` trained until then and `accuracy` (0 to 1) of each line of the validation split.
+
+    Where compilation took up a whole line of the log it has no rate: it counts by the median of the others.
+
+    Raises:
+      RunError: no line has a rate.
+    """
+    trained = [line for line in lines if line['split'] == 'train']
+    rates = [line['images_per_second'] for line in trained if 'images_per_second' in line]
+    if not rates:
+        raise RunError('the run is too short to be timed: take smaller batches or steps_per_dispatch')
+    points, seconds, step = [], 0.0, 0
+    for line in lines:
+        if line['split'] == 'train':
+            images = (line['step'] - step) * batch_size
+            seconds += images / line.get('images_per_second', statistics.median(rates))
+            step = line['step']
+        elif line['split'] == 'validation':
+            points.append({'epoch': line['epoch'], 'seconds': seconds, 'accuracy': line['accuracy']})
+    return points
+
+
+def summary_of(points: list[dict[str, float]], targets) -> dict:
+    """The first point that `reached` each target (None: none has), and the `final_accuracy` (0 to 1)."""
+    reached = {
+        _percent(target): next((point for point in points if point['accuracy'] >= target / 100), None)
+        for target in targets
+    }
+    return {'reached': reached, 'final_accuracy': points[-1]['accuracy']}
+
+
+def _ratio(those, these, target):
+    """Median over the seeds of those seconds ÷ these; None where a run has not reached the target."""
+    points = [[run['reached'][target] for run in runs.values()] for runs in (those, these)]
+    if None in points[0] + points[1]:
+        return None
+    return median_ratio(*([point['seconds'] for point in side] for side in points))
+
+
+def _percent(target: float) -> str:
+    return f'{target:g} %'
+
+
+def as_text(result: dict) -> str:
+    """`measure`'s result for a terminal."""
+    from dsconv.reporting import text_table
+
+    ours, other = result['runs']
+    columns = {f'{recipe}, seed {seed}': run for recipe, runs in result['runs'].items() for seed, run in runs.items()}
+    rows = [
+        [target, *(_moment(run['reached'][target]) for run in columns.values()), ratio]
+        for target, ratio in result['ratio'].items()
+    ]
+    rows.append(['final accuracy', *(f'{100 * run["final_accuracy"]:.2f} %' for run in columns.values()), None])
+    rows.append(['whole run', *(_moment(run['points'][-1]) for run in columns.values()), None])
+    return (
+        f'Seconds of training and epochs until so much of the validation split is right; {result["cores"]} cores '
+        f'({result["cpu"]}).\nThe ratio is the median over the seeds.\n\n'
+        + text_table(['', *columns, f'{other} ÷ {ours}'], rows)
+    )
+
+
+def _moment(point: dict | None) -> str:
+    return 'not reached' if point is None else f'{point["seconds"]:,.0f} s, {point["epoch"]:g} epochs'
+
+
+def draw(result: dict) -> bytes:
+    """Accuracy against seconds of training, a line a run, as the content of a PNG file."""
+    from matplotlib.figure import Figure
+
+    from dsconv.reporting.figures import png
+
+    figure = Figure(figsize=(6, 3.6), dpi=90, layout='constrained')
+    axes = figure.subplots()
+    for index, (recipe, runs) in enumerate(result['runs'].items()):
+        for number, run in enumerate(runs.values()):
+            seconds = [point['seconds'] for point in run['points']]
+            accuracies = [100 * point['accuracy'] for point in run['points']]
+            label = None if number else recipe  # the runs of a recipe look alike
+            axes.plot(seconds, accuracies, f'C{index}o-', markersize=3.5, linewidth=1.2, label=label)
+    for target in result['targets']:
+        axes.axhline(target, color='0.6', linewidth=0.7, linestyle='--', zorder=0)
+    axes.set(xlabel='seconds of training', ylabel='validation accuracy, %', xlim=(0, None))
+    axes.spines[['top', 'right']].set_visible(False)
+    axes.legend(frameon=False, loc='lower right')
+    return png(figure)

@@ -1,0 +1,196 @@
+import importlib.util
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from dsconv import config as configuration
+from dsconv.errors import InputError, RunError
+from dsconv.performance import network, network_peers
+from dsconv.performance.augmentation import on_pictures
+from dsconv.performance.network_peers import PEERS, Peer
+from dsconv.training.runtime import ALLOCATOR, SWITCH
+
+TINY = ('batch_size=16', 'model.dim=16', 'model.depth=2', 'model.norm_groups=1', 'dataset.image_size=12')
+STAND_IN = Peer('tests.performance.fake_network_peer', '', ('json',))
+
+
+def tiny(*overrides):
+    return configuration.load('configs/small.py', [*TINY, *overrides])
+
+
+@pytest.fixture(autouse=True)
+def one_device(monkeypatch):
+    """In the processes that are started: this one has eight already."""
+    monkeypatch.delenv('XLA_FLAGS', raising=False)
+
+
+def test_this_project_against_itself(monkeypatch):
+    twin = Peer('dsconv.performance.own_network', '', ('jax',))
+    monkeypatch.setitem(PEERS, 'twin', twin)
+    result = network.measure(tiny('model.norm_groups=8'), ('twin',), rounds=1, steps=2)
+    result = json.loads(json.dumps(result))
+    names = ['dsconv', 'twin', 'twin+allocator'] if sys.platform == 'linux' else ['dsconv', 'twin']
+    for mode in ('train', 'inference'):
+        speeds = result['images_per_second'][mode]
+        assert list(speeds) == names
+        assert min(speeds.values()) > 0
+        assert result['ratio'][mode]['twin'] == pytest.approx(speeds['dsconv'] / speeds['twin'])
+        assert result['spread'][mode]['twin'] == [speeds['twin']] * 2
+    assert max(result['logits_difference'].values()) < 1e-6
+    assert set(result['parameters'].values()) == {1250}
+    assert len(set(map(tuple, result['losses'].values()))) == 1  # the same steps from the same start
+    assert (result['allocator']['twin'], result['batch_size'], result['steps']) == ('as installed', 16, 2)
+    if sys.platform == 'linux':
+        assert result['allocator']['dsconv'] == result['allocator']['twin+allocator'] == 'tuned'
+    assert {'python', 'jax'} <= result['versions'].keys()
+    text = network.as_text(result)
+    assert '1,250 parameters, batches of 16, float32' in text
+    assert text.count('twin') == len(names) - 1
+    assert network.draw(result).startswith(b'\x89PNG')
+
+
+def test_another_network_is_refused(monkeypatch):
+    monkeypatch.setitem(PEERS, 'stand-in', STAND_IN)
+    with pytest.raises(RunError, match='stand-in has 7 parameters, not 1,250'):
+        network.measure(tiny(), ('stand-in',), rounds=1, steps=1)
+    contender = network_peers.contenders(('stand-in',))['stand-in']
+    settings, expected = {'steps': 1}, {'parameters': 7, 'logits': np.full((64, 10), 1.002)}
+    with pytest.raises(RunError, match='stand-in is another network: its logits differ by 0.002 of the largest'):
+        network._measure_one('stand-in', contender, settings, expected)
+    nan = contender._replace(variant='nan')
+    with pytest.raises(RunError, match='differ by nan'):
+        network._measure_one('stand-in', nan, settings, expected)
+    expected['logits'][:] = 1.0005
+    facts = network._measure_one('stand-in', contender, settings, expected)
+    assert facts['difference'] == pytest.approx(0.0005 / 1.0005)
+    missing = contender._replace(variant='missing')
+    with pytest.raises(InputError, match='--peers=stand-in: a_library_that_is_not_installed cannot be imported; pip'):
+        network._measure_one('stand-in+allocator', missing, settings, expected)
+
+
+def test_the_start_that_is_exported(tmp_path):
+    from dsconv.performance.own_network import export
+
+    config = network.same_work(on_pictures(tiny()))
+    expected = export(config, tmp_path)
+    assert expected['parameters'] == 1250
+    with np.load(tmp_path / 'arrays.npz', allow_pickle=False) as arrays:
+        assert (arrays['images'].shape, arrays['images'].dtype) == ((16, 12, 12, 3), np.uint8)
+        assert sum(arrays[name].size for name in arrays.files if name.startswith('params/')) == 1250
+        for name in arrays.files:
+            leaf, array = name.rpartition('/')[2], arrays[name]
+            if leaf in ('bias', 'mean'):
+                assert (array != 0).all(), name
+            if leaf in ('scale', 'var'):
+                assert (array != 1).all(), name
+            if leaf == 'var':
+                assert (array > 0).all(), name
+        assert {'batch_stats/block_1/expand_unit/batch_norm/var', 'params/head/bias'} <= set(arrays.files)
+    assert configuration.load_run(tmp_path) == config
+
+
+def test_environments(monkeypatch):
+    monkeypatch.setattr(sys, 'platform', 'linux')
+    monkeypatch.setenv('TF_ENABLE_ONEDNN_OPTS', '0')  # prepare_process sets it
+    for name, value in (ALLOCATOR | {SWITCH: 'tuned'}).items():
+        monkeypatch.setenv(name, value)
+    found = network_peers.contenders(('torch', 'keras-jax'))
+    assert list(found) == ['dsconv', 'torch', 'torch+allocator', 'keras-jax', 'keras-jax+allocator']
+    for name, contender in found.items():
+        tuned = {key: value for key, value in contender.environment.items() if key in ALLOCATOR}
+        assert tuned == (ALLOCATOR if name.endswith('+allocator') else {}), name
+        assert {SWITCH, 'TF_ENABLE_ONEDNN_OPTS'}.isdisjoint(contender.environment)
+        assert contender.environment['JAX_PLATFORMS'] == 'cpu'
+    # What a person has set is left alone, but where it is this project's that are asked for.
+    monkeypatch.setenv('MALLOC_TOP_PAD_', '5')
+    monkeypatch.setenv(SWITCH, 'system')
+    found = network_peers.contenders(('torch',))
+    pads = [contender.environment['MALLOC_TOP_PAD_'] for contender in found.values()]
+    assert pads == ['5', '5', ALLOCATOR['MALLOC_TOP_PAD_']]
+    assert found['dsconv'].environment[SWITCH] == 'system'
+    monkeypatch.setattr(sys, 'platform', 'darwin')
+    assert list(network_peers.contenders(('torch',))) == ['dsconv', 'torch']
+
+
+def test_the_summary_is_of_medians_and_of_rounds_ratios():
+    def found(seconds):
+        facts = {'parameters': 7, 'losses': [2.0], 'allocator': 'tuned'}
+        return [facts | {'train': [9 * s, s, s / 2], 'inference': [s / 10], 'difference': s / 1e6} for s in seconds]
+
+    # A slow spell in the second round: its ratio is as the first's, which that of the medians is not.
+    summary = network.summarised({'dsconv': found([1, 10, 1]), 'torch': found([2, 20, 4])}, batch_size=100)
+    assert summary['by_round']['train'] == {'dsconv': [100, 10, 100], 'torch': [50, 5, 25]}
+    assert summary['images_per_second']['train'] == {'dsconv': 100, 'torch': 25}
+    assert summary['images_per_second']['inference'] == {'dsconv': pytest.approx(1000), 'torch': pytest.approx(250)}
+    assert summary['spread']['train']['torch'] == [5, 50]
+    assert summary['ratio'] == {'train': {'torch': 2}, 'inference': {'torch': pytest.approx(2)}}
+    assert summary['logits_difference']['torch'] == pytest.approx(2e-5)
+
+
+def test_the_work_is_the_network_alone():
+    config = configuration.load('configs/digits.py', ['optimizer.clip_norm=1', 'steps_per_dispatch=4'])
+    config = network.same_work(on_pictures(config))
+    assert (config.augment.policy, config.augment.flip, config.augment.crop_padding) == ('none', 'none', 0)
+    assert (config.augment.mix_probability, config.loss.label_smoothing) == (0, 0)
+    assert config.optimizer.ema_decay is config.optimizer.clip_norm is None
+    assert (config.steps_per_dispatch, config.model.dim, config.batch_size) == (1, 96, 32)
+
+
+@pytest.mark.parametrize('override', ['model.norm=layer', 'model.dtype=bfloat16'])
+def test_what_the_peers_have_not_is_refused(override):
+    key, value = override.split('=')
+    with pytest.raises(InputError, match=f'{key}={value}: the peers have .* alone; take --peers=none'):
+        network.check_same_network(on_pictures(tiny(override)))
+
+
+def test_a_missing_library_is_one_line(monkeypatch):
+    monkeypatch.setitem(PEERS, 'odd', Peer('no.matter', '', ('json', 'not_there', 'nor_this')))
+    with pytest.raises(InputError, match='--peers=odd needs not_there and nor_this: pip install -r'):
+        network.measure(tiny(), ('odd',))
+    monkeypatch.setitem(PEERS, 'torch-compile', Peer('no.matter', '', ('json',)))
+    monkeypatch.setenv('PATH', '')
+    monkeypatch.delenv('CXX', raising=False)
+    with pytest.raises(InputError, match='torch-compile: there is no C\\+\\+ compiler'):
+        network_peers.check_installed(('torch-compile',))
+
+
+UNUSUAL = (
+    'model.patch_size=3',
+    'model.stem_kernel_size=4',
+    'model.kernel_size=3',
+    'model.reduction=4,2',
+    'model.residual_depthwise=false',
+    'model.residual_block=false',
+    'model.activation=gelu_exact',
+    'dataset.channels=1',
+)
+
+
+@pytest.fixture(scope='module', params=[(), UNUSUAL], ids=['usual', 'unusual'])
+def started(request, tmp_path_factory):
+    """(Whether the network is unusual, what contenders are told, what they are to find, this project's losses)."""
+    from dsconv.performance.own_network import export
+
+    directory = tmp_path_factory.mktemp('start')
+    config = network.same_work(on_pictures(tiny(*request.param)))
+    expected, settings = export(config, directory), network.peer_settings(config, directory, 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv('XLA_FLAGS')
+        ours = network._measure_one('dsconv', network_peers.contenders(())['dsconv'], settings, expected)
+    return bool(request.param), settings, expected, ours['losses']
+
+
+@pytest.mark.parametrize('peer', ['torch', 'keras-tensorflow', 'keras-jax'])
+def test_a_peer_is_the_same_network_where_it_is_installed(peer, started):
+    unusual, settings, expected, (first, second) = started
+    if any(importlib.util.find_spec(module) is None for module in PEERS[peer].needs):
+        pytest.skip(f'{peer} is not installed')
+    if unusual != (peer == 'keras-tensorflow') and peer != 'torch':
+        pytest.skip('of Keras one backend each')
+    facts = network._measure_one(peer, network_peers.contenders((peer,))[peer], settings, expected)
+    assert facts['difference'] < 1e-5
+    assert facts['parameters'] == expected['parameters']
+    # Loss, gradient, AdamW: the loss of the second step follows from the first (weight decay differs a little).
+    assert facts['losses'] == [pytest.approx(first, rel=1e-5), pytest.approx(second, rel=1e-3)]
