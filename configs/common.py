@@ -15,6 +15,8 @@ def get_config() -> ConfigDict:
     config.seed = 0  # initial weights, order of the data, augmentation
     config.batch_size = 512  # images a step over all devices
     config.epochs = 300
+    config.accumulation_steps = placeholder(int)  # parts of a batch that are taken one after another, with the same
+    # result in less memory; unset: on a CPU parts of 32 images where batch norm's groups allow it, 1 elsewhere
     config.steps_per_dispatch = 1  # training steps that the device runs for each call from the host
 
     config.dataset = ConfigDict()
@@ -48,22 +50,31 @@ def get_config() -> ConfigDict:
     config.model.norm_groups = 1  # equal parts of the global batch that batch norm takes its statistics over
     config.model.fold = placeholder(int)  # parts of an image that are trained on side by side, with the same
     # result; unset: as many as fill the 128 lanes of a TPU's core, 1 elsewhere
+    config.model.depthwise_form = 'auto'  # shift (k² shifted products), lax (XLA's convolution), with the same result;
+    # auto: shift on a CPU, lax elsewhere
+    config.model.remat = False  # works blocks out again in the backward pass: the same result in less memory, slower
     config.model.dtype = 'float32'  # of the computation: float32 or bfloat16; parameters and statistics stay float32
 
     config.optimizer = ConfigDict()
-    config.optimizer.name = 'adamw'
-    config.optimizer.weight_decay = 0.02  # on kernels only; the thesis states none
-    config.optimizer.b1 = 0.9
-    config.optimizer.b2 = 0.999
-    config.optimizer.eps = 1e-8
+    config.optimizer.name = 'adamw'  # adamw, adam, sgd, lion, muon
+    config.optimizer.weight_decay = 0.02  # on kernels only; the thesis states none. Times the learning rate it is taken
+    # from the kernel itself, but with adam and sgd added to the gradient, as of an L2 penalty: 0.0005 is usual there
+    config.optimizer.b1 = 0.9  # of adamw, adam, lion, and of what muon leaves to adamw
+    config.optimizer.b2 = 0.999  # of the same; 0.99 is usual with lion
+    config.optimizer.eps = 1e-8  # of the same, but for lion
+    config.optimizer.momentum = 0.9  # of sgd, and of muon, whose author has 0.95
+    config.optimizer.nesterov = True  # of the same
+    config.optimizer.muon_rms = 0.2  # root mean square of a matrix's update by muon, times the learning rate; by Adam
+    # it is about 0.2
     config.optimizer.clip_norm = placeholder(float)  # largest global norm of the gradient; unset: not clipped
     config.optimizer.ema_decay = placeholder(float)  # of the averaged weights, e.g. 0.999, evaluated when set
 
     config.schedule = ConfigDict()
-    config.schedule.name = 'exponential'  # linear warm-up, then exponential decay
+    config.schedule.name = 'exponential'  # the decay after a linear warm-up: exponential, cosine, linear; one_cycle: a
+    # cosine up and a cosine down
     config.schedule.init_value = 1e-5  # learning rate of the first step
     config.schedule.peak_value = 0.01  # after the warm-up
-    config.schedule.end_value = 5e-5  # after the last step
+    config.schedule.end_value = 5e-5  # of the last step
     config.schedule.warmup_epochs = 5.0
 
     config.augment = ConfigDict()

@@ -10,9 +10,10 @@ CHOICES = {
     'model.name': ('dsconv',),
     'model.activation': ('gelu', 'gelu_exact', 'relu', 'silu'),
     'model.norm': ('batch', 'layer', 'none'),
+    'model.depthwise_form': ('auto', 'shift', 'lax'),
     'model.dtype': ('float32', 'bfloat16'),
-    'optimizer.name': ('adamw',),
-    'schedule.name': ('exponential',),
+    'optimizer.name': ('adamw', 'adam', 'sgd', 'lion', 'muon'),
+    'schedule.name': ('exponential', 'cosine', 'linear', 'one_cycle'),
     'loss.name': ('cross_entropy',),
     'augment.policy': ('randaugment', 'autoaugment', 'either', 'none'),
     'augment.crop_mode': ('zero', 'reflect'),
@@ -39,17 +40,20 @@ RANGES = {
     'model.depth': '[0, 1000]',
     'model.kernel_size': '[1, 255]',
     'model.reduction': '[1, 65536]',
+    'accumulation_steps': '[1, 65536]',
     'model.norm_groups': '[1, 65536]',
     'model.fold': '[1, 4096]',
     'optimizer.weight_decay': '[0, 1000]',
     'optimizer.b1': '[0, 1)',
     'optimizer.b2': '[0, 1)',
     'optimizer.eps': '(0, 1]',
+    'optimizer.momentum': '[0, 1)',
+    'optimizer.muon_rms': '(0, 1000]',
     'optimizer.clip_norm': '(0, 1000000]',
     'optimizer.ema_decay': '(0, 1)',
     'schedule.init_value': '[0, 1000]',
     'schedule.peak_value': '(0, 1000]',
-    'schedule.end_value': '(0, 1000]',
+    'schedule.end_value': '[0, 1000]',
     'schedule.warmup_epochs': '[0, 1000000]',
     'augment.crop_padding': '[0, 4096]',
     'augment.randaugment_layers': '[1, 16]',
@@ -156,6 +160,8 @@ def check(config: ConfigDict) -> None:
         raise _wrong(config, 'augment.clean_tail_epochs', f'must not be more than epochs={config.epochs}')
     if schedule.end_value > schedule.peak_value:
         raise _wrong(config, 'schedule.end_value', f'must not be above schedule.peak_value={schedule.peak_value}')
+    if schedule.name == 'exponential' and schedule.end_value == 0:
+        raise _wrong(config, 'schedule.end_value', 'is never reached exponentially; take schedule.name=linear')
 
 
 def get(config: ConfigDict, key: str):

@@ -1,48 +1,125 @@
-"""The learning-rate schedule and the optimizer that a config describes."""
+"""The learning-rate schedule and the optimizer that a config describes: two tables of what Optax has."""
 
 import jax
 import optax
 
 
+def _exponential(peak, end, steps):
+    return optax.exponential_decay(peak, transition_steps=steps, decay_rate=end / peak, end_value=end)
+
+
+def _cosine(peak, end, steps):
+    return optax.cosine_decay_schedule(peak, steps, alpha=end / peak)
+
+
+def _cosine_upward(start, peak, steps):
+    downward = _cosine(peak, start, steps)
+    return lambda step: downward(steps - step)
+
+
+# Name → (warm-up, decay), each made of the rates at its two ends and the steps between them.
+SCHEDULES = {
+    'exponential': (optax.linear_schedule, _exponential),  # thesis, section 3.1
+    'cosine': (optax.linear_schedule, _cosine),  # Loshchilov & Hutter 2016 (SGDR), one period
+    'linear': (optax.linear_schedule, optax.linear_schedule),
+    'one_cycle': (_cosine_upward, _cosine),  # Smith & Topin 2017, in the cosine form of optax.cosine_onecycle_schedule
+}
+
+
 def make_schedule(schedule, warmup_steps: int, total_steps: int) -> optax.Schedule:
-    """Linear warm-up, then exponential decay (thesis, section 3.1).
+    """Warm-up, then decay, of the form that the schedule's name says.
 
     Args:
-      schedule: a mapping with `init_value` (learning rate of the first step), `peak_value` (of step `warmup_steps`)
-        and `end_value` (of the last step).
-      warmup_steps: from 0 to below `total_steps`.
+      schedule: a mapping with `name`, a key of `SCHEDULES`, `init_value` (learning rate of the first step),
+        `peak_value` (of step `warmup_steps`) and `end_value` (of the last step).
+      warmup_steps: from 0, where the first step has the peak, to below `total_steps`.
       total_steps: of the whole run.
 
     Returns:
       A function of the step, counted from 0.
     """
-    decay_steps = max(1, total_steps - 1 - warmup_steps)
-    decay = optax.exponential_decay(
-        schedule['peak_value'],
-        transition_steps=decay_steps,
-        decay_rate=schedule['end_value'] / schedule['peak_value'],
-        end_value=schedule['end_value'],
-    )
+    warmup, decay = SCHEDULES[schedule['name']]
+    after = decay(schedule['peak_value'], schedule['end_value'], max(1, total_steps - 1 - warmup_steps))
     if warmup_steps == 0:
-        return decay
-    warmup = optax.linear_schedule(schedule['init_value'], schedule['peak_value'], warmup_steps)
-    return optax.join_schedules([warmup, decay], [warmup_steps])
+        return after
+    before = warmup(schedule['init_value'], schedule['peak_value'], warmup_steps)
+    return optax.join_schedules([before, after], [warmup_steps])
 
 
 def make_optimizer(optimizer, learning_rate: optax.Schedule) -> optax.GradientTransformation:
-    """AdamW (Loshchilov & Hutter 2017) with weight decay on kernels only, the gradient clipped first where asked."""
-    adamw = optax.adamw(
-        learning_rate,
-        b1=optimizer['b1'],
-        b2=optimizer['b2'],
-        eps=optimizer['eps'],
-        weight_decay=optimizer['weight_decay'],
-        mask=_is_kernel,
-    )
+    """The optimizer of a config's `optimizer` section, the gradient clipped first where asked.
+
+    Weight decay is on kernels only. AdamW, Lion and Muon take it from the kernel itself, times the learning rate
+    (Loshchilov & Hutter 2017); for Adam and SGD it is an L2 penalty, whose gradient joins the loss's.
+    """
+    chosen = OPTIMIZERS[optimizer['name']](optimizer, learning_rate)
     if optimizer['clip_norm'] is None:
-        return adamw
-    return optax.chain(optax.clip_by_global_norm(optimizer['clip_norm']), adamw)
+        return chosen
+    return optax.chain(optax.clip_by_global_norm(optimizer['clip_norm']), chosen)
+
+
+def _adamw(options, rate):
+    """Loshchilov & Hutter 2017."""
+    return optax.adamw(rate, **_moments(options), weight_decay=options['weight_decay'], mask=_is_kernel)
+
+
+def _adam(options, rate):
+    """Kingma & Ba 2014."""
+    return optax.chain(_l2_penalty(options), optax.adam(rate, **_moments(options)))
+
+
+def _sgd(options, rate):
+    """Momentum (Polyak 1964), or Nesterov's (Sutskever et al. 2013)."""
+    return optax.chain(
+        _l2_penalty(options), optax.sgd(rate, momentum=options['momentum'], nesterov=options['nesterov'])
+    )
+
+
+def _lion(options, rate):
+    """Chen et al. 2023."""
+    return optax.lion(rate, b1=options['b1'], b2=options['b2'], weight_decay=options['weight_decay'], mask=_is_kernel)
+
+
+def _muon(options, rate):
+    """Jordan 2024 (kellerjordan.github.io/posts/muon): momentum, made orthogonal; AdamW for what is no matrix.
+
+    Muon takes the pointwise kernels `(channels, features)`, 88 % of Small's parameters. AdamW, by the same
+    schedule, takes biases and norms, which are vectors; stem and head, as in Jordan's own networks, since they map
+    from pixels and to classes; and the depthwise kernels, whose `(k · k, channels)` is no matrix that anything is
+    multiplied by: each channel has a filter of its own.
+
+    A matrix's update has the root mean square `muon_rms`, if its rank is full, whatever its shape (Liu et al. 2025,
+    arXiv:2502.16982), times the learning rate. Adam's come to about 0.2: a rate and a decay that suit it suit Muon.
+    """
+    muon = optax.contrib.muon(
+        rate,
+        beta=options['momentum'],
+        nesterov=options['nesterov'],
+        weight_decay=options['weight_decay'],
+        consistent_rms=options['muon_rms'],
+    )
+    return optax.partition({'muon': muon, 'adamw': _adamw(options, rate)}, _muon_or_adamw)
+
+
+OPTIMIZERS = {'adamw': _adamw, 'adam': _adam, 'sgd': _sgd, 'lion': _lion, 'muon': _muon}
+
+
+def _moments(options):
+    return {name: options[name] for name in ('b1', 'b2', 'eps')}
+
+
+def _l2_penalty(options):
+    return optax.add_decayed_weights(options['weight_decay'], _is_kernel)
 
 
 def _is_kernel(params):
     return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == 'kernel', params)
+
+
+def _muon_or_adamw(params):
+    """The label of each parameter: 'muon' for the matrices between stem and head."""
+
+    def label(path, leaf):
+        return 'muon' if leaf.ndim == 2 and path[-2].key != 'head' else 'adamw'
+
+    return jax.tree_util.tree_map_with_path(label, params)

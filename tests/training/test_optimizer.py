@@ -1,65 +1,218 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from dsconv.training.optimizer import make_optimizer, make_schedule
+from dsconv.config import defaults
+from dsconv.config_checks import CHOICES
+from dsconv.training.loop import train
+from dsconv.training.optimizer import OPTIMIZERS, make_optimizer
+from dsconv.training.setup import build_network
+from dsconv.training.state import init_variables
+from tests.conftest import tiny_config
+from tests.training.test_loop import STEPS_PER_EPOCH, Interrupted, interrupt_at, variables_of
 
-SCHEDULE = {'init_value': 1e-5, 'peak_value': 0.01, 'end_value': 5e-5}
-ADAMW = {'name': 'adamw', 'b1': 0.9, 'b2': 0.999, 'eps': 1e-8, 'weight_decay': 0.02, 'clip_norm': None}
-
-
-def test_first_peak_and_last_learning_rate_are_those_of_the_config():
-    # The thesis's run: 300 epochs of 97 steps, five of them warm-up.
-    schedule = make_schedule(SCHEDULE, warmup_steps=485, total_steps=29_100)
-    assert schedule(0) == pytest.approx(1e-5, rel=1e-4)
-    assert schedule(485) == pytest.approx(0.01, rel=1e-6)
-    assert schedule(29_099) == pytest.approx(5e-5, rel=1e-4)
-    rates = np.array([schedule(step) for step in range(0, 29_100, 97)])
-    assert np.all(np.diff(rates[:6]) > 0)
-    assert np.all(np.diff(rates[5:]) < 0)
-    # Exponential: the logarithm falls by the same amount every epoch.
-    np.testing.assert_allclose(np.diff(np.log(rates[5:])), np.diff(np.log(rates[5:]))[0], rtol=1e-3)
+DECAY, RATE = 0.02, 0.1
+START = np.array([[1.0, -2.0, 3.0], [0.5, 0.25, -1.0]])
 
 
-def test_without_warmup_the_first_step_is_the_peak():
-    schedule = make_schedule(SCHEDULE, warmup_steps=0, total_steps=10)
-    assert [float(schedule(0)), float(schedule(9))] == pytest.approx([0.01, 5e-5], rel=1e-4)
+def options(name, **changes):
+    return defaults().optimizer.to_dict() | {'name': name, 'weight_decay': DECAY} | changes
 
 
-def test_a_run_of_one_step_has_a_finite_rate():
-    assert np.isfinite(make_schedule(SCHEDULE, warmup_steps=0, total_steps=1)(0))
+def updated(optimizer, params, gradients):
+    """The parameters after a step with each of the gradients."""
+    state = optimizer.init(params)
+    for gradient in gradients:
+        updates, state = optimizer.update(gradient, state, params)
+        params = optax.apply_updates(params, updates)
+    return params
 
 
-def numpy_adamw(parameter, gradients, rate, decay):
-    """Loshchilov & Hutter 2017, algorithm 2, as NumPy."""
-    first = second = np.zeros_like(parameter)
-    for t, gradient in enumerate(gradients, start=1):
-        first = 0.9 * first + 0.1 * gradient
-        second = 0.999 * second + 0.001 * gradient**2
-        update = (first / (1 - 0.9**t)) / (np.sqrt(second / (1 - 0.999**t)) + 1e-8)
-        parameter = parameter - rate * (update + decay * parameter)
+def adam_direction(gradients, b1=0.9, b2=0.999, eps=1e-8):
+    """Kingma & Ba 2014, algorithm 1: the step of the last gradient, ÷ the learning rate."""
+    first = second = 0
+    for gradient in gradients:
+        first, second = b1 * first + (1 - b1) * gradient, b2 * second + (1 - b2) * gradient**2
+    t = len(gradients)
+    return (first / (1 - b1**t)) / (np.sqrt(second / (1 - b2**t)) + eps)
+
+
+def numpy_adamw(parameter, gradients, decay, rate=RATE):
+    """Loshchilov & Hutter 2017, algorithm 2."""
+    for t in range(1, len(gradients) + 1):
+        parameter = parameter - rate * (adam_direction(gradients[:t]) + decay * parameter)
     return parameter
 
 
-def test_weight_decay_is_on_kernels_only():
-    optimizer = make_optimizer(ADAMW, lambda step: 0.1)
-    start, gradients = np.array([1.0, -2.0, 3.0]), np.random.default_rng(0).normal(size=(5, 3))
-    params = {'layer': {name: jnp.array(start) for name in ('kernel', 'bias', 'scale')}}
-    state = optimizer.init(params)
+def numpy_adam(parameter, gradients, decay):
+    """With the gradient of decay / 2 · ‖parameter‖² added."""
+    seen = []
     for gradient in gradients:
-        tree = {'layer': {name: jnp.array(gradient) for name in params['layer']}}
-        updates, state = optimizer.update(tree, state, params)
-        params = {'layer': {name: params['layer'][name] + updates['layer'][name] for name in params['layer']}}
-    for name, decay in (('kernel', 0.02), ('bias', 0), ('scale', 0)):
-        np.testing.assert_allclose(params['layer'][name], numpy_adamw(start, gradients, 0.1, decay), rtol=1e-4)
+        seen.append(gradient + decay * parameter)
+        parameter = parameter - RATE * adam_direction(seen)
+    return parameter
 
 
-def test_the_gradient_is_clipped_by_its_global_norm():
-    clipped, free = (make_optimizer(ADAMW | {'clip_norm': norm, 'eps': 1.0}, lambda step: 1.0) for norm in (1.0, None))
+def numpy_sgd(parameter, gradients, decay, nesterov, momentum=0.9):
+    velocity = 0
+    for gradient in gradients:
+        gradient = gradient + decay * parameter
+        velocity = momentum * velocity + gradient
+        parameter = parameter - RATE * (gradient + momentum * velocity if nesterov else velocity)
+    return parameter
+
+
+def numpy_lion(parameter, gradients, decay, b1=0.9, b2=0.999):
+    """Chen et al. 2023, algorithm 2."""
+    moment = 0
+    for gradient in gradients:
+        direction = np.sign(b1 * moment + (1 - b1) * gradient)
+        moment = b2 * moment + (1 - b2) * gradient
+        parameter = parameter - RATE * (direction + decay * parameter)
+    return parameter
+
+
+@pytest.mark.parametrize(
+    ('chosen', 'formula'),
+    [
+        (options('adamw'), numpy_adamw),
+        (options('adam'), numpy_adam),
+        (options('sgd'), lambda *args: numpy_sgd(*args, nesterov=True)),
+        (options('sgd', nesterov=False), lambda *args: numpy_sgd(*args, nesterov=False)),
+        (options('sgd', momentum=0.5), lambda *args: numpy_sgd(*args, nesterov=True, momentum=0.5)),
+        (options('lion'), numpy_lion),
+        (options('lion', b1=0.5, b2=0.6), lambda *args: numpy_lion(*args, b1=0.5, b2=0.6)),
+    ],
+)
+def test_updates_are_those_of_the_paper_and_weight_decay_is_on_kernels_only(chosen, formula):
+    gradients = np.random.default_rng(0).normal(size=(5, *START.shape))
+    params = {'layer': {name: jnp.array(START) for name in ('kernel', 'bias', 'scale')}}
+    trees = [jax.tree.map(lambda _, g=gradient: jnp.array(g), params) for gradient in gradients]
+    params = updated(make_optimizer(chosen, lambda step: RATE), params, trees)
+    for name, decay in (('kernel', DECAY), ('bias', 0), ('scale', 0)):
+        np.testing.assert_allclose(params['layer'][name], formula(START, gradients, decay), rtol=1e-4, err_msg=name)
+
+
+def test_the_default_is_optaxs_adamw_to_the_last_bit_state_included():
+    """So that runs made before there was a choice go on."""
+    own = make_optimizer(options('adamw'), lambda step: RATE)
+    reference = optax.adamw(lambda step: RATE, 0.9, 0.999, 1e-8, weight_decay=DECAY, mask={'kernel': True})
+    params = {'kernel': jnp.array(START)}
+    results = [optimizer.update(params, optimizer.init(params), params) for optimizer in (own, reference)]
+    assert jax.tree.structure(results[0]) == jax.tree.structure(results[1])
+    jax.tree.map(np.testing.assert_array_equal, *results)
+
+
+def rms(array):
+    return np.sqrt(np.mean(np.square(array)))
+
+
+def numpy_muon(gradient, shape_rms=0.2):
+    """The first update ÷ −rate: momentum is then the gradient, whose singular values five quintics take to about 1."""
+    x = gradient / np.linalg.norm(gradient)
+    for _ in range(5):
+        square = x @ x.T
+        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+    return shape_rms * np.sqrt(max(gradient.shape)) * x
+
+
+@pytest.mark.parametrize('shape', [(8, 32), (32, 8), (12, 16)])
+def test_muons_update_of_a_matrix_is_orthogonal_and_as_large_as_adams(shape):
+    gradient, start = np.random.default_rng(1).normal(size=(2, *shape))
+    gradient *= np.linspace(0.1, 10, shape[1])  # far from orthogonal
+    params = {'expand': {'kernel': jnp.array(start)}}
+    chosen = options('muon', nesterov=False)
+    after = updated(make_optimizer(chosen, lambda step: RATE), params, [{'expand': {'kernel': jnp.array(gradient)}}])
+    update = (start - np.asarray(after['expand']['kernel'])) / RATE - DECAY * start
+    np.testing.assert_allclose(update, numpy_muon(gradient), atol=2e-3)
+    values = np.linalg.svd(update, compute_uv=False) / (0.2 * np.sqrt(max(shape)))
+    assert 0.5 < values.min() < values.max() < 1.4
+    assert np.ptp(np.log(np.linalg.svd(gradient, compute_uv=False))) > 2 * np.ptp(np.log(values))
+    assert rms(update) == pytest.approx(0.2, rel=0.3)
+
+
+def test_muon_adds_momentum_up():
+    gradients = np.random.default_rng(2).normal(size=(2, 6, 6))
+    params = {'expand': {'kernel': jnp.zeros((6, 6))}}
+    trees = [{'expand': {'kernel': jnp.array(gradient)}} for gradient in gradients]
+    chosen = options('muon', nesterov=False, momentum=0.7, weight_decay=0.0, muon_rms=0.5)
+    after = updated(make_optimizer(chosen, lambda step: 1.0), params, trees)
+    moments = [gradients[0], 0.7 * gradients[0] + gradients[1]]  # but for a factor, which makes no difference
+    expected = -sum(numpy_muon(moment, 0.5) for moment in moments)
+    np.testing.assert_allclose(after['expand']['kernel'], expected, atol=2e-3)
+
+
+def test_muon_takes_the_pointwise_kernels_of_the_network_and_adamw_the_rest():
+    config = defaults()
+    config.model.update(dim=16, depth=1, kernel_size=3)
+    config.dataset.class_names = tuple('abcdefgh')
+    params = init_variables(build_network(config), (8, 8, 3), 0)['params']
+    random = np.random.default_rng(3)
+    gradient = jax.tree.map(lambda leaf: jnp.array(random.normal(size=leaf.shape), jnp.float32), params)
+    after, by_adamw = (
+        updated(make_optimizer(options(name), lambda step: RATE), params, [gradient]) for name in ('muon', 'adamw')
+    )
+    difference = jax.tree.map(lambda a, b: float(jnp.max(jnp.abs(a - b))), after, by_adamw)
+    flat = {jax.tree_util.keystr(path): value for path, value in jax.tree_util.tree_leaves_with_path(difference)}
+    by_muon = {name for name, value in flat.items() if value > 1e-6}
+    assert len(by_muon) == 3
+    for name in by_muon:
+        assert name.endswith("['kernel']")
+        assert any(layer in name for layer in ('reduce_1', 'reduce_2', 'expand'))
+
+
+def separable_images():
+    """Vectors of four classes that a linear network with one hidden layer tells apart."""
+    random = np.random.default_rng(4)
+    labels = random.integers(0, 4, 64)
+    return jnp.array(np.eye(4)[labels] @ random.normal(size=(4, 8)) + 0.1 * random.normal(size=(64, 8))), labels
+
+
+@pytest.mark.parametrize('name', OPTIMIZERS)
+def test_every_optimizer_lowers_a_loss(name):
+    images, labels = separable_images()
+    random = np.random.default_rng(5)
+    params = {
+        layer: {'kernel': jnp.array(random.normal(size=shape) / 3), 'bias': jnp.zeros(shape[1])}
+        for layer, shape in (('expand', (8, 16)), ('head', (16, 4)))
+    }
+
+    def loss(params):
+        hidden = jnp.tanh(images @ params['expand']['kernel'] + params['expand']['bias'])
+        logits = hidden @ params['head']['kernel'] + params['head']['bias']
+        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
+
+    optimizer = make_optimizer(options(name), lambda step: 0.01)
+    state, losses = optimizer.init(params), [loss(params)]
+    for _ in range(5):
+        updates, state = optimizer.update(jax.grad(loss)(params), state, params)
+        params = optax.apply_updates(params, updates)
+        losses.append(loss(params))
+    assert np.all(np.diff(losses) < 0)
+
+
+def test_a_run_by_muon_resumes_to_the_last_bit(tmp_path, monkeypatch):
+    """Its state is another tree than AdamW's."""
+    config = tiny_config(optimizer__name='muon', epochs=2)
+    train(config, tmp_path / 'whole')
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        interrupt_at(patch, 2 * STEPS_PER_EPOCH)
+        train(config, tmp_path / 'broken')
+    train(config, tmp_path / 'broken')
+    jax.tree.map(np.testing.assert_array_equal, *(variables_of(tmp_path / name) for name in ('whole', 'broken')))
+
+
+def test_the_config_names_them_all():
+    assert set(CHOICES['optimizer.name']) == set(OPTIMIZERS)
+
+
+@pytest.mark.parametrize('name', OPTIMIZERS)
+def test_the_gradient_is_clipped_by_its_global_norm(name):
+    clipped, free = (make_optimizer(options(name, clip_norm=norm, eps=1.0), lambda step: 1.0) for norm in (1.0, None))
     params = {'a': {'bias': jnp.zeros(2)}, 'b': {'bias': jnp.zeros(2)}}
     long = {'a': {'bias': jnp.array([3.0, 0.0])}, 'b': {'bias': jnp.array([0.0, 4.0])}}
     unit = {'a': {'bias': jnp.array([0.6, 0.0])}, 'b': {'bias': jnp.array([0.0, 0.8])}}
-    updates, _ = clipped.update(long, clipped.init(params), params)
-    expected, _ = free.update(unit, free.init(params), params)
-    np.testing.assert_allclose(updates['a']['bias'], expected['a']['bias'], rtol=1e-5)
-    np.testing.assert_allclose(updates['b']['bias'], expected['b']['bias'], rtol=1e-5)
+    expected = updated(free, params, [unit])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), updated(clipped, params, [long]), expected)

@@ -1,0 +1,30 @@
+"""The thesis's Small on CIFAR-10 in ten epochs, for the highest accuracy that so short a run can reach.
+
+    python -m dsconv.main --config=configs/fast.py
+
+Muon, a rate that falls to almost nothing, averaged weights, and little augmentation: in ten epochs a network of 130,442
+parameters cannot learn its training images by heart. The settings are chosen by a tenth of the training images.
+"""
+
+from configs import common
+
+
+def get_config():
+    config = common.get_config()
+    config.batch_size = 128
+    config.epochs = 10
+    config.dataset.validation_fraction = 0.1
+    config.model.norm_groups = 4  # each of 32 images: microbatches of that size are what a CPU trains fastest
+    config.optimizer.name = 'muon'
+    config.optimizer.ema_decay = 0.995  # over some half an epoch
+    config.schedule.name = 'linear'
+    config.schedule.init_value = 1e-4
+    config.schedule.end_value = 1e-5
+    config.schedule.warmup_epochs = 1.0
+    config.augment.crop_padding = 2
+    config.augment.crop_mode = 'reflect'
+    config.augment.flip = 'alternating'
+    config.augment.policy = 'none'
+    config.augment.mix_probability = 0.0
+    config.loss.label_smoothing = 0.1
+    return config

@@ -1,0 +1,88 @@
+import numpy as np
+import optax
+import pytest
+
+from dsconv.config import load
+from dsconv.config_checks import CHOICES
+from dsconv.errors import InputError
+from dsconv.training.optimizer import SCHEDULES, make_schedule
+
+START, PEAK, END = 1e-5, 0.01, 5e-5
+WARMUP, TOTAL = 40, 241  # the last step is 240, the middle of the decay 140
+
+
+def options(name='exponential', **changes):
+    return {'name': name, 'init_value': START, 'peak_value': PEAK, 'end_value': END} | changes
+
+
+@pytest.mark.parametrize(
+    ('name', 'half_up', 'half_down'),
+    [
+        ('exponential', (START + PEAK) / 2, np.sqrt(PEAK * END)),
+        ('cosine', (START + PEAK) / 2, (PEAK + END) / 2),
+        ('linear', (START + PEAK) / 2, (PEAK + END) / 2),
+        ('one_cycle', (START + PEAK) / 2, (PEAK + END) / 2),
+    ],
+)
+def test_first_peak_and_last_learning_rate_are_those_of_the_config(name, half_up, half_down):
+    schedule = make_schedule(options(name), WARMUP, TOTAL)
+    rates = np.array([schedule(step) for step in range(TOTAL)])
+    np.testing.assert_allclose(rates[[0, 20, 40, 140, 240]], [START, half_up, PEAK, half_down, END], rtol=1e-3)
+    assert np.all(np.diff(rates[: WARMUP + 1]) > 0)
+    assert np.all(np.diff(rates[WARMUP:]) < 0)
+
+
+@pytest.mark.parametrize(
+    ('name', 'up', 'down'),
+    [
+        ('exponential', lambda x: x, lambda x: np.log(PEAK * (END / PEAK) ** x)),
+        ('cosine', lambda x: x, lambda x: (1 + np.cos(np.pi * x)) / 2),
+        ('linear', lambda x: x, lambda x: 1 - x),
+        ('one_cycle', lambda x: (1 - np.cos(np.pi * x)) / 2, lambda x: (1 + np.cos(np.pi * x)) / 2),
+    ],
+)
+def test_a_quarter_of_the_way(name, up, down):
+    schedule = make_schedule(options(name), WARMUP, TOTAL)
+    expected = np.exp(down(0.25)) if name == 'exponential' else END + (PEAK - END) * down(0.25)
+    assert schedule(WARMUP + 50) == pytest.approx(expected, rel=1e-3)
+    assert schedule(WARMUP // 4) == pytest.approx(START + (PEAK - START) * up(0.25), rel=1e-3)
+
+
+def test_one_cycle_is_optaxs():
+    schedule = make_schedule(options('one_cycle', init_value=PEAK / 25, end_value=PEAK / 25e4), 60, 201)
+    reference = optax.cosine_onecycle_schedule(200, PEAK)
+    np.testing.assert_allclose(*([f(step) for step in range(201)] for f in (schedule, reference)), atol=1e-8)
+
+
+def test_the_theses_run():
+    schedule = make_schedule(options(), warmup_steps=485, total_steps=29_100)  # 300 epochs of 97 steps
+    assert [float(schedule(step)) for step in (0, 485, 29_099)] == pytest.approx([START, PEAK, END], rel=1e-4)
+
+
+@pytest.mark.parametrize('name', SCHEDULES)
+def test_the_ends(name):
+    schedule = make_schedule(options(name), warmup_steps=0, total_steps=10)
+    assert [float(schedule(0)), float(schedule(9))] == pytest.approx([PEAK, END], rel=1e-4)
+    assert make_schedule(options(name), warmup_steps=0, total_steps=1)(0) == pytest.approx(PEAK, rel=1e-6)
+    assert make_schedule(options(name, init_value=0.0), warmup_steps=3, total_steps=9)(0) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize('name', [name for name in SCHEDULES if name != 'exponential'])
+def test_all_but_the_exponential_may_end_at_nothing(name):
+    assert make_schedule(options(name, end_value=0.0), WARMUP, TOTAL)(TOTAL - 1) == pytest.approx(0, abs=1e-9)
+
+
+def test_the_exponential_may_not():
+    assert load('configs/small.py', ['schedule.name=cosine', 'schedule.end_value=0']).schedule.end_value == 0
+    with pytest.raises(InputError, match='^schedule.end_value=0.0 is never reached exponentially; take schedule.name='):
+        load('configs/small.py', ['schedule.end_value=0'])
+
+
+@pytest.mark.parametrize('name', SCHEDULES)
+def test_a_wrong_name_is_told_the_right_one(name):
+    with pytest.raises(InputError, match=f'^schedule.name={name}s is not one of exp.* did you mean {name}\\?$'):
+        load('configs/small.py', [f'schedule.name={name}s'])
+
+
+def test_the_config_names_them_all():
+    assert set(CHOICES['schedule.name']) == set(SCHEDULES)
