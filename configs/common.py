@@ -16,7 +16,7 @@ def get_config() -> ConfigDict:
     config.batch_size = 512  # images a step over all devices
     config.epochs = 300
     config.accumulation_steps = placeholder(int)  # parts of a batch that are taken one after another, with the same
-    # result in less memory; unset: on a CPU parts of 32 images where batch norm's groups allow it, 1 elsewhere
+    # result in less memory; unset: on a CPU as many as suit its caches and batch norm's groups, 1 elsewhere
     config.steps_per_dispatch = 1  # training steps that the device runs for each call from the host
 
     config.dataset = ConfigDict()

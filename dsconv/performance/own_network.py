@@ -12,10 +12,10 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from dsconv import config as configuration
 from dsconv.performance.worker import pictures
-from dsconv.training.mesh import batch_sharding, replicated, to_global
+from dsconv.training.mesh import replicated, to_global
 from dsconv.training.setup import build_network, build_training, count_parameters, image_shape
 from dsconv.training.state import init_variables
-from dsconv.training.step import normalise
+from dsconv.training.step import make_logits, normalise
 
 ARRAYS = 'arrays.npz'
 
@@ -65,18 +65,15 @@ def prepare(settings: dict) -> dict:
     directory = Path(settings['directory'])
     config = configuration.load_run(directory)
     training = build_training(config, num_examples=100 * config.batch_size)
-    whole, batches = replicated(training.mesh), batch_sharding(training.mesh)
     with np.load(directory / ARRAYS, allow_pickle=False) as arrays:
         batch = arrays['images'], arrays['labels']
         exported = {name: arrays[name] for name in arrays.files if '/' in name}
-    state = training.new_state().replace(variables=jax.device_put(unflatten_dict(exported, sep='/'), whole))
+    variables = jax.device_put(unflatten_dict(exported, sep='/'), replicated(training.mesh))
+    state = training.new_state().replace(variables=variables)
     images = to_global(training.mesh, batch[0])
     step_batch = to_global(training.mesh, tuple(part[None] for part in batch), leading_axes=1)
 
-    def logits_of(variables, images):
-        return training.model.apply(variables, normalise(images, config.dataset.mean, config.dataset.std))
-
-    forward = jax.jit(logits_of, in_shardings=(whole, batches), out_shardings=whole)
+    logits = make_logits(config, training.model, training.mesh)
 
     def train():
         nonlocal state
@@ -86,5 +83,5 @@ def prepare(settings: dict) -> dict:
     return {
         'parameters': count_parameters(state.variables),
         'train': train,
-        'inference': lambda: np.asarray(forward(state.variables, images)),
+        'inference': lambda: np.asarray(logits(state.variables, images)),
     }

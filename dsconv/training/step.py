@@ -1,4 +1,4 @@
-"""The jitted steps: training (loss, gradient, AdamW, batch statistics) and scoring."""
+"""The jitted steps: training (loss, gradient, optimizer, batch statistics) and scoring."""
 
 import jax
 import jax.numpy as jnp
@@ -87,21 +87,25 @@ def _add(sums: Metrics, step, loss, accuracy, grad_norm) -> Metrics:
     )
 
 
-def make_forward(config, model, mesh):
-    """Makes `forward(variables, images) → log-probabilities`, float32 `(batch, classes)`, on every process whole.
+def make_logits(config, model, mesh):
+    """Makes `logits(variables, images)`, float32 `(batch, classes)`, on every process whole.
 
     Images are uint8 `(batch, height, width, channels)`, the batch axis sharded over `mesh`.
     """
 
-    def forward(variables, images):
-        def log_probabilities(images):
-            return jax.nn.log_softmax(
-                model.apply(variables, normalise(images, config.dataset.mean, config.dataset.std))
-            )
+    def logits(variables, images):
+        def of_microbatch(images):
+            return model.apply(variables, normalise(images, config.dataset.mean, config.dataset.std))
 
-        return over_microbatches(log_probabilities, inference_steps(len(images), mesh), mesh.size, images)
+        return over_microbatches(of_microbatch, inference_steps(config, len(images), mesh), mesh.size, images)
 
-    return jax.jit(forward, in_shardings=(replicated(mesh), batch_sharding(mesh)), out_shardings=replicated(mesh))
+    return jax.jit(logits, in_shardings=(replicated(mesh), batch_sharding(mesh)), out_shardings=replicated(mesh))
+
+
+def make_forward(config, model, mesh):
+    """Makes `forward(variables, images) → log-probabilities`, as `make_logits` makes logits."""
+    logits = make_logits(config, model, mesh)
+    return jax.jit(lambda variables, images: jax.nn.log_softmax(logits(variables, images)))
 
 
 def make_score(forward):

@@ -143,6 +143,16 @@ def test_no_convolution_reaches_the_cpu(arguments):
     assert not calls_a_convolution(public, *arguments)
 
 
+@pytest.mark.parametrize(('form', 'platform', 'convolutions'), [('lax', 'cpu', 3), ('shift', 'tpu', 0)])
+def test_a_form_may_be_asked_for(arguments, form, platform, convolutions):
+    def chosen(x, kernel, gradient):
+        y, pull_back = jax.vjp(lambda x, kernel: depthwise_conv(x, kernel, 1, form), x, kernel)
+        return y, *pull_back(gradient)
+
+    text = jax.jit(chosen).trace(*arguments).lower(lowering_platforms=(platform,)).as_text()
+    assert text.count('stablehlo.convolution') == convolutions
+
+
 @pytest.mark.parametrize('platform', ['tpu', 'cuda'])
 def test_accelerators_get_grouped_convolutions(arguments, platform):
     text = jax.jit(public).trace(*arguments).lower(lowering_platforms=(platform,)).as_text()

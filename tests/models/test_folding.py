@@ -74,7 +74,9 @@ def loss_and_gradient(stem_kernel_size, **layout):
     )
 
 
-@pytest.mark.parametrize('layout', [{'fold': 2, 'shards': 2}, {'fold': 4, 'shards': 8}])
+@pytest.mark.parametrize(
+    'layout', [{'fold': 2, 'shards': 2}, {'fold': 4, 'shards': 8}, {'remat': True}, {'depthwise_form': 'lax'}]
+)
 @pytest.mark.parametrize('stem_kernel_size', [2, 3])
 def test_the_network_and_its_gradient_are_the_same(images, stem_kernel_size, layout):
     model, whole = loss_and_gradient(stem_kernel_size)

@@ -28,7 +28,7 @@ def mesh_of(platform, devices):
 
 
 def make_config(**changes):
-    return resolve(tiny_config(**{'model__patch_size': 2, 'model__kernel_size': 5} | changes), CIFAR)
+    return resolve(tiny_config(**{'model__patch_size': 2, 'model__kernel_size': 5, 'model__dim': 128} | changes), CIFAR)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,7 @@ def make_config(**changes):
         ('cpu', 1, {'batch_size': 512, 'model__norm_groups': 8}, 8),
         ('cpu', 1, {'batch_size': 512, 'model__norm_groups': 64}, 16),  # 32 images
         ('cpu', 1, {'batch_size': 128, 'model__norm_groups': 8}, 4),
+        ('cpu', 1, {'batch_size': 64, 'model__norm_groups': 16, 'model__patch_size': 1, 'model__dim': 256}, 16),
         ('cpu', 1, {'batch_size': 512, 'model__norm_groups': 1}, 1),
         ('cpu', 1, {'batch_size': 512, 'model__norm': 'none'}, 16),
         ('cpu', 8, {'batch_size': 512, 'model__norm_groups': 8}, 1),
@@ -106,7 +107,7 @@ def test_microbatches_stay_on_their_devices():
     ],
 )
 def test_inference_goes_through_a_cpu_in_parts(platform, devices, images, steps):
-    assert inference_steps(images, mesh_of(platform, devices)) == steps
+    assert inference_steps(make_config(), images, mesh_of(platform, devices)) == steps
 
 
 def test_rows_keep_their_order():

@@ -31,7 +31,7 @@ def machine(monkeypatch):
         calls.append((program, arguments))
         raise Restarted
 
-    for name in [*runtime.ALLOCATOR, runtime.SWITCH, 'LD_PRELOAD', 'JAX_PLATFORMS']:
+    for name in [*runtime.ALLOCATOR, *runtime._compilation_cache(), runtime.SWITCH, 'LD_PRELOAD', 'JAX_PLATFORMS']:
         monkeypatch.setenv(name, '')  # so that whatever the code sets is undone
         monkeypatch.delenv(name)
     monkeypatch.setattr(sys, 'platform', 'linux')
@@ -122,6 +122,26 @@ def test_a_cpu_that_was_asked_for_counts_even_beside_an_accelerator(machine, mon
     monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
     with pytest.raises(Restarted):
         runtime.prepare_process()
+
+
+@pytest.mark.parametrize(
+    ('words', 'environment', 'directory'),
+    [
+        (COMMAND, {'HOME': '/home/me'}, '/home/me/.cache/dsconv/here'),
+        (COMMAND, {'XDG_CACHE_HOME': '/scratch'}, '/scratch/dsconv/here'),
+        (COMMAND, {'JAX_COMPILATION_CACHE_DIR': '/mine'}, '/mine'),
+        (['python', 'notebook.py'], {'HOME': '/home/me'}, None),
+    ],
+)
+def test_commands_keep_what_they_compile(machine, monkeypatch, words, environment, directory):
+    monkeypatch.delenv('XDG_CACHE_HOME', raising=False)
+    monkeypatch.setenv('DSCONV_ALLOCATOR', 'system')
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, 'orig_argv', words)
+    monkeypatch.setattr(platform, 'node', lambda: 'here')
+    runtime.prepare_process()
+    assert os.environ.get('JAX_COMPILATION_CACHE_DIR') == directory
 
 
 def test_this_test_runner_is_never_restarted(monkeypatch):
