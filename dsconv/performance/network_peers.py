@@ -61,6 +61,8 @@ def check_same_network(config) -> None:
     for key, has in (('name', 'dsconv'), ('norm', 'batch'), ('dtype', 'float32')):
         if config.model[key] != has:
             raise InputError(f'model.{key}={config.model[key]}: the peers have {has} alone; take --peers=none')
+    if config.optimizer.name != 'adamw':
+        raise InputError(f'optimizer.name={config.optimizer.name}: the peers have adamw alone; take --peers=none')
 
 
 def contenders(peers) -> dict[str, Contender]:
