@@ -108,7 +108,10 @@ def test_the_feed_is_a_module_of_its_own(capsys, monkeypatch):
         ([*LINE, '--output=no/such/file'], '--output=no/such/file: there is no directory no/such'),
         ([*LINE, '--output=README.md'], '--output=README.md must be a directory or end in .json'),
         ([LINE[0], '--config.model.norm=layer', '--peers=keras-jax'], 'model.norm=layer: the peers have batch alone; '),
-        ([LINE[0], '--config.optimizer.name=lion', '--peers=keras-jax'], 'optimizer.name=lion: the peers have adamw alone; '),
+        (
+            [LINE[0], '--config.optimizer.name=lion', '--peers=keras-jax'],
+            'optimizer.name=lion: the peers have adamw alone; ',
+        ),
         ([*LINE, '--config.augment.mix_per=image'], 'the peers have the default augmentation alone (augment.mix_per: '),
         ([*LINE, '--config.model.patch_size=5', '--peers=none'], 'model.patch_size=5 does not divide images of 32×32'),
     ],

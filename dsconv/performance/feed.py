@@ -102,7 +102,7 @@ def _to_devices(config, split) -> Iterator[int]:
     """As a training run reads the split; each batch is waited for until it is on the devices."""
     import jax
 
-    from dsconv.training.loop import _dispatches as dispatches
+    from dsconv.training.loop import dispatches
     from dsconv.training.progress import Progress
     from dsconv.training.setup import build_training
 

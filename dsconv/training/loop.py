@@ -52,7 +52,7 @@ def train(config, workdir: Path) -> bool:
         progress = Progress(config, training, first_step)
 
         with _open_log(workdir, first_step, training.steps_per_epoch, config.log.tensorboard) as log:
-            for step, batches in _dispatches(config, training, train_split, first_step, progress):
+            for step, batches in dispatches(config, training, train_split, first_step, progress):
                 state, loss = training.train_step(state, *batches)
                 progress.advance(step, state, loss)
 
@@ -109,7 +109,7 @@ def _restore(checkpoints, step, training):
     return checkpoints.restore(step, with_shardings(jax.eval_shape(training.new_state), replicated(training.mesh)))
 
 
-def _dispatches(config, training, split, step: int, progress):
+def dispatches(config, training, split, step: int, progress):
     """Yields (step after it, global batches) for each call of the device: `steps_per_dispatch` steps, or up to a line
     of the log."""
     stream = data.train_batches(

@@ -48,7 +48,7 @@ class World:
     def train(self, split):
         """Six steps as `loop.train` makes them; the line of the log."""
         state = types.SimpleNamespace(metrics=Metrics.zeros())
-        for step, _ in loop._dispatches(*self.parts, split, 0, self):
+        for step, _ in loop.dispatches(*self.parts, split, 0, self):
             self.losses.append(Loss(self))
             self.progress.advance(step, state, self.losses[-1])
         return self.progress.summarise(step, state.metrics)
