@@ -9,12 +9,12 @@ import itertools
 import logging
 import os
 import statistics
-from importlib import metadata
 from typing import NamedTuple
 
 from dsconv import config as configuration
 from dsconv.config_checks import resolve
 from dsconv.errors import InputError
+from dsconv.performance import machine
 from dsconv.performance.timing import in_turn, median_ratio, seconds_per_call
 from dsconv.performance.worker import Worker, last_core, pictures
 
@@ -248,13 +248,9 @@ def _surroundings():
     """The devices, this machine's cores, memory allocator, and versions of what is installed."""
     import jax
 
-    versions = {}
-    for package in PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[package] = metadata.version(package)
     return {
         'devices': f'{jax.device_count()} × {jax.devices()[0].device_kind}',
-        'cores': len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count(),
+        'cores': machine.cores(),
         'allocator': os.environ.get('DSCONV_ALLOCATOR', 'system'),
-        'versions': versions,
+        'versions': machine.versions(PACKAGES),
     }
