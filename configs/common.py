@@ -45,7 +45,7 @@ def get_config() -> ConfigDict:
     config.model.reduction = (2, 4)  # dim is divided by these in the two pointwise reductions
     config.model.residual_depthwise = True  # add the depthwise layer's input to its output
     config.model.residual_block = True  # add the block's input to its output
-    config.model.activation = 'gelu'  # gelu (tanh form), gelu_exact, relu, silu
+    config.model.activation = 'gelu'  # gelu (tanh form), gelu_exact, relu, leaky_relu, elu, silu
     config.model.norm = 'batch'  # batch, layer, none
     config.model.norm_groups = 1  # equal parts of the global batch that batch norm takes its statistics over
     config.model.fold = placeholder(int)  # parts of an image that are trained on side by side, with the same
@@ -97,8 +97,9 @@ def get_config() -> ConfigDict:
     config.augment.clean_tail_epochs = 0  # last epochs in which nothing is mixed
 
     config.loss = ConfigDict()
-    config.loss.name = 'cross_entropy'
+    config.loss.name = 'cross_entropy'  # cross_entropy, focal, binary_cross_entropy
     config.loss.label_smoothing = 0.0
+    config.loss.focal_gamma = 2.0  # of focal: how much less what is easy counts
 
     config.log = ConfigDict()
     config.log.every_steps = 50  # steps between two lines of metrics.jsonl; also at the end of each epoch

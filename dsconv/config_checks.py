@@ -8,13 +8,13 @@ from dsconv.errors import InputError, did_you_mean, shown
 
 CHOICES = {
     'model.name': ('dsconv',),
-    'model.activation': ('gelu', 'gelu_exact', 'relu', 'silu'),
+    'model.activation': ('gelu', 'gelu_exact', 'relu', 'leaky_relu', 'elu', 'silu'),
     'model.norm': ('batch', 'layer', 'none'),
     'model.depthwise_form': ('auto', 'shift', 'lax'),
     'model.dtype': ('float32', 'bfloat16'),
     'optimizer.name': ('adamw', 'adam', 'sgd', 'lion', 'muon'),
     'schedule.name': ('exponential', 'cosine', 'linear', 'one_cycle'),
-    'loss.name': ('cross_entropy',),
+    'loss.name': ('cross_entropy', 'focal', 'binary_cross_entropy'),
     'augment.policy': ('randaugment', 'autoaugment', 'either', 'none'),
     'augment.crop_mode': ('zero', 'reflect'),
     'augment.flip': ('auto', 'random', 'alternating', 'none'),
@@ -68,6 +68,7 @@ RANGES = {
     'augment.cutmix_probability': '[0, 1]',
     'augment.clean_tail_epochs': '[0, 1000000]',
     'loss.label_smoothing': '[0, 1)',
+    'loss.focal_gamma': '[0, 100]',
     'log.every_steps': '[1, 1000000000]',
     'eval.every_epochs': '[1, 1000000000]',
     'eval.batch_size': '[1, 1000000]',

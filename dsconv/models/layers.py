@@ -11,6 +11,8 @@ ACTIVATIONS = {
     'gelu': functools.partial(nn.gelu, approximate=True),
     'gelu_exact': functools.partial(nn.gelu, approximate=False),
     'relu': nn.relu,
+    'leaky_relu': nn.leaky_relu,
+    'elu': nn.elu,
     'silu': nn.silu,
 }
 NORMS = ('batch', 'layer', 'none')

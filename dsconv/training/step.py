@@ -11,6 +11,7 @@ from dsconv.training.layout import (
     mean_over_microbatches,
     over_microbatches,
 )
+from dsconv.training.loss import make_loss
 from dsconv.training.mesh import batch_sharding, replicated
 from dsconv.training.state import Metrics, TrainState, update_average
 
@@ -29,6 +30,7 @@ def make_train_step(config, model, optimizer, augment, steps_per_epoch: int, mes
       state is donated.
     """
     run_key = jax.random.key(config.seed)
+    loss_of_each = make_loss(config.loss)
     mean, std = config.dataset.mean, config.dataset.std
     microbatches = accumulation_steps(config, mesh)
 
@@ -45,9 +47,8 @@ def make_train_step(config, model, optimizer, augment, steps_per_epoch: int, mes
                 logits, updated = model.apply(
                     state.variables | {'params': params}, inputs, train=True, mutable='batch_stats'
                 )
-                smooth_targets = optax.smooth_labels(targets, config.loss.label_smoothing)
                 hits = jnp.argmax(logits, axis=-1) == jnp.argmax(targets, axis=-1)
-                return jnp.mean(optax.softmax_cross_entropy(logits, smooth_targets)), (jnp.mean(hits), updated)
+                return jnp.mean(loss_of_each(logits, targets)), (jnp.mean(hits), updated)
 
             return jax.value_and_grad(loss_of, has_aux=True)(state.variables['params'])
 

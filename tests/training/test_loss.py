@@ -1,0 +1,78 @@
+"""The losses against NumPy in double precision, and their gradients against finite differences."""
+
+import jax
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+from sklearn.metrics import log_loss
+
+from configs import common
+from dsconv.config_checks import CHOICES
+from dsconv.training.loss import focal_loss, make_loss
+
+RANDOM = np.random.default_rng(0)
+LOGITS = RANDOM.normal(size=(6, 4), scale=3).astype(np.float32)
+SOFT = RANDOM.dirichlet(np.ones(4), size=6).astype(np.float32)
+
+
+def loss(name, **changes):
+    settings = common.get_config().loss
+    settings.update(name=name, **changes)
+    return make_loss(settings)
+
+
+def probabilities(logits):
+    exponentials = np.exp(logits.astype(np.float64))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def smoothed(targets, part):
+    return (1 - part) * targets + part / targets.shape[1]
+
+
+@pytest.mark.parametrize('smoothing', [0.0, 0.1])
+def test_cross_entropy(smoothing):
+    expected = -np.sum(smoothed(SOFT, smoothing) * np.log(probabilities(LOGITS)), axis=1)
+    np.testing.assert_allclose(loss('cross_entropy', label_smoothing=smoothing)(LOGITS, SOFT), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize('smoothing', [0.0, 0.1])
+def test_binary_cross_entropy_is_a_log_loss_of_each_class(smoothing):
+    targets = np.eye(4, dtype=np.float32)[[0, 1, 2, 3, 0, 1]]
+    yes = 1 / (1 + np.exp(-LOGITS.astype(np.float64)))
+    part = smoothed(targets, smoothing)
+    expected = [
+        sum(
+            share * log_loss([1], [[1 - p, p]], labels=[0, 1]) + (1 - share) * log_loss([0], [[1 - p, p]], labels=[0, 1])
+            for share, p in zip(*row, strict=True)
+        )
+        for row in zip(part, yes, strict=True)
+    ]
+    actual = loss('binary_cross_entropy', label_smoothing=smoothing)(LOGITS, targets)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize('gamma', [0.5, 2.0, 5.0])
+def test_focal_loss(gamma):
+    p = probabilities(LOGITS)
+    expected = np.sum(SOFT * (1 - p) ** gamma * -np.log(p), axis=1)
+    np.testing.assert_allclose(loss('focal', focal_gamma=gamma)(LOGITS, SOFT), expected, rtol=1e-4)
+
+
+def test_focal_loss_of_no_gamma_is_the_cross_entropy():
+    np.testing.assert_allclose(focal_loss(LOGITS, SOFT, 0.0), loss('cross_entropy')(LOGITS, SOFT), rtol=1e-6)
+
+
+@pytest.mark.parametrize('name', CHOICES['loss.name'])
+def test_gradients(name):
+    with jax.enable_x64(True):
+        check_grads(loss(name), (LOGITS.astype(np.float64), SOFT.astype(np.float64)), order=1, modes=['rev'])
+
+
+@pytest.mark.parametrize('name', CHOICES['loss.name'])
+@pytest.mark.parametrize('gamma', [0.0, 0.5, 2.0])
+def test_certainty_keeps_the_gradient_finite(name, gamma):
+    certain = np.array([[200.0, 0.0, 0.0, 0.0], [0.0, 200.0, 0.0, 0.0]], np.float32)
+    targets = np.eye(4, dtype=np.float32)[[0, 2]]
+    total = lambda logits: loss(name, focal_gamma=gamma)(logits, targets).sum()  # noqa: E731
+    assert np.isfinite(jax.grad(total)(certain)).all()
