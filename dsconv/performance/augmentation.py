@@ -17,6 +17,7 @@ from dsconv.errors import InputError
 from dsconv.performance import machine
 from dsconv.performance.timing import in_turn, median_ratio, seconds_per_call
 from dsconv.performance.worker import Worker, last_core, pictures
+from dsconv.training.setup import build_training, image_shape
 
 OURS = 'dsconv'
 # Settings of `augment` that the peers follow, or that do not matter; in the others they have the defaults alone.
@@ -85,7 +86,7 @@ def measure(config, libraries=LIBRARIES, rounds: int = 9, seconds: float = 1.0) 
         'dim': config.model.dim,
         'depth': config.model.depth,
         'batch_size': config.batch_size,
-        'image_shape': _image_shape(config),
+        'image_shape': image_shape(config),
         'augment': config.augment.to_dict(),
         'rounds': rounds,
         **_surroundings(),
@@ -126,7 +127,6 @@ def step_share(config, rounds: int, seconds: float) -> dict:
 
     from dsconv.augment import make_augment
     from dsconv.training.mesh import batch_sharding, replicated, to_global
-    from dsconv.training.setup import build_training
 
     training = build_training(config, num_examples=100 * config.batch_size)
     batch = pictures(worker_settings(config))
@@ -229,15 +229,11 @@ def _work(row):
     return row['work']
 
 
-def _image_shape(config):
-    return (config.dataset.image_size, config.dataset.image_size, config.dataset.channels)
-
-
 def worker_settings(config) -> dict:
     """What a worker is told."""
     return {
         'batch_size': config.batch_size,
-        'image_shape': _image_shape(config),
+        'image_shape': image_shape(config),
         'classes': len(config.dataset.class_names),
         'augment': config.augment.to_dict(),
         'core': last_core(),

@@ -61,6 +61,7 @@ def topology_devices(name: str) -> list:
     for variable, value in _NO_TPU_VM.items():
         os.environ.setdefault(variable, value)
     jax.config.update('jax_platforms', 'cpu')
+    jax.config.update('jax_enable_compilation_cache', False)  # a program for absent devices cannot be read back
     own, options = SLICES.get(name, name), {}
     if own.startswith(('v4:', 'v5p:')):
         options['chip_config_name'] = 'megacore'  # the two cores of a chip as one device, as a TPU VM has them
