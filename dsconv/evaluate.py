@@ -10,7 +10,7 @@ def evaluate(arguments) -> None:
     # Only the test split's report takes the place of the one that training wrote.
     name = 'report' if arguments.split == 'test' else f'report_{arguments.split}'
     output = arguments.output or arguments.workdir / name
-    report = report_run(arguments.workdir, arguments.split, arguments.checkpoint, output)
+    report = report_run(arguments.workdir, arguments.split, arguments.checkpoint, output, arguments.robustness)
     print(
         f'{report["dataset"]} {report["split"]}, {report["num_examples"]:,} images, checkpoint of step '
         f'{report["checkpoint_step"]}: accuracy {100 * report["accuracy"]:.2f} %, top-5 '
@@ -29,6 +29,9 @@ def flags() -> cli.Parser:
         type=cli.path,
         metavar='DIR',
         help="the report's directory (default: WORKDIR/report, of other splits WORKDIR/report_SPLIT)",
+    )
+    parser.add_argument(
+        '--robustness', action='store_true', help='also scores the split under eight corruptions of five severities'
     )
     return parser
 

@@ -27,6 +27,16 @@ def test_evaluate_writes_where_it_is_told(finished_run, tmp_path, capsys):
     assert str(tmp_path / 'out' / 'report.md') in printed
 
 
+def test_evaluate_measures_robustness_when_asked(finished_run, tmp_path, monkeypatch):
+    from dsconv.data.corruptions import CORRUPTIONS
+    from dsconv.training import robustness
+
+    monkeypatch.setattr(robustness, 'CORRUPTIONS', {'contrast': CORRUPTIONS['contrast']})
+    evaluate.evaluate(parse(evaluate, f'--workdir={finished_run}', f'--output={tmp_path}', '--robustness'))
+    assert list(json.loads((tmp_path / 'report.json').read_text())['robustness']['accuracy']) == ['contrast']
+    assert (tmp_path / 'corruptions.png').exists()
+
+
 @pytest.fixture
 def pictures(tmp_path):
     """Two digits, as a grey and as a colour PNG, larger than the network takes."""

@@ -3,12 +3,14 @@
 import io
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import font_manager
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+
+from dsconv.reporting import calibration
 
 COUNTED_CLASSES = 30  # with more classes the numbers in the cells could no longer be read
 LABELLED_CLASSES = 25  # of more classes than COUNTED_CLASSES, about so many are named along the axes
@@ -96,6 +98,50 @@ def curves(metrics: Sequence[dict]) -> Figure:
     return figure
 
 
+def reliability(confidence: np.ndarray, correct: np.ndarray) -> Figure:
+    """Bars of accuracy over confidence beside the diagonal, and how many predictions each stands for.
+
+    `confidence`: (N,) the probabilities of the predicted classes; `correct`: (N,) bool.
+    """
+    counts, confidences, accuracies = calibration.reliability_bins(confidence, correct)
+    error = calibration.expected_calibration_error(confidence, correct)
+    figure = Figure(figsize=(5.2, 5.4), dpi=90, layout='constrained')
+    upper, lower = figure.subplots(2, height_ratios=(3.4, 1), sharex=True)
+    middles, width = (np.arange(calibration.BINS) + 0.5) / calibration.BINS, 1 / calibration.BINS
+    accuracies, confidences = np.nan_to_num(accuracies), np.nan_to_num(confidences)
+    least = np.minimum(accuracies, confidences)
+    style = {'width': width, 'edgecolor': 'white'}
+    upper.bar(middles, least, color='C0', **style)
+    upper.bar(middles, accuracies - least, bottom=least, color='C2', label='more often right than sure', **style)
+    upper.bar(middles, confidences - least, bottom=least, color='C3', label='less often right than sure', **style)
+    upper.plot([0, 1], [0, 1], color='0.35', linestyle='--', linewidth=1)
+    upper.set(xlim=(0, 1), ylim=(0, 1), ylabel='share of the predictions')
+    upper.set_title(f'expected calibration error {100 * error:.2f} %', fontsize=11)
+    figure.legend(loc='outside lower center', ncols=2, frameon=False, fontsize=9)
+    lower.bar(middles, counts, width, color='0.6', edgecolor='white')
+    lower.set(xlabel='confidence', ylabel='predictions')
+    return figure
+
+
+def corruptions(accuracy: Mapping[str, Sequence[float]], clean: float) -> Figure:
+    """Heat map of the accuracy: a row for each corruption, the least harmful on top, a column for each severity.
+
+    `accuracy`: name → accuracy at severity 1, 2, …; `clean`: without corruption, drawn as severity 0.
+    """
+    names = sorted(accuracy, key=lambda name: -np.mean(accuracy[name]))
+    values = 100 * np.array([[clean, *accuracy[name]] for name in names])
+    figure = Figure(figsize=(6.4, 1.5 + 0.42 * len(names)), dpi=90, layout='constrained')
+    axes = figure.add_subplot()
+    image = axes.imshow(values, cmap='RdYlGn', vmin=0, vmax=100, aspect='auto')
+    figure.colorbar(image, ax=axes, label='accuracy, %')
+    axes.set_yticks(range(len(names)), [name.replace('_', ' ') for name in names])
+    axes.set_xticks(range(values.shape[1]), ['none', *range(1, values.shape[1])])
+    axes.set_xlabel('severity')
+    for (row, column), value in np.ndenumerate(values):
+        axes.text(column, row, f'{value:.1f}', ha='center', va='center', fontsize=9)
+    return figure
+
+
 def mistakes(images: np.ndarray, captions: Sequence[str]) -> Figure:
     """Up to MISTAKES pictures, five a row, each under its caption (one or two lines of about 26 characters).
 
@@ -132,7 +178,11 @@ def _shrink(image: np.ndarray) -> np.ndarray:
 
 
 def _shorten(name: str, length: int) -> str:
-    """Cuts the middle out: long names of classes tend to differ at the beginning or the end."""
+    """Cuts the middle out: long names of classes tend to differ at the beginning or the end.
+
+    Bytes of a folder's name that are not UTF-8 are question marks; matplotlib refuses them.
+    """
+    name = name.encode(errors='replace').decode()
     half = (length - 1) // 2
     return name if len(name) <= length else f'{name[: length - 1 - half]}…{name[-half:]}'
 

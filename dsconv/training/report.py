@@ -10,6 +10,7 @@ from dsconv.reporting import read_metrics, write_report
 from dsconv.training.checkpoint import Checkpoints, with_shardings
 from dsconv.training.evaluation import Evaluator, scored_variables
 from dsconv.training.mesh import make_mesh, replicated
+from dsconv.training.robustness import robustness
 from dsconv.training.run import command_line
 from dsconv.training.setup import build_network, count_parameters, image_shape
 from dsconv.training.state import init_variables
@@ -36,7 +37,9 @@ def restore_network(workdir: Path, config, which: str | None = None):
     return network, scored_variables(config, model['variables'], model['average'], step), step
 
 
-def report_run(workdir: Path, split: str, which: str | None = None, output: Path | None = None) -> dict:
+def report_run(
+    workdir: Path, split: str, which: str | None = None, output: Path | None = None, corrupted: bool = False
+) -> dict:
     """Scores a split by a checkpoint of a run and writes the report (`reporting.write_report`).
 
     Args:
@@ -44,6 +47,7 @@ def report_run(workdir: Path, split: str, which: str | None = None, output: Path
       split: 'test', 'validation' or 'train'.
       which: as for `restore_network`.
       output: directory of the report; `workdir/report` by default.
+      corrupted: also scores the split under every corruption (`robustness`).
 
     Returns:
       The report, as in `report.json`.
@@ -51,7 +55,8 @@ def report_run(workdir: Path, split: str, which: str | None = None, output: Path
     config = configuration.load_run(workdir)
     network, variables, step = restore_network(workdir, config, which)
     examples = data.open_source(config.dataset).load(split)
-    log_probabilities = Evaluator(config, network).log_probabilities(variables, examples)
+    evaluator = Evaluator(config, network)
+    log_probabilities = evaluator.log_probabilities(variables, examples)
     arguments = dict(
         dataset=config.dataset.name,
         split=split,
@@ -64,6 +69,7 @@ def report_run(workdir: Path, split: str, which: str | None = None, output: Path
         metrics=read_metrics(workdir),
         command=command_line(),
         title=f'{config.model.name} on {config.dataset.name}',
+        robustness=robustness(evaluator, variables, examples, config.seed) if corrupted else None,
     )
     if jax.process_index():
         return {}

@@ -150,3 +150,24 @@ def test_pyplot_stays_out():
     subprocess.run(
         [sys.executable, '-c', script], check=True, env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)}
     )
+
+
+def test_reliability_draws_accuracy_and_its_distance_from_confidence():
+    confidence, correct = np.array([0.55, 0.55, 0.95, 0.95]), np.array([True, True, True, False])
+    figure = figures.reliability(confidence, correct)
+    upper, lower = figure.axes
+    heights = [[bar.get_height() for bar in bars] for bars in upper.containers]
+    assert [sum(column) for column in zip(*heights)] == pytest.approx([0] * 8 + [1] + [0] * 5 + [0.95])
+    assert heights[1][8] == pytest.approx(0.45)  # right more often than sure
+    assert heights[2][14] == pytest.approx(0.45)  # and less often
+    assert [bar.get_height() for bar in lower.containers[0]] == [0] * 8 + [2] + [0] * 5 + [2]
+    assert upper.get_title() == 'expected calibration error 45.00 %'
+    assert len(np.unique(saved(figure).reshape(-1, 3), axis=0)) > 10
+
+
+def test_corruptions_stand_by_harm_beside_what_is_clean():
+    figure = figures.corruptions({'shot_noise': [0.5, 0.25], 'jpeg': [0.75, 0.5]}, clean=0.8)
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ['jpeg', 'shot noise']
+    assert [label.get_text() for label in axes.get_xticklabels()] == ['none', '1', '2']
+    assert [text.get_text() for text in axes.texts] == ['80.0', '75.0', '50.0', '80.0', '50.0', '25.0']

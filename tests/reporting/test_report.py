@@ -26,7 +26,7 @@ METRICS = [
     {'step': 10, 'epoch': 1.0, 'split': 'train', 'loss': 1.0, 'accuracy': 0.5, 'learning_rate': 0.1},
     {'step': 20, 'epoch': 2.0, 'split': 'test', 'loss': None, 'accuracy': 0.75},
 ]
-PICTURES = {'confusion_matrix.png', 'curves.png', 'mistakes.png'}
+PICTURES = {'confusion_matrix.png', 'reliability.png', 'curves.png', 'mistakes.png'}
 
 
 def grey_pictures(indices):
@@ -82,6 +82,31 @@ def test_figures_worked_out_by_hand(tmp_path):
         'parameters': 594186,
         'command': 'python -m dsconv.evaluate --workdir=runs/x',
     }
+
+
+def test_the_worst_class_is_the_least_recognised_of_those_there_are(tmp_path):
+    report = report_on(tmp_path)
+    assert report['worst_class'] == {'name': 'dog|wolf', 'recall': 0.5}
+    page = (tmp_path / 'report.md').read_text(encoding='utf-8')
+    assert '| worst class | dog\\|wolf: 50.00 % recognised |' in page.splitlines()
+
+
+def test_calibration_worked_out_by_hand(tmp_path):
+    # In bins of a fifteenth: 0.6 (wrong) alone, four of 0.7 (right), 0.8 (wrong) alone.
+    report = report_on(tmp_path)
+    assert report['ece'] == pytest.approx((1 * 0.6 + 4 * 0.3 + 1 * 0.8) / 6, abs=1e-6)
+    assert '| calibration error (ECE, 15 bins) | 43.33 % |' in (tmp_path / 'report.md').read_text(encoding='utf-8')
+
+
+def test_corruptions_are_told_where_they_were_measured(tmp_path):
+    robustness = {'mean_accuracy': 0.4, 'accuracy': {'shot_noise': [0.5, 0.4], 'jpeg': [0.5, 0.2]}}
+    assert report_on(tmp_path, robustness=robustness)['robustness'] == robustness
+    page = (tmp_path / 'report.md').read_text(encoding='utf-8').splitlines()
+    assert '| mean accuracy under corruptions | 40.00 % |' in page
+    assert '| jpeg | 50.00 % | 20.00 % | 35.00 % |' in page
+    assert (tmp_path / 'corruptions.png').exists()
+    assert 'robustness' not in report_on(tmp_path)
+    assert not (tmp_path / 'corruptions.png').exists()
 
 
 def test_json_is_the_report(tmp_path):
@@ -195,7 +220,7 @@ def test_pictures_of_an_earlier_report_go(tmp_path):
     report_on(tmp_path)
     labels, probabilities = right(8, 4)
     report_on(tmp_path, labels, probabilities, metrics=[], mistake_images=lambda indices: pytest.fail('no mistakes'))
-    assert set(os.listdir(tmp_path)) == {'confusion_matrix.png', 'report.json', 'report.md'}
+    assert set(os.listdir(tmp_path)) == {'confusion_matrix.png', 'reliability.png', 'report.json', 'report.md'}
     page = (tmp_path / 'report.md').read_text(encoding='utf-8')
     assert 'curves.png' not in page and 'mistakes.png' not in page and '→' not in page
 

@@ -1,0 +1,140 @@
+"""Common corruptions, made while a split is read: what a network that never saw them is tested on.
+
+The eight that need no picture of frost, and their five severities, are those of CIFAR-10-C: Hendrycks & Dietterich,
+'Benchmarking Neural Network Robustness to Common Corruptions and Perturbations', 2019 (arXiv:1903.12261). The blur,
+given there in pixels of a 32-pixel image, grows with the image. Results are rounded to the nearest of 256 levels.
+"""
+
+import dataclasses
+import functools
+import io
+import itertools
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from PIL import Image
+
+from dsconv.data.threads import map_threads
+
+SEVERITIES = (1, 2, 3, 4, 5)
+
+
+def corrupt(images: np.ndarray, name: str, severity: int, seed: int = 0, first: int = 0) -> np.ndarray:
+    """Images under one corruption.
+
+    Args:
+      images: uint8 `(n, height, width, 1 or 3)`.
+      name: one of `CORRUPTIONS`.
+      severity: 1 to 5.
+      seed: of the random ones. An image's draws depend on it, the corruption, the severity and the image's index
+        alone, not on the images beside it.
+      first: index of `images[0]` in its split.
+
+    Returns: uint8, of the same shape.
+    """
+    function, levels = CORRUPTIONS[name]
+    kind, level = list(CORRUPTIONS).index(name), levels[severity - 1]
+
+    def corrupt_one(position):
+        rng = np.random.default_rng([seed, kind, severity, first + position])
+        return function(images[position], level, rng)
+
+    return np.stack(list(map_threads(corrupt_one, range(len(images))))) if len(images) else images
+
+
+@dataclasses.dataclass(frozen=True)
+class CorruptedSplit:
+    """A split as evaluation reads it, under one corruption; see `corrupt`."""
+
+    split: object
+    name: str
+    severity: int
+    seed: int
+
+    @property
+    def num_examples(self) -> int:
+        return self.split.num_examples
+
+    def in_order(self, batch_size: int, rows: slice) -> Iterator[tuple]:
+        """As `Split.in_order`."""
+        firsts = itertools.count(rows.start or 0, batch_size)
+        for first, (images, labels) in zip(firsts, self.split.in_order(batch_size, rows), strict=False):
+            yield corrupt(images, self.name, self.severity, self.seed, first), labels
+
+
+def _on_unit_interval(function: Callable) -> Callable:
+    """Lets `function(image, level, rng)` see pixels from 0 to 1, and makes its result uint8 again."""
+
+    @functools.wraps(function)
+    def on_bytes(image, level, rng):
+        return np.uint8(np.rint(255 * np.clip(function(image / 255, level, rng), 0, 1)))
+
+    return on_bytes
+
+
+@_on_unit_interval
+def _gaussian_noise(image, deviation, rng):
+    return image + rng.normal(scale=deviation, size=image.shape)
+
+
+@_on_unit_interval
+def _shot_noise(image, photons, rng):
+    """What `photons` at white, counted, look like: the fewer, the noisier."""
+    return rng.poisson(image * photons) / photons
+
+
+def _impulse_noise(image, share, rng):
+    """Black or white in a share of the values, of every channel by itself."""
+    hit, salt = rng.random((2, *image.shape))
+    return np.where(hit < share, np.where(salt < 0.5, np.uint8(0), np.uint8(255)), image)
+
+
+@_on_unit_interval
+def _gaussian_blur(image, deviation, rng):
+    from scipy.ndimage import gaussian_filter
+
+    deviation *= image.shape[0] / 32
+    return gaussian_filter(image, (deviation, deviation, 0), mode='nearest')
+
+
+@_on_unit_interval
+def _contrast(image, factor, rng):
+    mean = image.mean(axis=(0, 1))
+    return mean + factor * (image - mean)
+
+
+@_on_unit_interval
+def _brightness(image, added, rng):
+    """Raises the V of HSV: H and S stay where all channels grow by one factor. Black, which has neither, goes grey."""
+    value = image.max(axis=2, keepdims=True)
+    brighter = np.minimum(value + added, 1)
+    return np.where(value > 0, image * (brighter / np.where(value > 0, value, 1)), brighter)
+
+
+def _jpeg(image, quality, rng):
+    file = io.BytesIO()
+    _picture(image).save(file, 'JPEG', quality=quality)
+    return np.asarray(Image.open(file)).reshape(image.shape)
+
+
+def _pixelate(image, share, rng):
+    height, width, _ = image.shape
+    small = _picture(image).resize((max(1, int(share * width)), max(1, int(share * height))), Image.Resampling.BOX)
+    return np.asarray(small.resize((width, height), Image.Resampling.BOX)).reshape(image.shape)
+
+
+def _picture(image):
+    return Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+
+
+# name → (function of an image, a level and a generator; the level at each severity)
+CORRUPTIONS: dict[str, tuple[Callable, tuple]] = {
+    'gaussian_noise': (_gaussian_noise, (0.04, 0.06, 0.08, 0.09, 0.10)),
+    'shot_noise': (_shot_noise, (500, 250, 100, 75, 50)),
+    'impulse_noise': (_impulse_noise, (0.01, 0.02, 0.03, 0.05, 0.07)),
+    'gaussian_blur': (_gaussian_blur, (0.4, 0.6, 0.7, 0.8, 1.0)),
+    'contrast': (_contrast, (0.75, 0.5, 0.4, 0.3, 0.15)),
+    'brightness': (_brightness, (0.05, 0.1, 0.15, 0.2, 0.3)),
+    'jpeg': (_jpeg, (80, 65, 58, 50, 40)),
+    'pixelate': (_pixelate, (0.95, 0.9, 0.85, 0.75, 0.65)),
+}

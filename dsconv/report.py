@@ -1,0 +1,72 @@
+"""python -m dsconv.report --workdirs DIR DIR … --output=DIR: the reports of several runs on one page."""
+
+import logging
+import os
+
+from dsconv import cli
+from dsconv.errors import InputError
+
+
+def report(arguments) -> None:
+    """Writes the page that `arguments` ask for; runs that have no report yet are scored first."""
+    from dsconv.reporting.page import write_page
+
+    workdirs, output = arguments.workdirs, arguments.output
+    check(workdirs, output)
+    for workdir in workdirs:
+        complete(workdir, arguments.robustness)
+    write_page(output, workdirs)
+    print(f'{output / "report.html"}\n{output / "report.md"}')
+
+
+def check(workdirs, output) -> None:
+    """Raises InputError for what is no workdir or named twice, and where the page could not be written."""
+    from dsconv import config as configuration
+    from dsconv.reporting.page import read_report
+
+    resolved = [workdir.resolve() for workdir in workdirs]
+    for index, workdir in enumerate(workdirs):
+        configuration.load_run(workdir)
+        read_report(workdir)
+        if resolved[index] in resolved[:index]:
+            raise InputError(f'--workdirs: {workdir} is named twice')
+        if output.resolve() == resolved[index] / 'report':
+            raise InputError(f"--output={output} is a run's own report: give another directory")
+    output.mkdir(parents=True, exist_ok=True)
+    if not os.access(output, os.W_OK):
+        raise InputError(f'--output={output} cannot be written to: give another directory')
+
+
+def complete(workdir, robustness: bool) -> None:
+    """Writes the workdir's report, as training does at its end, where it is missing or lacks what is asked for."""
+    from dsconv import config as configuration
+    from dsconv.reporting.page import read_report
+
+    there = read_report(workdir)
+    if there is None or robustness and 'robustness' not in there:
+        from dsconv.training.report import report_run
+
+        logging.getLogger('dsconv').info('scoring %s', workdir)
+        report_run(workdir, configuration.load_run(workdir).eval.final_split, corrupted=robustness)
+
+
+def flags() -> cli.Parser:
+    """The command's flags."""
+    parser = cli.parser('report', 'Gathers the reports of several runs into one page, as HTML and as Markdown.')
+    parser.add_argument(
+        '--workdirs',
+        type=cli.path,
+        nargs='+',
+        required=True,
+        metavar='DIR',
+        help='of the runs, in the order of the page',
+    )
+    parser.add_argument('--output', type=cli.path, required=True, metavar='DIR', help='for report.html and report.md')
+    parser.add_argument(
+        '--robustness', action='store_true', help='with the accuracy under eight corruptions of five severities'
+    )
+    return parser
+
+
+if __name__ == '__main__':
+    cli.run(flags(), report)
