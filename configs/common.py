@@ -36,7 +36,8 @@ def get_config() -> ConfigDict:
     config.dataset.class_names = placeholder(tuple)
 
     config.model = ConfigDict()
-    config.model.name = 'dsconv'
+    config.model.name = 'dsconv'  # or a network to compare it with, as 'resnet20': see dsconv/models/__init__.py. Those
+    # have sizes of their own, and take norm_groups and dtype alone from here
     config.model.patch_size = 2  # side of a patch in pixels, stride of the stem
     config.model.stem_kernel_size = placeholder(int)  # unset: the patch size (thesis, equation 1)
     config.model.dim = 128  # channels after the patch embedding

@@ -7,7 +7,23 @@ from ml_collections import ConfigDict
 from dsconv.errors import InputError, did_you_mean, shown
 
 CHOICES = {
-    'model.name': ('dsconv',),
+    'model.name': (
+        'dsconv',
+        'alexnet',
+        'alexnet_cifar',
+        'vgg16',
+        'vgg16_cifar',
+        'vgg19',
+        'resnet8',
+        'resnet20',
+        'resnet56',
+        'resnet50',
+        'vit_base',
+        'vit_tiny',
+        'mobilenetv2_050',
+        'convmixer_256_8',
+        'densenet_40_12',
+    ),
     'model.activation': ('gelu', 'gelu_exact', 'relu', 'leaky_relu', 'elu', 'silu'),
     'model.norm': ('batch', 'layer', 'none'),
     'model.depthwise_form': ('auto', 'shift', 'lax'),
@@ -102,14 +118,9 @@ def resolve(config: ConfigDict, source) -> ConfigDict:
         config.dataset.class_names = tuple(source.class_names)
         if config.augment.flip == 'auto':
             config.augment.flip = 'random' if source.flippable else 'none'
-    size, patch = source.image_size, config.model.patch_size
-    if size % patch:
-        nearest = min((d for d in range(1, size + 1) if size % d == 0), key=lambda d: abs(d - patch))
-        raise _wrong(config, 'model.patch_size', f'does not divide images of {size}×{size} pixels; take {nearest}')
-    rows, fewest = size // patch, config.model.kernel_size // 2  # a part lends so many rows to its neighbours
-    fold = config.model.fold or 1
-    if fold > 1 and (rows % fold or rows // fold < fewest):
-        raise _wrong(config, 'model.fold', f'must divide {rows} rows of patches into parts of {max(fewest, 1)} or more')
+    size = source.image_size
+    if config.model.name == 'dsconv':
+        _check_patches(config, size)
     if config.augment.crop_padding >= size:
         raise _wrong(config, 'augment.crop_padding', f'must be smaller than the images of {size}×{size} pixels')
     if config.augment.cutout_size > size:
@@ -118,6 +129,17 @@ def resolve(config: ConfigDict, source) -> ConfigDict:
         if get(config, key) is not None and len(get(config, key)) != source.channels:
             raise _wrong(config, key, f'must hold {source.channels} number(s), one for each channel')
     return config
+
+
+def _check_patches(config, size):
+    patch = config.model.patch_size
+    if size % patch:
+        nearest = min((d for d in range(1, size + 1) if size % d == 0), key=lambda d: abs(d - patch))
+        raise _wrong(config, 'model.patch_size', f'does not divide images of {size}×{size} pixels; take {nearest}')
+    rows, fewest = size // patch, config.model.kernel_size // 2  # a part lends so many rows to its neighbours
+    fold = config.model.fold or 1
+    if fold > 1 and (rows % fold or rows // fold < fewest):
+        raise _wrong(config, 'model.fold', f'must divide {rows} rows of patches into parts of {max(fewest, 1)} or more')
 
 
 def check_splits(config: ConfigDict, sizes: dict[str, int]) -> None:

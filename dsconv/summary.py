@@ -28,8 +28,8 @@ def summary(arguments) -> None:
     table.append(['total', '', '', totals['parameters'], totals['macs'], totals['flops']])
     print(text_table(header, table))
     print(
-        '\nFor one image. MACs: multiply-accumulates of convolutions and dense layers. FLOPs: 2 a multiply-accumulate, '
-        '1 a bias,\n2 a normalised element, 1 an element pooled.\n'
+        '\nFor one image. MACs: multiply-accumulates of convolutions, dense layers and attention. FLOPs: 2 a '
+        'multiply-accumulate, 1 a bias,\n2 a normalised element, 1 an element pooled.\n'
         f'As the thesis counts FLOPs (1 a multiply-accumulate, 2 a normalised element, 1 an element pooled): '
         f'{_truncated_giga(totals["thesis_flops"])} G'
     )

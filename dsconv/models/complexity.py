@@ -7,11 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dsconv.models.conv_norm import Conv
 from dsconv.models.convolutions import Convolution
-from dsconv.models.layers import BatchNorm, GlobalAveragePool
+from dsconv.models.layers import AttentionProduct, BatchNorm, GlobalAveragePool
+from dsconv.models.vit import ClassTokenAndPositions
 
-CONVOLUTIONS = (Convolution, nn.Conv, nn.Dense)
+CONVOLUTIONS = (Convolution, Conv, nn.Dense)
 NORMS = (BatchNorm, nn.LayerNorm)
+COUNTED = (*CONVOLUTIONS, *NORMS, AttentionProduct, ClassTokenAndPositions, GlobalAveragePool)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,9 +26,10 @@ class LayerCost:
       kind: the layer's class.
       output_shape: without the batch axis.
       parameters: trainable.
-      macs: multiply-accumulates of convolutions and dense layers.
-      flops: 2 a multiply-accumulate, 1 a bias added, 2 a normalised element, 1 an element pooled. Activations and
-        residual additions are not counted.
+      macs: multiply-accumulates of convolutions, dense layers and attention's two products.
+      flops: 2 a multiply-accumulate, 1 a bias or a position added, 2 a normalised element, 1 an element pooled
+        globally. Activations (softmax among them), residual additions, pooling between layers and local response
+        norm are not counted.
       thesis_flops: the thesis's count: 1 a multiply-accumulate, 2 a batch-normalised element, 1 an element pooled.
     """
 
@@ -50,7 +54,7 @@ def layer_costs(model: nn.Module, image_shape: tuple[int, int, int]) -> list[Lay
     def record(next_method, args, kwargs, context):
         output = next_method(*args, **kwargs)
         layer = context.module
-        if context.method_name == '__call__' and isinstance(layer, (*CONVOLUTIONS, *NORMS, GlobalAveragePool)):
+        if context.method_name == '__call__' and isinstance(layer, COUNTED):
             rows.append(_cost(layer, args[0].shape[1:], output.shape[1:]))
         return output
 
@@ -66,8 +70,14 @@ def _cost(layer, input_shape, output_shape):
         # Each place of the output applies the whole kernel once, grouped or not.
         macs = parameters['kernel'].size * outputs // output_shape[-1]
         flops, thesis_flops = 2 * macs + outputs * ('bias' in parameters), macs
+    elif isinstance(layer, AttentionProduct):
+        tokens = input_shape[0]  # each output sums over all of them, and each pair of them over a head's features
+        macs = thesis_flops = 2 * tokens * outputs
+        flops = 2 * macs
     elif isinstance(layer, NORMS):
         flops = thesis_flops = 2 * outputs
+    elif isinstance(layer, ClassTokenAndPositions):
+        flops = outputs
     else:
         flops = thesis_flops = int(np.prod(input_shape))
     return LayerCost(

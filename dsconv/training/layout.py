@@ -24,7 +24,7 @@ def accumulation_steps(config, mesh) -> int:
     images, groups = config.batch_size // mesh.size, config.model.norm_groups
     # What must stay whole on a device: a group of batch norm, or else an image.
     units = math.gcd(groups // mesh.size if groups % mesh.size == 0 else 1, images)
-    if config.model.norm != 'batch':
+    if not _norm_looks_at_batch(config):
         units = images
     steps = config.accumulation_steps
     if steps is None:
@@ -32,7 +32,7 @@ def accumulation_steps(config, mesh) -> int:
             return 1
         return max(n for n in range(1, units + 1) if units % n == 0 and (n == 1 or images // n >= _cpu_images(config)))
     if units % steps:
-        whole = 'model.norm_groups' if config.model.norm == 'batch' else 'batch_size'
+        whole = 'model.norm_groups' if _norm_looks_at_batch(config) else 'batch_size'
         raise InputError(
             f'accumulation_steps={steps} must divide the {units} part(s) that {whole} makes on each of '
             f'{mesh.size} device(s); take a divisor, or make {whole} a multiple of {steps * mesh.size}'
@@ -62,9 +62,13 @@ def inference_steps(config, images: int, mesh) -> int:
     return on_device // largest if largest > suited // 2 else 1
 
 
+def _norm_looks_at_batch(config) -> bool:
+    return config.model.name != 'dsconv' or config.model.norm == 'batch'  # the others have a norm of their own
+
+
 def _cpu_images(config) -> int:
-    """32 of Small, 16 of Medium, 4 of Large."""
-    places = (config.dataset.image_size // config.model.patch_size) ** 2
+    """32 of Small, 16 of Medium, 4 of Large; with other networks as if they were dsconv."""
+    places = max(1, config.dataset.image_size // config.model.patch_size) ** 2
     return max(1, CPU_BYTES // (4 * places * config.model.dim))
 
 

@@ -45,8 +45,9 @@ def train(config, workdir: Path) -> bool:
         first_step = checkpoints.latest() or 0
         if not _is_left_to_train(first_step, training, config, workdir):
             return False
-        write_config(workdir, config)
+        # First of all, since a network may refuse images of this size: the workdir is then not this run's.
         state = _restore(checkpoints, first_step, training) if first_step else training.new_state()
+        write_config(workdir, config)
         _announce(config, train_split, training, state, first_step)
         evaluator = Evaluator(config, training.model, training.mesh)
         progress = Progress(config, training, first_step)

@@ -1,7 +1,7 @@
 """Losses of a classifier, each `(logits, targets)` → the loss of each image, in nats.
 
-Logits are float32 `(batch, classes)`; targets, of the same shape, are probabilities that sum to one: soft where labels are
-smoothed or images mixed.
+Logits are float32 `(batch, classes)`; targets, of the same shape, are probabilities that sum to one: soft where labels
+are smoothed or images mixed.
 """
 
 import functools

@@ -15,6 +15,8 @@ from dsconv.training.loss import make_loss
 from dsconv.training.mesh import batch_sharding, replicated
 from dsconv.training.state import Metrics, TrainState, update_average
 
+DROPOUT = 2**32 - 1  # folded into a step's key; far from the small numbers, which the augmentation's keys are made by
+
 
 def normalise(images, mean, std):
     """uint8 `(…, channels)` → float32, (pixel / 255 − mean) / std by channel."""
@@ -36,24 +38,24 @@ def make_train_step(config, model, optimizer, augment, steps_per_epoch: int, mes
 
     def one_step(state: TrainState, batch):
         images, labels = batch
-        images, targets = augment(
-            jax.random.fold_in(run_key, state.step), state.step // steps_per_epoch, images, labels
-        )
+        step_key = jax.random.fold_in(run_key, state.step)
+        images, targets = augment(step_key, state.step // steps_per_epoch, images, labels)
+        dropout_key = jax.random.fold_in(step_key, DROPOUT)
 
-        def evaluate(inputs, targets):
+        def evaluate(inputs, targets, numbers):
             """Loss and gradient of a microbatch, its share of right answers, the updated batch statistics."""
+            rngs = {'dropout': jax.random.fold_in(dropout_key, numbers[0])}  # another one for each microbatch
 
             def loss_of(params):
-                logits, updated = model.apply(
-                    state.variables | {'params': params}, inputs, train=True, mutable='batch_stats'
-                )
+                variables = state.variables | {'params': params}
+                logits, updated = model.apply(variables, inputs, train=True, mutable='batch_stats', rngs=rngs)
                 hits = jnp.argmax(logits, axis=-1) == jnp.argmax(targets, axis=-1)
                 return jnp.mean(loss_of_each(logits, targets)), (jnp.mean(hits), updated)
 
             return jax.value_and_grad(loss_of, has_aux=True)(state.variables['params'])
 
         (loss, (accuracy, updated)), gradient = mean_over_microbatches(
-            evaluate, microbatches, mesh.size, normalise(images, mean, std), targets
+            evaluate, microbatches, mesh.size, normalise(images, mean, std), targets, jnp.arange(len(images))
         )
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.variables['params'])
         variables = {'params': optax.apply_updates(state.variables['params'], updates), **updated}

@@ -4,8 +4,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from dsconv.models import build_model
+from dsconv.models import MODELS, build_model
 from dsconv.models.complexity import layer_costs
+from dsconv.models.layers import AttentionProduct
+from dsconv.models.mobilenet import MobileNetV2
+from dsconv.models.resnet import ResNet
+from tests.models.networks import parameters
 
 
 def network(**options):
@@ -56,3 +60,51 @@ def test_xla_counts_nearly_the_same_flops():
     images = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
     analysis = jax.jit(model.apply).lower(variables, images).compile().cost_analysis()
     assert total(layer_costs(model, (8, 8, 3)), 'flops') == pytest.approx(analysis['flops'], rel=0.05)
+
+
+def named(name, classes):
+    return build_model({'name': name, 'dtype': 'float32'}, classes)
+
+
+@pytest.mark.parametrize(
+    ('network', 'side', 'macs', 'published'),
+    [
+        # Published in units of 10⁶: the README of chenyaofo/pytorch-cifar-models, with projections in its ResNets;
+        (ResNet(10, shortcut='conv_norm'), 32, 40_813_184, 40.81),
+        (ResNet(10, stages=(9, 9, 9), shortcut='conv_norm'), 32, 125_747_840, 125.75),
+        (named('mobilenetv2_050', 10), 32, 27_969_024, 27.97),
+        # torchvision's tables of its models' operations;
+        (named('resnet50', 1000), 224, 4_089_184_256, 4089),
+        (named('vgg16', 1000), 224, 15_470_264_320, 15470),
+        (named('vgg19', 1000), 224, 19_632_062_464, 19632),
+        (named('vit_base', 1000), 224, 17_563_828_224, 17564),
+        # the table of MobileNetV2 checkpoints beside the authors' code, width 0.5.
+        (MobileNetV2(1000, multiplier=0.5), 224, 97_131_840, 97),
+    ],
+    ids=['resnet20', 'resnet56', 'mobilenetv2_050_cifar', 'resnet50', 'vgg16', 'vgg19', 'vit_base', 'mobilenetv2_050'],
+)
+def test_macs_are_the_published_ones(network, side, macs, published):
+    assert total(layer_costs(network, (side, side, 3)), 'macs') == macs
+    assert macs / 1e6 == pytest.approx(published, rel=2e-3)
+
+
+def test_option_a_saves_the_projections():
+    projections = 16 * 16 * 16 * 32 + 8 * 8 * 32 * 64
+    assert total(layer_costs(named('resnet20', 10), (32, 32, 3)), 'macs') == 40_813_184 - projections
+
+
+def test_attention_by_hand():
+    costs = {cost.path: cost for cost in layer_costs(named('vit_tiny', 10), (32, 32, 3))}
+    assert costs['block_0/product'].kind == AttentionProduct.__name__
+    assert costs['block_0/product'].macs == 2 * 65 * 65 * 192
+    assert costs['block_0/product'].flops == 2 * costs['block_0/product'].macs
+    assert costs['block_0/queries_keys_values'].macs == 65 * 192 * 3 * 192
+    assert costs['tokens'].parameters == 192 + 65 * 192
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_no_parameter_is_left_out(name):
+    side = 67 if name == 'alexnet' else 32
+    assert total(layer_costs(named(name, 10), (side, side, 3)), 'parameters') == parameters(
+        named(name, 10), (side, side, 3)
+    )

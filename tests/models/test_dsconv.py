@@ -7,19 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.special
 
 from dsconv.models.dsconv import DSConv
 from dsconv.models.layers import ACTIVATIONS, NORMS
+from tests.models.networks import ACTIVATION_FORMULAS
 
 TINY = dict(num_classes=5, patch_size=2, dim=8, depth=2, kernel_size=3)
 SIZE = (4, 6, 8, 3)
-NUMPY_ACTIVATIONS = {
-    'gelu': lambda x: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
-    'gelu_exact': lambda x: 0.5 * x * (1 + scipy.special.erf(x / np.sqrt(2))),
-    'relu': lambda x: np.maximum(x, 0),
-    'silu': lambda x: x / (1 + np.exp(-x)),
-}
 
 
 def shapes(network, size=SIZE, train=False):
@@ -90,7 +84,7 @@ class Reference:
         kernel = params[name]['kernel']
         kernel = kernel[None, None] if kernel.ndim == 2 else kernel
         x = convolve(x, kernel.astype(np.float64), **options) + params[name]['bias']
-        x, unit = NUMPY_ACTIVATIONS[self.network.activation](x), f'{name}_unit'
+        x, unit = ACTIVATION_FORMULAS[self.network.activation](x), f'{name}_unit'
         return self.norm(x, params.get(unit), statistics and statistics[unit])
 
     def block(self, x, name):

@@ -1,5 +1,8 @@
 """`build_model`: a config's `model` part → a network."""
 
+import functools
+import inspect
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -57,7 +60,7 @@ def test_the_default_config_is_the_small_network(settings):
 
 
 def test_every_key_of_the_config_belongs_to_a_network(settings):
-    fields = set().union(*(network.__dataclass_fields__ for network in MODELS.values()))
+    fields = set().union(*(inspect.signature(network).parameters for network in MODELS.values()))
     assert set(settings) <= fields
 
 
@@ -91,3 +94,33 @@ def test_allowed_dtypes_are_floating_point(settings, dtype):
     network = build_model(dict(settings, dtype=dtype), 10)
     assert jnp.issubdtype(network.dtype, jnp.floating)
     assert network.dtype.name == dtype
+
+
+@pytest.mark.parametrize('name', sorted(set(MODELS) - {'dsconv'}))
+def test_a_network_of_another_name_is_its_published_self_whatever_is_set_for_dsconv(settings, name):
+    changed = dict(OPTIONS, fold=2, shards=2, remat=True, depthwise_form='lax', name=name, dtype='bfloat16')
+    assert set(settings) <= set(changed)
+    network = build_model(changed, 7)
+    assert network.dtype == jnp.bfloat16
+    assert network.num_classes == 7
+    if hasattr(network, 'norm_groups'):
+        assert network.norm_groups == 2
+    published = build_model({'name': name, 'dtype': 'float32'}, 7)
+    arrived = {'dtype': jnp.dtype('bfloat16')} | ({'norm_groups': 2} if hasattr(network, 'norm_groups') else {})
+    assert network == published.clone(**arrived)
+
+
+def test_what_a_name_fixes_wins_over_the_config(monkeypatch):
+    monkeypatch.setitem(dsconv.models.MODELS, 'shallow', functools.partial(DSConv, depth=1))
+    network = build_model({'name': 'shallow', 'dtype': 'float32', 'depth': 8, 'dim': 16}, 10)
+    assert network == DSConv(10, depth=1, dim=16)
+
+
+@pytest.mark.parametrize('name', sorted(MODELS))
+def test_batch_norm_needs_no_random_numbers(settings, name):
+    """Its recalibration gives none: no network has both batch norm and dropout."""
+    network, side = build_model(dict(settings, name=name), 10), 67 if name == 'alexnet' else 32
+    images = jnp.zeros((2, side, side, 3))
+    variables = jax.eval_shape(network.init, jax.random.key(0), images)
+    if 'batch_stats' in variables:
+        jax.eval_shape(lambda v: network.apply(v, images, train=True, mutable='batch_stats'), variables)

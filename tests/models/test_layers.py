@@ -5,17 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.special
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dsconv.models.layers import ACTIVATIONS, BatchNorm, GlobalAveragePool
-
-FORMULAS = {
-    'gelu': lambda x: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
-    'gelu_exact': lambda x: 0.5 * x * (1 + scipy.special.erf(x / np.sqrt(2))),
-    'relu': lambda x: np.where(x > 0, x, 0),
-    'silu': lambda x: x / (1 + np.exp(-x)),
-}
+from tests.models.networks import ACTIVATION_FORMULAS
 
 
 @pytest.fixture(scope='module')
@@ -182,14 +175,16 @@ def test_groups_on_devices_of_their_own_need_no_collective(variables):
     assert collectives(1)
 
 
-@pytest.mark.parametrize('name', FORMULAS)
+@pytest.mark.parametrize('name', ACTIVATION_FORMULAS)
 def test_activations_equal_their_formulas(name):
     x = np.linspace(-6, 6, 241, dtype=np.float32)
-    np.testing.assert_allclose(ACTIVATIONS[name](x), FORMULAS[name](x.astype(np.float64)), rtol=1e-5, atol=2e-6)
+    np.testing.assert_allclose(
+        ACTIVATIONS[name](x), ACTIVATION_FORMULAS[name](x.astype(np.float64)), rtol=1e-5, atol=2e-6
+    )
 
 
 def test_every_activation_has_a_formula():
-    assert set(ACTIVATIONS) == set(FORMULAS)
+    assert set(ACTIVATIONS) == set(ACTIVATION_FORMULAS)
 
 
 def test_pooling_averages_in_float32():

@@ -40,6 +40,9 @@ def make_config(**changes):
         ('cpu', 1, {'batch_size': 64, 'model__norm_groups': 16, 'model__patch_size': 1, 'model__dim': 256}, 16),
         ('cpu', 1, {'batch_size': 512, 'model__norm_groups': 1}, 1),
         ('cpu', 1, {'batch_size': 512, 'model__norm': 'none'}, 16),
+        # Another network has batch norm, whatever the key says, and no patches.
+        ('cpu', 1, {'batch_size': 512, 'model__norm': 'none', 'model__name': 'resnet20'}, 1),
+        ('cpu', 1, {'batch_size': 64, 'model__norm_groups': 4, 'model__patch_size': 64, 'model__name': 'resnet8'}, 1),
         ('cpu', 8, {'batch_size': 512, 'model__norm_groups': 8}, 1),
         ('cpu', 2, {'batch_size': 512, 'model__norm_groups': 8}, 4),
         ('tpu', 1, {'batch_size': 512, 'model__norm_groups': 8}, 1),

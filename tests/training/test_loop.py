@@ -120,3 +120,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_last_checkpoint(
         assert checkpoints.latest() == STEPS_PER_EPOCH
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables_of(tmp_path)))
     assert read_metrics(tmp_path)[-1]['step'] == STEPS_PER_EPOCH
+
+
+def test_a_network_that_refuses_the_images_leaves_the_workdir_to_another(tmp_path):
+    with pytest.raises(InputError, match='8×8 are too small'):
+        loop.train(tiny_config(model__name='vgg16'), tmp_path)
+    assert not (tmp_path / 'config.json').exists()

@@ -41,11 +41,12 @@ def test_binary_cross_entropy_is_a_log_loss_of_each_class(smoothing):
     targets = np.eye(4, dtype=np.float32)[[0, 1, 2, 3, 0, 1]]
     yes = 1 / (1 + np.exp(-LOGITS.astype(np.float64)))
     part = smoothed(targets, smoothing)
+
+    def answered(question, p):
+        return log_loss([question], [[1 - p, p]], labels=[0, 1])
+
     expected = [
-        sum(
-            share * log_loss([1], [[1 - p, p]], labels=[0, 1]) + (1 - share) * log_loss([0], [[1 - p, p]], labels=[0, 1])
-            for share, p in zip(*row, strict=True)
-        )
+        sum(share * answered(1, p) + (1 - share) * answered(0, p) for share, p in zip(*row, strict=True))
         for row in zip(part, yes, strict=True)
     ]
     actual = loss('binary_cross_entropy', label_smoothing=smoothing)(LOGITS, targets)

@@ -1,13 +1,17 @@
 """The training step against NumPy, against itself on other device counts and by several steps a dispatch."""
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from dsconv import data
-from dsconv.training.mesh import to_global
+from dsconv.training.mesh import make_mesh, to_global
 from dsconv.training.setup import build_training, open_data
-from dsconv.training.step import normalise
+from dsconv.training.state import create_state
+from dsconv.training.step import make_train_step, normalise
 from tests.conftest import tiny_config
 
 STEPS = 6
@@ -111,3 +115,58 @@ def test_normalise_is_per_channel():
     mean, std = (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)
     expected = (images / 255 - np.array(mean)) / np.array(std)
     np.testing.assert_allclose(normalise(images, mean, std), expected, rtol=1e-4, atol=1e-5)
+
+
+class Dropped(nn.Module):
+    """Keeps the mask that dropout drew, 0 or 2 a feature of each image of a microbatch, as a batch statistic."""
+
+    @nn.compact
+    def __call__(self, images, train=False):
+        mask = self.variable('batch_stats', 'mask', jnp.zeros, (len(images), 32))
+        mask.value = nn.Dropout(0.5, deterministic=not train)(jnp.ones_like(mask.value))
+        return nn.Dense(10)(images.reshape(len(images), -1))
+
+
+@pytest.fixture(scope='module')
+def masks(batches):
+    """`masks(microbatches, seed)`: the means over the microbatches of the masks of the first two steps."""
+    config, _, images, labels = batches
+
+    def of_two_steps(microbatches, seed=0):
+        changed = config.copy_and_resolve_references()
+        changed.update(seed=seed, accumulation_steps=microbatches)
+        changed.optimizer.ema_decay = None
+        mesh, optimizer = make_mesh(jax.devices()[:1]), optax.sgd(0.1)
+        step = make_train_step(
+            changed, Dropped(), optimizer, lambda key, epoch, x, y: (x, jax.nn.one_hot(y, 10)), 10, mesh
+        )
+        state, seen = create_state(Dropped(), optimizer, (8, 8, 1), 0, averaging=False), []
+        for number in range(2):
+            part = slice(number, number + 1)
+            state, _ = step(state, *to_global(mesh, (images[part], labels[part]), 1))
+            seen.append(np.asarray(state.variables['batch_stats']['mask']))
+        return seen
+
+    return of_two_steps
+
+
+def test_dropout_differs_by_step_and_seed_and_is_the_same_again(masks):
+    first, second = masks(1)
+    assert set(np.unique(first)) == {0, 2}
+    assert len(np.unique(first, axis=0)) == len(first)  # each image has a mask of its own
+    assert not np.array_equal(first, second)
+    assert np.array_equal(first, masks(1)[0])
+    assert not np.array_equal(first, masks(1, seed=1)[0])
+
+
+def test_each_microbatch_has_masks_of_its_own(masks):
+    # The mean of two masks is 1 where they differ, half of the places.
+    assert np.mean(masks(2)[0] == 1) == pytest.approx(0.5, abs=0.1)
+
+
+def test_the_key_of_dropout_is_none_of_those_that_the_augmentation_splits_off():
+    from dsconv.training.step import DROPOUT
+
+    key = jax.random.key(0)
+    split_off = jax.random.key_data(jax.random.split(key, 1000))
+    assert not np.any(np.all(split_off == jax.random.key_data(jax.random.fold_in(key, DROPOUT)), axis=1))

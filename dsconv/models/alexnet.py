@@ -1,0 +1,63 @@
+"""AlexNet: Krizhevsky et al. 2012, "ImageNet Classification with Deep Convolutional Neural Networks", section 3.
+
+As one network, not cut in two for two GPUs: each convolution sees all channels.
+"""
+
+import functools
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from dsconv.models.conv_norm import Conv
+from dsconv.models.layers import check_size
+
+gaussian = nn.initializers.normal(0.01)  # section 5
+
+
+class AlexNet(nn.Module):
+    """The classifier: `(batch, height, width, channels)` normalised images → `(batch, num_classes)` float32 logits.
+
+    Training draws dropout's masks from the random numbers `dropout`.
+
+    Attributes:
+      features: of the five convolutions.
+      stem: kernel size, stride and padding of the first of them.
+      hidden: widths of the dense layers before the head, each with dropout of a half (section 4.2).
+      smallest: pixels a side that leave one place after the last pooling.
+    """
+
+    num_classes: int
+    features: tuple[int, ...] = (96, 256, 384, 384, 256)
+    stem: tuple[int, int, int] = (11, 4, 0)
+    hidden: tuple[int, ...] = (4096, 4096)
+    smallest: int = 67
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, images, train: bool = False):
+        check_size(images, self.smallest)
+        layers = (self.stem, (5, 1, 2), (3, 1, 1), (3, 1, 1), (3, 1, 1))
+        x = images
+        for number, (features, (kernel_size, stride, padding)) in enumerate(zip(self.features, layers, strict=True), 1):
+            bias = nn.initializers.ones if number in (2, 4, 5) else nn.initializers.zeros  # section 5
+            conv = functools.partial(Conv, use_bias=True, kernel_init=gaussian, bias_init=bias, dtype=self.dtype)
+            x = nn.relu(conv(features, kernel_size, stride, padding=padding, name=f'conv_{number}')(x))
+            if number in (1, 2):
+                x = local_response_norm(x)
+            if number in (1, 2, 5):
+                x = nn.max_pool(x, (3, 3), (2, 2))
+        x = x.reshape(len(x), -1)
+        for number, width in enumerate(self.hidden, 1):
+            dense = nn.Dense(
+                width, dtype=self.dtype, kernel_init=gaussian, bias_init=nn.initializers.ones, name=f'hidden_{number}'
+            )
+            x = nn.Dropout(0.5, deterministic=not train)(nn.relu(dense(x)))
+        return nn.Dense(self.num_classes, kernel_init=gaussian, name='head')(x.astype(jnp.float32))
+
+
+def local_response_norm(x, window: int = 5):
+    """Section 3.3: x / (2 + 0.0001 · sum of x² over `window` channels around it) ^ 0.75, zeros beyond the ends."""
+    channels = x.shape[-1]
+    squares = jnp.pad(jnp.square(x), ((0, 0), (0, 0), (0, 0), (window // 2, window // 2)))
+    total = sum(squares[..., offset : offset + channels] for offset in range(window))
+    return x * (2 + 1e-4 * total) ** -0.75

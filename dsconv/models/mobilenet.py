@@ -1,0 +1,78 @@
+"""MobileNetV2: Sandler et al. 2018, "Inverted Residuals and Linear Bottlenecks" (arXiv:1801.04381).
+
+Batch norm's momentum and epsilon are this project's, of `layers.BatchNorm`.
+"""
+
+import functools
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from dsconv.models.conv_norm import ConvNorm
+from dsconv.models.layers import GlobalAveragePool
+
+# Table 2: expansion, features at width 1 and blocks of each stage.
+STAGES = ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1))
+IMAGENET_STRIDES = (2, 1, 2, 2, 2, 1, 2, 1)
+CIFAR_STRIDES = (1, 1, 1, 2, 2, 1, 2, 1)
+
+
+class InvertedResidual(nn.Module):
+    """Table 1: 1×1 to `expansion` times the channels, depthwise 3×3, linear 1×1; plus the input where shapes agree.
+
+    `conv` makes a `ConvNorm`. An expansion of 1 leaves the first convolution out.
+    """
+
+    features: int
+    expansion: int
+    stride: int
+    conv: Callable
+
+    @nn.compact
+    def __call__(self, x, train: bool):
+        wide, y = self.expansion * x.shape[-1], x
+        if self.expansion > 1:
+            y = self.conv(wide, 1, name='expand')(y, train)
+        y = self.conv(wide, 3, self.stride, depthwise=True, name='depthwise')(y, train)
+        y = self.conv(self.features, 1, activation=None, name='project')(y, train)
+        return x + y if x.shape == y.shape else y
+
+
+class MobileNetV2(nn.Module):
+    """The classifier: `(batch, height, width, channels)` normalised images → `(batch, num_classes)` float32 logits.
+
+    Attributes:
+      multiplier: of the features of every layer, which are rounded to multiples of 8; the last layer's 1280 only grow.
+      strides: of the stem and of the first block of each stage.
+    """
+
+    num_classes: int
+    multiplier: float = 1.0
+    strides: tuple[int, ...] = IMAGENET_STRIDES
+    norm_groups: int = 1
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, images, train: bool = False):
+        conv = functools.partial(ConvNorm, activation=nn.relu6, groups=self.norm_groups, dtype=self.dtype)
+        x = conv(rounded(32 * self.multiplier), 3, self.strides[0], name='stem')(images, train)
+        for stage, ((expansion, features, blocks), stride) in enumerate(zip(STAGES, self.strides[1:], strict=True)):
+            for index in range(blocks):
+                block = InvertedResidual(
+                    rounded(features * self.multiplier),
+                    expansion,
+                    1 if index else stride,
+                    conv,
+                    name=f'stage_{stage}_block_{index}',
+                )
+                x = block(x, train)
+        x = conv(rounded(1280 * max(1.0, self.multiplier)), 1, name='last')(x, train)
+        x = GlobalAveragePool(name='pool')(x)
+        return nn.Dense(self.num_classes, name='head')(x)
+
+
+def rounded(features: float) -> int:
+    """The nearest multiple of 8, at least 8 and at least nine tenths of `features`, as the authors' code has it."""
+    nearest = max(8, int(features + 4) // 8 * 8)
+    return nearest if nearest >= 0.9 * features else nearest + 8

@@ -1,0 +1,95 @@
+"""Residual networks: He et al. 2015, "Deep Residual Learning for Image Recognition" (arXiv:1512.03385).
+
+Batch norm's momentum and epsilon are this project's, of `layers.BatchNorm`.
+"""
+
+import functools
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from dsconv.models.conv_norm import Conv, ConvNorm
+from dsconv.models.layers import GlobalAveragePool
+
+
+class Block(nn.Module):
+    """ReLU of the sum of a shortcut and of convolutions, one for each (features, kernel size, stride) of `branch`.
+
+    `conv` makes a `ConvNorm`; `shortcut` is that of `ResNet`.
+    """
+
+    branch: tuple[tuple[int, int, int], ...]
+    shortcut: str
+    conv: Callable
+
+    @nn.compact
+    def __call__(self, x, train: bool):
+        y = x
+        for number, (features, kernel_size, stride) in enumerate(self.branch, start=1):
+            activation = nn.relu if number < len(self.branch) else None
+            y = self.conv(features, kernel_size, stride, activation=activation, name=f'conv_{number}')(y, train)
+        return nn.relu(y + (x if x.shape == y.shape else self._matched(x, y.shape[-1], train)))
+
+    def _matched(self, x, features, train):
+        stride = max(stride for _, _, stride in self.branch)
+        if self.shortcut == 'pad':
+            return padded_shortcut(x, features, stride)
+        if self.shortcut == 'conv':
+            return Conv(features, 1, stride, use_bias=True, dtype=x.dtype, name='shortcut')(x)
+        return self.conv(features, 1, stride, activation=None, name='shortcut')(x, train)
+
+
+def padded_shortcut(x, features: int, stride: int):
+    """Option A of section 4.1: every `stride`-th place, and zeros for the channels that are missing."""
+    x = x[:, ::stride, ::stride]
+    return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, features - x.shape[-1])))
+
+
+class ResNet(nn.Module):
+    """The classifier: `(batch, height, width, channels)` normalised images → `(batch, num_classes)` float32 logits.
+
+    Attributes:
+      stages: blocks of each stage; all but the first stage halve height and width and double the features.
+      width: features of the first stage.
+      bottleneck: blocks of 1×1, 3×3 and 1×1 convolutions to four times the features (figure 5), the 3×3 one with the
+        stride, where the paper has the first, as has become usual; otherwise of two 3×3 ones.
+      shortcut: where a block changes the shape: 'pad' (`padded_shortcut`), 'conv' (1×1, with bias, without norm) or
+        'conv_norm' (1×1, with norm: option B).
+      use_bias: of the convolutions before a norm.
+      large_stem: 7×7 with stride 2 and max pooling, for ImageNet; otherwise 3×3, for CIFAR.
+    """
+
+    num_classes: int
+    stages: tuple[int, ...] = (3, 3, 3)
+    width: int = 16
+    bottleneck: bool = False
+    shortcut: str = 'pad'
+    use_bias: bool = False
+    large_stem: bool = False
+    norm_groups: int = 1
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, images, train: bool = False):
+        conv = functools.partial(ConvNorm, use_bias=self.use_bias, groups=self.norm_groups, dtype=self.dtype)
+        if self.large_stem:
+            x = conv(self.width, 7, 2, name='stem')(images, train)
+            x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        else:
+            x = conv(self.width, name='stem')(images, train)
+        branch_of = _bottleneck if self.bottleneck else _basic
+        for stage, blocks in enumerate(self.stages):
+            for index in range(blocks):
+                branch = branch_of(self.width * 2**stage, 2 if stage and not index else 1)
+                x = Block(branch, self.shortcut, conv, name=f'stage_{stage}_block_{index}')(x, train)
+        x = GlobalAveragePool(name='pool')(x)
+        return nn.Dense(self.num_classes, name='head')(x)
+
+
+def _basic(features, stride):
+    return (features, 3, stride), (features, 3, 1)
+
+
+def _bottleneck(features, stride):
+    return (features, 1, 1), (features, 3, stride), (4 * features, 1, 1)

@@ -1,0 +1,53 @@
+"""VGG: Simonyan & Zisserman 2014, "Very Deep Convolutional Networks for Large-Scale Image Recognition" (1409.1556)."""
+
+import functools
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from dsconv.models.conv_norm import Conv, ConvNorm
+from dsconv.models.convolutions import glorot_uniform
+from dsconv.models.layers import check_size
+
+
+class VGG(nn.Module):
+    """The classifier: `(batch, height, width, channels)` normalised images → `(batch, num_classes)` float32 logits.
+
+    Training draws dropout's masks from the random numbers `dropout`.
+
+    Attributes:
+      stages: 3×3 convolutions of each stage; a stage ends with max pooling by 2.
+      features: of each stage's convolutions.
+      hidden: widths of the dense layers before the head, each with dropout of a half.
+      batch_norm: between each convolution, then without bias, and its ReLU (the paper has none); its momentum and
+        epsilon are this project's.
+    """
+
+    num_classes: int
+    stages: tuple[int, ...] = (2, 2, 3, 3, 3)
+    features: tuple[int, ...] = (64, 128, 256, 512, 512)
+    hidden: tuple[int, ...] = (4096, 4096)
+    batch_norm: bool = False
+    norm_groups: int = 1
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, images, train: bool = False):
+        check_size(images, 2 ** len(self.stages))
+        x = images
+        for stage, (convolutions, features) in enumerate(zip(self.stages, self.features, strict=True)):
+            for index in range(convolutions):
+                x = self._convolve(x, features, train, f'stage_{stage}_conv_{index}')
+            x = nn.max_pool(x, (2, 2), (2, 2))
+        x = x.reshape(len(x), -1)
+        # Section 3.1 says in a footnote that Glorot's initial weights do without the paper's pre-training.
+        dense = functools.partial(nn.Dense, kernel_init=glorot_uniform)
+        for number, width in enumerate(self.hidden, 1):
+            x = nn.relu(dense(width, dtype=self.dtype, name=f'hidden_{number}')(x))
+            x = nn.Dropout(0.5, deterministic=not train)(x)
+        return dense(self.num_classes, name='head')(x.astype(jnp.float32))
+
+    def _convolve(self, x, features, train, name):
+        if self.batch_norm:
+            return ConvNorm(features, groups=self.norm_groups, dtype=self.dtype, name=name)(x, train)
+        return nn.relu(Conv(features, use_bias=True, kernel_init=glorot_uniform, dtype=self.dtype, name=name)(x))

@@ -1,0 +1,80 @@
+"""Vision Transformer: Dosovitskiy et al. 2020, "An Image is Worth 16×16 Words" (arXiv:2010.11929)."""
+
+import functools
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from dsconv.models.convolutions import PatchEmbedding, glorot_uniform
+from dsconv.models.layers import AttentionProduct, check_patches
+
+layer_norm = functools.partial(nn.LayerNorm, epsilon=1e-6)
+
+
+class ClassTokenAndPositions(nn.Module):
+    """`(batch, height, width, width of a token)` → `(batch, 1 + height · width, …)`: a learned token before the
+    places, and a learned vector added to each (equation 1)."""
+
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        x = x.reshape(len(x), -1, x.shape[-1])
+        token = self.param('token', nn.initializers.zeros, (1, 1, x.shape[-1])).astype(self.dtype)
+        x = jnp.concatenate([jnp.broadcast_to(token, (len(x), *token.shape[1:])), x], axis=1)
+        return x + self.param('positions', nn.initializers.normal(0.02), (1, *x.shape[1:])).astype(self.dtype)
+
+
+class EncoderBlock(nn.Module):
+    """Equations 2 and 3: x + attention of norm of x, then x + MLP of norm of x; `(batch, tokens, width)`, kept."""
+
+    heads: int
+    dropout: float
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x, train: bool):
+        batch, tokens, width = x.shape
+        dense = functools.partial(nn.Dense, kernel_init=glorot_uniform, dtype=self.dtype)
+        drop = nn.Dropout(self.dropout, deterministic=not train)
+        y = dense(3 * width, name='queries_keys_values')(layer_norm(dtype=self.dtype, name='norm_1')(x))
+        queries, keys, values = jnp.moveaxis(y.reshape(batch, tokens, 3, self.heads, -1), 2, 0)
+        y = AttentionProduct(name='product')(queries, keys, values).reshape(x.shape)
+        x += drop(dense(width, name='attended')(y))
+        y = dense(4 * width, name='mlp_1')(layer_norm(dtype=self.dtype, name='norm_2')(x))
+        return x + drop(dense(width, name='mlp_2')(drop(nn.gelu(y, approximate=False))))
+
+
+class ViT(nn.Module):
+    """The classifier: `(batch, height, width, channels)` normalised images → `(batch, num_classes)` float32 logits.
+
+    Training draws dropout's masks from the random numbers `dropout`.
+
+    Attributes:
+      patch: pixels a side; divides height and width.
+      width: features of a token, a multiple of `heads`.
+      layers: encoder blocks.
+      heads: of the attention.
+      dropout: rate, after the positions and after every dense layer but those of queries, keys and values (B.1).
+    """
+
+    num_classes: int
+    patch: int = 16
+    width: int = 768
+    layers: int = 12
+    heads: int = 12
+    dropout: float = 0.1
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, images, train: bool = False):
+        check_patches(images, self.patch)
+        stem = PatchEmbedding(
+            self.dtype, features=self.width, patch_size=self.patch, kernel_size=self.patch, name='stem'
+        )
+        x = ClassTokenAndPositions(self.dtype, name='tokens')(stem(images))
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        for index in range(self.layers):
+            x = EncoderBlock(self.heads, self.dropout, self.dtype, name=f'block_{index}')(x, train)
+        x = layer_norm(name='norm')(x)
+        return nn.Dense(self.num_classes, kernel_init=glorot_uniform, name='head')(x[:, 0])
