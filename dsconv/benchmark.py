@@ -53,7 +53,7 @@ def measure_feed(config, arguments):
 
 
 def measure_time_to_accuracy(config, arguments):
-    from dsconv.performance import time_to_accuracy as module
+    from dsconv.studies import time_to_accuracy as module
 
     baseline, seeds = arguments.baseline or module.BASELINE, arguments.seeds or module.SEEDS
     targets, workdir = arguments.targets or module.TARGETS, arguments.workdir or module.WORKDIR
@@ -110,13 +110,6 @@ def libraries(text: str | None, known: tuple[str, ...]) -> tuple[str, ...]:
             hint = did_you_mean(name, known)
             raise InputError(f'--peers: {name!r} is not one of {", ".join(known)}, nor none{hint}')
     return names
-
-
-def seeds(text: str) -> tuple[int, ...]:
-    """The type of `--seeds`: whole numbers, each once."""
-    if not all(part.isdecimal() and int(part) < 2**32 for part in text.split(',')):
-        raise argparse.ArgumentTypeError(f'{text!r} must be whole numbers below 2³², as 0,1')
-    return tuple(dict.fromkeys(int(part) for part in text.split(',')))
 
 
 def targets(text: str) -> tuple[float, ...]:
@@ -176,7 +169,7 @@ def flags() -> cli.Parser:
         "'jax[tpu]')",
     )
     parser.add_argument('--baseline', metavar='FILE', help='of time-to-accuracy: a config (default: configs/small.py)')
-    parser.add_argument('--seeds', type=seeds, help='of time-to-accuracy: of the runs of each (default: 0,1)')
+    parser.add_argument('--seeds', type=cli.seeds, help='of time-to-accuracy: of the runs of each (default: 0,1)')
     parser.add_argument(
         '--targets', type=targets, help='of time-to-accuracy: percent of the validation split (default: 65,70,75,80)'
     )

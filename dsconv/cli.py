@@ -78,6 +78,40 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def seeds(text: str) -> tuple[int, ...]:
+    """The type of `--seeds`: whole numbers, each once."""
+    if not all(part.isdecimal() and int(part) < 2**32 for part in text.split(',')):
+        raise argparse.ArgumentTypeError(f'{text!r} must be whole numbers below 2³², as 0,1')
+    numbers = tuple(int(part) for part in text.split(','))
+    if len(set(numbers)) < len(numbers):
+        raise argparse.ArgumentTypeError(f'{text!r} has a seed twice')
+    return numbers
+
+
+def shard(text: str) -> tuple[int, int]:
+    """The type of `--shard`: i/n as (i, n), from 1/n to n/n."""
+    index, slash, count = text.partition('/')
+    if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+        raise argparse.ArgumentTypeError(f'{text!r} must be i/n, from 1/n to n/n, as 2/4')
+    return int(index), int(count)
+
+
+def add_study_flags(flags: Parser, output: str) -> None:
+    """Adds what `dsconv.studies.engine.carry_out` asks for; `output` is the default of `--output`, for --help."""
+    add_config_flag(flags)
+    flags.add_argument('--seeds', type=seeds, default=(0, 1, 2), help='of the runs of each (default: 0,1,2)')
+    flags.add_argument(
+        '--shard', type=shard, default=(1, 1), metavar='I/N', help='the I-th of N parts of the runs, as 2/4, alone'
+    )
+    flags.add_argument(
+        '--output',
+        type=path,
+        metavar='DIR',
+        help=f'for the runs, which go on where they stopped, and study.json, .md, .png (default: {output})',
+    )
+    flags.add_argument('--dry-run', action='store_true', help='prints the command of each run and trains nothing')
+
+
 def run(flags: Parser, command: Callable, arguments: list[str] | None = None) -> None:
     """Parses the command line and runs `command(arguments)`; ends the process.
 

@@ -16,12 +16,12 @@ from dsconv.errors import InputError, RunError
 from dsconv.performance import machine
 from dsconv.performance.timing import median_ratio
 from dsconv.reporting import read_metrics
+from dsconv.studies.runs import validation_fraction
 
 BASELINE = 'configs/small.py'
 SEEDS = (0, 1)
 TARGETS = (65.0, 70.0, 75.0, 80.0)  # percent
 WORKDIR = Path('runs', 'time-to-accuracy')
-VALIDATION_FRACTION = 0.1  # where the config holds nothing out
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy')
 
 
@@ -77,7 +77,7 @@ def comparable(config, name: str, baseline: str) -> dict:
     if Path(name).stem == Path(baseline).stem:
         raise InputError(f'--baseline={baseline} has the name of --config={name}, by which the runs are told apart')
     ours, other = (recipe.copy_and_resolve_references() for recipe in (config, other))
-    _hold_out(ours.dataset)
+    ours.dataset.validation_fraction = validation_fraction(ours.dataset)
     other.dataset.update(ours.dataset)
     if other.epochs > ours.epochs:
         other.schedule.warmup_epochs = min(other.schedule.warmup_epochs, ours.epochs / 10)
@@ -86,13 +86,6 @@ def comparable(config, name: str, baseline: str) -> dict:
     for recipe in (ours, other):
         recipe.eval.every_epochs, recipe.eval.final_split = 1, 'validation'
     return {Path(name).stem: ours, Path(baseline).stem: other}
-
-
-def _hold_out(dataset) -> None:
-    from dsconv import data
-
-    if not dataset.validation_fraction and 'validation' not in data.open_source(dataset).split_sizes:
-        dataset.validation_fraction = VALIDATION_FRACTION
 
 
 def _train(settings, seed: int, workdir: Path) -> list[dict]:

@@ -6,9 +6,9 @@ import pytest
 from dsconv import benchmark, cli
 from dsconv import config as configuration
 from dsconv.errors import InputError, RunError
-from dsconv.performance import time_to_accuracy
-from dsconv.performance.time_to_accuracy import as_text, comparable, draw, points_of, summary_of
 from dsconv.reporting import MetricsLog, read_metrics
+from dsconv.studies import time_to_accuracy
+from dsconv.studies.time_to_accuracy import as_text, comparable, draw, points_of, summary_of
 
 DIGITS = 'from configs import digits\n\n\ndef get_config():\n    config = digits.get_config()\n'
 TINY = (

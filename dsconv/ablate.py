@@ -1,0 +1,28 @@
+"""python -m dsconv.ablate --config=configs/small.py --study=kernel_size: trains variants of a config, compares them."""
+
+from dsconv import cli
+
+
+def ablate(arguments) -> None:
+    """Trains what is left of the study that `arguments` name, and prints and writes what came of it."""
+    from dsconv.studies import summary
+    from dsconv.studies.engine import carry_out
+    from dsconv.studies.study import read_study
+
+    carry_out(read_study(arguments.study), arguments, summary)
+
+
+def flags() -> cli.Parser:
+    """The command's flags."""
+    parser = cli.parser(
+        'ablate', 'Trains the variants of a study, several seeds each, and says what made a difference.'
+    )
+    parser.add_argument(
+        '--study', required=True, metavar='NAME|FILE', help='one of configs/studies, as kernel_size, or a TOML file'
+    )
+    cli.add_study_flags(parser, output='runs/<study>-<name of the config>')
+    return parser
+
+
+if __name__ == '__main__':
+    cli.run(flags(), ablate)

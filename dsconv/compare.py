@@ -1,0 +1,27 @@
+"""python -m dsconv.compare --config=configs/small.py --models=dsconv,resnet8: networks by the same recipe."""
+
+from dsconv import cli
+
+
+def compare(arguments) -> None:
+    """Trains what is left of the networks that `arguments` name, and prints and writes how they compare."""
+    from dsconv.models import MODELS
+    from dsconv.studies import comparison
+    from dsconv.studies.engine import carry_out
+    from dsconv.studies.study import of_models
+
+    carry_out(of_models(arguments.models, MODELS), arguments, comparison, comparison.measure)
+
+
+def flags() -> cli.Parser:
+    """The command's flags."""
+    parser = cli.parser('compare', 'Trains several networks by one recipe, several seeds each, and compares them.')
+    parser.add_argument(
+        '--models', required=True, metavar='NAMES', help='as dsconv,resnet8; the others are compared with the first'
+    )
+    cli.add_study_flags(parser, output='runs/compare-<name of the config>')
+    return parser
+
+
+if __name__ == '__main__':
+    cli.run(flags(), compare)

@@ -1,0 +1,121 @@
+"""The pictures of a study: variants beside each other, and accuracy against what a network costs."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+OURS, PUBLISHED = 'C0', '0.45'
+
+
+def variants_figure(
+    accuracies: Mapping[str, Sequence[float]], intervals: Mapping[str, Sequence[float]], title: str
+) -> Figure:
+    """Accuracies at the left, a dot a run and a line at their mean; at the right the differences from the first.
+
+    Args:
+      accuracies: variant → percent of each run, or none; the first variant on top.
+      intervals: variant → (low, high), percentage points, around its difference from the first. Both are the
+        difference itself where there is no interval. The first variant's own is left out.
+      title: of the figure.
+    """
+    names = list(accuracies)
+    figure = Figure(figsize=(8.2, 1.3 + 0.34 * len(names)), dpi=90, layout='constrained')
+    left, right = figure.subplots(1, 2, sharey=True)
+    for row, name in enumerate(names):
+        values = accuracies[name]
+        left.plot(values, [row] * len(values), 'o', color=OURS, alpha=0.45, markersize=5, markeredgewidth=0)
+        if values:
+            left.plot(sum(values) / len(values), row, '|', color='black', markersize=13, markeredgewidth=1.6)
+        if row and name in intervals:
+            low, high = intervals[name]
+            right.plot([low, high], [row, row], color=OURS, linewidth=1.6)
+            right.plot((low + high) / 2, row, 'o', color=OURS, markersize=5)
+    right.axvline(0, color='0.6', linewidth=0.8, linestyle='--', zorder=0)
+    left.set_yticks(range(len(names)), names, fontsize=9)
+    left.set_ylim(len(names) - 0.5, -0.5)
+    left.set_xlabel('validation accuracy, %', fontsize=9)
+    right.set_xlabel(f'points against {names[0]}, 95 % interval', fontsize=9)
+    for axes in (left, right):
+        axes.tick_params(axis='y', length=0)
+        axes.tick_params(axis='x', labelsize=8)
+        axes.grid(axis='y', alpha=0.25)
+        axes.spines[['top', 'right']].set_visible(False)
+    figure.suptitle(title, fontsize=10, parse_math=False)
+    return figure
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Those (cost, accuracy) that no other reaches at the same cost or less with more accuracy, by rising cost."""
+    front = []
+    for cost, accuracy in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or accuracy > front[-1][1]:
+            front.append((cost, accuracy))
+    return front
+
+
+def costs_figure(points: Sequence[dict], published: Sequence[dict], costs: Mapping[str, str], title: str) -> Figure:
+    """Accuracy against each cost, in a panel with a logarithmic axis, with the Pareto front of our points.
+
+    Args:
+      points: each with `name`, `accuracy` (percent), `std` (points, or None) and the costs.
+      published: the same, without `std`, of figures that others have stated; drawn hollow.
+      costs: key of a cost → name of its axis.
+      title: of the figure.
+    """
+    figure = Figure(figsize=(5.6 * len(costs), 4.8), dpi=90, layout='constrained')
+    for axes, (cost, label) in zip(figure.subplots(1, len(costs), squeeze=False)[0], costs.items(), strict=True):
+        front = pareto_front([(point[cost], point['accuracy']) for point in points])
+        axes.plot(*zip(*front, strict=True), color=OURS, linewidth=1, alpha=0.6, label='Pareto front of ours')
+        for point in points:
+            axes.errorbar(point[cost], point['accuracy'], point['std'], fmt='o', color=OURS, capsize=2, markersize=5)
+        style = {'facecolors': 'none', 'edgecolors': PUBLISHED, 's': 30}
+        if published:
+            axes.scatter(
+                [point[cost] for point in published],
+                [point['accuracy'] for point in published],
+                label='published, original CIFAR-10, own recipes',
+                **style,
+            )
+        _name(axes, points, cost, 'black')
+        _name(axes, published, cost, PUBLISHED)
+        axes.set_xscale('log')
+        axes.margins(x=0.2, y=0.1)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(short))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.tick_params(axis='x', labelsize=8)
+        axes.set_xlabel(label, fontsize=9)
+        axes.grid(alpha=0.25)
+        axes.spines[['top', 'right']].set_visible(False)
+    first = figure.axes[0]
+    first.set_ylabel('accuracy, %', fontsize=9)
+    figure.legend(*first.get_legend_handles_labels(), loc='outside lower center', ncols=2, frameon=False, fontsize=8)
+    figure.suptitle(title, fontsize=10, parse_math=False)
+    return figure
+
+
+def _name(axes: Axes, points: Sequence[dict], cost: str, colour: str) -> None:
+    """Names each point at its right, where the next point is not: below it if that is higher, else above."""
+    ordered = sorted(points, key=lambda point: point[cost])
+    for point, following in itertools.zip_longest(ordered, ordered[1:]):
+        is_below = following is not None and following['accuracy'] > point['accuracy']
+        axes.annotate(
+            point['name'],
+            (point[cost], point['accuracy']),
+            (5, -11 if is_below else 5),
+            textcoords='offset points',
+            fontsize=7.5,
+            color=colour,
+            parse_math=False,
+        )
+
+
+def short(value: float, _position=None) -> str:
+    """130442 → '130 k', 31.4e6 → '31.4 M'."""
+    for unit, name in ((1e9, ' G'), (1e6, ' M'), (1e3, ' k')):
+        if value >= unit:
+            return f'{value / unit:.3g}{name}'
+    return f'{value:.3g}'

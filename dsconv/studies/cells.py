@@ -1,0 +1,186 @@
+"""The cells of a study: for each variant and seed an ordinary run, scored on the validation split."""
+
+import gc
+import json
+import logging
+import shlex
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from dsconv import config as configuration
+from dsconv.config_checks import resolve
+from dsconv.errors import InputError, RunError
+from dsconv.files import replace_file
+from dsconv.reporting import read_metrics
+from dsconv.studies.runs import open_once, validation_fraction
+from dsconv.studies.study import GIVEN_BY_THE_STUDY, Study
+
+logger = logging.getLogger('dsconv')
+
+
+class Cell(NamedTuple):
+    """One run of a study.
+
+    Attributes:
+      variant: its name.
+      seed: of the run.
+      config: loaded, not resolved.
+      workdir: `…/cells/<variant>/seed-<seed>`.
+      command: what trains the same run by itself.
+    """
+
+    variant: str
+    seed: int
+    config: object
+    workdir: Path
+    command: str
+
+    @property
+    def failure_file(self) -> Path:
+        """Where the line is kept that says why the cell failed."""
+        return self.workdir.with_name(f'{self.workdir.name}.failed')
+
+
+def cells_of(study: Study, path: str, overrides: list[str], seeds: tuple[int, ...], output: Path) -> list[Cell]:
+    """All cells, seed by seed, so that a study that is broken off has whole seeds.
+
+    Args:
+      study: what is varied.
+      path: of the config file.
+      overrides: the person's own, under those of the variants.
+      seeds: the same for each variant: its runs are paired with those of the others.
+      output: of the study.
+
+    Raises:
+      InputError: the config, or one with a variant's overrides, is impossible whatever the data, or there is no data.
+    """
+    for override in overrides:
+        if (key := override.split('=')[0]) in GIVEN_BY_THE_STUDY:
+            raise InputError(f'--config.{override}: {GIVEN_BY_THE_STUDY[key]}')
+    validation_fraction(configuration.load(path, overrides).dataset)  # what is wrong here is no variant's fault
+    settings = {name: _settings(study, name, path, overrides) for name in study.variants}
+    return [
+        _cell(name, seed, path, [*settings[name], f'seed={seed}'], output) for seed in seeds for name in study.variants
+    ]
+
+
+def _settings(study, variant, path, overrides):
+    """All overrides of a variant but the seed, each key once."""
+    chosen = [*overrides, *study.variants[variant]]
+    try:
+        dataset = configuration.load(path, chosen).dataset
+        fraction = validation_fraction(dataset)
+    except InputError as error:
+        raise InputError(f'{study.where}, variant {variant}: {str(error).removeprefix("--config.")}') from error
+    if fraction != dataset.validation_fraction:
+        chosen.append(f'dataset.validation_fraction={fraction}')
+    values = dict(override.split('=', 1) for override in [*chosen, 'eval.final_split=validation'])
+    return [f'{key}={value}' for key, value in values.items()]
+
+
+def _cell(variant, seed, path, overrides, output):
+    workdir = output / 'cells' / variant / f'seed-{seed}'
+    flags = [f'--config={path}', *(f'--config.{override}' for override in overrides), f'--workdir={workdir}']
+    command = shlex.join(['python', '-m', 'dsconv.main', *flags])
+    return Cell(variant, seed, configuration.load(path, overrides), workdir, command)
+
+
+def train_cells(cells: list[Cell]) -> Iterator[Cell]:
+    """Trains what is not finished, and yields each cell that has been tried. One that fails does not end the study."""
+    for number, cell in enumerate(cells, 1):
+        name = f'cell {number} of {len(cells)}, {cell.variant}, seed {cell.seed}'
+        try:
+            if is_finished(cell):
+                logger.info('%s: finished before', name)
+                continue
+            logger.info('%s: %s', name, cell.workdir)
+            cell.failure_file.unlink(missing_ok=True)
+            _train(cell)
+        except Exception as error:  # the other cells may do better, whatever went wrong with this one
+            line = _in_one_line(error)
+            logger.error('%s failed: %s', name, line)
+            cell.workdir.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(cell.failure_file, line.encode(errors='backslashreplace'))
+        yield cell
+
+
+def _train(cell):
+    import jax
+
+    from dsconv.training.loop import train
+    from dsconv.training.report import report_run
+
+    try:
+        train(cell.config, cell.workdir)
+        report_run(cell.workdir, 'validation', 'latest')
+    finally:
+        jax.clear_caches()  # what is compiled for a cell serves no other
+        gc.collect()
+
+
+def _in_one_line(error: Exception) -> str:
+    first = next(iter(str(error).splitlines()), '')[:300]
+    return first if isinstance(error, (InputError, RunError)) else f'{type(error).__name__}: {first}'
+
+
+def is_finished(cell: Cell) -> bool:
+    """Whether the cell has been trained to its end and has its report.
+
+    Raises:
+      InputError: the workdir holds another run, or one for another number of epochs.
+    """
+    from dsconv.training.run import check_workdir
+
+    if not (cell.workdir / 'config.json').exists():
+        return False
+    saved, config = configuration.load_run(cell.workdir), resolved(cell.config)
+    for key in ('mean', 'std'):  # these take the pixels
+        config.dataset[key] = config.dataset[key] or saved.dataset[key]
+    check_workdir(cell.workdir, config)
+    if saved.epochs != config.epochs:
+        raise InputError(
+            f'{cell.workdir} holds a run of epochs={saved.epochs}, not {config.epochs}: take another --output, since a '
+            f'run that is made longer is not one that was planned so long'
+        )
+    return (cell.workdir / 'report' / 'report.json').exists()
+
+
+def resolved(config):
+    """The config with what it leaves to the data filled in, but for the pixels' mean and deviation.
+
+    Raises:
+      InputError: the data refuses it.
+    """
+    return resolve(config, open_once(config.dataset))
+
+
+def outcome(cell: Cell) -> dict:
+    """What has come of a cell so far: JSON.
+
+    Returns:
+      `variant`, `seed`, `workdir`, `command` and `state`: 'finished', with `accuracy` (0 to 1) of the network as it is
+      at the end of the run, `validation_images`, and `images_per_second` (the median of the log's lines) unless the
+      run is too short for it; 'failed', with `error`; or 'unfinished'.
+    """
+    facts = {'variant': cell.variant, 'seed': cell.seed, 'workdir': str(cell.workdir), 'command': cell.command}
+    try:
+        if is_finished(cell):
+            return facts | {'state': 'finished'} | _scores(cell.workdir)
+    except InputError as error:
+        return facts | {'state': 'failed', 'error': str(error)}
+    if cell.failure_file.exists():
+        return facts | {'state': 'failed', 'error': cell.failure_file.read_text()}
+    return facts | {'state': 'unfinished'}
+
+
+def _scores(workdir):
+    lines = read_metrics(workdir)
+    # Not the report's, which is of the best epoch where the cell's command has trained it.
+    accuracy = [line['accuracy'] for line in lines if line['split'] == 'validation'][-1]
+    report = json.loads((workdir / 'report' / 'report.json').read_text(encoding='utf-8'))
+    scores = {'accuracy': accuracy, 'validation_images': report['num_examples']}
+    if rates := [line['images_per_second'] for line in lines if 'images_per_second' in line]:
+        scores['images_per_second'] = statistics.median(rates)
+    return scores

@@ -1,0 +1,58 @@
+"""From a command's flags to a finished study: the cells, their runs, three files and what is printed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from dsconv.errors import RunError
+from dsconv.files import replace_file
+from dsconv.reporting import markdown_table
+from dsconv.studies.cells import Cell, cells_of, train_cells
+from dsconv.studies.study import Study
+
+
+def carry_out(study: Study, arguments, kind, measure: Callable[[list[Cell]], dict] = lambda cells: {}) -> None:
+    """Trains what is not finished and prints the table; with `--dry-run` prints the commands of the cells alone.
+
+    Args:
+      study: what is varied.
+      arguments: of a command with `cli.add_study_flags`.
+      kind: a module with `summarise(study, cells)`, a JSON object, `as_text(result, table)`, and `draw(result)`, the
+        content of a PNG file.
+      measure: cells → what more belongs into the result, measured before anything is trained.
+
+    Raises:
+      InputError: the flags, the study or the config are wrong.
+      RunError: at the end, where a cell has failed.
+    """
+    output = arguments.output or Path('runs', f'{study.name}-{Path(arguments.config).stem}')
+    cells = cells_of(study, arguments.config, arguments.overrides, arguments.seeds, output)
+    index, count = arguments.shard
+    share = cells[index - 1 :: count]
+    if arguments.dry_run:
+        print(*(cell.command for cell in share), sep='\n')
+        return
+    output.mkdir(parents=True, exist_ok=True)
+    measured = measure(cells)
+
+    def summary():
+        result = kind.summarise(study, cells) | measured
+        write(result, output, kind)
+        return result
+
+    for _ in train_cells(share):
+        summary()
+    result = summary()
+    print(kind.as_text(result), f'\n\n{output / "study.md"}', sep='')
+    of_share = {(cell.variant, cell.seed) for cell in share}
+    failed = [one for one in result['cells'] if one['state'] == 'failed' and (one['variant'], one['seed']) in of_share]
+    if failed:
+        raise RunError(f'{len(failed)} of {len(share)} runs failed; {output / "study.md"} says why')
+
+
+def write(result: dict, output: Path, kind) -> None:
+    """Writes `study.png`, `study.md` and `study.json`, each in one step."""
+    replace_file(output / 'study.png', kind.draw(result))
+    page = f'# {kind.as_text(result, markdown_table)}\n\n![{result["title"]}](study.png)\n'
+    replace_file(output / 'study.md', page.encode())
+    replace_file(output / 'study.json', f'{json.dumps(result, indent=2, ensure_ascii=False)}\n'.encode())

@@ -1,0 +1,52 @@
+"""How long networks take over one image and over a batch, measured in turn, on one device."""
+
+import statistics
+
+from dsconv.performance.timing import in_turn, seconds_per_call
+
+BATCH = 64
+ROUNDS = 5
+SECONDS = 0.2  # of a measurement, at least one call
+
+
+def measure(configs: dict, rounds: int = ROUNDS, seconds: float = SECONDS) -> dict[str, dict[str, float]]:
+    """Measures the networks of resolved configs, at random weights, on random pictures.
+
+    Args:
+      configs: name → resolved config.
+      rounds: in each of which every network is measured once.
+      seconds: of a measurement.
+
+    Returns:
+      Name → `latency_one` and `latency_batch`, seconds for one image and for `BATCH`, the medians of the rounds. From
+      pixels to logits that the host has.
+    """
+    calls = {}
+    for name, config in configs.items():
+        calls |= {(name, key): _call(config, images) for key, images in _KEYS.items()}
+    for call in calls.values():  # compiles
+        call()
+    measures = {key: lambda call=call: seconds_per_call(call, seconds) for key, call in calls.items()}
+    taken = {key: statistics.median(values) for key, values in in_turn(measures, rounds).items()}
+    return {name: {key: taken[name, key] for key in _KEYS} for name in configs}
+
+
+_KEYS = {'latency_one': 1, 'latency_batch': BATCH}
+
+
+def _call(config, images):
+    import jax
+    import numpy as np
+
+    from dsconv.training.mesh import make_mesh, to_global
+    from dsconv.training.setup import build_network, image_shape
+    from dsconv.training.state import init_variables
+    from dsconv.training.step import make_logits
+
+    config = config.copy_and_resolve_references()
+    config.dataset.mean = config.dataset.std = (0.5,) * config.dataset.channels  # cost the same as the data's own
+    mesh, network, shape = make_mesh(jax.devices()[:1]), build_network(config), image_shape(config)
+    variables = jax.jit(lambda: init_variables(network, shape, config.seed))()
+    pixels = np.random.default_rng(0).integers(0, 256, (images, *shape), dtype=np.uint8)
+    logits, batch = make_logits(config, network, mesh), to_global(mesh, pixels)
+    return lambda: np.asarray(logits(variables, batch))

@@ -1,0 +1,120 @@
+"""What the runs of a study say: means, paired differences with their intervals, and one sentence.
+
+Accuracies go from 0 to 1. The runs of two variants with one seed are a pair: they begin with the same random numbers
+and see the data in the same order, so that a part of the chance is in both.
+"""
+
+import math
+import statistics
+
+CONFIDENCE = 0.95
+
+
+def spread(accuracies: dict[int, float]) -> dict:
+    """`runs`, `mean` and `std` (with n − 1) of a variant's accuracies by seed; None where there are too few."""
+    values = list(accuracies.values())
+    return {
+        'runs': len(values),
+        'mean': statistics.fmean(values) if values else None,
+        'std': statistics.stdev(values) if len(values) > 1 else None,
+    }
+
+
+def paired_difference(these: dict[int, float], those: dict[int, float]) -> dict:
+    """These accuracies minus those, over the seeds that both have.
+
+    Returns:
+      `pairs`, their mean `difference` (None without one) and its 95 % `interval` by Student's t, [low, high] (None of
+      fewer than two pairs).
+    """
+    from scipy import stats
+
+    differences = [these[seed] - those[seed] for seed in these if seed in those]
+    pairs = len(differences)
+    if not pairs:
+        return {'pairs': 0, 'difference': None, 'interval': None}
+    mean = statistics.fmean(differences)
+    if pairs == 1:
+        return {'pairs': 1, 'difference': mean, 'interval': None}
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, pairs - 1)) * statistics.stdev(differences) / math.sqrt(pairs)
+    return {'pairs': pairs, 'difference': mean, 'interval': [mean - half, mean + half]}
+
+
+def standard_error(accuracy: float, images: int) -> float:
+    """Of a share of right answers among `images`, drawn at random (binomial)."""
+    return math.sqrt(accuracy * (1 - accuracy) / images)
+
+
+def sentence(variants: dict[str, dict]) -> str:
+    """What the study found, in one sentence.
+
+    Args:
+      variants: name → `spread`'s and `paired_difference`'s (from the first) results, and the numbers of `failed` and
+        `unfinished` runs.
+    """
+    first, *others = variants
+    done = {name: found['mean'] for name, found in variants.items() if found['runs']}
+    paired = {name: variants[name] for name in others if variants[name]['pairs']}
+    if not done:
+        clauses = ['No run is finished']
+    elif first not in done:
+        best = max(done, key=done.get)
+        clauses = [
+            f'{first}, which the others are compared with, has no finished run; best is {best}, {_of(done[best])}'
+        ]
+    elif not paired:
+        clauses = [f'No other variant has a run with a seed of those of {first}, {_of(done[first])}']
+    else:
+        clauses = [_about_the_best(first, paired, done[first]), *_about_the_rest(first, paired)]
+    for state in ('failed', 'unfinished'):
+        if names := [f'{name} ({found[state]})' for name, found in variants.items() if found[state]]:
+            clauses.append(f'{state} runs: {", ".join(names)}')
+    return '; '.join(clauses) + '.'
+
+
+def _about_the_best(first, paired, mean):
+    best = _best(paired)
+    difference = paired[best]['difference']
+    against = f'{_points(difference)} against {first} ({_interval(paired[best])})'
+    if difference > 0:
+        return f'Best is {best}: {against}'
+    if difference == 0:
+        return f'Nothing is better than {first}, {_of(mean)}; {best} is level with it ({_interval(paired[best])})'
+    return f'Best is {first}, {_of(mean)}; nearest is {best}: {against}'
+
+
+def _about_the_rest(first, paired):
+    """What is told apart from the first variant, and what is not; nothing where there is no interval."""
+    groups = {f'above {first} too': [], f'below {first}': [], f'not told apart from {first}': []}
+    above, below, alike = groups.values()
+    for name, found in paired.items():
+        if name != _best(paired) and found['interval']:
+            low, high = found['interval']
+            group = above if low > 0 else below if high < 0 else alike
+            group.append(f'{name} ({_points(found["difference"])})')
+    return [f'{about}: {", ".join(names)}' for about, names in groups.items() if names]
+
+
+def _best(paired):
+    return max(paired, key=lambda name: paired[name]['difference'])
+
+
+def _interval(found):
+    if found['interval'] is None:
+        return 'one seed, so there is no interval'
+    low, high = found['interval']
+    says = 'includes 0' if low <= 0 <= high else 'excludes 0'
+    return f'95 % interval from {signed(low)} to {signed(high)} over {found["pairs"]} seeds, which {says}'
+
+
+def signed(share: float) -> str:
+    """Percentage points with their sign, as '−1.20'."""
+    return f'{round(100 * share, 2) + 0:+.2f}'.replace('-', '−')  # + 0: no −0.00
+
+
+def _points(share):
+    return f'{signed(share)} points'
+
+
+def _of(accuracy):
+    return f'{100 * accuracy:.2f} %'

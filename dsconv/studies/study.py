@@ -1,0 +1,106 @@
+"""What a study varies, as a TOML file says it."""
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import NamedTuple
+
+from dsconv.config import ROOT, flatten
+from dsconv.errors import InputError, did_you_mean
+
+BUILT_IN = ROOT / 'configs' / 'studies'
+GIVEN_BY_THE_STUDY = {'seed': '--seeds says which', 'eval.final_split': 'a study is scored on the validation split'}
+SAFE_NAME = re.compile(r'\w[\w .,=+()-]{0,59}')  # the name of a directory on any system
+
+
+class Study(NamedTuple):
+    """Variants of a config that are to be compared.
+
+    Attributes:
+      name: of the study, as `kernel_size`.
+      title: what is asked.
+      variants: name → `'key=value'` overrides. The others are compared with the first.
+      where: how the line of an error begins.
+    """
+
+    name: str
+    title: str
+    variants: dict[str, tuple[str, ...]]
+    where: str
+
+
+def read_study(study: str) -> Study:
+    """Reads a study: one of `configs/studies` by its name, or a TOML file.
+
+    The file has a `title` and, in order, a table for each variant, `[variants."5"]`, whose keys are those of a config;
+    an empty one is the config as it is.
+
+    Raises:
+      InputError: there is no such study, or it is not of that form.
+    """
+    file = _find(study)
+    where = f'--study={study}'
+    try:
+        written = tomllib.loads(file.read_text(encoding='utf-8'))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f'{where}: {file} is not TOML: {error}') from error
+    for key in set(written) - {'title', 'variants'}:
+        raise InputError(f'{where}: there is no key {key}{did_you_mean(key, ("title", "variants"))}')
+    title, variants = written.get('title'), written.get('variants')
+    if not isinstance(title, str) or not title:
+        raise InputError(f"{where} needs title = '…', what the study asks")
+    if not isinstance(variants, dict) or len(variants) < 2:
+        raise InputError(f'{where} needs two variants or more, each a table [variants."NAME"]')
+    return Study(file.stem, title, {name: _overrides(where, name, keys) for name, keys in variants.items()}, where)
+
+
+def of_models(models: str, known) -> Study:
+    """The study whose variants are the networks that `--models` lists.
+
+    Raises:
+      InputError: one is not `known`, or stands there twice, or alone.
+    """
+    names = models.split(',')
+    for name in names:
+        if name not in known:
+            raise InputError(f'--models: {name!r} is not one of {", ".join(known)}{did_you_mean(name, known)}')
+        if names.count(name) > 1:
+            raise InputError(f'--models={models} names {name} twice')
+    if len(names) < 2:
+        raise InputError(f'--models={models} is one network alone: name two or more of {", ".join(known)}')
+    variants = {name: (f'model.name={name}',) for name in names}
+    return Study('compare', 'Networks by the same recipe', variants, '--models')
+
+
+def _find(study):
+    if study.endswith('.toml'):
+        for file in (Path(os.path.expanduser(study)), ROOT / study):
+            if file.is_file():
+                return file
+    shipped = {file.stem: file for file in sorted(BUILT_IN.glob('*.toml'))}
+    if study in shipped:
+        return shipped[study]
+    hint = did_you_mean(Path(study).stem, shipped) or f'; there are {", ".join(shipped)}'
+    raise InputError(f'--study={study}: there is no such study, nor file{hint}')
+
+
+def _overrides(where, name, keys):
+    if not SAFE_NAME.fullmatch(name) or name.endswith(('.', ' ')):
+        raise InputError(
+            f'{where}: the variant {name!r} cannot be a directory: begin with a letter or digit and take these, '
+            f'spaces and . , = + - ( ) alone, up to 60'
+        )
+    if not isinstance(keys, dict):
+        raise InputError(f'{where}: the variant {name} must be a table, [variants."{name}"]')
+    values = flatten(keys)
+    for key in values.keys() & GIVEN_BY_THE_STUDY.keys():
+        raise InputError(f'{where}, variant {name}: {key} cannot be varied: {GIVEN_BY_THE_STUDY[key]}')
+    return tuple(f'{key}={_as_typed(value)}' for key, value in values.items())
+
+
+def _as_typed(value) -> str:
+    """A value of TOML as a person types it on the command line."""
+    if isinstance(value, list):
+        return ','.join(map(_as_typed, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)

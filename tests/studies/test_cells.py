@@ -1,0 +1,140 @@
+import shlex
+
+import pytest
+
+from dsconv import cli
+from dsconv import config as configuration
+from dsconv.errors import InputError, RunError
+from dsconv.studies.cells import cells_of, is_finished, outcome, resolved, train_cells
+from dsconv.studies.study import Study, read_study
+from tests.studies.grid import OVERRIDES, STUDY, Runs
+
+
+def study_of(**variants):
+    return Study('mine', 'Mine', {name: tuple(keys) for name, keys in variants.items()}, '--study=mine.toml')
+
+
+@pytest.fixture
+def cells(tmp_path):
+    (tmp_path / 'mine.toml').write_text(STUDY)
+    return cells_of(
+        read_study(str(tmp_path / 'mine.toml')), 'configs/digits.py', OVERRIDES, (0, 7), tmp_path / 'a study'
+    )
+
+
+def test_seeds_come_one_after_another_in_workdirs_of_their_own(cells, tmp_path):
+    assert [(cell.variant, cell.seed) for cell in cells] == [
+        (variant, seed) for seed in (0, 7) for variant in ('first', 'wide', 'no warm-up')
+    ]
+    assert cells[4].workdir == tmp_path / 'a study' / 'cells' / 'wide' / 'seed-7'
+    assert (cells[4].config.model.dim, cells[4].config.seed, cells[3].config.model.dim) == (16, 7, 8)
+    assert {cell.config.eval.final_split for cell in cells} == {'validation'}
+
+
+def test_the_command_trains_the_same_run(cells):
+    for cell in cells:
+        words = shlex.split(cell.command)
+        assert words[:3] == ['python', '-m', 'dsconv.main']
+        overrides, others = cli._take_overrides(words[3:])
+        assert others == ['--config=configs/digits.py', f'--workdir={cell.workdir}']
+        assert configuration.load('configs/digits.py', overrides) == cell.config
+        assert len({override.split('=')[0] for override in overrides}) == len(overrides)
+
+
+def test_a_variant_has_the_last_word_over_the_persons_own(tmp_path):
+    study = study_of(a=[], b=['model.dim=16'])
+    cells = cells_of(study, 'configs/digits.py', ['model.dim=24', 'optimizer.clip_norm=1'], (0,), tmp_path)
+    assert [cell.config.model.dim for cell in cells] == [24, 16]
+    assert [cell.config.optimizer.clip_norm for cell in cells] == [1, 1]
+
+
+def test_a_validation_part_is_held_out_where_there_is_none(tmp_path):
+    for label in ('a', 'b'):
+        for number in range(20):
+            picture = tmp_path / 'pictures' / label / f'{number}.ppm'
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            picture.write_bytes(b'P6 8 8 255\n' + bytes(192))
+    study = study_of(a=[], b=['dataset.validation_fraction=0.25'], c=['dataset.name=digits'])
+    folder = f'dataset.name=image_folder:{tmp_path / "pictures"}'
+    cells = cells_of(study, 'configs/small.py', [folder], (0,), tmp_path)
+    assert [cell.config.dataset.validation_fraction for cell in cells] == [0.1, 0.25, 0]
+
+
+@pytest.mark.parametrize(
+    ('overrides', 'variant', 'message'),
+    [
+        (['model.dimm=8'], [], '--config.model.dimm=8: there is no such key; did you mean model.dim'),
+        (['seed=3'], [], '--config.seed=3: --seeds says which'),
+        (['eval.final_split=test'], [], '--config.eval.final_split=test: a study is scored on the validation split'),
+        ([], ['model.dimm=8'], '--study=mine.toml, variant b: model.dimm=8: there is no such key; did you mean'),
+        ([], ['model.dim=wide'], '--study=mine.toml, variant b: model.dim=wide must be a whole number'),
+        ([], ['model.kernel_size=4'], '--study=mine.toml, variant b: model.kernel_size=4 must be odd'),
+        ([], ['dataset.name=image_folder:no/such'], '--study=mine.toml, variant b: '),
+    ],
+)
+def test_what_is_impossible_is_said_before_anything_is_trained(overrides, variant, message, tmp_path):
+    with pytest.raises(InputError) as caught:
+        cells_of(study_of(a=[], b=variant), 'configs/digits.py', overrides, (0,), tmp_path)
+    assert str(caught.value).startswith(message)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_cell_that_fails_does_not_end_the_study_and_is_tried_again(cells, monkeypatch):
+    outcomes = {(cell.variant, cell.seed): 0.5 for cell in cells}
+    outcomes['wide', 0] = RunError('the loss is not finite')
+    outcomes['first', 7] = MemoryError('4 GB\nneeded')
+    runs = Runs(monkeypatch, outcomes)
+    assert [cell for cell in train_cells(cells)] == cells
+    states = {(one['variant'], one['seed']): (one['state'], one.get('error')) for one in map(outcome, cells)}
+    assert states.pop(('wide', 0)) == ('failed', 'the loss is not finite')
+    assert states.pop(('first', 7)) == ('failed', 'MemoryError: 4 GB')
+    assert set(states.values()) == {('finished', None)}
+
+    runs.trained, runs.outcomes['wide', 0] = [], 0.75
+    assert [(cell.variant, cell.seed) for cell in train_cells(cells)] == [('wide', 0), ('first', 7)] == runs.trained
+    assert (outcome(cells[1])['state'], outcome(cells[1])['accuracy']) == ('finished', 0.75)
+    assert not cells[1].failure_file.exists()
+
+
+def test_a_cell_that_the_data_refuses_has_its_line(tmp_path, monkeypatch):
+    runs = Runs(monkeypatch, {('b', 0): 0.5})
+    cells = cells_of(study_of(a=['model.patch_size=3'], b=[]), 'configs/digits.py', OVERRIDES, (0,), tmp_path)
+    list(train_cells(cells))
+    assert runs.trained == [('b', 0)]
+    assert outcome(cells[0])['error'].startswith('model.patch_size=3 does not divide images of 8×8 pixels')
+
+
+def test_an_interrupted_study_goes_on_where_it_stopped(cells, monkeypatch):
+    outcomes = {(cell.variant, cell.seed): 0.5 for cell in cells} | {('no warm-up', 0): KeyboardInterrupt()}
+    runs = Runs(monkeypatch, outcomes)
+    with pytest.raises(KeyboardInterrupt):
+        list(train_cells(cells))
+    assert [outcome(cell)['state'] for cell in cells] == ['finished'] * 2 + ['unfinished'] * 4
+    runs.trained, runs.outcomes['no warm-up', 0] = [], 0.5
+    list(train_cells(cells))
+    assert runs.trained == [('no warm-up', 0), ('first', 7), ('wide', 7), ('no warm-up', 7)]
+
+
+def test_the_accuracy_is_that_of_the_last_epoch(cells, monkeypatch):
+    Runs(monkeypatch, {('first', 0): 0.625})
+    list(train_cells(cells[:1]))
+    facts = outcome(cells[0])
+    assert (facts['accuracy'], facts['validation_images'], facts['images_per_second']) == (0.625, 180, 100)
+
+
+def test_a_run_of_another_config_or_length_is_no_cell(cells, monkeypatch, tmp_path):
+    Runs(monkeypatch, {('first', 0): 0.5})
+    list(train_cells(cells[:1]))
+    assert is_finished(cells[0])
+    (other,) = cells_of(study_of(first=['model.depth=2']), 'configs/digits.py', OVERRIDES, (0,), tmp_path / 'a study')
+    with pytest.raises(InputError, match='holds another run .model.depth: 1 → 2'):
+        is_finished(other)
+    longer = [*OVERRIDES, 'epochs=4']
+    (other,) = cells_of(study_of(first=[]), 'configs/digits.py', longer, (0,), tmp_path / 'a study')
+    (tried,) = train_cells([other])
+    assert 'holds a run of epochs=3, not 4: take another --output' in outcome(tried)['error']
+
+
+def test_resolved_fills_in_what_the_data_says(cells):
+    config = resolved(cells[1].config)
+    assert (config.dataset.image_size, config.dataset.channels, config.augment.flip) == (8, 1, 'none')

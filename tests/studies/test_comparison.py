@@ -1,0 +1,65 @@
+import tomllib
+
+from dsconv.models import MODELS
+from dsconv.reporting import markdown_table
+from dsconv.studies import comparison
+from dsconv.studies.cells import cells_of
+from dsconv.studies.study import of_models
+from tests.studies.grid import OVERRIDES, Runs
+
+MEASURED = {'latency': {'dsconv': {'latency_one': 0.001, 'latency_batch': 0.25}}, 'cores': 2, 'cpu': 'of some kind'}
+
+
+def result_of(tmp_path, monkeypatch):
+    accuracies = {('dsconv', 0): 0.8, ('dsconv', 1): 0.9, ('resnet8', 0): 0.7, ('resnet8', 1): 0.7}
+    runs = Runs(monkeypatch, accuracies)
+    cells = cells_of(of_models('dsconv,resnet8', MODELS), 'configs/digits.py', OVERRIDES, (0, 1), tmp_path)
+    for cell in cells:
+        runs.train(cell.config, cell.workdir)
+        runs.report_run(cell.workdir, 'validation', 'latest')
+    return comparison.summarise(of_models('dsconv,resnet8', MODELS), cells) | MEASURED
+
+
+def test_the_table_says_what_a_network_costs_and_how_it_does(tmp_path, monkeypatch):
+    result = result_of(tmp_path, monkeypatch)
+    text = comparison.as_text(result, markdown_table)
+    rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in text.splitlines() if line.startswith('|')]
+    ours, other = rows[2:]
+    dsconv, resnet8 = result['variants'].values()
+    assert ours == [
+        'dsconv', f'{dsconv["parameters"]:,}', f'{dsconv["macs"]:,}', '2', '85.00 ± 7.07', '-', '-', '100.5', '1', '250'
+    ]  # fmt: skip
+    assert other[:6] == [
+        'resnet8', f'{resnet8["parameters"]:,}', f'{resnet8["macs"]:,}', '2', '70.00 ± 0.00', '−15.00'
+    ]  # fmt: skip
+    assert other[-2:] == ['-', '-']
+    assert 'Published' not in text  # digits are not CIFAR-10
+    assert comparison.draw(result).startswith(b'\x89PNG')
+
+
+def test_published_figures_stand_beside_ours_on_cifar10_alone(tmp_path, monkeypatch):
+    figures = tomllib.loads(comparison.PUBLISHED.read_text())['figures']
+    result = result_of(tmp_path, monkeypatch)
+    assert result['published'] == []
+    monkeypatch.setattr(comparison, 'PUBLISHED_ON', 'digits')
+    result = result_of(tmp_path / 'again', monkeypatch)
+    assert result['published'] == [figure for figure in figures if figure['model'] in ('dsconv', 'resnet8')]
+    text = comparison.as_text(result)
+    assert 'Published: test accuracies on the original CIFAR-10 by recipes of their own' in text
+    assert 'MLPerf Tiny' in text
+    assert comparison.draw(result).startswith(b'\x89PNG')
+
+
+def test_published_figures_are_whole_and_of_networks_that_exist():
+    for figure in tomllib.loads(comparison.PUBLISHED.read_text())['figures']:
+        assert set(figure) == {'model', 'name', 'accuracy', 'parameters', 'macs', 'source'}
+        assert figure['model'] in MODELS
+        assert 50 < figure['accuracy'] < 100
+
+
+def test_a_network_that_the_data_refuses_is_not_measured(tmp_path, monkeypatch):
+    cells = cells_of(
+        of_models('dsconv,resnet8', MODELS), 'configs/digits.py', [*OVERRIDES, 'model.patch_size=3'], (0,), tmp_path
+    )
+    monkeypatch.setattr(comparison.latency, 'measure', list)
+    assert comparison.measure(cells)['latency'] == ['resnet8']

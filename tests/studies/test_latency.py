@@ -1,0 +1,24 @@
+import numpy as np
+
+from dsconv.config_checks import resolve
+from dsconv.studies import latency
+from dsconv.studies.runs import open_once
+from tests.conftest import tiny_config
+
+
+def test_a_network_is_measured_on_one_image_and_on_a_batch_in_turn(monkeypatch):
+    rows = []
+
+    def seconds_per_call(call, seconds):
+        logits = call()
+        assert logits.shape[1] == 10
+        assert np.isfinite(logits).all()
+        rows.append(len(logits))
+        return len(rows)
+
+    monkeypatch.setattr(latency, 'seconds_per_call', seconds_per_call)
+    config = tiny_config()
+    config = resolve(config, open_once(config.dataset))
+    taken = latency.measure({'a': config}, rounds=3)
+    assert rows == [1, latency.BATCH] * 3
+    assert taken == {'a': {'latency_one': 3, 'latency_batch': 4}}  # the median round is the second

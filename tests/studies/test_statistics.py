@@ -1,0 +1,129 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from dsconv.studies.statistics import paired_difference, sentence, signed, spread, standard_error
+
+
+def found(first, accuracies, failed=0, unfinished=0):
+    return {**spread(accuracies), **paired_difference(accuracies, first), 'failed': failed, 'unfinished': unfinished}
+
+
+def study(failed=(), unfinished=(), **variants):
+    """Variants by the accuracies of seeds 0, 1, …; None where a run is missing."""
+    by_seed = {
+        name: {seed: accuracy for seed, accuracy in enumerate(values) if accuracy is not None}
+        for name, values in variants.items()
+    }
+    first = next(iter(by_seed.values()))
+    return {
+        name: found(first, accuracies, dict(failed).get(name, 0), dict(unfinished).get(name, 0))
+        for name, accuracies in by_seed.items()
+    }
+
+
+def test_mean_and_deviation_are_numpys():
+    accuracies = {0: 0.81, 1: 0.84, 5: 0.9}
+    values = list(accuracies.values())
+    assert spread(accuracies) == {
+        'runs': 3,
+        'mean': pytest.approx(np.mean(values)),
+        'std': pytest.approx(np.std(values, ddof=1)),
+    }
+    assert spread({3: 0.5}) == {'runs': 1, 'mean': 0.5, 'std': None}
+    assert spread({}) == {'runs': 0, 'mean': None, 'std': None}
+
+
+def test_the_interval_is_that_of_scipys_paired_test():
+    these, those = {0: 0.91, 1: 0.93, 2: 0.90, 7: 0.5}, {2: 0.88, 0: 0.90, 1: 0.89, 9: 0.1}
+    result = paired_difference(these, those)
+    test = stats.ttest_rel([these[seed] for seed in (0, 1, 2)], [those[seed] for seed in (0, 1, 2)])
+    assert result['pairs'] == 3
+    assert result['difference'] == pytest.approx((0.01 + 0.04 + 0.02) / 3)
+    assert result['interval'] == pytest.approx(list(test.confidence_interval(0.95)))
+
+
+def test_too_few_pairs_have_no_interval():
+    assert paired_difference({0: 0.75}, {0: 0.5, 1: 0.9}) == {'pairs': 1, 'difference': 0.25, 'interval': None}
+    assert paired_difference({0: 0.75}, {1: 0.5}) == {'pairs': 0, 'difference': None, 'interval': None}
+
+
+def test_equal_runs_differ_by_nothing():
+    assert paired_difference({0: 0.75, 1: 0.5}, {0: 0.75, 1: 0.5}) == {
+        'pairs': 2,
+        'difference': 0,
+        'interval': [0, 0],
+    }
+
+
+def test_the_standard_error_is_scipys():
+    assert standard_error(0.9, 5000) == pytest.approx(stats.binom(5000, 0.9).std() / 5000)
+
+
+def test_signs_are_shown():
+    assert [signed(share) for share in (0.0123, -0.0123, 0, -1e-9)] == ['+1.23', '−1.23', '+0.00', '+0.00']
+
+
+def test_the_best_is_named_with_its_interval_and_the_others_by_what_they_tell():
+    text = sentence(
+        study(
+            five=(0.80, 0.81, 0.82),
+            seven=(0.84, 0.851, 0.86),
+            nine=(0.83, 0.842, 0.85),
+            three=(0.70, 0.712, 0.72),
+            one=(0.79, 0.83, 0.80),
+        )
+    )
+    assert text.startswith('Best is seven: +4.03 points against five (95 % interval from +3.89 to +4.18 over 3 seeds')
+    assert text.endswith(
+        'which excludes 0); above five too: nine (+3.07 points); below five: three (−9.93 points); '
+        'not told apart from five: one (−0.33 points).'
+    )
+
+
+def test_an_interval_around_0_says_so():
+    text = sentence(study(a=(0.80, 0.82), b=(0.82, 0.81)))
+    assert text == (
+        'Best is b: +0.50 points against a (95 % interval from −18.56 to +19.56 over 2 seeds, which includes 0).'
+    )
+
+
+def test_the_first_may_be_the_best():
+    assert sentence(study(a=(0.9,), b=(0.85,), c=(0.8,))) == (
+        'Best is a, 90.00 %; nearest is b: −5.00 points against a (one seed, so there is no interval).'
+    )
+
+
+def test_a_tie_is_level():
+    assert sentence(study(a=(0.75, 0.5), b=(0.75, 0.5), c=(0.25, 0.25))).startswith(
+        'Nothing is better than a, 62.50 %; b is level with it (95 % interval from +0.00 to +0.00 over 2 seeds, which '
+        'includes 0); not told apart from a: c (−37.50 points)'
+    )
+
+
+@pytest.mark.parametrize(
+    ('variants', 'text'),
+    [
+        (study(a=(), b=()), 'No run is finished.'),
+        (
+            study(a=(None,), b=(0.5,), c=(0.75,), failed={'a': 1}),
+            'a, which the others are compared with, has no finished run; best is c, 75.00 %; failed runs: a (1).',
+        ),
+        (
+            study(a=(0.5,), b=(None,), c=(), failed={'b': 1}, unfinished={'c': 2}),
+            'No other variant has a run with a seed of those of a, 50.00 %; failed runs: b (1); unfinished runs: '
+            'c (2).',
+        ),
+        (
+            study(a=(0.5, 0.75), b=(None, 0.5), failed={'b': 1}),
+            'Best is a, 62.50 %; nearest is b: −25.00 points against a (one seed, so there is no interval); failed '
+            'runs: b (1).',
+        ),
+        (
+            study(a=(0.5, None), b=(None, 0.5)),
+            'No other variant has a run with a seed of those of a, 50.00 %.',
+        ),
+    ],
+)
+def test_failed_and_missing_runs(variants, text):
+    assert sentence(variants) == text

@@ -1,0 +1,102 @@
+import pytest
+
+from dsconv import config as configuration
+from dsconv.errors import InputError
+from dsconv.studies.study import BUILT_IN, of_models, read_study
+
+TWO = "title = 'Kernels'\n[variants.small]\n[variants.'7 wide']\nmodel.kernel_size = 7\n"
+
+
+def test_a_file_of_ones_own(tmp_path):
+    file = tmp_path / 'mine.toml'
+    file.write_text(
+        TWO + 'model.reduction = [2, 8]\noptimizer.clip_norm = 0.5\n'
+        "[variants.'7 wide'.dataset]\nname = 'digits'\n[variants.'7 wide'.log]\ntensorboard = false\n"
+    )
+    study = read_study(str(file))
+    assert (study.name, study.title) == ('mine', 'Kernels')
+    assert study.variants == {
+        'small': (),
+        '7 wide': (
+            'model.kernel_size=7',
+            'model.reduction=2,8',
+            'optimizer.clip_norm=0.5',
+            'dataset.name=digits',
+            'log.tensorboard=false',
+        ),
+    }
+
+
+@pytest.mark.parametrize('file', sorted(BUILT_IN.glob('*.toml')), ids=lambda file: file.stem)
+@pytest.mark.parametrize('config', ['configs/small.py', 'configs/digits.py', 'configs/fast.py'])
+def test_the_built_in_studies_fit_the_configs(file, config):
+    study = read_study(file.stem)
+    assert study == read_study(str(file))._replace(where=study.where)
+    settings = [configuration.load(config, list(overrides)) for overrides in study.variants.values()]
+    if config == 'configs/small.py':
+        assert len({str(one) for one in settings}) == len(settings)  # no two ask the same
+    assert {one.batch_size // one.model.norm_groups for one in settings} == {64} or study.name != 'batch_size'
+
+
+@pytest.mark.parametrize('study', sorted(file.stem for file in BUILT_IN.glob('*.toml')))
+def test_the_first_of_the_built_in_variants_is_the_thesis(study):
+    first = list(next(iter(read_study(study).variants.values())))
+    small = configuration.load('configs/small.py')
+    assert configuration.load('configs/small.py', first) == small
+
+
+def test_the_three_sizes_are_those_of_their_configs():
+    variants = read_study('thesis_table_2').variants
+    for size in ('Small', 'Medium', 'Large'):
+        theirs = configuration.load(f'configs/{size.lower()}.py')
+        assert configuration.load('configs/large.py', list(variants[size])) == theirs
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ('title = ', r'mine.toml is not TOML: '),
+        (b"title = '\xff'", 'mine.toml is not TOML: '),
+        ('[variants.a]\n[variants.b]', 'needs title = '),
+        ("title = ''\n[variants.a]\n[variants.b]", 'needs title = '),
+        ("title = 'x'", 'needs two variants or more'),
+        ("title = 'x'\n[variants.a]\nseed = 1", 'needs two variants or more'),
+        ("title = 'x'\nvariants = 3", 'needs two variants or more'),
+        ("title = 'x'\n[variant.a]\n[variant.b]", 'there is no key variant; did you mean variants?'),
+        ("title = 'x'\n[variants]\na = 3\nb = 4", r'the variant a must be a table, \[variants."a"\]'),
+        ("title = 'x'\n[variants.a]\n[variants.'b/c']", "the variant 'b/c' cannot be a directory"),
+        ("title = 'x'\n[variants.a]\n[variants.'..']", "the variant '..' cannot be a directory"),
+        ("title = 'x'\n[variants.a]\n[variants.'b.']", "the variant 'b.' cannot be a directory"),
+        ("title = 'x'\n[variants.a]\n[variants.'']", "the variant '' cannot be a directory"),
+        (f"title = 'x'\n[variants.a]\n[variants.{'b' * 61}]", 'cannot be a directory'),
+        (TWO + 'seed = 3', 'variant 7 wide: seed cannot be varied: --seeds says which'),
+        (TWO + "eval.final_split = 'test'", 'eval.final_split cannot be varied: a study is scored on the validation'),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(content, message, tmp_path):
+    file = tmp_path / 'mine.toml'
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError, match=f'^--study={file}.*{message}') as caught:
+        read_study(str(file))
+    assert '\n' not in str(caught.value)
+
+
+def test_a_study_that_is_not_there():
+    with pytest.raises(InputError, match='^--study=kernelsize: there is no such study.*; did you mean kernel_size?'):
+        read_study('kernelsize')
+    with pytest.raises(InputError, match='there is no such study, nor file; there are activation, augmentation'):
+        read_study('zzzz.toml')
+
+
+def test_models_are_variants():
+    study = of_models('b,a', ('a', 'b'))
+    assert study.variants == {'b': ('model.name=b',), 'a': ('model.name=a',)}
+    for models, message in (
+        ('a,resnet', "--models: 'resnet' is not one of a, resnet8; did you mean resnet8?"),
+        ('a,resnet8,a', '--models=a,resnet8,a names a twice'),
+        ('a', '--models=a is one network alone'),
+        ('', "--models: '' is not one of"),
+    ):
+        with pytest.raises(InputError) as caught:
+            of_models(models, ('a', 'resnet8'))
+        assert str(caught.value).startswith(message)
