@@ -134,7 +134,8 @@ def run(flags: Parser, command: Callable, arguments: list[str] | None = None) ->
     except OSError as error:
         if error.filename is None and error.errno != errno.ENOSPC:
             raise  # not about a path that the person named, nor about a full disk
-        flags.fail(error, 2 if isinstance(error, UNUSABLE_PATH) else 1)
+        where = f'{error.filename}: ' if error.filename else ''
+        flags.fail(f'{where}{error.strerror}', 2 if isinstance(error, UNUSABLE_PATH) else 1)
     except KeyboardInterrupt:
         print(f'{flags.prog}: interrupted', file=sys.stderr)
         sys.exit(130)

@@ -178,7 +178,8 @@ def check(config: ConfigDict) -> None:
     if config.batch_size % model.norm_groups:
         raise _wrong(config, 'model.norm_groups', f'must divide batch_size={config.batch_size}; take a divisor, or 1')
     if schedule.warmup_epochs >= config.epochs:
-        raise _wrong(config, 'schedule.warmup_epochs', f'must be shorter than the run of epochs={config.epochs}')
+        shorter = min(1, config.epochs / 2)
+        raise _wrong(config, 'schedule.warmup_epochs', f'must be shorter than epochs={config.epochs}; take {shorter:g}')
     if config.augment.clean_tail_epochs > config.epochs:
         raise _wrong(config, 'augment.clean_tail_epochs', f'must not be more than epochs={config.epochs}')
     if schedule.end_value > schedule.peak_value:

@@ -105,9 +105,9 @@ def test_a_command_without_a_config_takes_no_overrides(capsys):
         (InputError('wrong'), 2, f'{PROGRAM}wrong\n'),
         (InputError('of two\nlines'), 2, f'{PROGRAM}of two lines\n'),
         (RunError('diverged'), 1, f'{PROGRAM}diverged\n'),
-        (PermissionError(13, 'Permission denied', '/x'), 2, f"{PROGRAM}[Errno 13] Permission denied: '/x'\n"),
-        (FileNotFoundError(2, 'No such file', '/x'), 2, f"{PROGRAM}[Errno 2] No such file: '/x'\n"),
-        (OSError(28, 'No space left on device'), 1, f'{PROGRAM}[Errno 28] No space left on device\n'),
+        (PermissionError(13, 'Permission denied', '/x'), 2, f'{PROGRAM}/x: Permission denied\n'),
+        (FileNotFoundError(2, 'No such file', '/x'), 2, f'{PROGRAM}/x: No such file\n'),
+        (OSError(28, 'No space left on device'), 1, f'{PROGRAM}No space left on device\n'),
         (KeyboardInterrupt(), 130, 'python -m dsconv.main: interrupted\n'),
     ],
 )

@@ -4,10 +4,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from dsconv.errors import RunError
+from dsconv.errors import InputError, RunError
 from dsconv.files import replace_file
 from dsconv.reporting import markdown_table
-from dsconv.studies.cells import Cell, cells_of, train_cells
+from dsconv.studies.cells import Cell, cells_of, is_finished, train_cells
 from dsconv.studies.study import Study
 
 
@@ -32,6 +32,7 @@ def carry_out(study: Study, arguments, kind, measure: Callable[[list[Cell]], dic
     if arguments.dry_run:
         print(*(cell.command for cell in share), sep='\n')
         return
+    check_output(cells, output)
     output.mkdir(parents=True, exist_ok=True)
     measured = measure(cells)
 
@@ -48,6 +49,15 @@ def carry_out(study: Study, arguments, kind, measure: Callable[[list[Cell]], dic
     failed = [one for one in result['cells'] if one['state'] == 'failed' and (one['variant'], one['seed']) in of_share]
     if failed:
         raise RunError(f'{len(failed)} of {len(share)} runs failed; {output / "study.md"} says why')
+
+
+def check_output(cells: list[Cell], output: Path) -> None:
+    """Raises InputError where a cell's workdir holds another run: the study in `output` is then another."""
+    for cell in cells:
+        try:
+            is_finished(cell)
+        except InputError as error:
+            raise InputError(f'--output={output} holds another study, take another directory: {error}') from error
 
 
 def write(result: dict, output: Path, kind) -> None:

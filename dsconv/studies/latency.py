@@ -2,6 +2,7 @@
 
 import statistics
 
+from dsconv.errors import InputError
 from dsconv.performance.timing import in_turn, seconds_per_call
 
 BATCH = 64
@@ -20,10 +21,16 @@ def measure(configs: dict, rounds: int = ROUNDS, seconds: float = SECONDS) -> di
     Returns:
       Name → `latency_one` and `latency_batch`, seconds for one image and for `BATCH`, the medians of the rounds. From
       pixels to logits that the host has.
+
+    Raises:
+      InputError: a network, which is named, refuses images of this size.
     """
     calls = {}
     for name, config in configs.items():
-        calls |= {(name, key): _call(config, images) for key, images in _KEYS.items()}
+        try:
+            calls |= {(name, key): _call(config, images) for key, images in _KEYS.items()}
+        except InputError as error:
+            raise InputError(f'{name}: {error}') from error
     for call in calls.values():  # compiles
         call()
     measures = {key: lambda call=call: seconds_per_call(call, seconds) for key, call in calls.items()}

@@ -3,6 +3,7 @@
 `prepare_process` is for commands only; a notebook that imports dsconv is left as it is.
 """
 
+import _thread
 import glob
 import logging
 import os
@@ -10,6 +11,7 @@ import platform
 import re
 import socket
 import sys
+import threading
 
 from dsconv.errors import InputError
 
@@ -42,7 +44,7 @@ def prepare_process() -> None:
     logging.getLogger('dsconv').setLevel(logging.INFO)
     logging.getLogger('absl').setLevel(logging.ERROR)  # Orbax and TFDS tell of their inner life
     logging.getLogger('asyncio').setLevel(logging.CRITICAL)  # Orbax leaves futures of a damaged checkpoint behind
-    sys.unraisablehook = _without_closed_loops
+    sys.unraisablehook = _on_unraisable
     if not _is_command():
         return
     for name, value in _compilation_cache().items():
@@ -60,9 +62,15 @@ def _compilation_cache() -> dict[str, str]:
     return {'JAX_COMPILATION_CACHE_DIR': directory, 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '1'}
 
 
-def _without_closed_loops(unraisable) -> None:
-    """TensorStore's threads may answer Orbax after a damaged checkpoint has made it give up: that says nothing."""
-    if str(unraisable.exc_value) != 'Event loop is closed':
+def _on_unraisable(unraisable) -> None:
+    """What Python would report and forget, as of a callback of the garbage collector: JAX has one.
+
+    A Ctrl-C in it is sent again, once the callback is over. TensorStore's threads may answer Orbax after a damaged
+    checkpoint has made it give up: that says nothing.
+    """
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        threading.Timer(0.05, _thread.interrupt_main).start()
+    elif str(unraisable.exc_value) != 'Event loop is closed':
         sys.__unraisablehook__(unraisable)
 
 

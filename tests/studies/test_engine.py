@@ -87,3 +87,14 @@ def test_a_dry_run_prints_the_commands_of_its_share_alone(line, runs, capsys, tm
         f'{tmp_path}/out/cells/first/seed-0',
         f'{tmp_path}/out/cells/first/seed-1',
     ]
+
+
+def test_other_settings_in_the_same_output_are_refused_before_anything_is_trained(line, runs, capsys, tmp_path):
+    assert command(capsys, [*line, '--shard=1/6'])[0] == 0
+    before = (tmp_path / 'out' / 'study.json').read_bytes()
+    runs.trained = []
+    code, _, errors = command(capsys, [*line, '--config.optimizer.weight_decay=0.5'])
+    assert (code, runs.trained) == (2, [])
+    assert f'--output={tmp_path / "out"} holds another study' in errors
+    assert 'optimizer.weight_decay' in errors
+    assert (tmp_path / 'out' / 'study.json').read_bytes() == before

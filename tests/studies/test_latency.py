@@ -1,6 +1,8 @@
 import numpy as np
+import pytest
 
 from dsconv.config_checks import resolve
+from dsconv.errors import InputError
 from dsconv.studies import latency
 from dsconv.studies.runs import open_once
 from tests.conftest import tiny_config
@@ -22,3 +24,9 @@ def test_a_network_is_measured_on_one_image_and_on_a_batch_in_turn(monkeypatch):
     taken = latency.measure({'a': config}, rounds=3)
     assert rows == [1, latency.BATCH] * 3
     assert taken == {'a': {'latency_one': 3, 'latency_batch': 4}}  # the median round is the second
+
+
+def test_the_network_that_refuses_the_images_is_named():
+    config = tiny_config(model__name='alexnet')
+    with pytest.raises(InputError, match='big: images of 8×8 are too small'):
+        latency.measure({'big': resolve(config, open_once(config.dataset))})

@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 
 import jax
 import pytest
@@ -249,3 +250,15 @@ def test_auto_outside_a_cluster(monkeypatch):
     monkeypatch.setattr(jax.distributed, 'initialize', initialize)
     with pytest.raises(InputError, match='^--coordinator=auto: no TPU pod or cluster was recognised; give '):
         runtime.connect('auto', None, None)
+
+
+def test_an_interrupt_in_a_callback_of_the_garbage_collector_is_not_lost(monkeypatch):
+    monkeypatch.setattr(sys, 'unraisablehook', runtime._on_unraisable)
+
+    class Interrupted:
+        def __del__(self):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Interrupted()
+        time.sleep(10)
