@@ -11,10 +11,11 @@ def evaluate(arguments) -> None:
     name = 'report' if arguments.split == 'test' else f'report_{arguments.split}'
     output = arguments.output or arguments.workdir / name
     report = report_run(arguments.workdir, arguments.split, arguments.checkpoint, output, arguments.robustness)
+    top5 = f'top-5 {100 * report["top5_accuracy"]:.2f} %, ' if len(report['class_names']) > 5 else ''
     print(
         f'{report["dataset"]} {report["split"]}, {report["num_examples"]:,} images, checkpoint of step '
-        f'{report["checkpoint_step"]}: accuracy {100 * report["accuracy"]:.2f} %, top-5 '
-        f'{100 * report["top5_accuracy"]:.2f} %, loss {report["loss"]:.4f}\n{output / "report.md"}'
+        f'{report["checkpoint_step"]}: accuracy {100 * report["accuracy"]:.2f} %, {top5}loss {report["loss"]:.4f}\n'
+        f'{output / "report.md"}'
     )
 
 
