@@ -7,7 +7,7 @@ from dsconv import config as configuration
 from dsconv.errors import InputError, RunError
 from dsconv.studies.cells import cells_of, is_finished, outcome, resolved, train_cells
 from dsconv.studies.study import Study, read_study
-from tests.studies.grid import OVERRIDES, STUDY, Runs
+from tests.studies.grid import OVERRIDES, STUDY, Runs, folder_without_validation
 
 
 def study_of(**variants):
@@ -49,13 +49,8 @@ def test_a_variant_has_the_last_word_over_the_persons_own(tmp_path):
 
 
 def test_a_validation_part_is_held_out_where_there_is_none(tmp_path):
-    for label in ('a', 'b'):
-        for number in range(20):
-            picture = tmp_path / 'pictures' / label / f'{number}.ppm'
-            picture.parent.mkdir(parents=True, exist_ok=True)
-            picture.write_bytes(b'P6 8 8 255\n' + bytes(192))
     study = study_of(a=[], b=['dataset.validation_fraction=0.25'], c=['dataset.name=digits'])
-    folder = f'dataset.name=image_folder:{tmp_path / "pictures"}'
+    folder = f'dataset.name={folder_without_validation(tmp_path)}'
     cells = cells_of(study, 'configs/small.py', [folder], (0,), tmp_path)
     assert [cell.config.dataset.validation_fraction for cell in cells] == [0.1, 0.25, 0]
 

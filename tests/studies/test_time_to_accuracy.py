@@ -9,6 +9,7 @@ from dsconv.errors import InputError, RunError
 from dsconv.reporting import MetricsLog, read_metrics
 from dsconv.studies import time_to_accuracy
 from dsconv.studies.time_to_accuracy import as_text, comparable, draw, points_of, summary_of
+from tests.studies.grid import folder_without_validation
 
 DIGITS = 'from configs import digits\n\n\ndef get_config():\n    config = digits.get_config()\n'
 TINY = (
@@ -116,12 +117,7 @@ def test_both_have_the_same_data_and_length_and_leave_the_test_split_alone(tmp_p
 
 
 def test_a_validation_part_is_held_out_where_there_is_none(tmp_path):
-    for label in ('a', 'b'):
-        for number in range(20):
-            picture = tmp_path / 'pictures' / label / f'{number}.ppm'
-            picture.parent.mkdir(parents=True, exist_ok=True)
-            picture.write_bytes(b'P6 8 8 255\n' + bytes(192))
-    config = configuration.load('configs/small.py', [f'dataset.name=image_folder:{tmp_path / "pictures"}'])
+    config = configuration.load('configs/small.py', [f'dataset.name={folder_without_validation(tmp_path)}'])
     for fraction in (0.0, 0.25):
         config.dataset.validation_fraction = fraction
         fractions = [c.dataset.validation_fraction for c in comparable(config, 'a.py', 'configs/medium.py').values()]
