@@ -1,5 +1,6 @@
 """A study as it stands: its figures as JSON, its table and its picture, from the cells that are finished."""
 
+import functools
 import statistics
 
 from dsconv.errors import InputError
@@ -59,14 +60,20 @@ def _rate(outcomes, variant):
 
 
 def _cost(config) -> dict:
-    from dsconv.models.complexity import layer_costs
     from dsconv.training.setup import build_network, image_shape
 
     try:
         config = resolved(config)
-        rows = layer_costs(build_network(config), image_shape(config))
+        return _cost_of(build_network(config), image_shape(config))
     except InputError:
         return {'parameters': None, 'macs': None}
+
+
+@functools.cache  # the summary is made anew after each run
+def _cost_of(network, shape) -> dict:
+    from dsconv.models.complexity import layer_costs
+
+    rows = layer_costs(network, shape)
     return {'parameters': sum(row.parameters for row in rows), 'macs': sum(row.macs for row in rows)}
 
 
