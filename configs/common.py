@@ -19,6 +19,9 @@ def get_config() -> ConfigDict:
     # result in less memory; unset: on a CPU as many as suit its caches and batch norm's groups, 1 elsewhere
     config.steps_per_dispatch = 1  # training steps that the device runs for each call from the host
 
+    config.max_skipped_steps = 0  # steps with a loss or gradient that is not finite that a run may leave out, with the
+    # network as it was before them; at one more, the run stops
+
     config.dataset = ConfigDict()
     config.dataset.name = 'cifar10'  # a TensorFlow Datasets name, 'digits', or 'image_folder:PATH'
     config.dataset.data_dir = placeholder(

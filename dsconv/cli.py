@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from dsconv.errors import InputError, RunError, did_you_mean
+from dsconv.errors import InputError, Preempted, RunError, did_you_mean
 from dsconv.training.runtime import prepare_process
 
 CONFIG_FLAG = '--config.'
@@ -46,7 +46,12 @@ def parser(command: str, description: str) -> Parser:
 
 def add_config_flag(flags: Parser) -> None:
     """Adds `--config=FILE`, which is needed, and `--config.key=value`."""
-    flags.add_argument('--config', required=True, metavar='FILE', help='a config file, as configs/small.py')
+    flags.add_argument(
+        '--config',
+        required=True,
+        metavar='FILE',
+        help='a config file, as configs/small.py, or the config.json of a run',
+    )
     flags.add_argument(
         '--config.KEY',
         metavar='VALUE',
@@ -116,7 +121,7 @@ def run(flags: Parser, command: Callable, arguments: list[str] | None = None) ->
     """Parses the command line and runs `command(arguments)`; ends the process.
 
     `--config.key=value` flags arrive as `arguments.overrides`, a list of `'key=value'`. Exit codes: 0 done, 2 wrong
-    input, an unusable path among it, 1 a run that failed, 130 interrupted.
+    input, an unusable path among it, 1 a run that failed, 75 told to leave (the same command goes on), 130 interrupted.
     """
     prepare_process()
     line = sys.argv[1:] if arguments is None else arguments
@@ -136,6 +141,8 @@ def run(flags: Parser, command: Callable, arguments: list[str] | None = None) ->
             raise  # not about a path that the person named, nor about a full disk
         where = f'{error.filename}: ' if error.filename else ''
         flags.fail(f'{where}{error.strerror}', 2 if isinstance(error, UNUSABLE_PATH) else 1)
+    except Preempted as leaving:
+        flags.exit(75, f'{flags.prog}: {leaving}; the same command goes on\n')
     except KeyboardInterrupt:
         print(f'{flags.prog}: interrupted', file=sys.stderr)
         sys.exit(130)

@@ -35,7 +35,8 @@ def load(path: str, overrides: list[str] = ()) -> ConfigDict:
     """Loads a config file, applies overrides and checks every value that can be checked without the data.
 
     Args:
-      path: a Python file that defines `get_config()`; looked for from the current directory, then from the project's.
+      path: a Python file that defines `get_config()`, or the config.json of a run, to make it again; looked for from
+        the current directory, then from the project's.
       overrides: `'key=value'` strings, as `'model.dim=64'`.
 
     Returns:
@@ -45,7 +46,8 @@ def load(path: str, overrides: list[str] = ()) -> ConfigDict:
       InputError: naming the key, the value and the nearest valid name.
     """
     config = defaults()
-    _lay_over(config, _run_file(path), f'{path}: ')
+    values = _read_run(_find_file(path)) if path.endswith('.json') else _run_file(path)
+    _lay_over(config, values, f'{path}: ')
     _lay_over(config, _split(overrides), '--config.', typed=True)
     check(config)
     return config
@@ -79,14 +81,17 @@ def load_run(workdir: Path) -> ConfigDict:
     file = Path(workdir) / 'config.json'
     if not os.path.isfile(file):
         raise InputError(f'{workdir} is not the workdir of a run: it has no config.json')
-    try:
-        values = flatten(json.loads(file.read_text(encoding='utf-8'))['config'])
-    except Exception as error:  # damage has many forms
-        raise InputError(f'{file} is damaged ({type(error).__name__}: {error}); restore it from a copy') from error
     config = defaults()
-    _lay_over(config, values, f'{file}: ')
+    _lay_over(config, _read_run(file), f'{file}: ')
     check(config)
     return config
+
+
+def _read_run(file) -> dict:
+    try:
+        return flatten(json.loads(Path(file).read_text(encoding='utf-8'))['config'])
+    except Exception as error:  # damage has many forms
+        raise InputError(f'{file} is damaged ({type(error).__name__}: {error}); restore it from a copy') from error
 
 
 def differences(old: ConfigDict, new: ConfigDict) -> list[str]:

@@ -44,6 +44,7 @@ RANGES = {
     'batch_size': '[1, 1000000]',
     'epochs': '[1, 1000000]',
     'steps_per_dispatch': '[1, 10000]',
+    'max_skipped_steps': '[0, 1000000]',
     'dataset.validation_fraction': '[0, 0.9]',
     'dataset.train_fraction': '(0, 1]',
     'dataset.memory_gigabytes': '[0, 1000000]',

@@ -1,4 +1,4 @@
-"""The two ways in which a command ends badly, and how their messages name things.
+"""The ways in which a command ends before its end, and how their messages name things.
 
 `dsconv.cli` turns them into one line and an exit code.
 """
@@ -15,6 +15,13 @@ class InputError(Exception):
 
 class RunError(Exception):
     """A run that was asked for correctly failed (diverged, disk full). Exit code 1; the last good checkpoint stays."""
+
+
+class Preempted(BaseException):
+    """The process was told to leave, and what it had done is saved. Exit code 75: the same command goes on.
+
+    Like KeyboardInterrupt it is nothing that went wrong, so that no `except Exception` keeps it.
+    """
 
 
 def nearest(name, names, cutoff: float = 0.5) -> str | None:

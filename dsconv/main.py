@@ -12,12 +12,15 @@ def main(arguments) -> None:
     from dsconv.training import runtime
 
     config = configuration.load(arguments.config, arguments.overrides)
-    workdir = arguments.workdir or Path('runs', Path(arguments.config).stem)
+    workdir = arguments.workdir or _default_workdir(Path(arguments.config))
     runtime.connect(arguments.coordinator, arguments.num_processes, arguments.process_id)
 
     from dsconv.training.loop import train
     from dsconv.training.report import report_run
+    from dsconv.training.run import warn_of_other_versions
 
+    if arguments.workdir and arguments.config.endswith('.json'):
+        warn_of_other_versions(Path(arguments.config))
     logger = logging.getLogger('dsconv')
     if not train(config, workdir) and (workdir / 'report' / 'report.json').exists():
         logger.info('%s is trained to its last epoch; its report: %s', workdir, workdir / 'report' / 'report.md')
@@ -28,6 +31,11 @@ def main(arguments) -> None:
     logger.info(
         '%s: accuracy %.2f %%; report: %s', report['split'], 100 * report['accuracy'], workdir / 'report' / 'report.md'
     )
+
+
+def _default_workdir(config: Path) -> Path:
+    """The config.json of a run is in its own."""
+    return config.parent if config.suffix == '.json' else Path('runs', config.stem)
 
 
 def flags() -> cli.Parser:

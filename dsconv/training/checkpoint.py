@@ -1,20 +1,33 @@
 """Checkpoints of a run, by Orbax: written in the background, the newest and the best by validation kept.
 
-A checkpoint has two items: `model`, which is what evaluation needs, and `training`, the rest of the state.
+A checkpoint has three items: `model`, which is what evaluation needs; `training`, the rest of the state; `checksums` of
+both, since not every flipped bit is noticed by the files' own format. What is damaged is never deleted: it is moved to
+`workdir/damaged` when a run goes on from an older one.
 """
 
+import contextlib
+import itertools
+import logging
 from pathlib import Path
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
-from dsconv.errors import InputError
+from dsconv.errors import InputError, RunError
+from dsconv.training.checksums import checksums
 from dsconv.training.state import TrainState
+
+logger = logging.getLogger('dsconv')
 
 
 class Checkpoints:
-    """The checkpoints in `workdir/checkpoints`; a context manager that waits for saves under way."""
+    """The checkpoints in `workdir/checkpoints`; a context manager that waits for saves under way.
+
+    Raises RunError, in `save` or at the end, where a checkpoint could not be written.
+    """
 
     def __init__(self, workdir: Path, keep: int = 2, read_only: bool = False):
         self._directory = Path(workdir).absolute() / 'checkpoints'
@@ -29,7 +42,7 @@ class Checkpoints:
         )
         self._manager = ocp.CheckpointManager(
             self._directory,
-            item_names=('model', 'training'),
+            item_names=('model', 'training', 'checksums'),
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=policy, best_fn=_validation_accuracy, read_only=read_only
             ),
@@ -39,41 +52,102 @@ class Checkpoints:
         return self
 
     def __exit__(self, *exception):
-        self._manager.close()
+        with self._saving():
+            self._manager.close()
 
     def save(self, state: TrainState, validation: dict | None) -> None:
         """Starts to save; the state may be donated at once. `validation` holds `accuracy`, where there is one."""
         model, training = _split(state)
-        items = ocp.args.Composite(model=ocp.args.StandardSave(model), training=ocp.args.StandardSave(training))
-        self._manager.save(int(state.step), args=items, metrics=validation)
+        items = ocp.args.Composite(
+            model=ocp.args.StandardSave(model),
+            training=ocp.args.StandardSave(training),
+            checksums=ocp.args.JsonSave(checksums({'model': model, 'training': training})),
+        )
+        with self._saving():
+            self._manager.save(int(state.step), args=items, metrics=validation, force=True)
 
-    def latest(self) -> int | None:
-        """The step of the newest checkpoint; None without one."""
-        return self._manager.latest_step()
+    def restore_newest(self, shape: TrainState) -> TrainState | None:
+        """The newest state that is sound, laid out as `shape`, a state of `jax.ShapeDtypeStruct` with shardings.
 
-    def restore(self, step: int, shape: TrainState) -> TrainState:
-        """The state at `step`, laid out as `shape`, a state of `jax.ShapeDtypeStruct` with shardings.
+        Newer ones, which are damaged, are moved to `workdir/damaged` and named in a warning.
+
+        Returns:
+          None where there is no checkpoint at all.
+
+        Raises:
+          InputError: there are checkpoints, and none is sound. They stay where they are.
+        """
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        for index, step in enumerate(steps):
+            state, fault = self._try_to_restore(step, shape)
+            if not _anywhere(fault is not None):
+                self._set_aside(steps[:index])
+                return state
+            logger.warning('%s: %s', self._directory / str(step), fault or 'damaged for another process')
+        if not steps:
+            return None
+        raise InputError(
+            f'none of the checkpoints in {self._directory} can be restored ({", ".join(map(str, steps))}): they are '
+            f'damaged, or config.json is not their own. To start anew, move the directory away'
+        )
+
+    def restore_model(self, step: int, shape: dict) -> dict:
+        """`variables` and `average` alone of the state at `step`, laid out as `shape`, as for `restore_newest`.
 
         Raises:
           InputError: the checkpoint is damaged, or of another network.
         """
-        model, training = _split(shape)
-        items = self._restore(step, model=model, training=training)
-        return TrainState(**items.model, **items.training)
+        try:
+            return self._restore(step, model=shape)['model']
+        except Exception as error:
+            others = ', '.join(str(other) for other in sorted(self._manager.all_steps()) if other != step) or 'none'
+            raise InputError(
+                f'{self._directory / str(step)}: {_fault(error)}; choose another one by --checkpoint (there are: '
+                f'{others})'
+            ) from error
 
-    def restore_model(self, step: int, shape: dict) -> dict:
-        """`variables` and `average` alone of the state at `step`, laid out as `shape`, as for `restore`."""
-        return self._restore(step, model=shape).model
+    def _try_to_restore(self, step, shape):
+        """(state, None), or (None, what is wrong)."""
+        model, training = _split(shape)
+        try:
+            items = self._restore(step, model=model, training=training)
+            state = TrainState(**items['model'], **items['training'])
+            if int(state.step) != step:
+                raise _Damaged(f'holds step {int(state.step)}')
+            return state, None
+        except Exception as error:  # Orbax and TensorStore raise whatever the damage happens to break
+            return None, _fault(error)
 
     def _restore(self, step, **shapes):
         items = {name: ocp.args.StandardRestore(shape) for name, shape in shapes.items()}
+        items['checksums'] = ocp.args.JsonRestore()
+        restored = dict(self._manager.restore(step, args=ocp.args.Composite(**items)))
+        written, read = restored.pop('checksums'), checksums(restored)
+        if wrong := [path for path, checksum in read.items() if written.get(path) != checksum]:
+            raise _Damaged(f'{", ".join(wrong[:3])}{", …" if len(wrong) > 3 else ""} not as it was saved')
+        return restored
+
+    def _set_aside(self, steps):
+        if not steps:
+            return
+        if jax.process_index() == 0:
+            for step in steps:
+                place = _free_place(self._directory.parent / 'damaged' / str(step))
+                place.parent.mkdir(exist_ok=True)
+                (self._directory / str(step)).rename(place)
+                logger.warning('moved to %s; the run goes on from an older one', place)
+        multihost_utils.sync_global_devices('damaged checkpoints set aside')
+        self._manager.reload()
+
+    @contextlib.contextmanager
+    def _saving(self):
         try:
-            return self._manager.restore(step, args=ocp.args.Composite(**items))
-        except Exception as error:  # Orbax and TensorStore raise whatever the damage happens to break
-            others = ', '.join(str(other) for other in sorted(self._manager.all_steps()) if other != step) or 'none'
-            raise InputError(
-                f'{self._directory / str(step)} cannot be restored ({type(error).__name__}): it is damaged, or '
-                f'config.json is not its own; move it away to use an older checkpoint (there are: {others})'
+            yield
+        except Exception as error:
+            sound = ', '.join(path.name for path in sorted(self._directory.glob('[0-9]*')) if path.name.isdecimal())
+            raise RunError(
+                f'a checkpoint could not be written to {self._directory} ({_reason(error)}); there are: '
+                f'{sound or "none"}. The same command goes on from the newest'
             ) from error
 
     def choose(self, which: str | None) -> int:
@@ -102,6 +176,26 @@ class Checkpoints:
         return int(which)
 
 
+class _Damaged(Exception):
+    """What is restored is not what was saved."""
+
+
+def _fault(error):
+    if isinstance(error, _Damaged):
+        return f'damaged, {error}'
+    return f'cannot be restored ({type(error).__name__}): it is damaged, or config.json is not its own'
+
+
+def _anywhere(flag: bool) -> bool:
+    """Whether the flag is set in any process of the run."""
+    return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
+
+
+def _free_place(path):
+    numbered = (path.with_name(f'{path.name}-{number}') for number in itertools.count(2))
+    return next(place for place in itertools.chain([path], numbered) if not place.exists())
+
+
 def with_shardings(shape, sharding):
     """Gives each `jax.ShapeDtypeStruct` of a pytree the sharding to restore onto."""
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shape)
@@ -109,7 +203,20 @@ def with_shardings(shape, sharding):
 
 def _split(state: TrainState) -> tuple[dict, dict]:
     model = {'variables': state.variables, 'average': state.average}
-    return model, {'step': state.step, 'opt_state': state.opt_state, 'metrics': state.metrics}
+    return model, {
+        'step': state.step,
+        'opt_state': state.opt_state,
+        'metrics': state.metrics,
+        'nonfinite_steps': state.nonfinite_steps,
+    }
+
+
+def _reason(error):
+    """Of an error that may have come from any depth of Orbax and TensorStore, in a few words."""
+    text = str(error)
+    if 'No space left' in text or 'RESOURCE_EXHAUSTED' in text:
+        return 'the disk is full'
+    return f'{type(error).__name__}: {next(iter(text.splitlines()), "")[:200]}'
 
 
 def _validation_accuracy(metrics: dict) -> float:

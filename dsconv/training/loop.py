@@ -8,15 +8,16 @@ import jax
 import numpy as np
 
 from dsconv import data
-from dsconv.errors import InputError
+from dsconv.errors import InputError, Preempted
 from dsconv.reporting import MetricsLog
 from dsconv.training.checkpoint import Checkpoints, with_shardings
 from dsconv.training.evaluation import Evaluator, scored_variables
 from dsconv.training.mesh import replicated, to_global
 from dsconv.training.progress import Progress
 from dsconv.training.recalibration import recalibrate
-from dsconv.training.run import check_workdir, write_config
+from dsconv.training.run import check_workdir, claim, write_config
 from dsconv.training.setup import build_training, count_parameters, open_data
+from dsconv.training.stopping import StopRequest
 
 logger = logging.getLogger('dsconv')
 
@@ -33,7 +34,8 @@ def train(config, workdir: Path) -> bool:
 
     Raises:
       InputError: the config does not fit the data, the devices or the run that is in `workdir`.
-      RunError: the loss is not finite any more; the last good checkpoint stays.
+      RunError: the loss or the gradient is not finite any more; the last good checkpoint stays.
+      Preempted: told to stop; the last step is saved.
     """
     source, train_split, config = open_data(config)
     training = build_training(config, train_split.num_examples)
@@ -41,24 +43,27 @@ def train(config, workdir: Path) -> bool:
     monitored = 'validation' if 'validation' in source.split_sizes else config.eval.final_split
     monitored_split = source.load(monitored)
 
-    with Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
-        first_step = checkpoints.latest() or 0
+    with claim(workdir), Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
+        # First of all, since a network may refuse images of this size: the workdir is then not this run's.
+        state = checkpoints.restore_newest(_shape_of_state(training)) or training.new_state()
+        first_step = int(state.step)
         if not _is_left_to_train(first_step, training, config, workdir):
             return False
-        # First of all, since a network may refuse images of this size: the workdir is then not this run's.
-        state = _restore(checkpoints, first_step, training) if first_step else training.new_state()
         write_config(workdir, config)
         _announce(config, train_split, training, state, first_step)
         evaluator = Evaluator(config, training.model, training.mesh)
         progress = Progress(config, training, first_step)
 
-        with _open_log(workdir, first_step, training.steps_per_epoch, config.log.tensorboard) as log:
+        with (
+            _open_log(workdir, first_step, training.steps_per_epoch, config.log.tensorboard) as log,
+            StopRequest(training.mesh) as stop,
+        ):
             for step, batches in dispatches(config, training, train_split, first_step, progress):
                 state, loss = training.train_step(state, *batches)
                 progress.advance(step, state, loss)
 
                 if step == _next_line(step - 1, config, training):
-                    log(step=step, split='train', **progress.summarise(step, state.metrics))
+                    log(step=step, split='train', **progress.summarise(step, state))
                     state = state.replace(metrics=training.zero_metrics())
 
                 if step == training.total_steps and config.eval.recalibration_batches:
@@ -73,9 +78,13 @@ def train(config, workdir: Path) -> bool:
                     log(step=step, split=monitored, **scores)
                     progress.show_scores(monitored, scores)
 
-                if _is_due(config.checkpoint.every_epochs, step, training):
+                stopping = stop.reached()
+                if stopping or _is_due(config.checkpoint.every_epochs, step, training):
                     with progress.paused():
+                        progress.check(state)
                         checkpoints.save(state, scores if monitored == 'validation' else None)
+                if stopping:
+                    raise Preempted(f'stopped after step {step} of {training.total_steps}, which is saved')
     return True
 
 
@@ -106,8 +115,8 @@ def _announce(config, train_split, training, state, first_step):
     )
 
 
-def _restore(checkpoints, step, training):
-    return checkpoints.restore(step, with_shardings(jax.eval_shape(training.new_state), replicated(training.mesh)))
+def _shape_of_state(training):
+    return with_shardings(jax.eval_shape(training.new_state), replicated(training.mesh))
 
 
 def dispatches(config, training, split, step: int, progress):

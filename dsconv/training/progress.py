@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import logging
+import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -27,6 +28,7 @@ class Progress:
         self._in_flight = collections.deque()  # for each dispatch a future of the moment at which the device was done
         self._watch = ThreadPoolExecutor(1, thread_name_prefix='device')
         self._compiled = False
+        self._skipped = 0
         self._waited = self._seconds_a_step = 0.0
         self._window_start = self._shown = time.perf_counter()
 
@@ -60,15 +62,34 @@ class Progress:
             self._compiled, self._waited = True, 0.0
             self._window_start, self._window_step = time.perf_counter(), step
         if time.perf_counter() - self._shown > SECONDS_BETWEEN_LINES:
-            self._show(step, self._averages(state.metrics))
+            self._show(step, self._averages(state))
 
-    def summarise(self, step: int, metrics) -> dict[str, float]:
-        """The averages and rates of the window that ends at `step`; starts the next one.
+    def check(self, state) -> None:
+        """Warns of steps that were left out.
 
         Raises:
-          RunError: a loss in the window was not finite.
+          RunError: more steps than `max_skipped_steps` had a loss or gradient that was not finite.
         """
-        averages = self._averages(metrics)
+        metrics = jax.device_get(state.metrics)
+        if not (step := int(metrics.nonfinite_step)):
+            return
+        count, allowed = int(state.nonfinite_steps), self._config.max_skipped_steps
+        fault = (
+            f'step {step}: loss {metrics.nonfinite_loss:.4g}, gradient norm {metrics.nonfinite_grad_norm:.4g}, '
+            f'learning rate {float(self._training.schedule(step - 1)):.3g}'
+        )
+        if count > allowed:
+            raise RunError(
+                f'{fault}: not finite; the last checkpoint is as it was: lower schedule.peak_value, set '
+                f'optimizer.clip_norm, or max_skipped_steps ({allowed}), in a new workdir'
+            )
+        if count > self._skipped:
+            logger.warning('%s: left out (%d of at most %d)', fault, count, allowed)
+        self._skipped = count
+
+    def summarise(self, step: int, state) -> dict[str, float]:
+        """The averages and rates of the window that ends at `step`; starts the next one. Raises RunError as `check`."""
+        averages = self._averages(state)
         seconds = time.perf_counter() - self._window_start
         steps = step - self._window_step
         if steps:  # none when compilation took up the whole window
@@ -84,15 +105,10 @@ class Progress:
         """A line for an evaluation."""
         logger.info('  %s: loss %.4f, accuracy %.2f %%', split, scores['loss'], 100 * scores['accuracy'])
 
-    def _averages(self, metrics) -> dict[str, float]:
-        metrics = jax.device_get(metrics)
-        if step := int(metrics.nonfinite_step):
-            rate = float(self._training.schedule(step - 1))
-            raise RunError(
-                f'the loss of step {step} is not finite (learning rate {rate:.3g}); the last checkpoint is as it was: '
-                f'lower schedule.peak_value or set optimizer.clip_norm, in a new workdir'
-            )
-        steps = max(1, int(metrics.steps))
+    def _averages(self, state) -> dict[str, float]:
+        self.check(state)
+        metrics = jax.device_get(state.metrics)
+        steps = int(metrics.steps) or math.nan  # nothing to tell of where every step was left out
         return {name: float(getattr(metrics, name)) / steps for name in ('loss', 'accuracy', 'grad_norm')}
 
     def _show(self, step, averages):

@@ -1,6 +1,11 @@
 """A run's workdir: whose it is, and what is written down about the run."""
 
+import contextlib
+import fcntl
 import importlib.metadata
+import json
+import logging
+import os
 import platform
 import shlex
 import subprocess
@@ -13,10 +18,12 @@ from jax.experimental import multihost_utils
 from dsconv import config as configuration
 from dsconv.errors import InputError
 
+logger = logging.getLogger('dsconv')
 # What may change when a run is resumed. Everything else would make it another run.
 MAY_CHANGE = (
     'epochs',
     'steps_per_dispatch',
+    'max_skipped_steps',
     'log.',
     'eval.',
     'checkpoint.',
@@ -54,6 +61,41 @@ def check_workdir(workdir: Path, config) -> None:
         )
 
 
+@contextlib.contextmanager
+def claim(workdir: Path):
+    """Holds `workdir` for this run, as long as the process lives.
+
+    Raises:
+      InputError: another run trains in it.
+    """
+    if jax.process_index():
+        yield
+        return
+    with (workdir / 'lock').open('a+') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise InputError(
+                f'{workdir} is being trained in ({file.read().strip()}): wait until that run ends, or take another '
+                f'--workdir'
+            ) from error
+        except OSError as error:  # a file system without locks
+            logger.warning('%s cannot be locked (%s): see that no other run uses it', workdir, error.strerror)
+        file.truncate(0)
+        print(f'process {os.getpid()} on {platform.node()}', file=file, flush=True)
+        yield
+
+
+def warn_of_other_versions(file: Path) -> None:
+    """Says where the run that `file`, a config.json, tells of was made by other versions than these."""
+    facts = json.loads(file.read_text(encoding='utf-8'))
+    then = facts.get('versions', {}) | {'dsconv': facts.get('git_revision')}
+    now = _versions() | {'dsconv': _git_revision()}
+    if other := [f'{name} {then[name]}, here {now[name]}' for name in now if then.get(name) not in (None, now[name])]:
+        logger.warning('%s was made by %s: the last bits may differ', file, '; '.join(other))
+
+
 def write_config(workdir: Path, config) -> None:
     """Writes `workdir/config.json` from process 0, once every process has read the old one.
 
@@ -62,6 +104,8 @@ def write_config(workdir: Path, config) -> None:
     """
     multihost_utils.sync_global_devices('workdir checked')
     if jax.process_index() == 0:
+        if (workdir / 'config.json').exists():
+            warn_of_other_versions(workdir / 'config.json')
         try:
             configuration.save_run(workdir, config, _facts())
         except OSError as error:
@@ -79,10 +123,14 @@ def _facts() -> dict:
         'command': command_line(),
         'devices': f'{len(devices)} × {devices[0].device_kind}',
         'processes': jax.process_count(),
-        'versions': {'python': platform.python_version()}
-        | {package: importlib.metadata.version(package) for package in PACKAGES},
+        'versions': _versions(),
         'git_revision': _git_revision(),
     }
+
+
+def _versions() -> dict[str, str]:
+    packages = {package: importlib.metadata.version(package) for package in PACKAGES}
+    return {'python': platform.python_version()} | packages
 
 
 def _git_revision() -> str | None:

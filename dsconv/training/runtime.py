@@ -9,11 +9,12 @@ import logging
 import os
 import platform
 import re
+import signal
 import socket
 import sys
 import threading
 
-from dsconv.errors import InputError
+from dsconv.errors import InputError, Preempted
 
 SWITCH = 'DSCONV_ALLOCATOR'
 # glibc returns every step's buffers to the kernel and faults them in again, page by page: with these Small at batch 256
@@ -53,6 +54,7 @@ def prepare_process() -> None:
         os.environ.update(ALLOCATOR | {SWITCH: 'tuned'})
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    signal.signal(signal.SIGTERM, _on_sigterm)
 
 
 def _compilation_cache() -> dict[str, str]:
@@ -72,6 +74,11 @@ def _on_unraisable(unraisable) -> None:
         threading.Timer(0.05, _thread.interrupt_main).start()
     elif str(unraisable.exc_value) != 'Event loop is closed':
         sys.__unraisablehook__(unraisable)
+
+
+def _on_sigterm(*_):
+    """Wherever nothing is to be saved first; a run has a handler of its own (`stopping.StopRequest`)."""
+    raise Preempted('told to leave')
 
 
 def _is_command() -> bool:

@@ -9,18 +9,25 @@ import jax.numpy as jnp
 
 @flax.struct.dataclass
 class Metrics:
-    """Sums over the steps since the last line of the log; in the state, so that a resumed run logs the same lines."""
+    """Sums over the steps since the last line of the log; in the state, so that a resumed run logs the same lines.
+
+    A step whose loss or gradient is not finite is not in the sums: of the first such step there are its number, counted
+    from 1 as in the log (0: there is none), its loss and its gradient's norm.
+    """
 
     steps: jax.Array
     loss: jax.Array
     accuracy: jax.Array
     grad_norm: jax.Array
-    nonfinite_step: jax.Array  # the first one whose loss was not finite, counted from 1 as in the log; 0: none
+    nonfinite_step: jax.Array
+    nonfinite_loss: jax.Array
+    nonfinite_grad_norm: jax.Array
 
     @classmethod
     def zeros(cls):
         """Of an empty sum."""
-        return cls(jnp.int32(0), jnp.float32(0), jnp.float32(0), jnp.float32(0), jnp.int32(0))
+        counts = {'steps', 'nonfinite_step'}
+        return cls(*(jnp.int32(0) if field in counts else jnp.float32(0) for field in cls.__dataclass_fields__))
 
 
 @flax.struct.dataclass
@@ -34,6 +41,7 @@ class TrainState:
         off.
       opt_state: Optax's.
       metrics: sums for the log.
+      nonfinite_steps: int32 scalar, how many steps of the run had a loss or gradient that was not finite.
     """
 
     step: jax.Array
@@ -41,6 +49,7 @@ class TrainState:
     average: Any
     opt_state: Any
     metrics: Metrics
+    nonfinite_steps: jax.Array
 
 
 def init_variables(model, image_shape: tuple[int, int, int], seed: int):
@@ -57,6 +66,7 @@ def create_state(model, optimizer, image_shape: tuple[int, int, int], seed: int,
         average=jax.tree.map(jnp.zeros_like, variables) if averaging else None,
         opt_state=optimizer.init(variables['params']),
         metrics=Metrics.zeros(),
+        nonfinite_steps=jnp.int32(0),
     )
 
 

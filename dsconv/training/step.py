@@ -57,13 +57,19 @@ def make_train_step(config, model, optimizer, augment, steps_per_epoch: int, mes
         (loss, (accuracy, updated)), gradient = mean_over_microbatches(
             evaluate, microbatches, mesh.size, normalise(images, mean, std), targets, jnp.arange(len(images))
         )
+        grad_norm = optax.tree.norm(gradient)
+        is_finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.variables['params'])
         variables = {'params': optax.apply_updates(state.variables['params'], updates), **updated}
         average = state.average
         if average is not None:
             average = update_average(average, variables, config.optimizer.ema_decay)
-        metrics = _add(state.metrics, state.step + 1, loss, accuracy, optax.tree.norm(gradient))
-        return TrainState(state.step + 1, variables, average, opt_state, metrics), loss
+        learned = (variables, average, opt_state)
+        if config.max_skipped_steps:
+            before = (state.variables, state.average, state.opt_state)
+            learned = jax.tree.map(lambda new, old: jnp.where(is_finite, new, old), learned, before)
+        metrics = _add(state.metrics, state.step + 1, is_finite, loss, accuracy, grad_norm)
+        return TrainState(state.step + 1, *learned, metrics, state.nonfinite_steps + ~is_finite), loss
 
     def steps(state, images, labels):
         # A single step is not put into a loop: XLA's CPU backend runs the body of one on fewer threads.
@@ -79,14 +85,16 @@ def make_train_step(config, model, optimizer, augment, steps_per_epoch: int, mes
     )
 
 
-def _add(sums: Metrics, step, loss, accuracy, grad_norm) -> Metrics:
-    is_first_bad = (sums.nonfinite_step == 0) & ~jnp.isfinite(loss)
+def _add(sums: Metrics, step, is_finite, loss, accuracy, grad_norm) -> Metrics:
+    is_first_bad = ~is_finite & (sums.nonfinite_step == 0)
     return Metrics(
-        steps=sums.steps + 1,
-        loss=sums.loss + loss,
-        accuracy=sums.accuracy + accuracy,
-        grad_norm=sums.grad_norm + grad_norm,
+        steps=sums.steps + is_finite,
+        loss=sums.loss + jnp.where(is_finite, loss, 0),
+        accuracy=sums.accuracy + jnp.where(is_finite, accuracy, 0),
+        grad_norm=sums.grad_norm + jnp.where(is_finite, grad_norm, 0),
         nonfinite_step=jnp.where(is_first_bad, step, sums.nonfinite_step),
+        nonfinite_loss=jnp.where(is_first_bad, loss, sums.nonfinite_loss),
+        nonfinite_grad_norm=jnp.where(is_first_bad, grad_norm, sums.nonfinite_grad_norm),
     )
 
 

@@ -1,10 +1,17 @@
+import json
+import logging
+import resource
+import shutil
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsconv.errors import InputError
+from dsconv.errors import InputError, RunError
 from dsconv.training.checkpoint import Checkpoints, with_shardings
+from dsconv.training.checksums import checksums
 from dsconv.training.mesh import make_mesh, replicated
 from dsconv.training.state import Metrics, TrainState
 
@@ -18,6 +25,7 @@ def make_state(step, scale=1.0, devices=1, averaging=True):
         average={'params': {'layer': {'kernel': 0.5 * VALUES}}} if averaging else None,
         opt_state=({'count': np.int32(step)}, ()),
         metrics=Metrics.zeros(),
+        nonfinite_steps=np.int32(0),
     )
     return jax.device_put(state, replicated(make_mesh(jax.devices()[:devices])))
 
@@ -62,7 +70,7 @@ def test_without_validation_there_is_no_best(tmp_path):
 
 def test_an_empty_workdir_has_none(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
-        assert checkpoints.latest() is None
+        assert checkpoints.restore_newest(shape_of(make_state(0))) is None
         with pytest.raises(InputError, match='holds no checkpoint yet'):
             checkpoints.choose(None)
 
@@ -73,7 +81,7 @@ def test_a_state_restores_onto_other_devices(tmp_path, saved_on, restored_on):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(state, None)
     with Checkpoints(tmp_path) as checkpoints:
-        restored = checkpoints.restore(7, shape_of(state, restored_on))
+        restored = checkpoints.restore_newest(shape_of(state, restored_on))
     assert jax.tree.structure(restored) == jax.tree.structure(state)
     for old, new in zip(jax.tree.leaves(state), jax.tree.leaves(restored), strict=True):
         np.testing.assert_array_equal(old, new)
@@ -100,20 +108,90 @@ def test_a_state_may_be_donated_while_it_is_saved(tmp_path):
         for _ in range(5):
             state = double(state)
     with Checkpoints(tmp_path) as checkpoints:
-        restored = checkpoints.restore(1, shape_of(make_state(1)))
+        restored = checkpoints.restore_newest(shape_of(make_state(1)))
     np.testing.assert_array_equal(restored.variables['params']['layer']['kernel'], VALUES)
     assert jnp.max(state.variables['params']['layer']['kernel']) == 32 * VALUES.max()
 
 
-def test_a_damaged_checkpoint_is_named_with_the_others(tmp_path):
+def test_a_flipped_bit_of_a_leaf_is_noticed(tmp_path):
+    state = make_state(3)
+    flipped = np.asarray(VALUES).copy()
+    flipped.view(np.uint32)[0, 1] ^= 1
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state, None)
+    file = next((tmp_path / 'checkpoints' / '3' / 'checksums').glob('metadata'))
+    written = json.loads(file.read_text())
+    key = "['model']['variables']['params']['layer']['kernel']"
+    assert written[key] == checksums({'model': {'variables': state.variables}})[key]
+    file.write_text(json.dumps(written | {key: checksums(flipped)['']}))
+    with Checkpoints(tmp_path) as checkpoints:
+        with pytest.raises(InputError, match=r"/3: damaged, .*\['kernel'\] not as it was saved"):
+            checkpoints.restore_model(3, {'variables': shape_of(state).variables, 'average': shape_of(state).average})
+        with pytest.raises(InputError, match='none of the checkpoints in .* can be restored'):
+            checkpoints.restore_newest(shape_of(state))
+
+
+def damage(step, how):
+    """Damages each file of a checkpoint."""
+    for file in step.rglob('*'):
+        if file.is_file():
+            how(file)
+
+
+def restore_after(tmp_path, how, caplog):
+    """Checkpoints 3 to 5, of which 5 and 4 are damaged; what is restored."""
+    with Checkpoints(tmp_path, keep=3) as checkpoints:
+        for step in (3, 4, 5):
+            checkpoints.save(make_state(step, scale=step), None)
+    for step in (4, 5):
+        how(tmp_path / 'checkpoints' / str(step))
+    with Checkpoints(tmp_path, keep=3) as checkpoints, caplog.at_level(logging.WARNING, 'dsconv'):
+        state = checkpoints.restore_newest(shape_of(make_state(1)))
+        checkpoints.save(make_state(4, scale=4), None)  # the number is free again
+    return state
+
+
+@pytest.mark.parametrize(
+    'how',
+    [
+        lambda step: damage(step, lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])),
+        lambda step: damage(step, lambda file: file.write_bytes(b'')),
+        lambda step: damage(step, Path.unlink),
+        lambda step: shutil.rmtree(step / 'checksums'),
+        lambda step: [shutil.rmtree(step), step.mkdir()],
+        lambda step: [shutil.rmtree(step), shutil.copytree(step.with_name('3'), step)],  # sound, of another step
+    ],
+    ids=['truncated', 'emptied', 'deleted', 'without checksums', 'an empty directory', 'a copy of another'],
+)
+def test_the_newest_sound_one_is_restored_and_the_damaged_are_kept(tmp_path, how, caplog):
+    state = restore_after(tmp_path, how, caplog)
+    assert state.step == 3
+    np.testing.assert_array_equal(state.variables['params']['layer']['kernel'], 3 * VALUES)
+    assert sorted(path.name for path in (tmp_path / 'damaged').iterdir()) == ['4', '5']
+    assert saved_steps(tmp_path) == [3, 4]
+    for step in (4, 5):
+        assert f'checkpoints/{step}: ' in caplog.text
+        assert f'moved to {tmp_path / "damaged" / str(step)}' in caplog.text
+
+
+def test_where_none_is_sound_all_stay(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(make_state(3), None)
+    damage(tmp_path / 'checkpoints' / '3', lambda file: file.write_bytes(b''))
+    refused = pytest.raises(InputError, match=r'can be restored \(3\).* To start anew, move the directory away')
+    with Checkpoints(tmp_path) as checkpoints, refused:
+        checkpoints.restore_newest(shape_of(make_state(1)))
+    assert saved_steps(tmp_path) == [3]
+
+
+def test_a_checkpoint_that_is_asked_for_and_damaged_is_named_with_the_others(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         for step in (3, 4):
             checkpoints.save(make_state(step), None)
-    for file in (tmp_path / 'checkpoints' / '4').rglob('*'):
-        if file.is_file() and 'commit' not in file.name:
-            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    with Checkpoints(tmp_path) as checkpoints, pytest.raises(InputError, match='/4 cannot be restored .* are: 3'):
-        checkpoints.restore(4, shape_of(make_state(4)))
+    damage(tmp_path / 'checkpoints' / '4', lambda file: file.write_bytes(file.read_bytes()[:9]))
+    shape = shape_of(make_state(4))
+    with Checkpoints(tmp_path, read_only=True) as checkpoints, pytest.raises(InputError, match=r'/4: .* are: 3\)'):
+        checkpoints.restore_model(4, {'variables': shape.variables, 'average': shape.average})
 
 
 def test_a_checkpoint_of_another_network_is_not_restored(tmp_path):
@@ -121,5 +199,24 @@ def test_a_checkpoint_of_another_network_is_not_restored(tmp_path):
         checkpoints.save(make_state(3), None)
     other = make_state(3)
     other = other.replace(variables={'params': {'layer': {'kernel': jnp.zeros((5, 2))}}})
-    with Checkpoints(tmp_path) as checkpoints, pytest.raises(InputError, match='config.json is not its own'):
-        checkpoints.restore(3, shape_of(other))
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(InputError, match='config.json is not their own'):
+        checkpoints.restore_newest(shape_of(other))
+    assert saved_steps(tmp_path) == [3]
+
+
+@pytest.fixture
+def full_disk():
+    """Lets no file grow beyond 64 bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_said(tmp_path, full_disk):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(make_state(1), None)
+    with pytest.raises(RunError, match=r'could not be written to .*; there are: 1\.'), Checkpoints(tmp_path) as saving:
+        full_disk()
+        saving.save(make_state(2), None)
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.restore_newest(shape_of(make_state(1))).step == 1

@@ -101,25 +101,43 @@ def test_a_finished_run_can_be_given_more_epochs(tmp_path):
     assert configuration.load_run(tmp_path).epochs == 2
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_last_checkpoint(tmp_path, monkeypatch):
+@pytest.fixture
+def poisoned(monkeypatch):
+    """Targets that are not numbers in the second epoch."""
     make_augment = setup.make_augment
 
     def make_poisoned_augment(config, num_classes, mesh):
         healthy = make_augment(config, num_classes, mesh)
 
-        def poisoned(key, epoch, images, labels):
+        def augment(key, epoch, images, labels):
             images, targets = healthy(key, epoch, images, labels)
             return images, jnp.where(epoch == 1, jnp.nan, targets)
 
-        return poisoned
+        return augment
 
     monkeypatch.setattr(setup, 'make_augment', make_poisoned_augment)
-    with pytest.raises(RunError, match=r'the loss of step 20 is not finite \(learning rate 0.01\)'):
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_last_checkpoint(tmp_path, poisoned):
+    with pytest.raises(RunError, match=r'step 20: loss nan, gradient norm nan, learning rate 0\.01: not finite'):
         loop.train(tiny_config(), tmp_path)
     with Checkpoints(tmp_path, read_only=True) as checkpoints:
-        assert checkpoints.latest() == STEPS_PER_EPOCH
+        assert checkpoints.choose('latest') == STEPS_PER_EPOCH
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables_of(tmp_path)))
     assert read_metrics(tmp_path)[-1]['step'] == STEPS_PER_EPOCH
+
+
+def test_steps_that_are_not_finite_can_be_left_out_but_not_more_than_allowed(tmp_path, poisoned, caplog):
+    with pytest.raises(
+        RunError, match=r'step 36: loss nan, .* or max_skipped_steps \(18\)'
+    ):  # the first since the log's
+        loop.train(tiny_config(max_skipped_steps=STEPS_PER_EPOCH - 1), tmp_path)
+    with caplog.at_level('WARNING', 'dsconv'):
+        assert loop.train(tiny_config(max_skipped_steps=STEPS_PER_EPOCH), tmp_path)
+    assert 'step 20: loss nan, gradient norm nan, learning rate 0.01: left out (2 of at most 19)' in caplog.text
+    losses = {line['step']: line['loss'] for line in read_metrics(tmp_path) if line['split'] == 'train'}
+    assert [step for step, loss in losses.items() if loss is None] == [21, 28, 35, 38]
+    assert losses[57] < losses[19]
 
 
 def test_a_network_that_refuses_the_images_leaves_the_workdir_to_another(tmp_path):

@@ -51,7 +51,7 @@ class World:
         for step, _ in loop.dispatches(*self.parts, split, 0, self):
             self.losses.append(Loss(self))
             self.progress.advance(step, state, self.losses[-1])
-        return self.progress.summarise(step, state.metrics)
+        return self.progress.summarise(step, state)
 
     def waiting_for_input(self):
         waiting = self.progress.waiting_for_input()
@@ -130,5 +130,5 @@ def test_a_wait_behind_a_busy_device_costs_nothing(begin):
     world.progress.advance(2, state, loss)
     with world.progress.waiting_for_input():
         world.now += 5
-    assert world.progress.summarise(2, state.metrics)['input_wait_fraction'] == 0
+    assert world.progress.summarise(2, state)['input_wait_fraction'] == 0
     loss.ended.set()

@@ -1,11 +1,12 @@
 import json
+import os
 import subprocess
 
 import pytest
 
 from dsconv import config as configuration
 from dsconv.errors import InputError
-from dsconv.training.run import check_workdir, write_config
+from dsconv.training.run import check_workdir, claim, warn_of_other_versions, write_config
 from tests.conftest import tiny_config
 
 
@@ -38,3 +39,25 @@ def test_config_json_names_versions_devices_and_the_commit(tmp_path):
     git = subprocess.run(['git', '-C', str(configuration.ROOT), 'rev-parse', 'HEAD'], capture_output=True, text=True)
     expected = git.stdout.strip() or None
     assert run['git_revision'] == expected or run['git_revision'] == f'{expected}+changes'
+
+
+def test_a_second_run_in_a_workdir_is_refused_until_the_first_ends(tmp_path):
+    with claim(tmp_path):
+        mine = f'process {os.getpid()} on '
+        with pytest.raises(InputError, match=f'is being trained in .{mine}.*: wait'), claim(tmp_path):
+            pass
+    with claim(tmp_path):
+        assert (tmp_path / 'lock').read_text().startswith(mine)
+
+
+def test_other_versions_are_named(tmp_path, caplog):
+    write_config(tmp_path, tiny_config())
+    warn_of_other_versions(tmp_path / 'config.json')
+    assert caplog.text == ''
+    facts = json.loads((tmp_path / 'config.json').read_text())
+    facts['versions']['jax'], facts['git_revision'] = '0.0.1', 'abc'
+    (tmp_path / 'config.json').write_text(json.dumps(facts))
+    with caplog.at_level('WARNING', 'dsconv'):
+        write_config(tmp_path, tiny_config())
+    assert 'was made by jax 0.0.1, here ' in caplog.text
+    assert 'dsconv abc, here ' in caplog.text

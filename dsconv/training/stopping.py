@@ -1,0 +1,72 @@
+"""Leaving when told to: by SIGTERM, the notice of a preemption, or by SIGINT, Ctrl-C."""
+
+import collections
+import logging
+import os
+import signal
+import socket
+import threading
+
+import jax
+import numpy as np
+
+from dsconv.errors import Preempted
+from dsconv.training.mesh import batch_sharding, replicated
+
+logger = logging.getLogger('dsconv')
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+DISPATCHES_BEHIND = 2  # so that no process waits for the others' answer
+
+
+class StopRequest:
+    """A context manager around the training loop: in it the two signals ask for a stop instead of ending the process.
+
+    A second SIGINT ends it at once. Elsewhere than in the main thread signals stay as they are, and nothing asks.
+    """
+
+    def __init__(self, mesh):
+        self._asked = threading.Event()
+        self._answers = collections.deque()
+        self._mesh = mesh
+        self._anywhere = jax.jit(np.any, out_shardings=replicated(mesh)) if jax.process_count() > 1 else None
+
+    def reached(self) -> bool:
+        """Whether to stop now. With several processes each asks all others, after every dispatch; all get the same
+        answer, that of two dispatches ago."""
+        if self._anywhere is None:
+            return self._asked.is_set()
+        asked = np.full(self._mesh.local_mesh.size, self._asked.is_set())
+        asked = jax.make_array_from_process_local_data(batch_sharding(self._mesh), asked)
+        self._answers.append(self._anywhere(asked))
+        return len(self._answers) > DISPATCHES_BEHIND and bool(self._answers.popleft())
+
+    def __enter__(self):
+        self._handlers = None
+        if threading.current_thread() is threading.main_thread():
+            # Python runs its handlers between two of its own instructions, which a compilation may keep it from for a
+            # minute; the byte that each signal writes here arrives at once.
+            self._reader, writer = socket.socketpair()
+            writer.setblocking(False)
+            self._writer, self._former_writer = writer, signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+            self._handlers = {number: signal.signal(number, lambda *_: None) for number in SIGNALS}
+            threading.Thread(target=self._listen, name='signals', daemon=True).start()
+        return self
+
+    def __exit__(self, *exception):
+        if self._handlers is None:
+            return
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._former_writer)
+        self._writer.close()
+        if exception[0] is None and self._asked.is_set() and self._anywhere is None:
+            raise Preempted('stopped after the last step')
+
+    def _listen(self):
+        while number := self._reader.recv(1):
+            if number[0] == signal.SIGINT and self._asked.is_set():
+                os._exit(128 + signal.SIGINT)
+            if number[0] in SIGNALS:
+                logger.info('stopping after this step')
+                self._asked.set()
+        self._reader.close()

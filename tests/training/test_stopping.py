@@ -1,0 +1,73 @@
+"""Signals that are really sent, to this process and to others."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from dsconv.config import ROOT
+from dsconv.errors import Preempted
+from dsconv.training.mesh import make_mesh
+from dsconv.training.stopping import StopRequest
+
+BLOCKED = """
+import ctypes
+from dsconv.training.mesh import make_mesh
+from dsconv.training.stopping import StopRequest
+with StopRequest(make_mesh()) as stop:
+    print('ready', flush=True)
+    ctypes.CDLL(None).sleep(60)  # as a compilation: Python gets no turn
+"""
+
+
+def wait_until(condition):
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_asks_for_a_stop_and_the_handlers_come_back(number):
+    handlers = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
+    with pytest.raises(ZeroDivisionError), StopRequest(make_mesh()) as stop:
+        assert not stop.reached()
+        os.kill(os.getpid(), number)
+        wait_until(stop.reached)
+        raise ZeroDivisionError
+    assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == handlers
+    assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_what_is_asked_for_too_late_is_not_forgotten():
+    with pytest.raises(Preempted), StopRequest(make_mesh()) as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        wait_until(stop.reached)
+
+
+def test_a_second_sigterm_is_patient_and_a_second_ctrl_c_is_not():
+    process = subprocess.Popen([sys.executable, '-c', BLOCKED], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stdout.readline() == 'ready\n'
+    for number in (signal.SIGTERM, signal.SIGTERM):
+        process.send_signal(number)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+
+
+def test_elsewhere_than_in_the_main_thread_signals_stay_as_they_are():
+    handlers = []
+
+    def run():
+        with StopRequest(make_mesh()) as stop:
+            handlers.append((signal.getsignal(signal.SIGTERM), stop.reached()))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert handlers == [(signal.getsignal(signal.SIGTERM), False)]
