@@ -1,0 +1,1 @@
+"""Training elsewhere than on this machine: TPU VMs, Kubernetes, SLURM."""

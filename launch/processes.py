@@ -1,0 +1,68 @@
+"""python launch/processes.py 4 --config=configs/digits.py …: one run of several processes on this machine's CPU.
+
+What follows the number goes to each `python -m dsconv.main`. Where one of them fails, the others have a minute to leave
+by themselves. Ctrl-C and SIGTERM are passed on. The exit code is that of the first that failed, or 75 (start again).
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+PATIENCE = 60
+
+
+def main(line: list[str]) -> int:
+    """Runs the processes to their end; returns the exit code."""
+    if not line or not line[0].isdecimal() or int(line[0]) == 0:
+        print('usage: python launch/processes.py N --config=FILE [flags of dsconv.main]', file=sys.stderr)
+        return 2
+    processes = _start(int(line[0]), line[1:])
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: [process.send_signal(number) for process in processes])
+    failed = _wait_for_first_failure(processes)
+    if failed is None:
+        return 0
+    code = processes[failed].returncode
+    how = signal.Signals(-code).name if code < 0 else f'exit code {code}'
+    print(f'process {failed} of {len(processes)} ended by {how}; start again to go on', file=sys.stderr)
+    _end(processes)
+    return code if code > 0 else 1
+
+
+def _start(count, flags):
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        address = f'127.0.0.1:{free.getsockname()[1]}'
+    command = [sys.executable, '-m', 'dsconv.main', *flags, f'--coordinator={address}', f'--num-processes={count}']
+    environment = {'JAX_PLATFORMS': 'cpu'} | os.environ
+    # Sessions of their own, since a terminal sends its Ctrl-C to all processes of one.
+    return [
+        subprocess.Popen([*command, f'--process-id={index}'], env=environment, start_new_session=True)
+        for index in range(count)
+    ]
+
+
+def _wait_for_first_failure(processes):
+    while True:
+        codes = [process.poll() for process in processes]
+        if failed := [index for index, code in enumerate(codes) if code]:
+            return failed[0]
+        if None not in codes:
+            return None
+        time.sleep(0.1)
+
+
+def _end(processes):
+    end = time.monotonic() + PATIENCE
+    for process in processes:
+        try:
+            process.wait(max(0, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))

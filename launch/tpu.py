@@ -1,0 +1,215 @@
+"""python -m launch.tpu STEP --name=NAME --zone=ZONE: a TPU VM from its creation to its deletion. See docs/launch.md."""
+
+import argparse
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from dsconv import cli
+from dsconv.errors import InputError, RunError
+from launch.commands import Commands
+from launch.runs import carry_out, on_worker
+from launch.vm import RUNTIMES, TpuVm
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def create(vm: TpuVm, arguments) -> None:
+    """Makes the TPU VM, unless it is there."""
+    vm.create()
+
+
+def install(vm: TpuVm, arguments) -> None:
+    """Brings the checkout's HEAD and what it needs to all workers."""
+    revision = _git('rev-parse', 'HEAD')
+    if _git('status', '--porcelain'):
+        vm.commands.say('what is not committed stays here')
+    code = f'dsconv-{revision[:12]}'
+    archive = ROOT / 'runs' / 'launch' / f'{code}.tar.gz'
+    vm.commands.run('mkdir', '-p', str(archive.parent))
+    vm.commands.run('git', '-C', str(ROOT), 'archive', '--format=tar.gz', f'--output={archive}', revision)
+    vm.send(str(archive))
+    unpack = f'mkdir -p {code} && tar -xzf {code}.tar.gz -C {code} && ln -sfn {code} dsconv'
+    vm.ssh(f'{unpack} && {on_worker("install")}')
+
+
+def data(vm: TpuVm, arguments) -> None:
+    """Has worker 0 prepare the dataset in the bucket, unless it is there."""
+    if arguments.dataset == 'none':
+        return
+    command = ['bash', 'launch/on_worker.sh', 'prepare', arguments.dataset, f'{arguments.bucket}/tensorflow_datasets']
+    name = 'data-' + re.sub(r'\W', '-', arguments.dataset)
+    carry_out(vm, name, command, lambda: _prepare(vm, arguments), arguments.restarts, worker='0')
+
+
+def run(vm: TpuVm, arguments) -> None:
+    """Runs the command on all workers, to its end, over preemptions."""
+    command = ['env', f'TFDS_DATA_DIR={arguments.bucket}/tensorflow_datasets', *arguments.command]
+    if arguments.command[2] == 'dsconv.main':
+        given = {word.split('=')[0] for word in command}
+        command += [f'--workdir={_workdir(arguments)}'] * ('--workdir' not in given)
+        command += ['--coordinator=auto'] * ('--coordinator' not in given)
+    carry_out(vm, arguments.run, command, lambda: _prepare(vm, arguments), arguments.restarts)
+
+
+def logs(vm: TpuVm, arguments) -> None:
+    """Shows the run's log on worker 0 until it ends."""
+    vm.ssh(on_worker('follow', arguments.run), '0')
+
+
+def stop(vm: TpuVm, arguments) -> None:
+    """Asks the run to save and leave."""
+    vm.ssh(on_worker('stop', arguments.run))
+
+
+def fetch(vm: TpuVm, arguments) -> None:
+    """Copies the run's workdir from the bucket; what is here already is not copied again."""
+    output = arguments.output or Path('runs', arguments.run)
+    vm.commands.run('mkdir', '-p', str(output))
+    vm.commands.run('gcloud', 'storage', 'rsync', '--recursive', _workdir(arguments), str(output), '--quiet')
+
+
+def delete(vm: TpuVm, arguments) -> None:
+    """Deletes the TPU VM; the bucket stays."""
+    vm.delete()
+
+
+def up(vm: TpuVm, arguments) -> None:
+    """All in order, deletion included, unless the VM was there before or is to be kept."""
+    vm.commands.run('gcloud', 'storage', 'buckets', 'describe', arguments.bucket, '--format=value(location)', '--quiet')
+    for step in (create, install, data, run, fetch):
+        vm.commands.say(step.__name__)
+        step(vm, arguments)
+    if arguments.keep or not vm.made:
+        vm.commands.say(f'{vm.name} is kept, and costs until it is deleted')
+    else:
+        vm.commands.say('delete')
+        vm.delete()
+
+
+STEPS = {step.__name__: step for step in (up, create, install, data, run, logs, stop, fetch, delete)}
+NEEDS = {
+    'type': ('up', 'create', 'run'),  # of run: it makes the VM anew when that is preempted
+    'bucket': ('up', 'data', 'run', 'fetch'),
+    'command': ('up', 'run'),
+}
+
+
+def _prepare(vm, arguments):
+    vm.create()
+    install(vm, arguments)
+
+
+def _workdir(arguments):
+    return f'{arguments.bucket}/runs/{arguments.run}'
+
+
+def _git(*words):
+    try:
+        git = subprocess.run(['git', '-C', str(ROOT), *words], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise InputError(f'{ROOT} must be a git checkout: what is sent to the workers is its HEAD') from error
+    return git.stdout.strip()
+
+
+def _matching(pattern, example):
+    """The type of a flag whose value matches `pattern`."""
+
+    def convert(text):
+        if not re.fullmatch(pattern, text):
+            raise argparse.ArgumentTypeError(f'{text!r} is not of the form of {example}')
+        return text
+
+    return convert
+
+
+def _bucket(text):
+    name = _matching('[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]', 'my-bucket or gs://my-bucket')
+    return 'gs://' + name(text.removeprefix('gs://').removesuffix('/'))
+
+
+def _restarts(text):
+    return 0 if text == '0' else cli.positive(text)
+
+
+def flags() -> cli.Parser:
+    """The launcher's flags; the command for the workers, after `--`, is not among them."""
+    steps = ''.join(f'\n  {name:8} {step.__doc__}' for name, step in STEPS.items())
+    line = cli.Parser(prog='python -m launch.tpu', description=__doc__ + '\n' + steps, allow_abbrev=False)
+    line.formatter_class = argparse.RawDescriptionHelpFormatter
+    line.add_argument('step', choices=STEPS, metavar='STEP', help='one of these, given again without harm')
+    name = _matching('[a-z]([a-z0-9-]{0,61}[a-z0-9])?', 'my-tpu')
+    line.add_argument('--name', required=True, type=name, help='of the VM, and of the queued request')
+    zone = _matching('[a-z]+-[a-z]+[0-9]+-[a-z]', 'europe-west4-a')
+    line.add_argument('--zone', required=True, type=zone)
+    kind = _matching(f'({"|".join(RUNTIMES)})-[1-9][0-9]*', f'v3-8, v5litepod-16 (of {", ".join(RUNTIMES)})')
+    line.add_argument('--type', type=kind, help='v3-8, v4-32, v5litepod-16, v6e-8, …')
+    line.add_argument('--version', metavar='IMAGE', help='runtime image (default: the one for JAX on this type)')
+    line.add_argument('--project', help="default: gcloud's")
+    line.add_argument('--service-account', metavar='EMAIL', help='of the workers; it must be able to write the bucket')
+    line.add_argument('--spot', action='store_true', help='cheaper, and may be preempted at any time')
+    line.add_argument('--queued', action='store_true', help='waits in the queue for a VM, instead of failing at once')
+    line.add_argument('--valid-until', metavar='DURATION', help='with --queued: the longest wait, as 6h')
+    line.add_argument('--bucket', type=_bucket, help='an existing one, near the zone, for data and runs')
+    line.add_argument('--dataset', default='cifar10', help='to prepare, or none (default: cifar10)')
+    run_name = _matching('[A-Za-z0-9][A-Za-z0-9._-]*', 'small-1')
+    line.add_argument('--run', type=run_name, help='name of the run (default: that of the VM)')
+    line.add_argument('--output', type=cli.path, metavar='DIR', help='for fetch (default: runs/<name of the run>)')
+    line.add_argument('--restarts', type=_restarts, default=100, metavar='N', help='after preemptions (default: 100)')
+    line.add_argument('--poll-seconds', type=float, default=30, metavar='S', help='between two looks (default: 30)')
+    line.add_argument('--keep', action='store_true', help='up does not delete the VM at the end')
+    line.add_argument('--delete-on-failure', action='store_true', help='deletes what this command made, if it fails')
+    line.add_argument('--dry-run', action='store_true', help='prints every command and runs none')
+    return line
+
+
+def parse(parser: cli.Parser, line: list[str]) -> argparse.Namespace:
+    """The command line, checked; ends the process with one line and exit code 2 where it is wrong."""
+    end = line.index('--') if '--' in line else len(line)
+    arguments = parser.parse_args(line[:end])
+    arguments.command = line[end + 1 :]
+    arguments.run = arguments.run or arguments.name
+    for what, steps in NEEDS.items():
+        if arguments.step in steps and not getattr(arguments, what):
+            how = 'a command after --, as -- python -m dsconv.main --config=…' if what == 'command' else f'--{what}'
+            parser.error(f'{arguments.step} needs {how}')
+    if arguments.command and arguments.step not in NEEDS['command']:
+        parser.error(f'{arguments.step} takes no command')
+    if arguments.command and not re.match(r'python -m dsconv\.\w+( |$)', ' '.join(arguments.command)):
+        parser.error('the command after -- must be python -m dsconv.…')
+    if arguments.valid_until and not arguments.queued:
+        parser.error('--valid-until goes with --queued')
+    return arguments
+
+
+def main(line: list[str]) -> None:
+    """Carries out one step. Ends the process with exit code 0 done, 1 failed, 2 wrong input, 130 interrupted."""
+    parser = flags()
+    arguments = parse(parser, line)
+    fields = ('name', 'zone', 'project', 'type', 'version', 'spot', 'queued', 'valid_until', 'service_account')
+    given = {field: getattr(arguments, field) for field in (*fields, 'poll_seconds')}
+    vm = TpuVm(commands=Commands(arguments.dry_run), **given)
+    try:
+        STEPS[arguments.step](vm, arguments)
+    except (InputError, RunError) as error:
+        parser.fail(_cleaned_up(vm, error, arguments), 2 if isinstance(error, InputError) else 1)
+    except KeyboardInterrupt:
+        parser.exit(130, f'interrupted: {vm.name} and what runs on it go on, and cost; the same command goes on too\n')
+
+
+def _cleaned_up(vm, error, arguments):
+    """The failure in one line, after the VM has been deleted where that is asked for."""
+    if not vm.made:
+        return error
+    if not arguments.delete_on_failure:
+        return f'{error}; {vm.name} may be there, and cost: delete it, or give the same command again'
+    try:
+        vm.delete()
+    except RunError as other:
+        return f'{error}; {vm.name} could not be deleted, and may cost: {other}'
+    return f'{error}; {vm.name} is deleted'
+
+
+if __name__ == '__main__':
+    main(sys.argv[1:])
