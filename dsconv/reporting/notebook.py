@@ -1,0 +1,54 @@
+"""What a notebook shows of a run. IPython, which every notebook has, is imported by the functions that use it."""
+
+import contextlib
+import html
+import threading
+from pathlib import Path
+
+from dsconv.reporting.metrics_log import read_metrics
+
+
+@contextlib.contextmanager
+def live_curves(workdir: str | Path, seconds: float = 5.0):
+    """Around a training: shows its curves in the output of the notebook's cell, drawn anew as they grow.
+
+    Args:
+      workdir: of the run, which need not exist yet; what trains it may be this process or another.
+      seconds: between two looks at `workdir/metrics.jsonl`; the last is at the end of the block.
+    """
+    from IPython.display import Markdown, display
+
+    picture = display(Markdown('No metrics yet.'), display_id=True)
+    over = threading.Event()
+    painter = threading.Thread(target=_draw_until, args=(over, picture, workdir, seconds))
+    painter.start()
+    try:
+        yield
+    finally:
+        over.set()
+        painter.join()
+
+
+def _draw_until(over: threading.Event, picture, workdir, seconds: float) -> None:
+    from IPython.display import Image
+
+    from dsconv.reporting import figures
+
+    drawn, last = [], False
+    while not last:
+        last = over.wait(seconds)
+        metrics = read_metrics(workdir)
+        if metrics != drawn:
+            picture.update(Image(figures.png(figures.curves(metrics))))
+            drawn = metrics
+
+
+def framed(page: str | Path, height: int = 800):
+    """An HTML file as the output of a notebook's cell, in a frame `height` pixels high that keeps its style to itself.
+
+    Raises FileNotFoundError where there is no such file.
+    """
+    from IPython.display import HTML
+
+    content = html.escape(Path(page).read_text(encoding='utf-8'))
+    return HTML(f'<div><iframe srcdoc="{content}" width="100%" height="{height}"></iframe></div>')
