@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dsconv.errors import InputError, Preempted, RunError, did_you_mean
-from dsconv.training.runtime import prepare_process
+from dsconv.training.runtime import PREEMPTED, leave, prepare_process
 
 CONFIG_FLAG = '--config.'
 UNUSABLE_PATH = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
@@ -33,6 +33,11 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         self.fail(message, 2)
+
+    def exit(self, status=0, message=None):
+        if message:
+            self._print_message(message, sys.stderr)
+        leave(status)
 
     def fail(self, message, code: int):
         """Ends the process with one line on stderr."""
@@ -140,12 +145,12 @@ def run(flags: Parser, command: Callable, arguments: list[str] | None = None) ->
         if error.filename is None and error.errno != errno.ENOSPC:
             raise  # not about a path that the person named, nor about a full disk
         where = f'{error.filename}: ' if error.filename else ''
-        flags.fail(f'{where}{error.strerror}', 2 if isinstance(error, UNUSABLE_PATH) else 1)
+        is_input = isinstance(error, UNUSABLE_PATH) or error.errno == errno.EROFS
+        flags.fail(f'{where}{error.strerror}', 2 if is_input else 1)
     except Preempted as leaving:
-        flags.exit(75, f'{flags.prog}: {leaving}; the same command goes on\n')
+        flags.exit(PREEMPTED, f'{flags.prog}: {leaving}; the same command goes on\n')
     except KeyboardInterrupt:
-        print(f'{flags.prog}: interrupted', file=sys.stderr)
-        sys.exit(130)
+        flags.exit(130, f'{flags.prog}: interrupted\n')
 
 
 def _take_overrides(line):

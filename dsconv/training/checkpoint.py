@@ -7,6 +7,7 @@ both, since not every flipped bit is noticed by the files' own format. What is d
 
 import contextlib
 import itertools
+import json
 import logging
 from pathlib import Path
 
@@ -31,6 +32,13 @@ class Checkpoints:
 
     def __init__(self, workdir: Path, keep: int = 2, read_only: bool = False):
         self._directory = Path(workdir).absolute() / 'checkpoints'
+        self._unreadable = _with_unreadable_metrics(self._directory)
+        if read_only and self._unreadable:
+            raise InputError(
+                f'{self._directory / str(self._unreadable[0])} is damaged: move it away, or go on with the training'
+            )
+        if not read_only:
+            self._set_aside(self._unreadable)
         # `max_to_keep` with `best_fn` alone would delete the latest.
         policy = checkpoint_managers.AnyPreservationPolicy(
             [
@@ -61,7 +69,7 @@ class Checkpoints:
         items = ocp.args.Composite(
             model=ocp.args.StandardSave(model),
             training=ocp.args.StandardSave(training),
-            checksums=ocp.args.JsonSave(checksums({'model': model, 'training': training})),
+            checksums=ocp.args.JsonSave(checksums({'model': model, 'training': training, 'metrics': validation})),
         )
         with self._saving():
             self._manager.save(int(state.step), args=items, metrics=validation, force=True)
@@ -82,12 +90,13 @@ class Checkpoints:
             state, fault = self._try_to_restore(step, shape)
             if not _anywhere(fault is not None):
                 self._set_aside(steps[:index])
+                self._manager.reload()
                 return state
             logger.warning('%s: %s', self._directory / str(step), fault or 'damaged for another process')
-        if not steps:
+        if not steps and not self._unreadable:
             return None
         raise InputError(
-            f'none of the checkpoints in {self._directory} can be restored ({", ".join(map(str, steps))}): they are '
+            f'none of the checkpoints in {self._directory} can be restored: they are '
             f'damaged, or config.json is not their own. To start anew, move the directory away'
         )
 
@@ -122,22 +131,20 @@ class Checkpoints:
         items = {name: ocp.args.StandardRestore(shape) for name, shape in shapes.items()}
         items['checksums'] = ocp.args.JsonRestore()
         restored = dict(self._manager.restore(step, args=ocp.args.Composite(**items)))
+        restored['metrics'] = self._manager.metrics(step)
         written, read = restored.pop('checksums'), checksums(restored)
         if wrong := [path for path, checksum in read.items() if written.get(path) != checksum]:
             raise _Damaged(f'{", ".join(wrong[:3])}{", …" if len(wrong) > 3 else ""} not as it was saved')
         return restored
 
     def _set_aside(self, steps):
-        if not steps:
-            return
-        if jax.process_index() == 0:
-            for step in steps:
-                place = _free_place(self._directory.parent / 'damaged' / str(step))
-                place.parent.mkdir(exist_ok=True)
-                (self._directory / str(step)).rename(place)
-                logger.warning('moved to %s; the run goes on from an older one', place)
+        """By process 0; the others wait."""
+        for step in steps if jax.process_index() == 0 else ():
+            place = _free_place(self._directory.parent / 'damaged' / str(step))
+            place.parent.mkdir(exist_ok=True)
+            (self._directory / str(step)).rename(place)
+            logger.warning('%s is damaged and now %s', self._directory / str(step), place)
         multihost_utils.sync_global_devices('damaged checkpoints set aside')
-        self._manager.reload()
 
     @contextlib.contextmanager
     def _saving(self):
@@ -184,6 +191,17 @@ def _fault(error):
     if isinstance(error, _Damaged):
         return f'damaged, {error}'
     return f'cannot be restored ({type(error).__name__}): it is damaged, or config.json is not its own'
+
+
+def _with_unreadable_metrics(directory: Path) -> list[int]:
+    """The steps whose `metrics` are no JSON: Orbax would open none of the checkpoints."""
+    steps = []
+    for file in directory.glob('[0-9]*/metrics/metrics'):
+        try:
+            json.loads(file.read_bytes())
+        except ValueError:
+            steps.append(int(file.parent.parent.name))
+    return sorted(steps)
 
 
 def _anywhere(flag: bool) -> bool:

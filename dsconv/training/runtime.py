@@ -16,7 +16,9 @@ import threading
 
 from dsconv.errors import InputError, Preempted
 
+PREEMPTED = 75  # exit code: the same command goes on
 SWITCH = 'DSCONV_ALLOCATOR'
+PATIENCE = 30  # seconds without a sign of life after which a process of the run counts as lost
 # glibc returns every step's buffers to the kernel and faults them in again, page by page: with these Small at batch 256
 # on two cores trains 1.5 times as fast (results/allocator.json). They are read when a process starts: it starts anew.
 ALLOCATOR = {
@@ -43,7 +45,9 @@ def prepare_process() -> None:
     os.environ.setdefault('GRPC_VERBOSITY', 'ERROR')
     logging.basicConfig(level=logging.WARNING, format='%(message)s')
     logging.getLogger('dsconv').setLevel(logging.INFO)
-    logging.getLogger('absl').setLevel(logging.ERROR)  # Orbax and TFDS tell of their inner life
+    logging.getLogger('absl').setLevel(
+        logging.CRITICAL
+    )  # Orbax and TFDS tell of their inner life, and log what they raise
     logging.getLogger('asyncio').setLevel(logging.CRITICAL)  # Orbax leaves futures of a damaged checkpoint behind
     sys.unraisablehook = _on_unraisable
     if not _is_command():
@@ -123,18 +127,42 @@ def connect(coordinator: str | None, num_processes: int | None, process_id: int 
         return
     import jax
 
+    jax.config.update('jax_enable_preemption_service', False)  # it takes SIGTERM for itself; see stopping.StopRequest
     if coordinator != 'auto':
-        jax.distributed.initialize(coordinator, num_processes, process_id)
+        jax.distributed.initialize(coordinator, num_processes, process_id, heartbeat_timeout_seconds=PATIENCE)
     else:
         try:
-            jax.distributed.initialize()
+            jax.distributed.initialize(heartbeat_timeout_seconds=PATIENCE)
         except ValueError as error:
             raise InputError(
                 '--coordinator=auto: no TPU pod or cluster was recognised; give --coordinator=HOST:PORT '
                 '--num-processes=N --process-id=I'
             ) from error
+    sys.excepthook = _on_uncaught
     if jax.process_index():
         logging.getLogger('dsconv').setLevel(logging.WARNING)  # progress is told once, by process 0
+
+
+def leave(code: int):
+    """Ends the process. One that fails does not wait for its peers, which may wait for it in a computation."""
+    has_peers = 'jax' in sys.modules and sys.modules['jax'].distributed.is_initialized()
+    if has_peers and code not in (0, PREEMPTED):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def _on_uncaught(kind, error, traceback) -> None:
+    if re.search('Gloo|UNAVAILABLE|heartbeat|Connection closed', str(error)):
+        print(
+            f'another process of the run is gone ({str(error).splitlines()[0]}): start all of them again, and they go '
+            f'on from the last checkpoint',
+            file=sys.stderr,
+        )
+    else:
+        sys.__excepthook__(kind, error, traceback)
+    leave(1)
 
 
 def _check_address(coordinator):

@@ -8,6 +8,7 @@ import socket
 import threading
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dsconv.errors import Preempted
@@ -28,7 +29,7 @@ class StopRequest:
         self._asked = threading.Event()
         self._answers = collections.deque()
         self._mesh = mesh
-        self._anywhere = jax.jit(np.any, out_shardings=replicated(mesh)) if jax.process_count() > 1 else None
+        self._anywhere = jax.jit(jnp.any, out_shardings=replicated(mesh)) if jax.process_count() > 1 else None
 
     def reached(self) -> bool:
         """Whether to stop now. With several processes each asks all others, after every dispatch; all get the same

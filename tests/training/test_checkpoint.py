@@ -171,14 +171,35 @@ def test_the_newest_sound_one_is_restored_and_the_damaged_are_kept(tmp_path, how
     assert saved_steps(tmp_path) == [3, 4]
     for step in (4, 5):
         assert f'checkpoints/{step}: ' in caplog.text
-        assert f'moved to {tmp_path / "damaged" / str(step)}' in caplog.text
+        assert f'is damaged and now {tmp_path / "damaged" / str(step)}' in caplog.text
+
+
+@pytest.mark.parametrize('content', [b'', b'{"accuracy": 0.1, "los', b'{"accuracy": 0.1}'])
+def test_damaged_metrics_are_damage_too(tmp_path, content):
+    with Checkpoints(tmp_path) as checkpoints:
+        for step in (3, 4):
+            checkpoints.save(make_state(step), {'accuracy': 0.9})
+    (tmp_path / 'checkpoints' / '4' / 'metrics' / 'metrics').write_bytes(content)
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.restore_newest(shape_of(make_state(1))).step == 3
+    assert (tmp_path / 'damaged' / '4').is_dir()
+
+
+def test_a_lone_checkpoint_with_damaged_metrics_is_no_new_beginning(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(make_state(4), {'accuracy': 0.9})
+    (tmp_path / 'checkpoints' / '4' / 'metrics' / 'metrics').write_bytes(b'')
+    with pytest.raises(InputError, match='/4 is damaged: move it away'):
+        Checkpoints(tmp_path, read_only=True)
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(InputError, match='none of the checkpoints'):
+        checkpoints.restore_newest(shape_of(make_state(1)))
 
 
 def test_where_none_is_sound_all_stay(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(make_state(3), None)
     damage(tmp_path / 'checkpoints' / '3', lambda file: file.write_bytes(b''))
-    refused = pytest.raises(InputError, match=r'can be restored \(3\).* To start anew, move the directory away')
+    refused = pytest.raises(InputError, match=r'can be restored: .* To start anew, move the directory away')
     with Checkpoints(tmp_path) as checkpoints, refused:
         checkpoints.restore_newest(shape_of(make_state(1)))
     assert saved_steps(tmp_path) == [3]

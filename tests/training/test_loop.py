@@ -1,6 +1,11 @@
 """Whole runs of the tiny network in this process: logging, resuming, refusing."""
 
+import contextlib
+import functools
 import json
+import os
+import signal
+import time
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +13,7 @@ import numpy as np
 import pytest
 
 from dsconv import config as configuration
-from dsconv.errors import InputError, RunError
+from dsconv.errors import InputError, Preempted, RunError
 from dsconv.reporting import read_metrics
 from dsconv.training import loop, setup
 from dsconv.training.checkpoint import Checkpoints
@@ -75,6 +80,40 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(finished_run, tmp_path, mon
     assert without_times(read_metrics(tmp_path)) == without_times(read_metrics(finished_run))
     jax.tree.map(np.testing.assert_array_equal, variables_of(tmp_path), variables_of(finished_run))
     assert not loop.train(tiny_config(), tmp_path)
+
+
+def test_a_run_that_is_told_to_leave_saves_and_goes_on_to_the_same_bits(finished_run, tmp_path, monkeypatch):
+    advance = loop.Progress.advance
+
+    def advance_until(self, step, state, loss):
+        advance(self, step, state, loss)
+        if step == STEPS_PER_EPOCH + 4:  # between two lines of the log
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.5)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Progress, 'advance', advance_until)
+        with pytest.raises(Preempted, match='stopped after step 23 of 57, which is saved'):
+            loop.train(tiny_config(), tmp_path)
+    assert loop.train(tiny_config(), tmp_path)
+    assert without_times(read_metrics(tmp_path)) == without_times(read_metrics(finished_run))
+    jax.tree.map(np.testing.assert_array_equal, variables_of(tmp_path), variables_of(finished_run))
+
+
+def test_other_devices_go_on_with_the_same_batches_and_losses(finished_run, tmp_path, monkeypatch):
+    """An epoch on one device, one on eight, one on two."""
+    build = loop.build_training
+    for epoch, devices in enumerate((1, 8, 2), start=1):
+        with monkeypatch.context() as patch:
+            chosen = functools.partial(build, devices=jax.devices()[:devices])
+            patch.setattr(loop, 'build_training', chosen)
+            interrupt_at(patch, (epoch + 1) * STEPS_PER_EPOCH)
+            with pytest.raises(Interrupted) if epoch < 3 else contextlib.nullcontext():
+                loop.train(tiny_config(), tmp_path)
+    lines, expected = read_metrics(tmp_path), read_metrics(finished_run)
+    assert [line['step'] for line in lines] == [line['step'] for line in expected]
+    for one, other in zip(lines, expected):
+        assert one['loss'] == pytest.approx(other['loss'], rel=1e-3)
 
 
 def test_a_workdir_of_another_run_is_refused_with_the_keys(finished_run):

@@ -194,7 +194,7 @@ def test_a_real_restart_keeps_process_arguments_input_and_exit_code(tmp_path):
 def joined(monkeypatch):
     """The calls of `jax.distributed.initialize`."""
     calls = []
-    monkeypatch.setattr(jax.distributed, 'initialize', lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(jax.distributed, 'initialize', lambda *arguments, **patience: calls.append(arguments))
     return calls
 
 
@@ -244,7 +244,7 @@ def test_an_unknown_host_is_named(joined, monkeypatch):
 
 
 def test_auto_outside_a_cluster(monkeypatch):
-    def initialize():
+    def initialize(**patience):
         raise ValueError('coordinator_address should be defined.')
 
     monkeypatch.setattr(jax.distributed, 'initialize', initialize)

@@ -1,0 +1,126 @@
+"""Every file of the newest checkpoint, damaged in six ways: the run must go on from that state or from the one before,
+and never from another."""
+
+import collections
+import random
+import shutil
+
+import jax
+
+from dsconv import config as configuration
+from dsconv.errors import InputError
+from dsconv.training.checkpoint import Checkpoints, with_shardings
+from dsconv.training.checksums import checksums
+from dsconv.training.mesh import replicated
+from dsconv.training.setup import build_training, open_data
+from tests.runs import command, finish, last_state, start, steps
+
+
+def drill(seed, directory):
+    """Returns how often which state was taken, by kind of damage."""
+    workdir = directory / 'run'
+    finish(start(command(workdir, '--config.optimizer.ema_decay=0.9')))
+    shape = _shape(workdir)
+    older, newest = steps(workdir)[-2:]
+    expected = {step: _restored(workdir, step, shape) for step in (older, newest)}
+    chance, count = random.Random(seed), collections.Counter()
+    files = [file.relative_to(workdir) for file in _files(workdir / 'checkpoints' / str(newest))]
+    for file in files:
+        for kind, damage in KINDS.items():
+            copy = _copy_of(workdir, directory)
+            damage(copy / file, chance)
+            step = _taken(copy, shape, expected, f'{file} {kind}')
+            count[f'{kind}: {"noticed" if step == older else "without effect"}'] += 1
+    for kind, damage in WHOLE.items():
+        copy = _copy_of(workdir, directory)
+        damage(copy / 'checkpoints' / str(newest))
+        step = _taken(copy, shape, expected, kind)
+        count[f'{kind}: {"noticed" if step == older else "without effect"}'] += 1
+    said = _command_after_damage(_copy_of(workdir, directory), newest)
+    return {'files': len(files), 'cases': count.total(), 'what_came': dict(sorted(count.items())), 'the_run_says': said}
+
+
+def _flip(file, chance):
+    content = bytearray(file.read_bytes())
+    if content:
+        content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+    file.write_bytes(content)
+
+
+KINDS = {
+    'truncated': lambda file, chance: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]),
+    'emptied': lambda file, chance: file.write_bytes(b''),
+    'zeroed': lambda file, chance: file.write_bytes(bytes(file.stat().st_size)),
+    'bit flipped': _flip,
+    'lengthened': lambda file, chance: file.write_bytes(file.read_bytes() + chance.randbytes(16)),
+    'deleted': lambda file, chance: file.unlink(),
+}
+
+
+def _replace_by_older(step):
+    older = step.parent / str(steps(step.parent.parent)[-2])
+    shutil.rmtree(step)
+    shutil.copytree(older, step)
+
+
+WHOLE = {
+    'an empty directory named like a step': lambda step: step.with_name('999').mkdir(),
+    'a leftover temporary': lambda step: shutil.copytree(step, step.with_name('999.orbax-checkpoint-tmp')),
+    'a copy of the older': _replace_by_older,
+    'a file instead': lambda step: [shutil.rmtree(step), step.write_bytes(b'')],
+    'another directory': lambda step: step.with_name('notes').mkdir(),
+}
+
+
+def _files(directory):
+    return sorted(path for path in directory.rglob('*') if path.is_file())
+
+
+def _copy_of(workdir, directory):
+    copy = directory / 'copy'
+    shutil.rmtree(copy, ignore_errors=True)
+    return shutil.copytree(workdir, copy)
+
+
+def _shape(workdir):
+    _, train_split, config = open_data(configuration.load_run(workdir))
+    training = build_training(config, train_split.num_examples)
+    return with_shardings(jax.eval_shape(training.new_state), replicated(training.mesh))
+
+
+def _restored(workdir, step, shape):
+    """The checksums of the state at `step`, of a workdir that is sound."""
+    copy = workdir.with_name('sound')
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(workdir, copy)
+    for other in steps(copy):
+        if other > step:
+            shutil.rmtree(copy / 'checkpoints' / str(other))
+    with Checkpoints(copy) as checkpoints:
+        return checksums(checkpoints.restore_newest(shape))
+
+
+def _taken(workdir, shape, expected, what):
+    """The step that is gone on from; its state must be as it was, and what is damaged must still be there."""
+    before = {(file.name, file.read_bytes()) for file in _files(workdir / 'checkpoints')}
+    try:
+        with Checkpoints(workdir) as checkpoints:
+            state = checkpoints.restore_newest(shape)
+    except InputError as error:
+        raise AssertionError(f'{what}: {error}') from error
+    assert state is not None, f'{what}: nothing was restored'
+    step = int(state.step)
+    assert checksums(state) == expected[step], f'{what}: a wrong state of step {step} was restored'
+    after = {(file.name, file.read_bytes()) for file in _files(workdir)}
+    assert before <= after, f'{what}: a file was lost'
+    return step
+
+
+def _command_after_damage(workdir, newest):
+    """What a person reads when the command is started again."""
+    undamaged = last_state(workdir)
+    KINDS['truncated'](workdir / 'checkpoints' / str(newest) / 'model' / 'manifest.ocdbt', random)
+    errors = finish(start(command(workdir, '--config.optimizer.ema_decay=0.9')))
+    assert f'going on from step {steps(workdir)[-2]}' in errors, errors
+    assert last_state(workdir) == undamaged, 'the last epoch, trained again, ends in another state'
+    return [line.replace(str(workdir), 'DIR') for line in errors.splitlines() if 'damaged' in line]

@@ -1,0 +1,63 @@
+"""Real processes of `python -m dsconv.main` with the tiny network on digits, and what they leave behind."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+from dsconv import config as configuration
+from tests.conftest import TINY
+
+STEPS_PER_EPOCH = 1257 // 64
+
+
+def command(workdir, *arguments):
+    """The command line of a run of three epochs."""
+    overrides = [f'--config.{key}={value}' for key, value in TINY.items()]
+    line = ['-m', 'dsconv.main', '--config=configs/digits.py', f'--workdir={workdir}', *overrides, *arguments]
+    return [sys.executable, *line]
+
+
+def several(count, workdir, *arguments):
+    """The command line of the same run by several processes."""
+    return [sys.executable, 'launch/processes.py', str(count), *command(workdir, *arguments)[3:]]
+
+
+def start(line, **options):
+    """The process, its stderr a pipe."""
+    one_device = os.environ | {'XLA_FLAGS': '--xla_force_host_platform_device_count=1', 'JAX_PLATFORMS': 'cpu'}
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(line, env=one_device, cwd=configuration.ROOT, **pipes | options)
+
+
+def finish(process, code=0):
+    """Waits for the process to end, as it should; what it said on stderr."""
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == code, errors
+    return errors
+
+
+def wait_for(condition, process):
+    """Waits until `condition()`, while the process lives."""
+    while not condition():
+        assert process.poll() is None
+        time.sleep(0.02)
+
+
+def metrics(workdir):
+    """The lines of metrics.jsonl, which must all be whole, without the times."""
+    lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in ('images_per_second', 'input_wait_fraction')} for line in lines]
+
+
+def steps(workdir):
+    """The steps of the checkpoints, in order."""
+    names = [path.name for path in (workdir / 'checkpoints').glob('*')]
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def last_state(workdir):
+    """The step and the checksum of each leaf of the newest checkpoint."""
+    newest = steps(workdir)[-1]
+    return newest, json.loads((workdir / 'checkpoints' / str(newest) / 'checksums' / 'metadata').read_text())
