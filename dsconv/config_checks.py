@@ -37,6 +37,7 @@ CHOICES = {
     'augment.mix_per': ('batch', 'image'),
     'dataset.channels': (None, 1, 3),
 }
+FOUND_IN_DATA = ('dataset.image_size', 'dataset.channels', 'dataset.class_names', 'dataset.mean', 'dataset.std')
 # The interval of each number, and of each number of a tuple. An upper end that nothing else gives is far above what
 # is of use: it keeps a slip of the finger from filling the memory.
 RANGES = {
@@ -119,7 +120,20 @@ def resolve(config: ConfigDict, source) -> ConfigDict:
         config.dataset.class_names = tuple(source.class_names)
         if config.augment.flip == 'auto':
             config.augment.flip = 'random' if source.flippable else 'none'
-    size = source.image_size
+    _check_images(config)
+    return config
+
+
+def check_resolved(config: ConfigDict) -> None:
+    """Raises InputError unless a run's config says what `resolve` and the pixel statistics fill in, and it fits."""
+    for key in FOUND_IN_DATA:
+        if get(config, key) is None:
+            raise _wrong(config, key, 'must be known of a run; restore config.json from a copy')
+    _check_images(config)
+
+
+def _check_images(config):
+    size, channels = config.dataset.image_size, config.dataset.channels
     if config.model.name == 'dsconv':
         _check_patches(config, size)
     if config.augment.crop_padding >= size:
@@ -127,9 +141,8 @@ def resolve(config: ConfigDict, source) -> ConfigDict:
     if config.augment.cutout_size > size:
         raise _wrong(config, 'augment.cutout_size', f'must not be larger than the images of {size}×{size} pixels')
     for key in ('dataset.mean', 'dataset.std'):
-        if get(config, key) is not None and len(get(config, key)) != source.channels:
-            raise _wrong(config, key, f'must hold {source.channels} number(s), one for each channel')
-    return config
+        if get(config, key) is not None and len(get(config, key)) != channels:
+            raise _wrong(config, key, f'must hold {channels} number(s), one for each channel')
 
 
 def _check_patches(config, size):

@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 from dsconv.config_checks import RANGES
 from dsconv.errors import nearest
 
-ONE = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'text, not empty'}
+ONE = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'text, not empty, without NUL'}
 SEVERAL = {int: 'whole numbers, as 2,4', float: 'numbers, as 0.5,0.4', str: 'texts, as cat,dog'}
 
 
@@ -43,7 +43,7 @@ class Key:
             return text
 
     def convert(self, value):
-        """`value` in this key's type: whole numbers pass as numbers, lists as tuples, nothing empty passes.
+        """`value` in this key's type: whole numbers pass as numbers, lists as tuples; nothing empty passes, and no NUL.
 
         Raises: TypeError; OverflowError for a whole number that is too large for a number.
         """
@@ -92,6 +92,6 @@ def _parse(text, kind):
 def _convert(value, kind):
     if kind is float and type(value) is int:
         value = float(value)
-    if type(value) is not kind or value == '':
+    if type(value) is not kind or kind is str and (not value or '\0' in value):  # no path holds a NUL
         raise TypeError
     return value

@@ -3,30 +3,47 @@
 import json
 
 from dsconv import cli
+from dsconv.errors import InputError
 
 
 def predict(arguments) -> None:
-    """Prints the most probable classes of each picture."""
+    """Prints the most probable classes of each picture that can be read; raises InputError naming the others."""
+    from dsconv import config as configuration
+    from dsconv.config_checks import check_resolved
+    from dsconv.data import read_picture
+
+    config = configuration.load_run(arguments.workdir)
+    check_resolved(config)
+    pictures, unreadable = [], []
+    for path in arguments.pictures:
+        try:
+            pictures.append((path, read_picture(path, config.dataset.image_size, config.dataset.channels)))
+        except InputError as error:
+            unreadable.append(str(error))
+    if pictures:
+        _print_classes(arguments, config, *zip(*pictures, strict=True))
+    if unreadable:
+        raise InputError('; '.join(unreadable))
+
+
+def _print_classes(arguments, config, paths, images) -> None:
     import jax
     import numpy as np
 
-    from dsconv import config as configuration
-    from dsconv.data import read_picture
     from dsconv.training.report import restore_network
     from dsconv.training.step import normalise
 
-    config = configuration.load_run(arguments.workdir)
     dataset = config.dataset
-    images = np.stack([read_picture(path, dataset.image_size, dataset.channels) for path in arguments.pictures])
     network, variables, _ = restore_network(arguments.workdir, config, arguments.checkpoint)
-    logits = network.apply(variables, normalise(images, dataset.mean, dataset.std))
-    for path, probabilities in zip(arguments.pictures, np.asarray(jax.nn.softmax(logits)), strict=True):
+    logits = network.apply(variables, normalise(np.stack(images), dataset.mean, dataset.std))
+    for path, probabilities in zip(paths, np.asarray(jax.nn.softmax(logits)), strict=True):
         best = np.argsort(-probabilities, kind='stable')[: arguments.top]
         classes = {dataset.class_names[index]: round(float(probabilities[index]), 6) for index in best}
         if arguments.json:
-            print(json.dumps({'picture': str(path), 'classes': classes}, ensure_ascii=False))
+            line = json.dumps({'picture': str(path), 'classes': classes}, ensure_ascii=False)
         else:
-            print(f'{path}: ' + ', '.join(f'{name} {100 * value:.1f} %' for name, value in classes.items()))
+            line = f'{path}: ' + ', '.join(f'{name} {100 * value:.1f} %' for name, value in classes.items())
+        print(line.encode(errors='backslashreplace').decode())  # a name may hold bytes that are no text
 
 
 def flags() -> cli.Parser:

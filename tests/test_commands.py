@@ -8,7 +8,6 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from dsconv import evaluate, predict, summary
-from dsconv.errors import InputError
 
 
 def parse(module, *line):
@@ -62,13 +61,6 @@ def test_predict_names_classes_and_probabilities(finished_run, pictures, capsys)
     printed = capsys.readouterr().out
     assert printed.startswith(f'{pictures[0]}: {best} ')
     assert printed.count('%') == 2
-
-
-def test_predict_names_the_picture_that_cannot_be_read(finished_run, tmp_path):
-    (tmp_path / 'text.png').write_text('not a picture')
-    for path in (tmp_path / 'text.png', tmp_path / 'missing.png'):
-        with pytest.raises(InputError, match=path.name):
-            predict.predict(parse(predict, f'--workdir={finished_run}', str(path)))
 
 
 def test_summary_counts_without_any_data(monkeypatch, tmp_path, capsys):

@@ -94,6 +94,8 @@ def test_convert(key, value, converted):
         ('dataset.name', ''),
         ('dataset.name', 3),
         ('dataset.data_dir', ''),
+        ('dataset.data_dir', 'a\0b'),
+        ('dataset.class_names', ('a\0', 'b')),
         ('model.reduction', (2, 4.0)),
         ('model.reduction', ()),
         ('model.reduction', 2),

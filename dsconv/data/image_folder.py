@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import os
 import pathlib
 
 import numpy as np
@@ -13,6 +14,7 @@ from dsconv.data.threads import map_threads
 from dsconv.errors import InputError
 
 EXTENSIONS = frozenset(['.png', '.jpg', '.jpeg', '.bmp', '.gif', '.webp', '.tif', '.tiff', '.ppm', '.pgm'])
+LARGEST = 4096  # pixels a side of what is trained on without being asked for
 TEST_FRACTION = 0.2
 SPLIT_SEED = 80_20
 CHUNK = 4096  # pictures handed to the threads at once
@@ -36,12 +38,13 @@ def open_image_folder(path: str, dataset) -> Source:
     """Opens `path/{train,test[,validation]}/<class>/*`, or `path/<class>/*` with a fixed stratified 80/20 division.
 
     Every picture is decoded once here, so that the sizes of the splits are true before training starts: what cannot
-    be decoded is logged and left out. What fits in `dataset.memory_gigabytes` is kept, the rest is read again from
-    its file whenever it is needed. Hidden files and files of other extensions are ignored. See `picture.fit` for what
-    becomes of colour modes and sizes.
+    be decoded, a link that leads nowhere among it, is logged and left out. What fits in `dataset.memory_gigabytes` is
+    kept, the rest is read again from its file whenever it is needed. Hidden files and files of other extensions are
+    ignored. See `picture.fit` for what becomes of colour modes and sizes.
 
-    Raises: InputError when there is no such folder or no picture in a class, when the splits' classes differ, more
-      than 1 % of the pictures are broken, or the pictures differ in size and `dataset.image_size` is unset.
+    Raises: InputError when there is no such folder or no picture in a class, when a link beside the classes leads
+      nowhere, the splits' classes differ, more than 1 % of the pictures are broken, or the pictures differ in size, or
+      are larger than `LARGEST`, and `dataset.image_size` is unset.
     """
     root = pathlib.Path(path).expanduser()
     folders = _split_folders(root)
@@ -77,8 +80,8 @@ def open_image_folder(path: str, dataset) -> Source:
 
 def _split_folders(root: pathlib.Path) -> dict[str, pathlib.Path]:
     """Own split's name → its folder; {'': root} where classes stand at the top, and one may be called 'train'."""
-    if not root.is_dir():
-        wrong = 'is a file' if root.exists() else 'does not exist'
+    if not os.path.isdir(root):
+        wrong = 'is a file' if os.path.exists(root) else 'does not exist'
         raise InputError(f'{root}: {wrong}; image_folder:<path> wants a folder that holds one folder a class')
     if not (root / 'train').is_dir() or not _subfolders(root / 'train'):
         return {'': root}
@@ -92,9 +95,17 @@ def _subfolders(folder: pathlib.Path) -> list[str]:
     return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(('.', '__MACOSX')))
 
 
+def _is_broken(path: pathlib.Path) -> bool:
+    """Whether it is a link that leads nowhere, or round in a circle."""
+    return path.is_symlink() and not path.exists()
+
+
 def _common_classes(folders: dict[str, pathlib.Path]) -> tuple[str, ...]:
     classes = {split: _subfolders(folder) for split, folder in folders.items()}
     first, names = next(iter(classes.items()))
+    for folder in folders.values():
+        for link in sorted(p for p in folder.iterdir() if not p.name.startswith('.') and _is_broken(p))[:1]:
+            raise InputError(f'{link}: this link leads nowhere: mend or remove it')
     for split in classes:
         for name in sorted(set(names).symmetric_difference(classes[split]))[:1]:
             has, lacks = (first, split) if name in names else (split, first)
@@ -117,10 +128,10 @@ def _list_pictures(folders: dict[str, pathlib.Path], class_names: tuple[str, ...
             found = sorted(
                 str(p)
                 for p in (folder / name).iterdir()  # sorted: no order of the machine's own
-                if p.suffix.lower() in EXTENSIONS and not p.name.startswith('.') and p.is_file()
+                if p.suffix.lower() in EXTENSIONS and not p.name.startswith('.') and (p.is_file() or _is_broken(p))
             )
             if not found:
-                raise InputError(f'{folder / name}: holds no picture ({", ".join(sorted(EXTENSIONS))})')
+                raise InputError(f'{folder / name}: holds no picture itself ({", ".join(sorted(EXTENSIONS))})')
             paths += found
             labels += [label] * len(found)
             splits += [split] * len(found)
@@ -187,6 +198,11 @@ def _common_size(good: _Pictures, headers: list) -> int:
                 f'pictures of {seen} pixels ({files}) are not all squares of one size: '
                 f'give the size to bring them to, e.g. --config.dataset.image_size=32'
             )
+    if first[0] > LARGEST:
+        raise InputError(
+            f'pictures of {first[0]}x{first[0]} pixels ({good.paths[0]}) are too large to train on: '
+            f'give the size to bring them to, e.g. --config.dataset.image_size=32'
+        )
     return first[0]
 
 

@@ -1,11 +1,17 @@
 """One picture → uint8 (image_size, image_size, channels). The one place where pictures are decoded and resized."""
 
+import contextlib
 import io
-import pathlib
+import os
+import warnings
 
 import numpy as np
+from PIL import Image, ImageOps
 
 from dsconv.errors import InputError
+
+# Pillow warns, in lines of its own, of pictures that are refused here anyway, or well decoded in spite of a flaw.
+warnings.filterwarnings('ignore', module=r'PIL\.')
 
 # The formats of the extensions that a folder may hold. Others stay closed: Pillow would start Ghostscript for some.
 FORMATS = ('PNG', 'JPEG', 'BMP', 'DIB', 'GIF', 'WEBP', 'TIFF', 'PPM')
@@ -20,15 +26,8 @@ def read_picture(path, image_size: int, channels: int) -> np.ndarray:
     Returns: uint8 `(image_size, image_size, channels)`, 0..255.
     Raises: InputError, naming the file, when it is missing, unreadable, damaged, too large or not a picture.
     """
-    try:
-        with open(pathlib.Path(path).expanduser(), 'rb') as file:
-            return decode_picture(file, image_size, channels)
-    except InputError as error:
-        raise InputError(f'{path}: {error}') from error
-    except FileNotFoundError as error:
-        raise InputError(f'{path}: there is no such file') from error
-    except OSError as error:
-        raise InputError(f'{path}: cannot be read ({error.strerror or error})') from error
+    with _file(path) as file:
+        return decode_picture(file, image_size, channels)
 
 
 def decode_picture(file, image_size: int, channels: int) -> np.ndarray:
@@ -44,13 +43,8 @@ def decode_picture(file, image_size: int, channels: int) -> np.ndarray:
 
 def picture_header(path) -> tuple[tuple[int, int], str]:
     """((width, height), mode) from a picture's header alone. Raises InputError, naming the file, as `read_picture`."""
-    try:
-        with open(path, 'rb') as file, _open(file) as picture:
-            return picture.size, picture.mode
-    except InputError as error:
-        raise InputError(f'{path}: {error}') from error
-    except OSError as error:
-        raise InputError(f'{path}: cannot be read ({error.strerror or error})') from error
+    with _file(path) as file, _open(file) as picture:
+        return picture.size, picture.mode
 
 
 def is_grey(mode: str) -> bool:
@@ -66,8 +60,6 @@ def fit(picture, image_size: int, channels: int) -> np.ndarray:
     becomes grey by ITU-R 601 luma. The size is changed by Pillow's antialiased bilinear filter, each axis by itself: a
     picture that is not square is squashed, nothing of it is cut off.
     """
-    from PIL import Image, ImageOps
-
     picture = _eight_bits(ImageOps.exif_transpose(picture))
     if picture.has_transparency_data:
         picture = picture.convert('RGBA')
@@ -80,16 +72,29 @@ def fit(picture, image_size: int, channels: int) -> np.ndarray:
 
 def fit_array(image: np.ndarray, image_size: int, channels: int) -> np.ndarray:
     """`fit` for an array: uint8 `(height, width, 1 or 3)` → uint8 `(image_size, image_size, channels)`."""
-    from PIL import Image
-
     if image.shape == (image_size, image_size, channels):
         return image
     return fit(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), image_size, channels)
 
 
-def _open(file):
-    from PIL import Image
+@contextlib.contextmanager
+def _file(path):
+    """The open file; what is wrong with it, or found to be while it is open, is an InputError that names it."""
+    path = os.path.expanduser(path)
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):  # to open a pipe could take for ever
+            raise InputError('is not a file')
+        with open(path, 'rb') as file:
+            yield file
+    except InputError as error:
+        raise InputError(f'{path}: {error}') from error
+    except FileNotFoundError as error:
+        raise InputError(f'{path}: there is no such file') from error
+    except OSError as error:
+        raise InputError(f'{path}: cannot be read ({error.strerror or error})') from error
 
+
+def _open(file):
     try:
         picture = Image.open(file, formats=FORMATS)
     except Image.DecompressionBombError as error:
@@ -105,8 +110,6 @@ def _open(file):
 
 def _eight_bits(picture):
     """Rescales modes of more than 8 bits, which Pillow's own conversion would clip at 255."""
-    from PIL import Image
-
     if not (picture.mode in ('I', 'F') or picture.mode.startswith('I;16')):
         return picture
     top = 1.0 if picture.mode == 'F' else 65535.0

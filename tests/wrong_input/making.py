@@ -1,0 +1,79 @@
+"""Wrong files of all kinds, and what stands in a directory."""
+
+import io
+import os
+import pickle
+import struct
+import zlib
+
+import numpy as np
+from PIL import Image
+
+from tests.conftest import TINY
+
+DIGITS = ['--config=configs/digits.py', *(f'--config.{key}={value}' for key, value in TINY.items())]
+PIPE = object()
+
+
+class Trap:
+    """Makes a directory where it is unpickled."""
+
+    def __reduce__(self):
+        return os.mkdir, ('unpickled',)
+
+
+def encoded(save, *arguments, **options) -> bytes:
+    """What `save(file, …)` writes."""
+    file = io.BytesIO()
+    save(file, *arguments, **options)
+    return file.getvalue()
+
+
+def png(width: int, height: int) -> bytes:
+    """A PNG whose header promises so many pixels, and which holds none."""
+    header = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
+    return b'\x89PNG\r\n\x1a\n' + _chunk(b'IHDR', header) + _chunk(b'IDAT', b'') + _chunk(b'IEND', b'')
+
+
+def _chunk(kind, data):
+    return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+
+
+NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8))
+PNG, JPEG = encoded(NOISE.save, 'PNG'), encoded(NOISE.save, 'JPEG')
+PICKLE = pickle.dumps(Trap())
+OBJECTS = encoded(np.save, np.array([Trap()], object))
+
+
+def of(*classes, split=''):
+    """The files of ten pictures a class."""
+    return {os.path.join(split, name, f'{number}.png'): PNG for name in classes for number in range(10)}
+
+
+def build(root, tree):
+    """Makes files (bytes), links (str, the target), directories (None) and pipes by their paths."""
+    for path, content in tree.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        if content is None:
+            (root / path).mkdir(parents=True)
+        elif content is PIPE:
+            os.mkfifo(root / path)
+        elif isinstance(content, str):
+            (root / path).symlink_to(content)
+        else:
+            (root / path).write_bytes(content)
+
+
+def contents(root) -> dict:
+    """What stands under a directory: path → the bytes, the target of a link, or None where it may not be read."""
+    return {
+        path: os.readlink(path) if path.is_symlink() else path.read_bytes() if _is_readable(path) else None
+        for path in root.rglob('*')
+    }
+
+
+def _is_readable(path):
+    return path.is_file() and os.access(path, os.R_OK)
+
+
+TWO = of('cat', 'dog')

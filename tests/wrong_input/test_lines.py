@@ -1,0 +1,69 @@
+"""Flags, settings, datasets, workdirs and permissions that are wrong: one line, exit code 2, every file as it was."""
+
+import os
+import shutil
+
+import pytest
+
+from dsconv import evaluate, main, predict
+from tests.wrong_input.making import DIGITS, PICKLE, TWO, build
+
+CIFAR10 = '--config.dataset.name=cifar10'
+PICTURES = '--config.dataset.name=image_folder:pictures'
+DATA, ARCHIVE = '--config.dataset.data_dir=', '--config.dataset.archive='
+LINES = {
+    'another network': (main, ['--workdir=run', '--config.model.dim=16'], 'run holds another run (model.dim: 8 → 16)'),
+    'fewer epochs': (main, ['--workdir=run', '--config.epochs=2'], 'epochs=2 ends at step 38, but run has been'),
+    'a file for a workdir': (main, ['--workdir=file'], '--workdir=file cannot be made: File exists'),
+    'a workdir in a file': (main, ['--workdir=file/run'], '--workdir=file/run cannot be made: Not a directory'),
+    'a workdir that links to itself': (main, ['--workdir=loop'], '--workdir=loop cannot be made'),
+    'a workdir of too long a name': (main, [f'--workdir={"x" * 300}'], 'cannot be made: File name too long'),
+    'too large a batch': (main, ['--config.batch_size=2000'], 'batch_size=2000 is more than the 1257 training images'),
+    'an unknown split': (main, ['--config.eval.final_split=tset'], 'final_split=tset is not', 'did you mean test?'),
+    'validation twice': (main, ['--config.dataset.validation_fraction=0.1'], 'a validation split of its own (180'),
+    'too few class names': (main, ['--config.dataset.class_names=a,b'], 'has 2 names, but digits has 10 classes'),
+    'a path for a dataset': (main, ['--config.dataset.name=./file'], 'say image_folder:./file'),
+    'a dataset without its path': (main, ['--config.dataset.name=image_folder:'], 'needs the path of a folder'),
+    'too long a path': (main, [f'--config.dataset.name=image_folder:{"x" * 300}'], 'x: does not exist'),
+    'an unknown dataset': (main, ['--config.dataset.name=cifar1O', f'{DATA}run'], "no dataset 'cifar1O'", 'cifar10'),
+    'data in a file': (main, [CIFAR10, f'{DATA}file'], 'cifar10', 'in file'),
+    'data that are a pickle': (main, [CIFAR10, f'{DATA}prepared'], 'cifar10', 'prepared'),
+    'an absent archive': (main, [CIFAR10, f'{ARCHIVE}none.gz'], 'none.gz: dataset.archive cannot'),
+    'a directory for an archive': (main, [CIFAR10, f'{ARCHIVE}run'], 'run: dataset.archive cannot'),
+    'an archive that is a pickle': (main, [CIFAR10, f'{ARCHIVE}pickle'], 'pickle: MD5 is'),
+    'an archive of digits': (main, ['--config.dataset.archive=pickle'], 'dataset.archive is for dataset.name=cifar10'),
+    'a split of no run': (evaluate, ['--workdir=run', '--split=tset'], "there is no split 'tset'"),
+    'a checkpoint of no step': (evaluate, ['--workdir=run', '--checkpoint=²'], '--checkpoint=²: there are latest'),
+    'a file for a run': (evaluate, ['--workdir=file'], 'file is not the workdir of a run'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('case', LINES)
+def test_lines(refuse, finished_run, tmp_path, case):
+    module, line, *words = LINES[case]
+    shutil.copytree(finished_run, tmp_path / 'run')
+    build(tmp_path, {'file': b'', 'loop': 'loop', 'pickle': PICKLE, 'prepared/cifar10/3.0.2/dataset_info.json': PICKLE})
+    refuse(module, [*(DIGITS if module is main else []), *line], *words)
+
+
+@pytest.mark.parametrize(
+    ('locked', 'module', 'line', 'words'),
+    [
+        ('pictures/dog', main, ['--workdir=new', PICTURES], 'dog: Permission denied'),
+        ('pictures/dog/0.png', main, ['--workdir=new', PICTURES], '0.png: cannot be'),
+        ('pictures/dog/0.png', predict, ['--workdir=run', 'pictures/dog/0.png'], '0.png: cannot be read (Permission'),
+        ('run/config.json', evaluate, ['--workdir=run'], 'config.json is damaged (PermissionError'),
+        ('place', main, ['--workdir=place/new'], '--workdir=place/new cannot be made: Permission denied'),
+    ],
+)  # fmt: skip
+def test_what_may_not_be_opened(refuse, finished_run, tmp_path, locked, module, line, words):
+    build(tmp_path, {f'pictures/{path}': picture for path, picture in TWO.items()} | {'place': None})
+    shutil.copytree(finished_run, tmp_path / 'run')
+    mode = (tmp_path / locked).stat().st_mode
+    (tmp_path / locked).chmod(0)
+    try:
+        if os.access(tmp_path / locked, os.R_OK):
+            pytest.skip('this user may open everything')
+        refuse(module, [*(DIGITS if module is main else []), *line], words)
+    finally:
+        (tmp_path / locked).chmod(mode)
