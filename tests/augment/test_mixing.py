@@ -10,6 +10,7 @@ import scipy.stats
 
 from configs import common
 from dsconv.augment import make_augment, mixing
+from tests.quick import quick_jit
 
 HEIGHT, WIDTH = 6, 9
 DRAWS = 40_000
@@ -31,7 +32,7 @@ def compiled(height, width, **changed):
         planes, soft_labels = mixing.mix(key, planes, soft_labels, height, width, settings, active)
         return planes.reshape(batch, channels, height, width).transpose(0, 2, 3, 1), soft_labels
 
-    return jax.jit(run)
+    return quick_jit(run)
 
 
 def mixed(seed, images, soft_labels, active=True, **changed):
@@ -166,7 +167,7 @@ def test_by_batch_all_images_share_method_lambda_and_box():
     changed = dict(mix_probability=0.3, cutmix_probability=0.8, **NARROW, **BY_BATCH)
     images, labels = two_classes(4, 8, 8)
     keys = jax.random.split(jax.random.key(5), 4_000)
-    run = jax.jit(jax.vmap(compiled(8, 8, **changed), in_axes=(0, None, None, None)))
+    run = quick_jit(jax.vmap(compiled(8, 8, **changed).__wrapped__, in_axes=(0, None, None, None)))
     out, soft = map(np.asarray, run(keys, images, labels, True))
     method = methods(out.reshape(-1, 8, 8, 1)).reshape(-1, 4)
     assert np.all(method == method[:, :1])
@@ -256,7 +257,7 @@ def test_of_an_odd_batch_the_last_image_stays(batch, count):
 def test_the_last_epochs_are_clean(batch, tail):
     stages_off = {'crop_padding': 0, 'flip': 'none', 'policy': 'none'}
     settings = dict(common.get_config().augment, clean_tail_epochs=tail) | stages_off | ALWAYS | BY_BATCH | MIXUP
-    augment = jax.jit(make_augment({'epochs': 10, 'augment': settings}, 64))
+    augment = quick_jit(make_augment({'epochs': 10, 'augment': settings}, 64))
     images, labels = batch[0], np.arange(64, dtype=np.int32)
     for epoch in range(10):
         out, soft = augment(jax.random.key(12), jnp.int32(epoch), images, labels)

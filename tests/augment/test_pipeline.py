@@ -15,6 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from configs import common
 from dsconv.augment import make_augment, pipeline
+from tests.quick import quick_jit
 
 CLASSES, EPOCHS, CLEAN_EPOCH = 5, 10, 9
 # The default settings and what else can happen to an image; nothing is mixed in the last three epochs.
@@ -49,10 +50,9 @@ def batch(channels=3):
     return images, generator.integers(0, CLASSES, 32, dtype=np.int32)
 
 
-@pytest.mark.parametrize('channels', [1, 3])
-@pytest.mark.parametrize('shape', [(8, 8), (6, 11), (1, 1)])
-def test_images_stay_uint8_and_labels_become_soft(channels, shape):
-    images = jax.ShapeDtypeStruct((7, *shape, channels), jnp.uint8)
+@pytest.mark.parametrize('shape', [(6, 11, 1), (6, 11, 3), (1, 1, 3)])
+def test_images_stay_uint8_and_labels_become_soft(shape):
+    images = jax.ShapeDtypeStruct((7, *shape), jnp.uint8)
     labels = jax.ShapeDtypeStruct((7,), jnp.int32)
     out, soft = jax.eval_shape(made(**FULL), jax.random.key(0), 0, images, labels)
     assert (out.shape, out.dtype) == (images.shape, jnp.uint8)
@@ -91,8 +91,8 @@ def test_mixing_is_all_that_an_epoch_changes():
 def test_grey_images_are_treated_alike_in_one_channel_and_in_three():
     images, labels = batch(1)
     changed = UNMIXED | {'policy': 'randaugment', 'randaugment_layers': 1, 'randaugment_magnitude': 9.0}
-    one = outcome(compiled(**changed), 1, 0, images, labels)
-    three = outcome(compiled(**changed), 1, 0, np.repeat(images, 3, axis=-1), labels)
+    augment = quick_jit(made(**changed))
+    one, three = (outcome(augment, 1, 0, x, labels) for x in (images, np.repeat(images, 3, axis=-1)))
     assert np.array_equal(np.repeat(one[0], 3, axis=-1), three[0])
     assert np.mean(np.any(one[0] != images, axis=(1, 2, 3))) > 0.5
 

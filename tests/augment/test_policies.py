@@ -12,6 +12,7 @@ from configs import common
 from dsconv.augment import policies
 from dsconv.augment.operations import OPERATIONS, RANDAUGMENT_OPERATIONS, STEPS, parameter_table
 from dsconv.augment.stages import switched_on
+from tests.quick import quick_jit
 
 DRAWS = 200_000
 SIDE = 32
@@ -67,7 +68,7 @@ STEPS_A_LEVEL = 10
 def drawn(seed=0, **changed):
     """Operations and steps, int `(DRAWS, layers)` each, of the default settings with what a test changes."""
     settings = dict(common.get_config().augment) | changed
-    choice = jax.jit(lambda key: policies.choose(key, DRAWS, settings))(jax.random.key(seed))
+    choice = quick_jit(lambda key: policies.choose(key, DRAWS, settings))(jax.random.key(seed))
     assert choice.operation.dtype == choice.step.dtype == jnp.int32
     return np.asarray(choice.operation), np.asarray(choice.step)
 
@@ -134,7 +135,7 @@ def test_randaugment_draws_magnitude_and_operation_independently(randaugment):
     assert independent(operation[:, 0], step[:, 0] // 10)
 
 
-@pytest.mark.parametrize(('magnitude', 'step'), [(0.0, 0), (5.0, 45), (7.3, 66), (9.0, 81), (10.0, 90)])
+@pytest.mark.parametrize(('magnitude', 'step'), [(0.0, 0), (7.3, 66), (10.0, 90)])
 def test_without_spread_each_magnitude_is_the_one_asked_for(magnitude, step):
     steps = drawn(policy='randaugment', randaugment_magnitude=magnitude)[1]
     assert np.all(steps == step)
@@ -235,7 +236,7 @@ def signs():
     settings = dict(common.get_config().augment, crop_padding=0, flip='none', policy='randaugment')
     (stage,) = switched_on(settings)
     images = jax.ShapeDtypeStruct((DRAWS, SIDE, SIDE, 3), jnp.uint8)
-    rows, _ = jax.jit(lambda key: stage.draw(key, 0, images))(jax.random.key(5))
+    rows, _ = quick_jit(lambda key: stage.draw(key, 0, images))(jax.random.key(5))
     table = parameter_table(SIDE, SIDE)[:, :, 45]
     operation, negative = np.full((DRAWS, 2), -1), np.full((DRAWS, 2), -1)
     for number, name in enumerate(SIGNED):

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.special
 
+from tests.quick import quick_jit
+
 ACTIVATION_FORMULAS = {
     'gelu': lambda x: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
     'gelu_exact': lambda x: 0.5 * x * (1 + scipy.special.erf(x / np.sqrt(2))),
@@ -50,14 +52,14 @@ def check_forward_and_gradient(network, image_shape) -> None:
         (_, trained), gradient = jax.value_and_grad(weighted, has_aux=True)(variables['params'])
         return network.apply(variables, images), trained, gradient
 
-    quickly_compiled = jax.jit(run, compiler_options={'xla_backend_optimization_level': 0})
-    evaluated, trained, gradient = quickly_compiled(jax.random.key(0))
+    compiled = quick_jit(run)
+    evaluated, trained, gradient = compiled(jax.random.key(0))
     for logits in (evaluated, trained):
         assert logits.shape == (4, network.num_classes)
         assert logits.dtype == jnp.float32
         assert np.all(np.isfinite(logits))
     assert not np.allclose(evaluated, trained)
-    assert np.array_equal(evaluated, quickly_compiled(jax.random.key(1))[0])
+    assert np.array_equal(evaluated, compiled(jax.random.key(1))[0])
     for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
         assert np.all(np.isfinite(leaf)), path
         assert np.any(leaf), path

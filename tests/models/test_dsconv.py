@@ -1,6 +1,7 @@
 """The network against a NumPy forward pass written from the thesis, and its published parameter counts."""
 
 import functools
+import itertools
 import math
 
 import jax
@@ -11,6 +12,7 @@ import pytest
 from dsconv.models.dsconv import DSConv
 from dsconv.models.layers import ACTIVATIONS, NORMS
 from tests.models.networks import ACTIVATION_FORMULAS
+from tests.quick import quick_jit
 
 TINY = dict(num_classes=5, patch_size=2, dim=8, depth=2, kernel_size=3)
 SIZE = (4, 6, 8, 3)
@@ -105,7 +107,7 @@ class Reference:
 def check_against_numpy(network, size=SIZE, train=False):
     variables, images = random_variables(network, size), random_images(size)
     apply = functools.partial(network.apply, train=train, mutable=['batch_stats'] if train else False)
-    result = jax.jit(apply)(variables, images)
+    result = quick_jit(apply)(variables, images)
     logits = result[0] if train else result
     assert logits.shape == (size[0], network.num_classes)
     assert logits.dtype == jnp.float32
@@ -113,8 +115,7 @@ def check_against_numpy(network, size=SIZE, train=False):
     np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=2e-4 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize('norm', NORMS)
-@pytest.mark.parametrize('activation', ACTIVATIONS)
+@pytest.mark.parametrize(('activation', 'norm'), list(zip(ACTIVATIONS, itertools.cycle(NORMS))))
 def test_forward_equals_numpy_for_every_activation_and_norm(activation, norm):
     check_against_numpy(DSConv(**TINY, activation=activation, norm=norm))
 
@@ -219,7 +220,7 @@ def test_bfloat16_keeps_float32_logits_and_variables(norm, train):
 def test_bfloat16_computes_in_bfloat16_and_comes_near_float32():
     network, images = DSConv(**TINY, dtype=jnp.bfloat16), random_images()
     variables = random_variables(network)
-    logits, seen = jax.jit(functools.partial(network.apply, capture_intermediates=True))(variables, images)
+    logits, seen = quick_jit(functools.partial(network.apply, capture_intermediates=True))(variables, images)
     outputs = jax.tree_util.tree_leaves_with_path(seen['intermediates'])
     wide = {path[0].key for path, output in outputs if output.dtype == jnp.float32}
     assert wide == {'pool', 'head', '__call__'}
@@ -232,7 +233,7 @@ def test_bfloat16_computes_in_bfloat16_and_comes_near_float32():
 @pytest.fixture(scope='module')
 def initial():
     network = DSConv(num_classes=26, patch_size=4, dim=64, depth=1, kernel_size=7)
-    return jax.jit(network.init)(jax.random.key(0), np.zeros((1, 4, 4, 3), np.float32))['params']
+    return quick_jit(network.init)(jax.random.key(0), np.zeros((1, 4, 4, 3), np.float32))['params']
 
 
 def test_kernels_are_glorot_uniform(initial):
@@ -271,7 +272,7 @@ def test_every_parameter_receives_a_gradient():
         logits, _ = network.apply(variables | {'params': params}, images, train=True, mutable=['batch_stats'])
         return jnp.sum(jnp.sin(logits))
 
-    for path, gradient in jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(loss))(variables['params'])):
+    for path, gradient in jax.tree_util.tree_leaves_with_path(quick_jit(jax.grad(loss))(variables['params'])):
         assert np.all(np.isfinite(gradient)), path
         assert np.any(gradient != 0), path
 
@@ -279,7 +280,7 @@ def test_every_parameter_receives_a_gradient():
 def test_training_moves_the_statistics_of_every_layer():
     network, images = DSConv(**TINY), random_images()
     variables = random_variables(network)
-    _, changed = jax.jit(functools.partial(network.apply, train=True, mutable=['batch_stats']))(variables, images)
+    _, changed = quick_jit(functools.partial(network.apply, train=True, mutable=['batch_stats']))(variables, images)
     moved = jax.tree.map(
         lambda old, new: not np.array_equal(old, new), variables['batch_stats'], changed['batch_stats']
     )

@@ -11,6 +11,7 @@ from dsconv.models import build_model
 from dsconv.models.conv_norm import Conv, conv
 from dsconv.models.resnet import Block, ConvNorm, ResNet, padded_shortcut
 from tests.models.networks import check_forward_and_gradient, output_in_bfloat16, parameters
+from tests.quick import quick_jit
 
 
 def named(name, classes=10):
@@ -110,7 +111,7 @@ def test_the_convolution_and_its_gradients_are_those_of_xla(size, stride, paddin
             x, kernel, (stride, stride), [(padding, padding)] * 2, dimension_numbers=('NHWC', 'HWIO', 'NHWC')
         )
 
-    @jax.jit
+    @quick_jit
     def both(x, kernel):
         expected, transposed = jax.vjp(of_xla, x, kernel)
         got, ours = jax.vjp(lambda x, kernel: conv(x, kernel, stride, padding), x, kernel)

@@ -11,6 +11,7 @@ import pytest
 from dsconv.models.convolutions import DepthwiseConv, PatchEmbedding, PointwiseConv
 from dsconv.models.layers import ACTIVATIONS, NORM_EPSILON, NORMS
 from dsconv.models.unit import ConvUnit, conv_unit
+from tests.quick import quick_jit
 
 LAYERS = {
     'pointwise': functools.partial(PointwiseConv, features=3),
@@ -50,7 +51,7 @@ def test_output_and_gradients_equal_autodiff_in_float64(name, groups):
         fused = functools.partial(lambda *a: conv_unit(layer.apply_kernel(), nn.gelu, groups, *a)[0])
         plain = functools.partial(reference, layer, nn.gelu, groups)
         results = [
-            jax.jit(jax.grad(functools.partial(weighted, f), argnums=range(5), has_aux=True))(*arguments)
+            quick_jit(jax.grad(functools.partial(weighted, f), argnums=range(5), has_aux=True))(*arguments)
             for f in (fused, plain)
         ]
     for result, expected in zip(*map(jax.tree.leaves, results), strict=True):
@@ -68,7 +69,7 @@ def test_the_form_of_accelerators_has_the_same_gradients(activation, monkeypatch
             y = conv_unit(layer.apply_kernel(), ACTIVATIONS[activation], 3, *arguments)[0]
             return jnp.sum(y * jnp.cos(jnp.arange(y.size).reshape(y.shape)))
 
-        return jax.jit(jax.grad(loss, argnums=range(5)))(*arguments)
+        return quick_jit(jax.grad(loss, argnums=range(5)))(*arguments)
 
     with jax.enable_x64(True):
         arguments, taken = draw(layer), []

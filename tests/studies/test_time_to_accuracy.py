@@ -13,7 +13,8 @@ from tests.studies.grid import folder_without_validation
 
 DIGITS = 'from configs import digits\n\n\ndef get_config():\n    config = digits.get_config()\n'
 TINY = (
-    '    config.model.dim, config.model.depth, config.batch_size = 8, 1, 64\n    config.log.tensorboard = False\n'
+    '    config.model.dim, config.model.depth, config.batch_size = 8, 0, 64\n    config.log.tensorboard = False\n'
+    "    config.augment.policy = 'none'\n"
     '    config.optimizer.ema_decay = None\n    config.schedule.warmup_epochs = 0.25\n    return config\n'
 )
 
