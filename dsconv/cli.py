@@ -9,10 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dsconv.errors import InputError, Preempted, RunError, did_you_mean
+from dsconv.files import is_store_fault, to_path
 from dsconv.training.runtime import PREEMPTED, leave, prepare_process
 
 CONFIG_FLAG = '--config.'
 UNUSABLE_PATH = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
+UNUSABLE_CODES = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)  # of paths too, without a class of their own
 
 
 class Parser(argparse.ArgumentParser):
@@ -75,10 +77,13 @@ def add_checkpoint_flag(flags: Parser) -> None:
 
 
 def path(text: str) -> Path:
-    """The type of a flag that names a file or a directory; `~` is expanded."""
+    """The type of a flag that names a file or a directory, `gs://…` among them; `~` is expanded."""
     if not text:
         raise argparse.ArgumentTypeError('must not be empty')
-    return Path(os.path.expanduser(text))
+    try:
+        return to_path(os.path.expanduser(text))
+    except InputError as error:
+        raise argparse.ArgumentTypeError(error) from error
 
 
 def positive(text: str) -> int:
@@ -126,7 +131,8 @@ def run(flags: Parser, command: Callable, arguments: list[str] | None = None) ->
     """Parses the command line and runs `command(arguments)`; ends the process.
 
     `--config.key=value` flags arrive as `arguments.overrides`, a list of `'key=value'`. Exit codes: 0 done, 2 wrong
-    input, an unusable path among it, 1 a run that failed, 75 told to leave (the same command goes on), 130 interrupted.
+    input, an unusable path among it, 1 a run or an object store that failed, 75 told to leave (the same command goes
+    on), 130 interrupted.
     """
     prepare_process()
     line = sys.argv[1:] if arguments is None else arguments
@@ -137,20 +143,28 @@ def run(flags: Parser, command: Callable, arguments: list[str] | None = None) ->
     arguments.overrides = overrides
     try:
         command(arguments)
-    except InputError as error:
-        flags.fail(error, 2)
-    except RunError as error:
-        flags.fail(error, 1)
-    except OSError as error:
-        if error.filename is None and error.errno != errno.ENOSPC:
-            raise  # not about a path that the person named, nor about a full disk
-        where = f'{error.filename}: ' if error.filename else ''
-        is_input = isinstance(error, UNUSABLE_PATH) or error.errno == errno.EROFS
-        flags.fail(f'{where}{error.strerror}', 2 if is_input else 1)
     except Preempted as leaving:
         flags.exit(PREEMPTED, f'{flags.prog}: {leaving}; the same command goes on\n')
     except KeyboardInterrupt:
         flags.exit(130, f'{flags.prog}: interrupted\n')
+    except Exception as error:
+        verdict = _verdict(error)
+        if verdict is None:
+            raise
+        flags.fail(*verdict)
+
+
+def _verdict(error):
+    """(line, exit code) of what a person can mend; None of a fault of the program."""
+    if isinstance(error, InputError):
+        return error, 2
+    if isinstance(error, RunError):
+        return error, 1
+    if isinstance(error, OSError) and (error.filename is not None or error.errno == errno.ENOSPC):
+        where = f'{error.filename}: ' if error.filename else ''
+        is_input = isinstance(error, UNUSABLE_PATH) or error.errno in UNUSABLE_CODES
+        return f'{where}{error.strerror}', 2 if is_input else 1
+    return (f'the object store failed: {" ".join(str(error).split())[:300]}', 1) if is_store_fault(error) else None
 
 
 def _take_overrides(line):

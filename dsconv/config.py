@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from dsconv.config_checks import check, get
 from dsconv.config_keys import no_such_key, read_keys
 from dsconv.errors import InputError, nearest, shown
-from dsconv.files import replace_file
+from dsconv.files import is_file, make_directory, replace_file, to_path
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -66,7 +66,7 @@ def flatten(config) -> dict:
 
 def save_run(workdir: Path, config: ConfigDict, facts: dict) -> None:
     """Writes `workdir/config.json`: the resolved config, and `facts` about the run (versions, devices, …)."""
-    workdir.mkdir(parents=True, exist_ok=True)
+    make_directory(workdir)
     text = json.dumps({'config': config.to_dict(), **facts}, indent=2, ensure_ascii=False) + '\n'
     # A path may hold bytes that are not UTF-8; Python has them as lone surrogates, which JSON can only escape.
     replace_file(workdir / 'config.json', text.encode(errors='backslashreplace'))
@@ -78,8 +78,8 @@ def load_run(workdir: Path) -> ConfigDict:
     Raises:
       InputError: there is no readable run.
     """
-    file = Path(workdir) / 'config.json'
-    if not os.path.isfile(file):
+    file = to_path(workdir) / 'config.json'
+    if not is_file(file):
         raise InputError(f'{workdir} is not the workdir of a run: it has no config.json')
     config = defaults()
     _lay_over(config, _read_run(file), f'{file}: ')
@@ -89,7 +89,7 @@ def load_run(workdir: Path) -> ConfigDict:
 
 def _read_run(file) -> dict:
     try:
-        return flatten(json.loads(Path(file).read_text(encoding='utf-8'))['config'])
+        return flatten(json.loads(to_path(file).read_text(encoding='utf-8'))['config'])
     except Exception as error:  # damage has many forms
         raise InputError(f'{file} is damaged ({type(error).__name__}: {error}); restore it from a copy') from error
 
@@ -137,7 +137,7 @@ def _run_file(path):
 
 def _find_file(path):
     for file in (os.path.expanduser(path), str(ROOT / path)):
-        if os.path.isfile(file):
+        if is_file(to_path(file)):
             return file
     shipped = {file.stem: f'configs/{file.name}' for file in sorted((ROOT / 'configs').glob('[!_]*.py'))}
     meant = shipped.get(nearest(Path(path).stem, shipped))

@@ -1,7 +1,54 @@
-"""Files that are there whole or not at all."""
+"""Where files are, on a disk or in an object store (`gs://`), and how they are there whole or not at all."""
 
+import errno
 import os
+import re
+import sys
 from pathlib import Path
+
+from dsconv.errors import InputError
+
+# TensorFlow's client tries for up to twenty minutes where a firewall drops its packets. It reads these when imported.
+PATIENCE = {'GCS_REQUEST_CONNECTION_TIMEOUT_SECS': '10', 'GCS_RETRY_CONFIG_MAX_RETRIES': '8'}
+
+
+def is_remote(path: str | Path) -> bool:
+    """Whether a path is one of an object store."""
+    return '://' in os.fspath(path)
+
+
+def to_path(path: str | Path) -> Path:
+    """`gs://BUCKET/…` as an `etils.epath.Path`, which has pathlib's interface and imports TensorFlow when it is used.
+
+    Raises InputError for another scheme than `gs`.
+    """
+    if not is_remote(path):
+        return Path(path)
+    if not re.match('gs://[^/]', os.fspath(path)):
+        raise InputError(f'{path} must be a path of this machine, or gs://BUCKET/PATH')
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
+    from etils import epath
+
+    return epath.Path(path)
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; pathlib raises where a name is too long to be one."""
+    return path.is_file() if is_remote(path) else os.path.isfile(path)
+
+
+def make_directory(path: Path) -> None:
+    """Makes a directory and those above it where they are missing; an object store needs none, but the bucket.
+
+    Raises OSError where that cannot be.
+    """
+    if not is_remote(path):
+        path.mkdir(parents=True, exist_ok=True)
+        return
+    bucket = to_path('/'.join(os.fspath(path).split('/')[:3]))
+    if not bucket.exists():  # TensorFlow, told to make a directory, would look for what is above it for ever
+        raise FileNotFoundError(errno.ENOENT, 'there is no such bucket', os.fspath(bucket))
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -9,6 +56,9 @@ def replace_file(path: Path, content: bytes) -> None:
 
     Raises OSError when the disk is full or the directory is missing; `path` is then as it was.
     """
+    if is_remote(path):
+        path.write_bytes(content)  # objects are written whole
+        return
     partial = path.with_name(f'.{path.name}.partial')  # same directory, since a rename does not cross file systems
     try:
         with partial.open('wb') as file:
@@ -18,3 +68,10 @@ def replace_file(path: Path, content: bytes) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def is_store_fault(error: Exception) -> bool:
+    """Whether `error` tells of an object store that refused something or was out of reach."""
+    tensorflow = sys.modules.get('tensorflow')
+    kinds = (OSError, tensorflow.errors.OpError) if tensorflow else ()
+    return isinstance(error, kinds) and any(sign in str(error) for sign in ('gs://', 'HTTP request'))

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from dsconv import cli
+from dsconv.files import to_path
 
 
 def main(arguments) -> None:
@@ -12,7 +13,7 @@ def main(arguments) -> None:
     from dsconv.training import runtime
 
     config = configuration.load(arguments.config, arguments.overrides)
-    workdir = arguments.workdir or _default_workdir(Path(arguments.config))
+    workdir = arguments.workdir or _default_workdir(to_path(arguments.config))
     runtime.connect(arguments.coordinator, arguments.num_processes, arguments.process_id)
 
     from dsconv.training.loop import train
@@ -20,7 +21,7 @@ def main(arguments) -> None:
     from dsconv.training.run import warn_of_other_versions
 
     if arguments.workdir and arguments.config.endswith('.json'):
-        warn_of_other_versions(Path(arguments.config))
+        warn_of_other_versions(to_path(arguments.config))
     logger = logging.getLogger('dsconv')
     if not train(config, workdir) and (workdir / 'report' / 'report.json').exists():
         logger.info('%s is trained to its last epoch; its report: %s', workdir, workdir / 'report' / 'report.md')

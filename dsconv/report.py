@@ -5,6 +5,7 @@ import os
 
 from dsconv import cli
 from dsconv.errors import InputError
+from dsconv.files import is_remote, make_directory
 
 
 def report(arguments) -> None:
@@ -22,18 +23,20 @@ def report(arguments) -> None:
 def check(workdirs, output) -> None:
     """Raises InputError for what is no workdir or named twice, and where the page could not be written."""
     from dsconv import config as configuration
+    from dsconv.reporting import read_metrics
     from dsconv.reporting.page import read_report
 
     resolved = [workdir.resolve() for workdir in workdirs]
     for index, workdir in enumerate(workdirs):
         configuration.load_run(workdir)
         read_report(workdir)
+        read_metrics(workdir)
         if resolved[index] in resolved[:index]:
             raise InputError(f'--workdirs: {workdir} is named twice')
         if output.resolve() == resolved[index] / 'report':
             raise InputError(f"--output={output} is a run's own report: give another directory")
-    output.mkdir(parents=True, exist_ok=True)
-    if not os.access(output, os.W_OK):
+    make_directory(output)
+    if not is_remote(output) and not os.access(output, os.W_OK):
         raise InputError(f'--output={output} cannot be written to: give another directory')
 
 

@@ -94,7 +94,8 @@ def _builder(tfds, name: str, directory: str):
     family, _, version = name.partition(':')
     family = family.split('/')[0]
     known = tfds.list_builders(with_community_datasets=False)
-    stored = family and os.path.isdir(os.path.join(directory, family))  # prepared by a builder of the person's own
+    isdir = import_tensorflow().io.gfile.isdir  # of gs:// too
+    stored = family and isdir(os.path.join(directory, family))  # prepared by a builder of the person's own
     if not (family in known or stored) or version[:1] not in '0123456789*':  # 'community:name' would use the network
         raise InputError(
             f'there is no dataset {name!r}: nearest {_nearest(family, ["digits", *known])}; pictures of '

@@ -1,13 +1,16 @@
 """The metrics of a run as they come: `metrics.jsonl` for programs, the same scalars for TensorBoard."""
 
+import contextlib
 import json
 import math
+import time
 from pathlib import Path
 
 from dsconv.errors import InputError
-from dsconv.files import replace_file
+from dsconv.files import is_remote, make_directory, replace_file, to_path
 
 FILE_NAME = 'metrics.jsonl'
+SECONDS_BETWEEN_UPLOADS = 10  # the file is sent whole each time, while the training waits
 
 
 class MetricsLog:
@@ -17,23 +20,28 @@ class MetricsLog:
     step > `restored_step`, and a last line torn by a crash. (Event files cannot be cut; TensorBoard shows such steps
     twice.) A run that starts afresh gives `restored_step=0`.
 
+    In an object store lines arrive together, every 10 seconds and with `flush`.
+
     Raises InputError when `metrics.jsonl` holds something else than metrics.
     """
 
     def __init__(self, workdir: str | Path, *, restored_step: int, tensorboard: bool = True):
-        workdir = Path(workdir)
-        workdir.mkdir(parents=True, exist_ok=True)
+        workdir = to_path(workdir)
+        make_directory(workdir)
         path = workdir / FILE_NAME
         _cut_back(path, restored_step)
-        self._writer = None
+        self._patience, self._flushed = SECONDS_BETWEEN_UPLOADS if is_remote(path) else 0, time.monotonic()
+        self._open, self._writer = contextlib.ExitStack(), None
         if tensorboard:
             from clu import metric_writers  # imports TensorFlow: seconds that a run without TensorBoard need not spend
 
             self._writer = metric_writers.SummaryWriter(str(workdir))
-        self._file = path.open('a', encoding='utf-8')
+            self._open.callback(self._writer.close)
+        self._file = self._open.enter_context(path.open('a', encoding='utf-8'))
 
     def write(self, *, step: int, epoch: float, split: str, **metrics: float) -> None:
-        """Writes and flushes one line: step, epoch, split and every metric as a float, non-finite ones as null.
+        """Writes one line: step, epoch, split and every metric as a float, non-finite ones as null. On a disk it can be
+        read at once.
 
         TensorBoard gets each metric as the scalar `{split}/{name}`. Metrics may be numbers or scalar arrays.
         """
@@ -41,16 +49,19 @@ class MetricsLog:
         line = {'step': int(step), 'epoch': float(epoch), 'split': split}
         line |= {name: value if math.isfinite(value) else None for name, value in values.items()}
         self._file.write(json.dumps(line, allow_nan=False) + '\n')
-        self._file.flush()
+        if time.monotonic() - self._flushed >= self._patience:
+            self.flush()
         if self._writer:
             self._writer.write_scalars(int(step), {f'{split}/{name}': value for name, value in values.items()})
 
+    def flush(self) -> None:
+        """Makes every line that is written safe."""
+        self._file.flush()
+        self._flushed = time.monotonic()
+
     def close(self) -> None:
         """Flushes and closes both files; a second call does nothing."""
-        self._file.close()
-        if self._writer:
-            self._writer.close()
-            self._writer = None
+        self._open.close()
 
     def __enter__(self) -> 'MetricsLog':
         return self
@@ -64,7 +75,7 @@ def read_metrics(workdir: str | Path) -> list[dict]:
 
     Raises InputError when a line before the last is not a JSON object with a `step`.
     """
-    return [metrics for _, metrics in _whole_lines(Path(workdir) / FILE_NAME)]
+    return [metrics for _, metrics in _whole_lines(to_path(workdir) / FILE_NAME)]
 
 
 def _whole_lines(path: Path) -> list[tuple[bytes, dict]]:
@@ -76,9 +87,9 @@ def _whole_lines(path: Path) -> list[tuple[bytes, dict]]:
     for number, line in enumerate(lines, start=1):
         try:
             metrics = json.loads(line)
-            int(metrics['step'])
+            metrics['step'] = int(metrics['step'])
             whole.append((line, metrics))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             # A crash tears the last line only, and the beginning of an object never parses.
             if number < len(lines):
                 raise InputError(f'{path}, line {number}: not a line of metrics. Mend or remove the file.') from error

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dsconv.errors import InputError
-from dsconv.files import replace_file
+from dsconv.files import make_directory, replace_file, to_path
 from dsconv.reporting.markdown import headline, mean_robust, percent, plain, sections, top5
 from dsconv.reporting.metrics_log import read_metrics
 from dsconv.reporting.report import PICTURES
@@ -61,7 +61,7 @@ def read_report(workdir: Path) -> dict | None:
 
     Raises InputError for a damaged one.
     """
-    file = Path(workdir) / 'report' / 'report.json'
+    file = to_path(workdir) / 'report' / 'report.json'
     if not file.exists():
         return None
     try:
@@ -85,7 +85,7 @@ def write_page(output: Path, workdirs: Sequence[Path]) -> None:
         report, run = read_report(workdir), json.loads((workdir / 'config.json').read_text(encoding='utf-8'))
         anchor = f'run-{number}'
         pictures = [name for name in PICTURES if (workdir / 'report' / name).exists()]
-        (output / anchor).mkdir(parents=True, exist_ok=True)
+        make_directory(output / anchor)
         for name in pictures:
             replace_file(output / anchor / name, (workdir / 'report' / name).read_bytes())
         rows.append([f'[{plain(workdir)}](#{anchor})', *_overview(report, run, read_metrics(workdir))])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dsconv.errors import InputError, RunError
-from dsconv.files import replace_file
+from dsconv.files import make_directory, replace_file, to_path
 from dsconv.reporting.markdown import headline, percent, plain, sections
 from dsconv.reporting.scores import scores
 from dsconv.reporting.table import markdown_table
@@ -61,8 +61,8 @@ def write_report(
     }
     pictures = _draw(report, labels, log_probabilities, mistake_images, metrics)
 
-    output = Path(output)
-    output.mkdir(parents=True, exist_ok=True)
+    output = to_path(output)
+    make_directory(output)
     for name, content in pictures.items():
         replace_file(output / name, content)
     page = [

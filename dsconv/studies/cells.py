@@ -12,7 +12,7 @@ from typing import NamedTuple
 from dsconv import config as configuration
 from dsconv.config_checks import resolve
 from dsconv.errors import InputError, RunError
-from dsconv.files import replace_file
+from dsconv.files import make_directory, replace_file
 from dsconv.reporting import read_metrics
 from dsconv.studies.runs import open_once, validation_fraction
 from dsconv.studies.study import GIVEN_BY_THE_STUDY, Study
@@ -101,7 +101,7 @@ def train_cells(cells: list[Cell]) -> Iterator[Cell]:
         except Exception as error:  # the other cells may do better, whatever went wrong with this one
             line = _in_one_line(error)
             logger.error('%s failed: %s', name, line)
-            cell.workdir.parent.mkdir(parents=True, exist_ok=True)
+            make_directory(cell.workdir.parent)
             replace_file(cell.failure_file, line.encode(errors='backslashreplace'))
         yield cell
 

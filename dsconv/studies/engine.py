@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dsconv.errors import InputError, RunError
-from dsconv.files import replace_file
+from dsconv.files import make_directory, replace_file
 from dsconv.reporting import markdown_table
 from dsconv.studies.cells import Cell, cells_of, is_finished, train_cells
 from dsconv.studies.study import Study
@@ -33,7 +33,7 @@ def carry_out(study: Study, arguments, kind, measure: Callable[[list[Cell]], dic
         print(*(cell.command for cell in share), sep='\n')
         return
     check_output(cells, output)
-    output.mkdir(parents=True, exist_ok=True)
+    make_directory(output)
     measured = measure(cells)
 
     def summary():

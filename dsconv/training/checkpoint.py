@@ -18,6 +18,7 @@ from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
 from dsconv.errors import InputError, RunError
+from dsconv.files import is_remote, make_directory
 from dsconv.training.checksums import checksums
 from dsconv.training.state import TrainState
 
@@ -31,7 +32,7 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: Path, keep: int = 2, read_only: bool = False):
-        self._directory = Path(workdir).absolute() / 'checkpoints'
+        self._directory = (workdir if is_remote(workdir) else workdir.absolute()) / 'checkpoints'
         self._unreadable = _with_unreadable_metrics(self._directory)
         if read_only and self._unreadable:
             raise InputError(
@@ -141,7 +142,7 @@ class Checkpoints:
         """By process 0; the others wait."""
         for step in steps if jax.process_index() == 0 else ():
             place = _free_place(self._directory.parent / 'damaged' / str(step))
-            place.parent.mkdir(exist_ok=True)
+            make_directory(place.parent)
             (self._directory / str(step)).rename(place)
             logger.warning('%s is damaged and now %s', self._directory / str(step), place)
         multihost_utils.sync_global_devices('damaged checkpoints set aside')

@@ -55,7 +55,7 @@ def train(config, workdir: Path) -> bool:
         progress = Progress(config, training, first_step)
 
         with (
-            _open_log(workdir, first_step, training.steps_per_epoch, config.log.tensorboard) as log,
+            _open_log(workdir, first_step, training.steps_per_epoch, config.log.tensorboard) as (log, flush_log),
             StopRequest(training.mesh) as stop,
         ):
             for step, batches in dispatches(config, training, train_split, first_step, progress):
@@ -82,6 +82,7 @@ def train(config, workdir: Path) -> bool:
                 if stopping or _is_due(config.checkpoint.every_epochs, step, training):
                     with progress.paused():
                         progress.check(state)
+                        flush_log()  # what a checkpoint has passed is not written again
                         checkpoints.save(state, scores if monitored == 'validation' else None)
                 if stopping:
                     raise Preempted(f'stopped after step {step} of {training.total_steps}, which is saved')
@@ -151,9 +152,9 @@ def _is_due(every_epochs: int, step: int, training) -> bool:
 
 @contextlib.contextmanager
 def _open_log(workdir: Path, step: int, steps_per_epoch: int, tensorboard: bool):
-    """Gives `log(step=…, split=…, **metrics)`, which only process 0 writes."""
+    """Gives `log(step=…, split=…, **metrics)`, and `flush()`; only process 0 writes."""
     if jax.process_index():
-        yield lambda **metrics: None
+        yield lambda **metrics: None, lambda: None
         return
     with MetricsLog(workdir, restored_step=step, tensorboard=tensorboard) as metrics_log:
-        yield lambda step, **line: metrics_log.write(step=step, epoch=step / steps_per_epoch, **line)
+        yield lambda step, **line: metrics_log.write(step=step, epoch=step / steps_per_epoch, **line), metrics_log.flush

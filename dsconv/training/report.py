@@ -6,6 +6,7 @@ import jax
 
 from dsconv import config as configuration
 from dsconv import data
+from dsconv.config_checks import check_resolved
 from dsconv.reporting import read_metrics, write_report
 from dsconv.training.checkpoint import Checkpoints, with_shardings
 from dsconv.training.evaluation import Evaluator, scored_variables
@@ -53,6 +54,7 @@ def report_run(
       The report, as in `report.json`.
     """
     config = configuration.load_run(workdir)
+    check_resolved(config)
     network, variables, step = restore_network(workdir, config, which)
     examples = data.open_source(config.dataset).load(split)
     evaluator = Evaluator(config, network)
@@ -73,4 +75,4 @@ def report_run(
     )
     if jax.process_index():
         return {}
-    return write_report(output or Path(workdir) / 'report', **arguments)
+    return write_report(output or workdir / 'report', **arguments)

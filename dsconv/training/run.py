@@ -17,6 +17,8 @@ from jax.experimental import multihost_utils
 
 from dsconv import config as configuration
 from dsconv.errors import InputError
+from dsconv.files import is_remote, make_directory
+from dsconv.reporting import read_metrics
 
 logger = logging.getLogger('dsconv')
 # What may change when a run is resumed. Everything else would make it another run.
@@ -44,9 +46,10 @@ def check_workdir(workdir: Path, config) -> None:
       InputError: it cannot be made, or holds another run than that of the resolved `config`; the keys are named.
     """
     try:
-        workdir.mkdir(parents=True, exist_ok=True)
+        make_directory(workdir)
     except OSError as error:
         raise InputError(f'--workdir={workdir} cannot be made: {error.strerror}; give another directory') from error
+    read_metrics(workdir)  # a damaged log is refused before anything is written
     if not (workdir / 'config.json').exists():
         return
     differing = [
@@ -63,12 +66,12 @@ def check_workdir(workdir: Path, config) -> None:
 
 @contextlib.contextmanager
 def claim(workdir: Path):
-    """Holds `workdir` for this run, as long as the process lives.
+    """Holds `workdir` for this run, as long as the process lives; not in an object store, which has no locks.
 
     Raises:
       InputError: another run trains in it.
     """
-    if jax.process_index():
+    if jax.process_index() or is_remote(workdir):
         yield
         return
     with (workdir / 'lock').open('a+') as file:
@@ -134,7 +137,7 @@ def _versions() -> dict[str, str]:
 
 
 def _git_revision() -> str | None:
-    """The checkout's commit, with `+changes` where files differ from it; None outside a checkout."""
+    """The checkout's commit, with `+changes` where files differ from it; that of an archive; None elsewhere."""
 
     def git(*arguments):
         return subprocess.run(
@@ -144,4 +147,6 @@ def _git_revision() -> str | None:
     try:
         return git('rev-parse', 'HEAD') + ('+changes' if git('status', '--porcelain') else '')
     except (OSError, subprocess.CalledProcessError):
-        return None
+        # `git archive` writes the commit into this file.
+        archived = (configuration.ROOT / '.git_archival').read_text().strip()
+        return None if '$' in archived else archived

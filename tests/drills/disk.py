@@ -7,17 +7,21 @@ import sys
 from tests.runs import command, finish, last_state, metrics, start, steps, wait_for
 
 PLENTY = '64m'
+A_LINE_A_STEP = '--config.log.every_steps=1'  # so that a line meets the full disk before a checkpoint does
 
 
 def drill(seed, directory):
     """Returns the line that a person reads in each case."""
     finish(start(command(directory / 'undisturbed')))
+    finish(start(command(directory / 'chatty', A_LINE_A_STEP)))
     said = {}
     for kilobytes in (40, 200, 300, 400):
         with _small_disk(directory / 'small', f'{kilobytes}k') as disk:
             said[f'a disk of {kilobytes} kB'] = _full(disk / 'run', directory / 'undisturbed', disk)
     with _small_disk(directory / 'small', PLENTY) as disk:
-        said['full from one moment on'] = _filled_up(disk, directory / 'undisturbed')
+        said['full when a checkpoint is saved'] = _filled_up(disk, directory / 'undisturbed')
+    with _small_disk(directory / 'small', PLENTY) as disk:
+        said['full when the log is written'] = _filled_up(disk, directory / 'chatty', A_LINE_A_STEP)
     with _small_disk(directory / 'small', PLENTY) as disk:
         finish(start(command(disk / 'run')))
         said['a report on a full disk'] = _report_on_full_disk(disk)
@@ -35,21 +39,21 @@ def _full(workdir, undisturbed, disk):
     return line
 
 
-def _filled_up(disk, undisturbed):
+def _filled_up(disk, undisturbed, *flags):
     workdir = disk / 'run'
-    process = start(command(workdir))
+    process = start(command(workdir, *flags))
     wait_for((workdir / 'checkpoints' / '19').exists, process)
     _fill(disk)
     line = _last_line(process, 1)
     assert steps(workdir), 'the last good checkpoint is gone'
     (disk / 'filler').unlink()
-    _goes_on(workdir, undisturbed, disk)
+    _goes_on(workdir, undisturbed, disk, *flags)
     return line
 
 
-def _goes_on(workdir, undisturbed, disk):
+def _goes_on(workdir, undisturbed, disk, *flags):
     _mount(disk, f'remount,size={PLENTY}')
-    finish(start(command(workdir)))
+    finish(start(command(workdir, *flags)))
     assert metrics(workdir) == metrics(undisturbed), 'metrics.jsonl differs after the resume'
     assert last_state(workdir) == last_state(undisturbed), 'the last state differs after the resume'
 

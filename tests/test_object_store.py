@@ -1,0 +1,181 @@
+"""Runs in an object store: TensorFlow's and TensorStore's own clients against `tests/object_store.py`."""
+
+import json
+import logging
+import os
+
+import jax
+import numpy as np
+import pytest
+
+from dsconv import cli, data, evaluate, report
+from dsconv import config as configuration
+from dsconv.errors import InputError
+from dsconv.files import make_directory, replace_file, to_path
+from dsconv.reporting import MetricsLog, read_metrics
+from dsconv.training import loop
+from dsconv.training.checkpoint import Checkpoints
+from dsconv.training.run import check_workdir
+from tests.conftest import tiny_config
+from tests.data.test_tfds_source import IMAGES, examples
+from tests.data.test_tfds_source import store as prepare
+from tests.object_store import ObjectStore
+from tests.training.test_checkpoint import VALUES, make_state, shape_of
+from tests.training.test_loop import STEPS_PER_EPOCH, Interrupted, interrupt_at, variables_of, without_times
+
+BUCKET = 'gs://bucket'
+
+
+@pytest.fixture(scope='module')
+def store(tmp_path_factory):
+    directory = tmp_path_factory.mktemp('store')
+    with ObjectStore(directory, 'bucket') as store, pytest.MonkeyPatch.context() as patch:
+        for name, value in store.environment.items():
+            patch.setenv(name, value)
+        patch.chdir(directory)
+        yield store
+    assert sorted(os.listdir(directory)) == ['certificate.pem', 'key.pem']  # no directory `gs:`
+
+
+@pytest.fixture(scope='module')
+def saves():
+    """(step, the last step of the log that had arrived) of each checkpoint of `workdir`."""
+    return []
+
+
+@pytest.fixture(scope='module')
+def workdir(store, saves):
+    """Of a run that breaks off in its second epoch and is resumed."""
+    workdir, save = to_path(f'{BUCKET}/runs/digits'), Checkpoints.save
+
+    def save_and_look(self, state, validation):
+        saves.append((int(state.step), read_metrics(workdir)[-1]['step']))
+        save(self, state, validation)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoints, 'save', save_and_look)
+        with patch.context() as broken, pytest.raises(Interrupted):
+            interrupt_at(broken, 2 * STEPS_PER_EPOCH)
+            loop.train(tiny_config(), workdir)
+        assert loop.train(tiny_config(log__tensorboard='true'), workdir)
+    return workdir
+
+
+def run(monkeypatch, capsys, command, flags, *line):
+    """A command's exit code and what it says."""
+    monkeypatch.setattr(cli, 'prepare_process', lambda: None)
+    monkeypatch.setattr(cli, 'leave', lambda code: (_ for _ in ()).throw(SystemExit(code)))
+    try:
+        cli.run(flags(), command, list(map(str, line)))
+        code = 0
+    except SystemExit as end:
+        code = end.code
+    return code, ''.join(capsys.readouterr())
+
+
+def test_a_resumed_run_ends_with_the_lines_and_the_bits_of_a_local_one(workdir, store, finished_run):
+    assert without_times(read_metrics(workdir)) == without_times(read_metrics(finished_run))
+    ours, local = variables_of(workdir), variables_of(finished_run)
+    assert jax.tree.structure(ours) == jax.tree.structure(local)
+    jax.tree.map(np.testing.assert_array_equal, ours, local)
+
+
+def test_a_workdir_holds_what_a_local_one_does(workdir, store):
+    names = {name.removeprefix('runs/digits/') for name in store.names()}
+    assert {'config.json', 'metrics.jsonl'} <= names
+    assert any(name.startswith('events.out.tfevents') for name in names)
+    assert {name.split('/')[1] for name in names if name.startswith('checkpoints/')} - {''} == {'38', '57'}
+    assert 'lock' not in names
+    again = configuration.load(f'{workdir}/config.json', ['seed=3'])
+    assert (again.seed, again.model.dim) == (3, 8)
+
+
+def test_no_checkpoint_is_saved_before_the_lines_that_it_has_passed(workdir, saves):
+    assert saves == [(step, step) for step in (19, 38, 57)]
+
+
+def test_evaluate_and_report_write_beside_it(workdir, store, monkeypatch, capsys):
+    code, said = run(monkeypatch, capsys, evaluate.evaluate, evaluate.flags, f'--workdir={workdir}')
+    assert (code, said.splitlines()[-1]) == (0, f'{workdir}/report/report.md')
+    scored = json.loads(store.read('runs/digits/report/report.json'))
+    assert scored['num_examples'] == 360
+    page = f'--output={BUCKET}/page'
+    code, said = run(monkeypatch, capsys, report.report, report.flags, '--workdirs', workdir, page)
+    assert (code, said.split()) == (0, [f'{BUCKET}/page/report.html', f'{BUCKET}/page/report.md'])
+    assert str(workdir) in store.read('page/report.html').decode()
+    assert store.read('page/run-1/curves.png').startswith(b'\x89PNG')
+
+
+def test_a_damaged_checkpoint_is_moved_aside(store, caplog):
+    workdir = to_path(f'{BUCKET}/runs/damaged')
+    with Checkpoints(workdir) as checkpoints:
+        for step in (3, 4):
+            checkpoints.save(make_state(step, scale=step), {'accuracy': 0.5})
+    for name in store.names():
+        if name.startswith('runs/damaged/checkpoints/4/') and not name.endswith('/'):
+            to_path(f'{BUCKET}/{name}').write_bytes(b'')
+    with Checkpoints(workdir) as checkpoints, caplog.at_level(logging.WARNING, 'dsconv'):
+        state = checkpoints.restore_newest(shape_of(make_state(1)))
+    np.testing.assert_array_equal(state.variables['params']['layer']['kernel'], 3 * VALUES)
+    assert f'{workdir}/checkpoints/4 is damaged and now {workdir}/damaged/4' in caplog.text
+    assert 'runs/damaged/damaged/4/metrics/metrics' in store.names()
+    assert not any(name.startswith('runs/damaged/checkpoints/4/') for name in store.names())
+
+
+def test_lines_arrive_with_a_flush_and_at_the_end(store):
+    workdir = to_path(f'{BUCKET}/runs/lines')
+    with MetricsLog(workdir, restored_step=0, tensorboard=False) as log:
+        for step in (1, 2):
+            log.write(step=step, epoch=0.1, split='train', loss=1.0)
+        assert read_metrics(workdir) == []
+        log.flush()
+        assert [line['step'] for line in read_metrics(workdir)] == [1, 2]
+        log.write(step=3, epoch=0.1, split='train', loss=1.0)
+    with MetricsLog(workdir, restored_step=2, tensorboard=False) as log:
+        log.write(step=4, epoch=0.1, split='train', loss=1.0)
+    assert [json.loads(line)['step'] for line in store.read('runs/lines/metrics.jsonl').splitlines()] == [1, 2, 4]
+
+
+def test_a_prepared_dataset_is_read(store, tmp_path):
+    prepare(tmp_path, train=IMAGES[:20], test=IMAGES[20:24])
+    for file in tmp_path.rglob('*'):
+        if file.is_file():
+            store.put(('bucket', f'data/{file.relative_to(tmp_path)}'), file.read_bytes())
+    for gigabytes in (1.0, 0.0):
+        config = configuration.load(
+            'configs/small.py',
+            [f'dataset.data_dir={BUCKET}/data', f'dataset.memory_gigabytes={gigabytes}'],
+        )
+        split = data.open_source(config.dataset).load('train')
+        assert sorted(examples(split)) == sorted((i % 10, IMAGES[i].tobytes()) for i in range(20))
+
+
+def test_a_file_is_replaced_in_one_request(store):
+    for content in (b'a longer old text', b'new'):
+        before = len(store.requests)
+        replace_file(to_path(f'{BUCKET}/a.txt'), content)
+        assert store.read('a.txt') == content
+        assert all('uploadType' in path or 'upload_id' in path for _, path in store.requests[before:])
+
+
+def test_a_bucket_that_is_not_there_is_said(store):
+    make_directory(to_path(BUCKET))
+    with pytest.raises(InputError, match='--workdir=gs://other/run cannot be made: there is no such bucket'):
+        check_workdir(to_path('gs://other/run'), tiny_config())
+    with pytest.raises(InputError, match='gs://other/run is not the workdir of a run'):
+        configuration.load_run(to_path('gs://other/run'))
+
+
+@pytest.mark.parametrize('status', [401, 403])
+def test_what_the_store_refuses_is_one_line(store, monkeypatch, capsys, status):
+    monkeypatch.setattr(store, 'refuses', status)
+    code, said = run(monkeypatch, capsys, evaluate.evaluate, evaluate.flags, f'--workdir={BUCKET}/else')
+    assert code == 1 and len(said.splitlines()) == 1
+    assert f'the object store failed: Error executing an HTTP request: HTTP response code {status}' in said
+
+
+@pytest.mark.parametrize('path', ['s3://bucket/run', 'gs://', 'gs:///run'])
+def test_other_stores_are_refused(path, monkeypatch, capsys):
+    code, said = run(monkeypatch, capsys, evaluate.evaluate, evaluate.flags, f'--workdir={path}')
+    assert code == 2
+    assert f'argument --workdir: {path} must be a path of this machine, or gs://BUCKET/PATH' in said
