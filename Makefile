@@ -1,11 +1,13 @@
 # make train   trains CONFIG (the embedded digits by default) and says where the report is
 # make test    installs what the tests need and runs them
+# make lint    checks style
+# make drill   breaks runs on purpose and writes what came of it into results/drills
 PYTHON ?= python3
 VENV ?= .venv
 CONFIG ?= configs/digits.py
 ARGS ?=
 
-.PHONY: train test lint
+.PHONY: train test lint drill
 
 train: $(VENV)/installed
 	$(VENV)/bin/python -m dsconv.main --config=$(CONFIG) $(ARGS)
@@ -16,6 +18,9 @@ test: $(VENV)/installed-dev
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+drill: $(VENV)/installed-dev
+	$(VENV)/bin/python -m tests.drills $(ARGS)
 
 # A file that is newer than its requirements, so that pip runs only when they change.
 $(VENV)/installed: requirements.txt

@@ -1,5 +1,7 @@
 """The training step against NumPy, against itself on other device counts and by several steps a dispatch."""
 
+import re
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -85,6 +87,24 @@ def test_microbatches_change_nothing(batches, on_eight, devices, groups, microba
     assert state.metrics.accuracy == pytest.approx(float(on_eight[1].metrics.accuracy), abs=0.02)
     for a, b in zip(jax.tree.leaves(state.variables), jax.tree.leaves(on_eight[1].variables), strict=True):
         np.testing.assert_allclose(a, b, atol=2e-3)
+
+
+@pytest.mark.parametrize('platform', ['cuda', 'tpu'])
+def test_the_step_is_for_any_platform(batches, platform):
+    config, num_examples, images, labels = batches
+    config = config.copy_and_resolve_references()
+    whole = {
+        'augment.policy': 'either',
+        'augment.mix_probability': 0.5,
+        'accumulation_steps': 1,
+        'model.dtype': 'bfloat16',
+    }
+    config.update_from_flattened_dict(whole)
+    training = build_training(config, num_examples, jax.devices()[:1])
+    traced = training.train_step.trace(jax.eval_shape(training.new_state), images[:1], labels[:1])
+    text = traced.lower(lowering_platforms=(platform,)).as_text()
+    assert 'func.func public @main' in text
+    assert re.findall(r'custom_call @\w+', text) == []  # a kernel of one maker's
 
 
 def test_metrics_are_sums_over_the_steps(on_eight):

@@ -1,0 +1,286 @@
+"""The pages: commands parsed, and those that need nothing carried out; links, paths, messages and versions."""
+
+import ast
+import functools
+import glob
+import importlib
+import importlib.util
+import itertools
+import json
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import jax
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from dsconv import cli
+from dsconv import config as configuration
+from dsconv.config import ROOT
+from dsconv.errors import InputError
+from dsconv.models import MODELS
+from dsconv.performance.topology import SLICES
+from dsconv.studies.study import of_models, read_study
+from launch import tpu
+from tests.conftest import TINY
+from tests.pages import PAGES, Line, code, commands, needs, quoted, words_of
+
+NEEDS = {'a TPU', 'jax[tpu]', 'CIFAR-10', 'pictures', 'minutes', 'benchmarks/requirements.txt', 'SLURM'}
+TRAINING = [f'--config.{key}={value}' for key, value in (TINY | {'epochs': '2'}).items()]
+NEEDS_NO_LOOK = ('.', 'cd', 'git', 'pre-commit', 'tensorboard')
+COMMANDS = [command for page in PAGES for command in commands(page)]
+INLINE = [
+    Line(f'{page.relative_to(ROOT)}', 'sh', text)
+    for page in PAGES
+    for text in quoted(page)
+    if re.match(r'(python|make|pip|kubectl) .*[-\w]', text) and '…' not in text
+]
+
+
+def check(text):
+    """Raises AssertionError, InputError or SystemExit unless the command could be given as it stands."""
+    for is_and, words in itertools.groupby(words_of(text), '&&'.__eq__):
+        if not is_and:
+            check_program(*itertools.dropwhile(re.compile(r'\w+=').match, words))
+
+
+def check_program(program, *words):
+    name = program.rpartition('/')[2]
+    if name in NEEDS_NO_LOOK:
+        return
+    assert name in CHECKS, f'{program} is not a command that these tests know'
+    CHECKS[name](*words)
+
+
+def check_python(kind, *words):
+    if kind == '-c':
+        compile(words[0], 'docs', 'exec')
+    elif kind == 'launch/processes.py':
+        assert int(words[0]) > 0
+        check_command('main', words[1:])
+    else:
+        assert kind == '-m'
+        check_module(*words)
+
+
+def check_module(name, *words):
+    assert importlib.util.find_spec(name), f'there is no module {name}'
+    if name == 'launch.tpu' and '--' in words:
+        check(shlex.join(tpu.parse(tpu.flags(), list(words)).command))
+    elif name == 'tests.drills':
+        known = (ROOT / 'tests' / 'drills' / '__main__.py').read_text()
+        assert all(word.split('=')[0] in known for word in words)
+        assert all((ROOT / 'tests' / 'drills' / f'{word}.py').exists() for word in words if not word.startswith('--'))
+    elif name == 'pytest':
+        check_files(*(word for word in words if not word.startswith('-')))
+    elif name.startswith('dsconv.') and any(word.startswith('--') for word in words):
+        check_command(name.removeprefix('dsconv.'), words)
+
+
+def check_command(name, words):
+    """By the command's own flags, and as far as nothing is computed: the config with its overrides, study, models."""
+    cli.run(importlib.import_module(f'dsconv.{name}').flags(), check_arguments, list(words))
+
+
+def check_arguments(arguments):
+    given = vars(arguments)
+    if 'config' in given and not arguments.config.startswith('runs/'):
+        configuration.load(arguments.config, arguments.overrides)
+    if 'study' in given:
+        read_study(arguments.study)
+    if 'models' in given:
+        of_models(arguments.models, MODELS)
+    if given.get('topology'):
+        assert set(arguments.topology.split(',')) <= {*SLICES, *SLICES.values()}
+
+
+def check_make(target, *settings):
+    makefile = (ROOT / 'Makefile').read_text()
+    assert target in re.findall(r'^(\w+):', makefile, re.MULTILINE), f'there is no target {target}'
+    settings = dict(setting.split('=', 1) for setting in settings)
+    assert set(settings) <= set(re.findall(r'^(\w+) \?=', makefile, re.MULTILINE))
+    if target == 'train':
+        config = settings.get('CONFIG', 'configs/digits.py')
+        check_command('main', [f'--config={config}', *shlex.split(settings.get('ARGS', ''))])
+
+
+def check_files(*files):
+    assert all((ROOT / file).exists() for file in files), f'{files} are not all there'
+
+
+def check_named_files(*words):
+    check_files(*(file for flag, file in itertools.pairwise(words) if flag in ('-r', '-f')))
+
+
+def check_sbatch(*words):
+    (script,) = [word for word in words if word.endswith('.sbatch')]
+    check_files(script)
+    rest = words[words.index(script) + 1 :]
+    check_command(*((rest[0], rest[1:]) if Path(script).stem == 'study' else ('main', rest)))
+
+
+CHECKS = {
+    'python': check_python,
+    'python3': check_python,
+    'make': check_make,
+    'sbatch': check_sbatch,
+    'pip': check_named_files,
+    'docker': check_named_files,
+    'kubectl': check_named_files,
+}
+
+
+@pytest.mark.parametrize('command', COMMANDS + INLINE, ids=lambda command: command.where)
+def test_commands_are_still_understood(command):
+    assert needs(command.text) in {None, *NEEDS}
+    try:
+        check(command.text)
+    except InputError as error:
+        pytest.fail(f'{command.where}: {error}')
+    except SystemExit as end:
+        pytest.fail(f'{command.where} is refused with exit code {end.code}')
+
+
+def test_flags_and_keys_in_the_text_exist():
+    files = [file for file in sorted((ROOT / 'dsconv').glob('*.py')) if 'def flags()' in file.read_text()]
+    parsers = [tpu.flags(), *(importlib.import_module(f'dsconv.{file.stem}').flags() for file in files)]
+    flags = {flag for parser in parsers for flag in re.findall(r'--\w[\w-]*', parser.format_help())}
+    keys = configuration.flatten(configuration.defaults())
+    groups = '|'.join({key.partition('.')[0] for key in keys if '.' in key})
+    for text in itertools.chain.from_iterable(map(quoted, PAGES)):
+        assert set(re.findall(r'(?<![\w.-])--(?!config\.)\w[\w-]*', text)) <= flags | {'--build-arg'}, text  # Docker's
+        named = re.findall(r'--config\.([\w.]*\w)', text) + re.findall(rf'^(?:{groups})\.\w+', text)
+        assert all(key in {*keys, 'key'} for key in named), text
+
+
+def carry_out(text):
+    """Gives a command in this process, a training made shorter; returns its exit code."""
+    _, _, module, *words = words_of(text)
+    words = [file for word in words for file in sorted(glob.glob(word)) or [word]]
+    try:
+        if module == 'launch.tpu':
+            tpu.main(words)
+        else:
+            command = importlib.import_module(module)
+            shorter = TRAINING if module == 'dsconv.main' and '--config=configs/digits.py' in words else []
+            cli.run(command.flags(), getattr(command, module.removeprefix('dsconv.')), words + shorter)
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+def compile_quickly(cache):
+    jax.config.update('jax_disable_most_optimizations', cache is not None)
+    jax.config.update('jax_compilation_cache_dir', cache)
+    compilation_cache.reset_cache()
+
+
+@pytest.fixture
+def quick_compiler(tmp_path):
+    """XLA optimises nothing, and compiles nothing twice."""
+    compile_quickly(str(tmp_path / 'cache'))
+    yield
+    compile_quickly(None)
+
+
+def test_commands_that_need_nothing_do_what_they_say(quick_compiler, tmp_path, monkeypatch, capsys):
+    for entry in set(ROOT.iterdir()) - {ROOT / 'runs'}:
+        (tmp_path / entry.name).symlink_to(entry)
+    monkeypatch.chdir(tmp_path)
+    given = dict.fromkeys(command.text.split('  #')[0] for command in COMMANDS if not needs(command.text))
+    given = [text for text in given if re.match(r'python -m (dsconv\.|launch\.)', text)]
+    if not (ROOT / '.git').exists():
+        given = [text for text in given if 'launch.tpu' not in text]  # it sends a commit
+    modules = {words_of(text)[2].removeprefix('dsconv.') for text in given}
+    assert modules >= {'main', 'evaluate', 'predict', 'summary', 'report', 'show_augment', 'ablate', 'compare'}
+    printed = ''
+    for text in given:
+        code = carry_out(text)
+        output, errors = capsys.readouterr()
+        assert code == 0, f'{text}\n{errors}'
+        printed += output
+    for told in ('docs/seven.png: ', '"picture": "docs/seven.png"', '130,442', 'kernel_size=7', 'runs/compare-digits'):
+        assert told in printed
+    for file in ('runs/digits/report/report.md', 'runs/elsewhere/report.md', 'runs/page/report.html', 'augment.png'):
+        assert Path(file).is_file()
+    first, again = (Path('runs', name, 'report', 'report.json').read_text() for name in ('digits', 'again'))
+    assert json.loads(again)['confusion_matrix'] == json.loads(first)['confusion_matrix']
+
+
+def block(page, language):
+    return '\n'.join(line.text for line in code(ROOT / 'docs' / page) if line.language == language)
+
+
+def test_the_augmentation_alone_does_what_the_page_says(quick_compiler):
+    names = {}
+    exec(block('augmentation.md', 'python'), names)
+    assert names['images'].shape == (64, 32, 32, 3)
+    assert names['soft_labels'].shape == (64, 10)
+    assert names['soft_labels'].sum() == pytest.approx(64)
+
+
+def test_the_study_of_the_page_is_one(tmp_path):
+    (tmp_path / 'mine.toml').write_text(block('studies.md', 'toml'))
+    for overrides in read_study(str(tmp_path / 'mine.toml')).variants.values():
+        configuration.load('configs/digits.py', overrides)
+
+
+def slug(heading):
+    return re.sub(r'[^\w -]', '', heading.lower()).replace(' ', '-')
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_links_and_paths_lead_somewhere(page):
+    text = page.read_text(encoding='utf-8')
+    for link in re.findall(r'\]\(([^)\s]+)\)', text):
+        if not link.startswith('https:'):
+            file, _, anchor = link.partition('#')
+            target = page.parent / file if file else page
+            assert target.exists(), link
+            headings = re.findall(r'^#+ (.*)$', target.read_text(encoding='utf-8'), re.MULTILINE) if anchor else []
+            assert not anchor or anchor in map(slug, headings), link
+    there = {entry.name for folder in (ROOT, ROOT / 'dsconv') for entry in folder.iterdir()} - {'runs'}
+    paths = [word for word in quoted(page) if re.fullmatch(r'[\w.-]+(/[\w.-]*)+', word)]
+    paths = [path for path in paths if path.split('/')[0] in there] + re.findall(r'\bresults/[\w/.-]*\w', text)
+    for path in paths:
+        assert (ROOT / path).exists() or (ROOT / 'dsconv' / path).exists(), path
+
+
+def test_every_page_is_reached_from_the_readme():
+    linked = set(re.findall(r'\]\((?:docs/)?(\w+\.md)\)', (ROOT / 'README.md').read_text()))
+    assert linked >= {page.name for page in PAGES} - {'README.md'}
+
+
+@functools.cache
+def written_texts():
+    """All texts in dsconv's source, `…` for what is filled in."""
+    texts = []
+    for file in (ROOT / 'dsconv').rglob('*.py'):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                texts.append(''.join(part.value if isinstance(part, ast.Constant) else '…' for part in node.values))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return texts
+
+
+MESSAGES = re.findall(r'^### (.*)$', (ROOT / 'docs' / 'troubleshooting.md').read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize('heading', MESSAGES)
+def test_messages_are_still_said(heading):
+    assert heading[0] == heading[-1] == '`'
+    parts = [re.escape(part) for part in heading.strip('`').split('…')]
+    assert any(re.search('.*'.join(parts), text, re.DOTALL) for text in written_texts())
+
+
+def test_one_version_and_one_licence():
+    project = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
+    citation = (ROOT / 'CITATION.cff').read_text()
+    assert re.search(r'^version: (.+)$', citation, re.MULTILINE)[1] == project['version']
+    assert re.search(r'^license: (.+)$', citation, re.MULTILINE)[1] == project['license'] == 'Apache-2.0'
+    assert f'## [{project["version"]}] - ' in (ROOT / 'CHANGELOG.md').read_text()
+    title = re.search(r'^    title: (.+)$', citation, re.MULTILINE)[1]
+    assert title in ' '.join((ROOT / 'README.md').read_text().split())
