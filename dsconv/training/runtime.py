@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+import traceback
 
 from dsconv.errors import InputError, Preempted
 
@@ -71,12 +72,14 @@ def _compilation_cache() -> dict[str, str]:
 def _on_unraisable(unraisable) -> None:
     """What Python would report and forget, as of a callback of the garbage collector: JAX has one.
 
-    A Ctrl-C in it is sent again, once the callback is over. TensorStore's threads may answer Orbax after a damaged
-    checkpoint has made it give up: that says nothing.
+    A Ctrl-C in it is sent again, once the callback is over. What Orbax began to do with a damaged checkpoint, before it
+    gave up, says nothing.
     """
+    frames = list(traceback.walk_tb(unraisable.exc_traceback))
+    is_of_orbax = bool(frames) and 'orbax' in frames[-1][0].f_code.co_filename
     if isinstance(unraisable.exc_value, KeyboardInterrupt):
         threading.Timer(0.05, _thread.interrupt_main).start()
-    elif str(unraisable.exc_value) != 'Event loop is closed':
+    elif str(unraisable.exc_value) != 'Event loop is closed' and not is_of_orbax:
         sys.__unraisablehook__(unraisable)
 
 
@@ -153,7 +156,7 @@ def leave(code: int):
     sys.exit(code)
 
 
-def _on_uncaught(kind, error, traceback) -> None:
+def _on_uncaught(kind, error, trace) -> None:
     if re.search('Gloo|UNAVAILABLE|heartbeat|Connection closed', str(error)):
         print(
             f'another process of the run is gone ({str(error).splitlines()[0]}): start all of them again, and they go '
@@ -161,7 +164,7 @@ def _on_uncaught(kind, error, traceback) -> None:
             file=sys.stderr,
         )
     else:
-        sys.__excepthook__(kind, error, traceback)
+        sys.__excepthook__(kind, error, trace)
     leave(1)
 
 

@@ -1,46 +1,66 @@
 """One run, killed thirty times at random moments, against one that nobody disturbed."""
 
+import collections
 import random
 import signal
 import subprocess
 import time
 
-from tests.runs import command, finish, last_state, metrics, start, steps
+from tests.runs import command, finish, last_state, metrics, start, steps, wait_for
 
 KILLS = 30
-EPOCHS = '--config.epochs=80'
-LONGEST = 2.5  # seconds of training before a kill
-DURING_THE_START = 0.2  # share of the kills that come before any training
+EPOCHS = '--config.epochs=100'
+LONGEST_START = 4.0  # seconds
+MOST_LINES = 10  # of the log, which has three or four an epoch, that a run may write before it is killed
 
 
 def drill(seed, directory):
     """Returns what the kills hit; an AssertionError says what is not as in the undisturbed run."""
     chance = random.Random(seed)
     finish(start(command(directory / 'undisturbed', EPOCHS)))
-    workdir = directory / 'killed'
-    hit = {'kills': 0, 'during_the_start': 0, 'during_a_save': 0, 'torn_lines': 0, 'checkpoints_at_the_last_kill': None}
-    while hit['kills'] < KILLS:
-        early = chance.random() < DURING_THE_START
-        if not _kill_one(workdir, chance, early):
-            raise AssertionError(f'the run ended after {hit["kills"]} kills: too soon')
-        hit['kills'] += 1
-        hit['during_the_start'] += early
-        hit['during_a_save'] += any(workdir.glob('checkpoints/*tmp*'))
-        log = workdir / 'metrics.jsonl'
-        hit['torn_lines'] += log.exists() and not f'\n{log.read_text()}'.endswith('\n')
-    hit['checkpoints_at_the_last_kill'] = steps(workdir)
+    workdir, hit = directory / 'killed', collections.Counter()
+    for _ in range(KILLS):
+        moment = chance.choice((_during_the_start, _during_the_training, _during_the_training, _during_a_save))
+        process = start(command(workdir, EPOCHS), stdout=subprocess.DEVNULL)
+        moment(workdir, process, chance)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL, 'the run ended before the kill'
+        hit[moment.__name__.strip('_')] += 1
+        hit['left_an_unfinished_save'] += any(workdir.glob('checkpoints/*tmp*'))
+        hit['left_a_torn_line'] += bool(_log(workdir)) and not _log(workdir).endswith(b'\n')
+    trained = steps(workdir)[-1]
     finish(start(command(workdir, EPOCHS)))
     assert metrics(workdir) == metrics(directory / 'undisturbed'), 'metrics.jsonl differs'
     assert last_state(workdir) == last_state(directory / 'undisturbed'), 'the last state differs'
-    return hit | {'lines_of_metrics': len(metrics(workdir)), 'last_step': last_state(workdir)[0], 'same_bits': True}
+    return {
+        'kills': KILLS,
+        **dict(sorted(hit.items())),
+        'step_at_the_last_kill': trained,
+        'last_step': last_state(workdir)[0],
+        'lines_of_metrics': len(metrics(workdir)),
+        'same_bits': True,
+    }
 
 
-def _kill_one(workdir, chance, early) -> bool:
-    """Starts the run and kills it; whether it was still going."""
-    process = start(command(workdir, EPOCHS), stdout=subprocess.DEVNULL)
-    if not early:
-        process.stderr.readline()  # what it will train: a second before the first step
-    time.sleep(chance.uniform(0, LONGEST))
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    return process.returncode == -signal.SIGKILL
+def _during_the_start(workdir, process, chance):
+    time.sleep(chance.uniform(0, LONGEST_START))
+
+
+def _during_the_training(workdir, process, chance):
+    goal = _log(workdir).count(b'\n') + chance.randint(1, MOST_LINES)
+    process.stderr.readline()  # until then lines are cut back to the checkpoint
+    wait_for(lambda: _log(workdir).count(b'\n') >= goal, process)
+    time.sleep(chance.uniform(0, 0.2))
+
+
+def _during_a_save(workdir, process, chance):
+    process.stderr.readline()
+    before = set(workdir.glob('checkpoints/*tmp*'))
+    wait_for(lambda: set(workdir.glob('checkpoints/*tmp*')) - before, process)
+    time.sleep(chance.uniform(0, 0.1))
+
+
+def _log(workdir):
+    log = workdir / 'metrics.jsonl'
+    return log.read_bytes() if log.exists() else b''
