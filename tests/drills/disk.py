@@ -7,13 +7,14 @@ import sys
 from tests.runs import command, finish, last_state, metrics, start, steps, wait_for
 
 PLENTY = '64m'
-A_LINE_A_STEP = '--config.log.every_steps=1'  # so that a line meets the full disk before a checkpoint does
+# So that a line of the log meets the full disk before a checkpoint does.
+CHATTY = ('--config.log.every_steps=1', '--config.epochs=30', '--config.checkpoint.every_epochs=10')
 
 
 def drill(seed, directory):
     """Returns the line that a person reads in each case."""
     finish(start(command(directory / 'undisturbed')))
-    finish(start(command(directory / 'chatty', A_LINE_A_STEP)))
+    finish(start(command(directory / 'chatty', *CHATTY)))
     said = {}
     for kilobytes in (40, 200, 300, 400):
         with _small_disk(directory / 'small', f'{kilobytes}k') as disk:
@@ -21,7 +22,7 @@ def drill(seed, directory):
     with _small_disk(directory / 'small', PLENTY) as disk:
         said['full when a checkpoint is saved'] = _filled_up(disk, directory / 'undisturbed')
     with _small_disk(directory / 'small', PLENTY) as disk:
-        said['full when the log is written'] = _filled_up(disk, directory / 'chatty', A_LINE_A_STEP)
+        said['full when the log is written'] = _filled_up(disk, directory / 'chatty', *CHATTY)
     with _small_disk(directory / 'small', PLENTY) as disk:
         finish(start(command(disk / 'run')))
         said['a report on a full disk'] = _report_on_full_disk(disk)
@@ -42,7 +43,7 @@ def _full(workdir, undisturbed, disk):
 def _filled_up(disk, undisturbed, *flags):
     workdir = disk / 'run'
     process = start(command(workdir, *flags))
-    wait_for((workdir / 'checkpoints' / '19').exists, process)
+    wait_for(lambda: (workdir / 'checkpoints').exists() and steps(workdir), process)
     _fill(disk)
     line = _last_line(process, 1)
     assert steps(workdir), 'the last good checkpoint is gone'
