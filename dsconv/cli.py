@@ -29,9 +29,19 @@ class Parser(argparse.ArgumentParser):
 
     def _refuse(self, words):
         for word in words:
+            name = word.split('=')[0]
             flags = [flag for flag in self._option_string_actions if flag.startswith('--')]
-            hint = did_you_mean(word.split('=')[0], flags) or '; --help lists what there is'
-            self.error(f'unrecognized argument {word}{hint}')
+            hint = self._keys_called(name.removeprefix('--')) or did_you_mean(name, flags)
+            self.error(f'unrecognized argument {word}{hint or "; --help lists what there is"}')
+
+    def _keys_called(self, name):
+        """A hint at the config's keys of that name, as --config.optimizer.b1 at b1."""
+        if '--config' not in self._option_string_actions:
+            return ''
+        from dsconv import config
+
+        keys = [f'{CONFIG_FLAG}{key}' for key in config.flatten(config.defaults()) if key.split('.')[-1] == name]
+        return f'; did you mean {" or ".join(keys)}?' if keys else ''
 
     def error(self, message):
         self.fail(message, 2)

@@ -178,6 +178,10 @@ def parse(parser: cli.Parser, line: list[str]) -> argparse.Namespace:
         parser.error(f'{arguments.step} takes no command')
     if arguments.command and not re.match(r'python -m dsconv\.\w+( |$)', ' '.join(arguments.command)):
         parser.error('the command after -- must be python -m dsconv.…')
+    for word in arguments.command:
+        file = word.removeprefix('--config=')
+        if file != word and not file.startswith('gs://') and not (ROOT / file).is_file():
+            parser.error(f'{word}: there is no such file in the checkout')
     if arguments.valid_until and not arguments.queued:
         parser.error('--valid-until goes with --queued')
     return arguments

@@ -27,7 +27,17 @@ from launch import tpu
 from tests.conftest import TINY
 from tests.pages import PAGES, Line, code, commands, needs, quoted, words_of
 
-NEEDS = {'a TPU', 'jax[tpu]', 'CIFAR-10', 'pictures', 'minutes', 'benchmarks/requirements.txt', 'SLURM'}
+NEEDS = {
+    'a TPU',
+    'jax[tpu]',
+    'CIFAR-10',
+    'pictures',
+    'minutes',
+    'benchmarks/requirements.txt',
+    'SLURM',
+    'root',
+    'docker',
+}
 TRAINING = [f'--config.{key}={value}' for key, value in (TINY | {'epochs': '2'}).items()]
 NEEDS_NO_LOOK = ('.', 'cd', 'git', 'pre-commit', 'tensorboard')
 COMMANDS = [command for page in PAGES for command in commands(page)]

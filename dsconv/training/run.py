@@ -145,7 +145,7 @@ def _git_revision() -> str | None:
         ).stdout.strip()
 
     try:
-        return git('rev-parse', 'HEAD') + ('+changes' if git('status', '--porcelain') else '')
+        return git('rev-parse', 'HEAD') + ('+changes' if git('status', '--porcelain', 'dsconv', 'configs') else '')
     except (OSError, subprocess.CalledProcessError):
         # `git archive` writes the commit into this file.
         archived = (configuration.ROOT / '.git_archival').read_text().strip()

@@ -4,7 +4,7 @@ kills       30 SIGKILLs over one run, which must end with the same bits
 damage      each file of the newest checkpoint truncated, emptied, zeroed, bit-flipped, lengthened, deleted
 disk        a full disk during a checkpoint, the log and a report; a read-only one (Linux, as root)
 processes   2 and 4 processes against one; one of them killed
-memory      resident memory over 1,000 steps and 50 evaluations
+memory      resident memory over 3,040 steps and 160 evaluations
 """
 
 import argparse

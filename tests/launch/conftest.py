@@ -58,6 +58,8 @@ def checkout(tmp_path, monkeypatch):
     root = tmp_path / 'checkout'
     root.mkdir()
     (root / 'committed.py').write_text('1\n')
+    (root / 'configs').mkdir()
+    (root / 'configs' / 'small.py').write_text('')
     identity = ['-c', 'user.name=x', '-c', 'user.email=x@example.com']
     for words in (['init', '-q'], ['add', '.'], [*identity, 'commit', '-q', '-m', 'x']):
         subprocess.run(['git', '-C', root, *words], check=True)

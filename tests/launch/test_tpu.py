@@ -105,7 +105,7 @@ def test_only_what_is_committed_is_sent_to_all_workers(cloud, checkout):
     scp, ssh = cloud.calls()
     assert scp[3] == 'scp' and scp[5] == 't:' and '--worker=all' in scp and '--worker=all' in ssh
     with tarfile.open(scp[4]) as archive:
-        assert archive.getnames() == ['committed.py']
+        assert archive.getnames() == ['committed.py', 'configs', 'configs/small.py']
     revision = subprocess.run(['git', '-C', checkout, 'rev-parse', 'HEAD'], capture_output=True, text=True).stdout
     assert f'ln -sfn dsconv-{revision[:12]} dsconv' in ssh[6]
 
@@ -201,6 +201,12 @@ def test_what_was_there_before_or_is_to_be_kept_is_not_deleted(cloud, checkout, 
         ('run', ['--type=v3-8', '--bucket=bucket'], [], 'after --'),
         ('run', ['--type=v3-8', '--bucket=bucket'], ['rm', '-rf', 'x'], 'python -m dsconv'),
         ('logs', [], COMMAND, 'takes no command'),
+        (
+            'run',
+            [*SINGLE, '--bucket=b'],
+            [*COMMAND[:3], '--config=configs/smal.py'],
+            'configs/smal.py: there is no such file',
+        ),
         ('launch', [], [], 'launch'),
     ],
 )
