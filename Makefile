@@ -13,7 +13,7 @@ train: $(VENV)/installed
 	$(VENV)/bin/python -m dsconv.main --config=$(CONFIG) $(ARGS)
 
 test: $(VENV)/installed-dev
-	$(VENV)/bin/python -m pytest -q
+	$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile
 
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .

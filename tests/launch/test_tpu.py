@@ -203,7 +203,7 @@ def test_what_was_there_before_or_is_to_be_kept_is_not_deleted(cloud, checkout, 
         ('logs', [], COMMAND, 'takes no command'),
         (
             'run',
-            [*SINGLE, '--bucket=b'],
+            [*SINGLE, '--bucket=my-bucket'],
             [*COMMAND[:3], '--config=configs/smal.py'],
             'configs/smal.py: there is no such file',
         ),
