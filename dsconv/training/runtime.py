@@ -3,7 +3,6 @@
 `prepare_process` is for commands only; a notebook that imports dsconv is left as it is.
 """
 
-import _thread
 import glob
 import logging
 import os
@@ -78,7 +77,7 @@ def _on_unraisable(unraisable) -> None:
     frames = list(traceback.walk_tb(unraisable.exc_traceback))
     is_of_orbax = bool(frames) and 'orbax' in frames[-1][0].f_code.co_filename
     if isinstance(unraisable.exc_value, KeyboardInterrupt):
-        threading.Timer(0.05, _thread.interrupt_main).start()
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
     elif str(unraisable.exc_value) != 'Event loop is closed' and not is_of_orbax:
         sys.__unraisablehook__(unraisable)
 
