@@ -5,9 +5,9 @@ import shlex
 import time
 
 from dsconv.errors import InputError, RunError
+from dsconv.training.runtime import PREEMPTED as AGAIN
 from launch.vm import DEAD, TpuVm
 
-AGAIN = 75  # a command's exit code: what it had done is saved, the same command goes on
 SILENCES = 20  # answers that may fail to come from a VM that is said to be ready
 
 

@@ -64,15 +64,15 @@ class Progress:
         if time.perf_counter() - self._shown > SECONDS_BETWEEN_LINES:
             self._show(step, self._averages(state))
 
-    def check(self, state) -> None:
-        """Warns of steps that were left out.
+    def check(self, state):
+        """The state's metrics, on the host. Warns of steps that were left out.
 
         Raises:
           RunError: more steps than `max_skipped_steps` had a loss or gradient that was not finite.
         """
         metrics = jax.device_get(state.metrics)
         if not (step := int(metrics.nonfinite_step)):
-            return
+            return metrics
         count, allowed = int(state.nonfinite_steps), self._config.max_skipped_steps
         fault = (
             f'step {step}: loss {metrics.nonfinite_loss:.4g}, gradient norm {metrics.nonfinite_grad_norm:.4g}, '
@@ -86,6 +86,7 @@ class Progress:
         if count > self._skipped:
             logger.warning('%s: left out (%d of at most %d)', fault, count, allowed)
         self._skipped = count
+        return metrics
 
     def summarise(self, step: int, state) -> dict[str, float]:
         """The averages and rates of the window that ends at `step`; starts the next one. Raises RunError as `check`."""
@@ -106,8 +107,7 @@ class Progress:
         logger.info('  %s: loss %.4f, accuracy %.2f %%', split, scores['loss'], 100 * scores['accuracy'])
 
     def _averages(self, state) -> dict[str, float]:
-        self.check(state)
-        metrics = jax.device_get(state.metrics)
+        metrics = self.check(state)
         steps = int(metrics.steps) or math.nan  # nothing to tell of where every step was left out
         return {name: float(getattr(metrics, name)) / steps for name in ('loss', 'accuracy', 'grad_norm')}
 
