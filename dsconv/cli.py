@@ -3,7 +3,6 @@
 import argparse
 import errno
 import itertools
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -91,7 +90,7 @@ def path(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError('must not be empty')
     try:
-        return to_path(os.path.expanduser(text))
+        return to_path(text)
     except InputError as error:
         raise argparse.ArgumentTypeError(error) from error
 

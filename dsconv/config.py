@@ -5,7 +5,6 @@ the command line or in an old workdir's `config.json`, is laid over it key by ke
 """
 
 import json
-import os
 import re
 import runpy
 import sys
@@ -80,6 +79,8 @@ def load_run(workdir: Path) -> ConfigDict:
     """
     file = to_path(workdir) / 'config.json'
     if not is_file(file):
+        if is_file(to_path(workdir) / 'study.json'):
+            raise InputError(f'{workdir} is the directory of a study: its runs are {workdir}/cells/*/seed-*')
         raise InputError(f'{workdir} is not the workdir of a run: it has no config.json')
     config = defaults()
     _lay_over(config, _read_run(file), f'{file}: ')
@@ -136,9 +137,9 @@ def _run_file(path):
 
 
 def _find_file(path):
-    for file in (os.path.expanduser(path), str(ROOT / path)):
-        if is_file(to_path(file)):
-            return file
+    for file in (to_path(path), ROOT / path):
+        if is_file(file):
+            return str(file)
     shipped = {file.stem: f'configs/{file.name}' for file in sorted((ROOT / 'configs').glob('[!_]*.py'))}
     meant = shipped.get(nearest(Path(path).stem, shipped))
     hint = f'did you mean {meant}?' if meant else f'there are {", ".join(shipped.values())}'

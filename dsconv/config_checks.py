@@ -1,10 +1,9 @@
 """What a config's values must satisfy: by themselves (`check`) and against the data (`resolve`, `check_splits`)."""
 
-import os
-
 from ml_collections import ConfigDict
 
 from dsconv.errors import InputError, did_you_mean, shown
+from dsconv.files import absolute
 
 CHOICES = {
     'model.name': (
@@ -114,7 +113,7 @@ def resolve(config: ConfigDict, source) -> ConfigDict:
     kind, _, path = config.dataset.name.partition(':')
     with config.unlocked():
         if kind == 'image_folder':  # found again from whatever directory one stands in
-            config.dataset.name = f'{kind}:{os.path.abspath(os.path.expanduser(path))}'
+            config.dataset.name = f'{kind}:{absolute(path)}'
         config.dataset.image_size = source.image_size
         config.dataset.channels = source.channels
         config.dataset.class_names = tuple(source.class_names)

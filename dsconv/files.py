@@ -18,12 +18,14 @@ def is_remote(path: str | Path) -> bool:
 
 
 def to_path(path: str | Path) -> Path:
-    """`gs://BUCKET/…` as an `etils.epath.Path`, which has pathlib's interface and imports TensorFlow when it is used.
+    """A path as a person writes it: `~` is expanded.
+
+    `gs://BUCKET/…` is an `etils.epath.Path`, which has pathlib's interface and imports TensorFlow when it is used.
 
     Raises InputError for another scheme than `gs`.
     """
     if not is_remote(path):
-        return Path(path)
+        return Path(os.path.expanduser(path))
     if not re.match('gs://[^/]', os.fspath(path)):
         raise InputError(f'{path} must be a path of this machine, or gs://BUCKET/PATH')
     for name, value in PATIENCE.items():
@@ -33,9 +35,20 @@ def to_path(path: str | Path) -> Path:
     return epath.Path(path)
 
 
+def absolute(path: str | Path) -> Path:
+    """The same path from whatever directory one stands in; `~` is expanded."""
+    path = to_path(path)
+    return path if is_remote(path) else Path(os.path.abspath(path))
+
+
 def is_file(path: Path) -> bool:
     """Whether there is such a file; pathlib raises where a name is too long to be one."""
     return path.is_file() if is_remote(path) else os.path.isfile(path)
+
+
+def is_directory(path: Path) -> bool:
+    """As `is_file`, of a directory."""
+    return path.is_dir() if is_remote(path) else os.path.isdir(path)
 
 
 def make_directory(path: Path) -> None:
@@ -68,6 +81,12 @@ def replace_file(path: Path, content: bytes) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def is_out_of_reach(error: Exception) -> bool:
+    """Whether an object store refused a request or did not answer: nothing then follows for what it holds."""
+    text = str(error)
+    return bool(re.search('HTTP re(quest|sponse)', text)) and not re.search('response code:? 4(04|16)', text)
 
 
 def is_store_fault(error: Exception) -> bool:

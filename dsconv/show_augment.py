@@ -5,12 +5,12 @@ from pathlib import Path
 
 from dsconv import cli
 from dsconv.errors import InputError
+from dsconv.files import is_remote, make_directory, replace_file
 
 
 def show_augment(arguments) -> None:
     """Writes the contact sheet and prints its path."""
     from dsconv import config as configuration
-    from dsconv.files import replace_file
 
     _check_output(arguments.output)
     config = configuration.load(arguments.config, arguments.overrides)
@@ -35,6 +35,9 @@ def _check_output(path: Path) -> None:
     if path.is_dir():
         raise InputError(f'--output={path} is a directory: name a file')
     try:
+        if is_remote(path):
+            make_directory(path.parent)
+            return
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:

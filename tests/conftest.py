@@ -6,7 +6,9 @@ os.environ['XLA_FLAGS'] = '--xla_force_host_platform_device_count=8'
 os.environ['JAX_PLATFORMS'] = 'cpu'
 os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from dsconv import config as configuration
 
@@ -42,3 +44,20 @@ def finished_run(tmp_path_factory):
     assert train(tiny_config(), workdir)
     report_run(workdir, 'test')
     return workdir
+
+
+@pytest.fixture
+def write_pictures(tmp_path):
+    """Writes `count` random size×size PNGs a class into `tmp_path/root/<folder>/<class>`; returns the root."""
+
+    def write(classes=('cat', 'dog'), count=10, size=8, folder='', root='pictures'):
+        generator = np.random.default_rng(0)
+        for name in classes:
+            path = tmp_path / root / folder / name
+            path.mkdir(parents=True)
+            for i in range(count):
+                pixels = generator.integers(0, 256, (size, size, 3), np.uint8)
+                Image.fromarray(pixels).save(path / f'{i:03d}.png')
+        return tmp_path / root
+
+    return write

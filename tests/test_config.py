@@ -250,6 +250,12 @@ def test_what_is_not_a_workdir(tmp_path, name):
         load_run(tmp_path / name)
 
 
+def test_the_directory_of_a_study_is_told_from_a_workdir(tmp_path):
+    (tmp_path / 'study.json').touch()
+    with pytest.raises(InputError, match=r'is the directory of a study: its runs are .*/cells/\*/seed-\*$'):
+        load_run(tmp_path)
+
+
 def test_differences():
     one, two = load('configs/small.py'), load('configs/small.py', ['model.dim=64', 'model.reduction=2,2'])
     assert differences(one, one) == []

@@ -7,12 +7,15 @@ import os
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
-from dsconv import cli, data, evaluate, report
+from dsconv import cli, data, evaluate, predict, report, show_augment
 from dsconv import config as configuration
-from dsconv.errors import InputError
+from dsconv.config_checks import resolve
+from dsconv.errors import InputError, RunError
 from dsconv.files import make_directory, replace_file, to_path
 from dsconv.reporting import MetricsLog, read_metrics
+from dsconv.studies.study import read_study
 from dsconv.training import loop
 from dsconv.training.checkpoint import Checkpoints
 from dsconv.training.run import check_workdir
@@ -73,6 +76,13 @@ def run(monkeypatch, capsys, command, flags, *line):
     return code, ''.join(capsys.readouterr())
 
 
+def upload(store, directory, prefix):
+    """Puts the files below a directory into the bucket."""
+    for file in directory.rglob('*'):
+        if file.is_file():
+            store.put(('bucket', f'{prefix}/{file.relative_to(directory)}'), file.read_bytes())
+
+
 def test_a_resumed_run_ends_with_the_lines_and_the_bits_of_a_local_one(workdir, store, finished_run):
     assert without_times(read_metrics(workdir)) == without_times(read_metrics(finished_run))
     ours, local = variables_of(workdir), variables_of(finished_run)
@@ -122,6 +132,20 @@ def test_a_damaged_checkpoint_is_moved_aside(store, caplog):
     assert not any(name.startswith('runs/damaged/checkpoints/4/') for name in store.names())
 
 
+@pytest.mark.parametrize('status', [401, 403])
+def test_a_checkpoint_that_is_out_of_reach_is_not_taken_for_damaged(store, monkeypatch, status):
+    workdir = to_path(f'{BUCKET}/runs/out-of-reach-{status}')
+    with Checkpoints(workdir) as checkpoints:
+        checkpoints.save(make_state(3), None)
+    before = store.names()
+    with Checkpoints(workdir) as checkpoints:
+        with monkeypatch.context() as patch, pytest.raises(RunError, match='are as they were; try again'):
+            patch.setattr(store, 'refuses', status)
+            checkpoints.restore_newest(shape_of(make_state(1)))
+        assert store.names() == before
+        assert checkpoints.restore_newest(shape_of(make_state(1))).step == 3
+
+
 def test_lines_arrive_with_a_flush_and_at_the_end(store):
     workdir = to_path(f'{BUCKET}/runs/lines')
     with MetricsLog(workdir, restored_step=0, tensorboard=False) as log:
@@ -138,9 +162,7 @@ def test_lines_arrive_with_a_flush_and_at_the_end(store):
 
 def test_a_prepared_dataset_is_read(store, tmp_path):
     prepare(tmp_path, train=IMAGES[:20], test=IMAGES[20:24])
-    for file in tmp_path.rglob('*'):
-        if file.is_file():
-            store.put(('bucket', f'data/{file.relative_to(tmp_path)}'), file.read_bytes())
+    upload(store, tmp_path, 'data')
     for gigabytes in (1.0, 0.0):
         config = configuration.load(
             'configs/small.py',
@@ -148,6 +170,59 @@ def test_a_prepared_dataset_is_read(store, tmp_path):
         )
         split = data.open_source(config.dataset).load('train')
         assert sorted(examples(split)) == sorted((i % 10, IMAGES[i].tobytes()) for i in range(20))
+
+
+def test_a_folder_of_pictures_is_read(store, write_pictures, monkeypatch, capsys):
+    root = write_pictures()
+    (root / 'cat' / 'broken.txt').write_text('no picture, and not taken for one')
+    upload(store, root, 'pictures')
+    name = f'dataset.name=image_folder:{BUCKET}/pictures'
+    for gigabytes in (1.0, 0.0):
+        ours, local = (
+            data.open_source(
+                configuration.load('configs/small.py', [named, f'dataset.memory_gigabytes={gigabytes}']).dataset
+            )
+            for named in (name, f'dataset.name=image_folder:{root}')
+        )
+        assert (ours.class_names, ours.split_sizes) == (local.class_names, local.split_sizes)
+        assert sorted(examples(ours.load('train'))) == sorted(examples(local.load('train')))
+    assert resolve(configuration.load('configs/small.py', [name]), ours).dataset.name == name[13:]
+    put = to_path(f'{BUCKET}/pictures/cat/lies.png')
+    put.write_bytes(b'no picture')
+    with pytest.raises(InputError, match='lies.png: is not a picture that can be read'):
+        data.open_source(configuration.load('configs/small.py', [name]).dataset)
+    put.unlink()
+    sheet = f'{BUCKET}/sheets/augment.png'
+    line = ('--config=configs/small.py', f'--config.{name}', '--config.batch_size=8', f'--output={sheet}')
+    assert run(monkeypatch, capsys, show_augment.show_augment, show_augment.flags, *line) == (0, f'{sheet}\n')
+    assert store.read('sheets/augment.png').startswith(b'\x89PNG')
+
+
+def test_a_picture_is_predicted(store, workdir, tmp_path, monkeypatch, capsys):
+    Image.new('L', (8, 8), 200).save(tmp_path / 'grey.png')
+    upload(store, tmp_path, 'asked')
+    line = (f'--workdir={workdir}', f'{BUCKET}/asked/grey.png', tmp_path / 'grey.png')
+    code, said = run(monkeypatch, capsys, predict.predict, predict.flags, *line)
+    remote, local = said.splitlines()
+    assert code == 0 and remote.split(': ') == [line[1], local.split(': ')[1]]
+    line = (f'--workdir={workdir}', f'{BUCKET}/asked/absent.png')
+    code, said = run(monkeypatch, capsys, predict.predict, predict.flags, *line)
+    assert code == 2 and said.endswith(f'{BUCKET}/asked/absent.png: there is no such file\n')
+
+
+def test_an_archive_is_read(store, tmp_path, monkeypatch):
+    (tmp_path / 'other.tar.gz').write_bytes(b'no archive')
+    upload(store, tmp_path, 'archives')
+    for name, wrong in [('other', 'MD5 is'), ('absent', 'dataset.archive cannot be read')]:
+        path = f'{BUCKET}/archives/{name}.tar.gz'
+        with pytest.raises(InputError, match=f'{path}: {wrong}'):
+            data.open_source(configuration.load('configs/small.py', [f'dataset.archive={path}']).dataset)
+
+
+def test_a_study_is_read(store, tmp_path):
+    (tmp_path / 'mine.toml').write_text("title = 'Mine'\n[variants.a]\n[variants.b]\nmodel.dim = 8\n")
+    upload(store, tmp_path, 'studies')
+    assert list(read_study(f'{BUCKET}/studies/mine.toml').variants) == ['a', 'b']
 
 
 def test_a_file_is_replaced_in_one_request(store):

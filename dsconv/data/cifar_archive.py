@@ -1,6 +1,7 @@
 """CIFAR-10 from `cifar-10-binary.tar.gz`, the archive as its authors publish it, which a person already has."""
 
 import hashlib
+import io
 import pathlib
 import tarfile
 import zlib
@@ -10,6 +11,7 @@ import numpy as np
 from dsconv.data.arrays import array_source
 from dsconv.data.source import Source
 from dsconv.errors import InputError
+from dsconv.files import to_path
 
 MD5 = 'c32a1d4ab5d03f1284b67883e8d87530'
 PICKLED_MD5 = 'c58f30108f718f92721af3b95e74349a'
@@ -22,10 +24,10 @@ def open_cifar_archive(dataset) -> Source:
 
     Raises: InputError when the file is missing, is another archive or has a wrong MD5 checksum.
     """
-    path = pathlib.Path(dataset.archive).expanduser()
-    _verify(path)
+    path = to_path(dataset.archive)
+    content = _verified(path)
     try:
-        with tarfile.open(path, 'r:gz') as archive:
+        with tarfile.open(fileobj=io.BytesIO(content), mode='r:gz') as archive:
             train = b''.join(_read(archive, f'data_batch_{i}.bin') for i in range(1, 6))
             test = _read(archive, 'test_batch.bin')
             class_names = tuple(_read(archive, 'batches.meta.txt').decode().split())
@@ -34,12 +36,13 @@ def open_cifar_archive(dataset) -> Source:
     return array_source({'train': _decode(train), 'test': _decode(test)}, class_names, flippable=True, dataset=dataset)
 
 
-def _verify(path: pathlib.Path) -> None:
+def _verified(path: pathlib.Path) -> bytes:
+    """The content of the archive, once it is known to be the one that its authors publish."""
     try:
-        with open(path, 'rb') as file:
-            digest = hashlib.file_digest(file, 'md5').hexdigest()
+        content = path.read_bytes()
     except OSError as error:
-        raise InputError(f'{path}: dataset.archive cannot be read ({error.strerror})') from error
+        raise InputError(f'{path}: dataset.archive cannot be read ({error.strerror or error})') from error
+    digest = hashlib.md5(content).hexdigest()
     if digest == PICKLED_MD5 or (digest != MD5 and 'python' in path.name):
         raise InputError(
             f'{path}: this is the pickled archive, which could run code when opened; give the binary '
@@ -50,6 +53,7 @@ def _verify(path: pathlib.Path) -> None:
             f'{path}: MD5 is {digest}, that of cifar-10-binary.tar.gz is {MD5}: the file is another one '
             f'or damaged; get it again'
         )
+    return content
 
 
 def _read(archive: tarfile.TarFile, name: str) -> bytes:

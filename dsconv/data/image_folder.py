@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import os
 import pathlib
 
 import numpy as np
@@ -12,6 +11,7 @@ from dsconv.data.source import Source, are_characters, choose_class_names, fits_
 from dsconv.data.splits import Division, Split, require_every_class, stratified_split
 from dsconv.data.threads import map_threads
 from dsconv.errors import InputError
+from dsconv.files import is_directory, is_file, is_remote, to_path
 
 EXTENSIONS = frozenset(['.png', '.jpg', '.jpeg', '.bmp', '.gif', '.webp', '.tif', '.tiff', '.ppm', '.pgm'])
 LARGEST = 4096  # pixels a side of what is trained on without being asked for
@@ -40,13 +40,13 @@ def open_image_folder(path: str, dataset) -> Source:
     Every picture is decoded once here, so that the sizes of the splits are true before training starts: what cannot
     be decoded, a link that leads nowhere among it, is logged and left out. What fits in `dataset.memory_gigabytes` is
     kept, the rest is read again from its file whenever it is needed. Hidden files and files of other extensions are
-    ignored. See `picture.fit` for what becomes of colour modes and sizes.
+    ignored. See `picture.fit` for what becomes of colour modes and sizes. `gs://BUCKET/…` is a folder too.
 
     Raises: InputError when there is no such folder or no picture in a class, when a link beside the classes leads
       nowhere, the splits' classes differ, more than 1 % of the pictures are broken, or the pictures differ in size, or
       are larger than `LARGEST`, and `dataset.image_size` is unset.
     """
-    root = pathlib.Path(path).expanduser()
+    root = to_path(path)
     folders = _split_folders(root)
     class_names = _common_classes(folders)
     found = _list_pictures(folders, class_names)
@@ -80,8 +80,8 @@ def open_image_folder(path: str, dataset) -> Source:
 
 def _split_folders(root: pathlib.Path) -> dict[str, pathlib.Path]:
     """Own split's name → its folder; {'': root} where classes stand at the top, and one may be called 'train'."""
-    if not os.path.isdir(root):
-        wrong = 'is a file' if os.path.exists(root) else 'does not exist'
+    if not is_directory(root):
+        wrong = 'is a file' if is_file(root) else 'does not exist'
         raise InputError(f'{root}: {wrong}; image_folder:<path> wants a folder that holds one folder a class')
     if not (root / 'train').is_dir() or not _subfolders(root / 'train'):
         return {'': root}
@@ -97,7 +97,13 @@ def _subfolders(folder: pathlib.Path) -> list[str]:
 
 def _is_broken(path: pathlib.Path) -> bool:
     """Whether it is a link that leads nowhere, or round in a circle."""
-    return path.is_symlink() and not path.exists()
+    return not is_remote(path) and path.is_symlink() and not path.exists()
+
+
+def _is_picture(path: pathlib.Path) -> bool:
+    if path.suffix.lower() not in EXTENSIONS or path.name.startswith('.'):
+        return False
+    return is_remote(path) or path.is_file() or _is_broken(path)  # a store would be asked for each by itself
 
 
 def _common_classes(folders: dict[str, pathlib.Path]) -> tuple[str, ...]:
@@ -128,7 +134,7 @@ def _list_pictures(folders: dict[str, pathlib.Path], class_names: tuple[str, ...
             found = sorted(
                 str(p)
                 for p in (folder / name).iterdir()  # sorted: no order of the machine's own
-                if p.suffix.lower() in EXTENSIONS and not p.name.startswith('.') and (p.is_file() or _is_broken(p))
+                if _is_picture(p)
             )
             if not found:
                 raise InputError(f'{folder / name}: holds no picture itself ({", ".join(sorted(EXTENSIONS))})')

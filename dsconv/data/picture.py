@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from dsconv.errors import InputError
+from dsconv.files import is_remote, to_path
 
 # Pillow warns, in lines of its own, of pictures that are refused here anyway, or well decoded in spite of a flaw.
 warnings.filterwarnings('ignore', module=r'PIL\.')
@@ -80,11 +81,14 @@ def fit_array(image: np.ndarray, image_size: int, channels: int) -> np.ndarray:
 @contextlib.contextmanager
 def _file(path):
     """The open file; what is wrong with it, or found to be while it is open, is an InputError that names it."""
-    path = os.path.expanduser(path)
+    path = to_path(path)
     try:
+        if is_remote(path):
+            yield io.BytesIO(path.read_bytes())
+            return
         if os.path.exists(path) and not os.path.isfile(path):  # to open a pipe could take for ever
             raise InputError('is not a file')
-        with open(path, 'rb') as file:
+        with path.open('rb') as file:
             yield file
     except InputError as error:
         raise InputError(f'{path}: {error}') from error

@@ -99,7 +99,7 @@ def _builder(tfds, name: str, directory: str):
     if not (family in known or stored) or version[:1] not in '0123456789*':  # 'community:name' would use the network
         raise InputError(
             f'there is no dataset {name!r}: nearest {_nearest(family, ["digits", *known])}; pictures of '
-            f'your own: {FOLDER_PREFIX}<path>'
+            f'your own: {FOLDER_PREFIX}{name if os.path.isdir(name) else "<path>"}'
         )
     try:
         return tfds.builder(name, data_dir=directory, try_gcs=False)

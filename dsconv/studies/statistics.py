@@ -8,6 +8,7 @@ import math
 import statistics
 
 CONFIDENCE = 0.95
+ROUNDING = 1e-9  # of differences between shares; one image of a million is 1e-6
 
 
 def spread(accuracies: dict[int, float]) -> dict:
@@ -24,8 +25,9 @@ def paired_difference(these: dict[int, float], those: dict[int, float]) -> dict:
     """These accuracies minus those, over the seeds that both have.
 
     Returns:
-      `pairs`, their mean `difference` (None without one) and its 95 % `interval` by Student's t, [low, high] (None of
-      fewer than two pairs).
+      `pairs`, their mean `difference` (None without one) and its 95 % `interval` by Student's t, [low, high]: None of
+      fewer than two pairs, and of equal differences, as accuracies of few images happen to have: they say nothing of
+      the spread, and the interval would have no width.
     """
     from scipy import stats
 
@@ -34,8 +36,8 @@ def paired_difference(these: dict[int, float], those: dict[int, float]) -> dict:
     if not pairs:
         return {'pairs': 0, 'difference': None, 'interval': None}
     mean = statistics.fmean(differences)
-    if pairs == 1:
-        return {'pairs': 1, 'difference': mean, 'interval': None}
+    if pairs == 1 or statistics.stdev(differences) < ROUNDING:
+        return {'pairs': pairs, 'difference': mean, 'interval': None}
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, pairs - 1)) * statistics.stdev(differences) / math.sqrt(pairs)
     return {'pairs': pairs, 'difference': mean, 'interval': [mean - half, mean + half]}
 
@@ -88,8 +90,8 @@ def _about_the_rest(first, paired):
     groups = {f'above {first} too': [], f'below {first}': [], f'not told apart from {first}': []}
     above, below, alike = groups.values()
     for name, found in paired.items():
-        if name != _best(paired) and found['interval']:
-            low, high = found['interval']
+        if name != _best(paired) and found['pairs'] > 1:
+            low, high = found['interval'] or (0, 0)
             group = above if low > 0 else below if high < 0 else alike
             group.append(f'{name} ({_points(found["difference"])})')
     return [f'{about}: {", ".join(names)}' for about, names in groups.items() if names]
@@ -101,7 +103,8 @@ def _best(paired):
 
 def _interval(found):
     if found['interval'] is None:
-        return 'one seed, so there is no interval'
+        alike = 'one seed' if found['pairs'] == 1 else f'the same in all of {found["pairs"]} seeds'
+        return f'{alike}, so there is no interval'
     low, high = found['interval']
     says = 'includes 0' if low <= 0 <= high else 'excludes 0'
     return f'95 % interval from {signed(low)} to {signed(high)} over {found["pairs"]} seeds, which {says}'

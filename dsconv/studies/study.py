@@ -1,6 +1,5 @@
 """What a study varies, as a TOML file says it."""
 
-import os
 import re
 import tomllib
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import NamedTuple
 
 from dsconv.config import ROOT, flatten
 from dsconv.errors import InputError, did_you_mean
+from dsconv.files import is_file, to_path
 
 BUILT_IN = ROOT / 'configs' / 'studies'
 GIVEN_BY_THE_STUDY = {'seed': '--seeds says which', 'eval.final_split': 'a study is scored on the validation split'}
@@ -75,8 +75,8 @@ def of_models(models: str, known) -> Study:
 
 def _find(study):
     if study.endswith('.toml'):
-        for file in (Path(os.path.expanduser(study)), ROOT / study):
-            if file.is_file():
+        for file in (to_path(study), ROOT / study):
+            if is_file(file):
                 return file
     shipped = {file.stem: file for file in sorted(BUILT_IN.glob('*.toml'))}
     if study in shipped:

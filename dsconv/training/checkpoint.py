@@ -18,7 +18,7 @@ from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
 from dsconv.errors import InputError, RunError
-from dsconv.files import is_remote, make_directory
+from dsconv.files import absolute, is_out_of_reach, make_directory
 from dsconv.training.checksums import checksums
 from dsconv.training.state import TrainState
 
@@ -32,7 +32,7 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: Path, keep: int = 2, read_only: bool = False):
-        self._directory = (workdir if is_remote(workdir) else workdir.absolute()) / 'checkpoints'
+        self._directory = absolute(workdir) / 'checkpoints'
         self._unreadable = _with_unreadable_metrics(self._directory)
         if read_only and self._unreadable:
             raise InputError(
@@ -189,6 +189,12 @@ class _Damaged(Exception):
 
 
 def _fault(error):
+    """What is wrong with a checkpoint. Raises RunError where the store it is in is at fault: it may be sound."""
+    if is_out_of_reach(error):
+        raise RunError(
+            f'the checkpoints could not be read ({_reason(error)}) and are as they were; try again once the object '
+            f'store answers'
+        ) from error
     if isinstance(error, _Damaged):
         return f'damaged, {error}'
     return f'cannot be restored ({type(error).__name__}): it is damaged, or config.json is not its own'

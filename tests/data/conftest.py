@@ -1,8 +1,6 @@
 import types
 
-import numpy as np
 import pytest
-from PIL import Image
 
 
 @pytest.fixture
@@ -24,20 +22,3 @@ def settings():
         return types.SimpleNamespace(**unset | changed)
 
     return make
-
-
-@pytest.fixture
-def write_pictures(tmp_path):
-    """Writes `count` random size×size PNGs a class into `tmp_path/root/<folder>/<class>`; returns the root."""
-
-    def write(classes=('cat', 'dog'), count=10, size=8, folder='', root='pictures'):
-        generator = np.random.default_rng(0)
-        for name in classes:
-            path = tmp_path / root / folder / name
-            path.mkdir(parents=True)
-            for i in range(count):
-                pixels = generator.integers(0, 256, (size, size, 3), np.uint8)
-                Image.fromarray(pixels).save(path / f'{i:03d}.png')
-        return tmp_path / root
-
-    return write

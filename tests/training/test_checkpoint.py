@@ -1,3 +1,4 @@
+import contextlib
 import json
 import logging
 import resource
@@ -225,19 +226,22 @@ def test_a_checkpoint_of_another_network_is_not_restored(tmp_path):
     assert saved_steps(tmp_path) == [3]
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def full_disk():
-    """Lets no file grow beyond 64 bytes."""
+    """Lets no file grow beyond 64 bytes; not even pytest's own, so that no test may end within it."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_a_checkpoint_that_cannot_be_written_is_said(tmp_path, full_disk):
+def test_a_checkpoint_that_cannot_be_written_is_said(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(make_state(1), None)
-    with pytest.raises(RunError, match=r'could not be written to .*; there are: 1\.'), Checkpoints(tmp_path) as saving:
-        full_disk()
-        saving.save(make_state(2), None)
+    said = r'could not be written to .*; there are: 1\.'
+    with pytest.raises(RunError, match=said), full_disk(), Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(make_state(2), None)
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.restore_newest(shape_of(make_state(1))).step == 1
