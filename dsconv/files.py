@@ -2,8 +2,10 @@
 
 import errno
 import os
+import platform
 import re
 import sys
+import threading
 from pathlib import Path
 
 from dsconv.errors import InputError
@@ -72,7 +74,8 @@ def replace_file(path: Path, content: bytes) -> None:
     if is_remote(path):
         path.write_bytes(content)  # objects are written whole
         return
-    partial = path.with_name(f'.{path.name}.partial')  # same directory, since a rename does not cross file systems
+    # In the same directory, since a rename does not cross file systems; several machines may write the same file.
+    partial = path.with_name(f'.{path.name}.{platform.node()}-{threading.get_native_id()}.partial')
     try:
         with partial.open('wb') as file:
             file.write(content)

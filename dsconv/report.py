@@ -41,16 +41,24 @@ def check(workdirs, output) -> None:
 
 
 def complete(workdir, robustness: bool) -> None:
-    """Writes the workdir's report, as training does at its end, where it is missing or lacks what is asked for."""
+    """Writes the workdir's report where it is missing, as training does at its end, or lacks what is asked for.
+
+    A report that is written anew is of the same split and checkpoint, as long as there is that checkpoint.
+    """
     from dsconv import config as configuration
     from dsconv.reporting.page import read_report
 
     there = read_report(workdir)
-    if there is None or robustness and 'robustness' not in there:
-        from dsconv.training.report import report_run
+    if there and (not robustness or 'robustness' in there):
+        return
+    split, checkpoint = configuration.load_run(workdir).eval.final_split, None
+    if there and (workdir / 'checkpoints' / str(there['checkpoint_step'])).exists():
+        split, checkpoint = there['split'], str(there['checkpoint_step'])
 
-        logging.getLogger('dsconv').info('scoring %s', workdir)
-        report_run(workdir, configuration.load_run(workdir).eval.final_split, corrupted=robustness)
+    from dsconv.training.report import report_run
+
+    logging.getLogger('dsconv').info('scoring %s', workdir)
+    report_run(workdir, split, checkpoint, corrupted=robustness)
 
 
 def flags() -> cli.Parser:

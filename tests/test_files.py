@@ -1,4 +1,5 @@
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -11,6 +12,14 @@ def test_replaces_the_content(tmp_path):
     replace_file(path, b'new')
     assert path.read_bytes() == b'new'
     assert os.listdir(tmp_path) == ['a.txt']
+
+
+def test_several_may_replace_one_file_at_a_time(tmp_path):
+    contents = [bytes([65 + number]) * 10_000 for number in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda content: [replace_file(tmp_path / 'a', content) for _ in range(25)], contents))
+    assert (tmp_path / 'a').read_bytes() in contents
+    assert os.listdir(tmp_path) == ['a']
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from dsconv import cli, report
+from dsconv.training.report import report_run
 
 
 @pytest.fixture
@@ -42,6 +43,21 @@ def test_robustness_is_measured_once(workdir, tmp_path, monkeypatch):
     written = file.stat().st_mtime_ns
     run(monkeypatch, *line)
     assert file.stat().st_mtime_ns == written
+
+
+def test_a_report_is_completed_for_its_own_split_and_checkpoint(workdir, tmp_path, monkeypatch):
+    file = workdir / 'report' / 'report.json'
+    before = report_run(workdir, 'validation', '38')
+    run(monkeypatch, '--workdirs', workdir, f'--output={tmp_path / "page"}', '--robustness')
+    after = json.loads(file.read_text())
+    assert 'robustness' in after
+    assert [after[key] for key in ('split', 'checkpoint_step', 'accuracy')] == [
+        before[key] for key in ('split', 'checkpoint_step', 'accuracy')
+    ]
+    shutil.rmtree(workdir / 'checkpoints' / '38')
+    file.write_text(json.dumps({key: value for key, value in after.items() if key != 'robustness'}))
+    run(monkeypatch, '--workdirs', workdir, f'--output={tmp_path / "page"}', '--robustness')
+    assert json.loads(file.read_text())['split'] == 'test'
 
 
 def test_what_is_wrong_is_said_in_a_line(finished_run, tmp_path, monkeypatch, capsys):

@@ -1,6 +1,6 @@
 """Common corruptions, made while a split is read: what a network that never saw them is tested on.
 
-The eight that need no picture of frost, and their five severities, are those of CIFAR-10-C: Hendrycks & Dietterich,
+Eight of the corruptions of CIFAR-10-C, with its five severities: Hendrycks & Dietterich,
 'Benchmarking Neural Network Robustness to Common Corruptions and Perturbations', 2019 (arXiv:1903.12261). The blur,
 given there in pixels of a 32-pixel image, grows with the image. Results are rounded to the nearest of 256 levels.
 """

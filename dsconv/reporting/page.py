@@ -16,6 +16,7 @@ from dsconv.reporting.table import markdown_table
 COLUMNS = (
     'run',
     'dataset',
+    'split',
     'model',
     'parameters',
     'images',
@@ -105,11 +106,12 @@ def to_html(text: str, directory: Path, title: str) -> str:
     """Markdown as one page of HTML that contains its pictures, whose paths are taken from `directory`."""
     import markdown
 
-    def contained(source):
-        content = base64.b64encode((directory / source[1]).read_bytes()).decode()
-        return f'src="data:image/png;base64,{content}"'
+    def contained(picture):
+        content = base64.b64encode((directory / picture[2]).read_bytes()).decode()
+        return f'{picture[1]}"data:image/png;base64,{content}"'
 
-    body = re.sub('src="([^"]*)"', contained, markdown.markdown(text, extensions=['fenced_code', 'tables']))
+    body = markdown.markdown(text, extensions=['fenced_code', 'tables'])
+    body = re.sub('(<img [^>]*src=)"([^"]*)"', contained, body)  # a name with src=" has no <
     body = re.sub('<h3>.*?(?=<h[23]>|$)', r'<section>\g<0></section>', body, flags=re.DOTALL)
     style = Path(__file__).with_name('page.css').read_text(encoding='utf-8')
     return HTML.format(title=title, style=style, body=body)
@@ -121,6 +123,7 @@ def _overview(report: dict, run: dict, metrics: list[dict]) -> list:
     trained = max((line['epoch'] for line in metrics if line['step'] <= report['checkpoint_step']), default=0)
     return [
         plain(report['dataset']),
+        report['split'],
         plain(config['model']['name']),
         report['parameters'],
         report['num_examples'],

@@ -1,7 +1,6 @@
 """The cells of a study: for each variant and seed an ordinary run, scored on the validation split."""
 
 import gc
-import json
 import logging
 import shlex
 import statistics
@@ -144,7 +143,12 @@ def is_finished(cell: Cell) -> bool:
             f'{cell.workdir} holds a run of epochs={saved.epochs}, not {config.epochs}: take another --output, since a '
             f'run that is made longer is not one that was planned so long'
         )
-    return (cell.workdir / 'report' / 'report.json').exists()
+    scored = max((line['epoch'] for line in _validations(cell.workdir)), default=0)  # `evaluate` writes a report too
+    return scored >= config.epochs and (cell.workdir / 'report' / 'report.json').exists()
+
+
+def _validations(workdir):
+    return [line for line in read_metrics(workdir) if line['split'] == 'validation']
 
 
 def resolved(config):
@@ -167,7 +171,7 @@ def outcome(cell: Cell) -> dict:
     facts = {'variant': cell.variant, 'seed': cell.seed, 'workdir': str(cell.workdir), 'command': cell.command}
     try:
         if is_finished(cell):
-            return facts | {'state': 'finished'} | _scores(cell.workdir)
+            return facts | {'state': 'finished'} | _scores(cell)
     except InputError as error:
         return facts | {'state': 'failed', 'error': str(error)}
     if cell.failure_file.exists():
@@ -175,12 +179,12 @@ def outcome(cell: Cell) -> dict:
     return facts | {'state': 'unfinished'}
 
 
-def _scores(workdir):
-    lines = read_metrics(workdir)
-    # Not the report's, which is of the best epoch where the cell's command has trained it.
-    accuracy = [line['accuracy'] for line in lines if line['split'] == 'validation'][-1]
-    report = json.loads((workdir / 'report' / 'report.json').read_text(encoding='utf-8'))
-    scores = {'accuracy': accuracy, 'validation_images': report['num_examples']}
-    if rates := [line['images_per_second'] for line in lines if 'images_per_second' in line]:
+def _scores(cell):
+    # Not from the report, which `evaluate` may have written anew, of another split or checkpoint.
+    scores = {
+        'accuracy': _validations(cell.workdir)[-1]['accuracy'],
+        'validation_images': open_once(cell.config.dataset).split_sizes['validation'],
+    }
+    if rates := [line['images_per_second'] for line in read_metrics(cell.workdir) if 'images_per_second' in line]:
         scores['images_per_second'] = statistics.median(rates)
     return scores

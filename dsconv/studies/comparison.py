@@ -39,9 +39,9 @@ def summarise(study: Study, cells: list[Cell]) -> dict:
     return result | {'published': fitting if result['dataset'] == PUBLISHED_ON else []}
 
 
-def as_text(result: dict, table=text_table) -> str:
+def as_text(result: dict, table=text_table, text=str) -> str:
     """The table of the networks, that of the published figures, the sentence and what failed."""
-    blocks = [result['title'], table(*_columns(result)), *summary.remarks(result), _about_speed(result)]
+    blocks = [result['title'], table(*_columns(result)), *summary.remarks(result, text), _about_speed(result)]
     if result['published']:
         rows = [
             [row['name'], row['parameters'], row['macs'], row['accuracy'], row['source']] for row in result['published']

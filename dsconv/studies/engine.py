@@ -7,6 +7,7 @@ from pathlib import Path
 from dsconv.errors import InputError, RunError
 from dsconv.files import make_directory, replace_file
 from dsconv.reporting import markdown_table
+from dsconv.reporting.markdown import plain
 from dsconv.studies.cells import Cell, cells_of, is_finished, train_cells
 from dsconv.studies.study import Study
 
@@ -17,8 +18,8 @@ def carry_out(study: Study, arguments, kind, measure: Callable[[list[Cell]], dic
     Args:
       study: what is varied.
       arguments: of a command with `cli.add_study_flags`.
-      kind: a module with `summarise(study, cells)`, a JSON object, `as_text(result, table)`, and `draw(result)`, the
-        content of a PNG file.
+      kind: a module with `summarise(study, cells)`, a JSON object, `as_text(result, table, text)`, and `draw(result)`,
+        the content of a PNG file.
       measure: cells → what more belongs into the result, measured before anything is trained.
 
     Raises:
@@ -63,6 +64,6 @@ def check_output(cells: list[Cell], output: Path) -> None:
 def write(result: dict, output: Path, kind) -> None:
     """Writes `study.png`, `study.md` and `study.json`, each in one step."""
     replace_file(output / 'study.png', kind.draw(result))
-    page = f'# {kind.as_text(result, markdown_table)}\n\n![{result["title"]}](study.png)\n'
+    page = f'# {kind.as_text(result, markdown_table, plain)}\n\n![{plain(result["title"])}](study.png)\n'
     replace_file(output / 'study.md', page.encode())
     replace_file(output / 'study.json', f'{json.dumps(result, indent=2, ensure_ascii=False)}\n'.encode())

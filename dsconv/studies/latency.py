@@ -1,5 +1,6 @@
 """How long networks take over one image and over a batch, measured in turn, on one device."""
 
+import logging
 import statistics
 
 from dsconv.errors import InputError
@@ -8,6 +9,8 @@ from dsconv.performance.timing import in_turn, seconds_per_call
 BATCH = 64
 ROUNDS = 5
 SECONDS = 0.2  # of a measurement, at least one call
+
+logger = logging.getLogger('dsconv')
 
 
 def measure(configs: dict, rounds: int = ROUNDS, seconds: float = SECONDS) -> dict[str, dict[str, float]]:
@@ -20,22 +23,22 @@ def measure(configs: dict, rounds: int = ROUNDS, seconds: float = SECONDS) -> di
 
     Returns:
       Name → `latency_one` and `latency_batch`, seconds for one image and for `BATCH`, the medians of the rounds. From
-      pixels to logits that the host has.
-
-    Raises:
-      InputError: a network, which is named, refuses images of this size.
+      pixels to logits that the host has. A network that refuses images of this size, or is too large for the device,
+      is left out, with a warning.
     """
     calls = {}
     for name, config in configs.items():
         try:
-            calls |= {(name, key): _call(config, images) for key, images in _KEYS.items()}
-        except InputError as error:
-            raise InputError(f'{name}: {error}') from error
-    for call in calls.values():  # compiles
-        call()
+            own = {(name, key): _call(config, images) for key, images in _KEYS.items()}
+            for call in own.values():  # compiles
+                call()
+        except (InputError, RuntimeError) as error:  # XLA's are RuntimeErrors
+            logger.warning('%s is not timed: %s', name, next(iter(str(error).splitlines()), ''))
+        else:
+            calls |= own
     measures = {key: lambda call=call: seconds_per_call(call, seconds) for key, call in calls.items()}
     taken = {key: statistics.median(values) for key, values in in_turn(measures, rounds).items()}
-    return {name: {key: taken[name, key] for key in _KEYS} for name in configs}
+    return {name: {key: taken[name, key] for key in _KEYS} for name in configs if (name, 'latency_one') in taken}
 
 
 _KEYS = {'latency_one': 1, 'latency_batch': BATCH}

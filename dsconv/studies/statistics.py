@@ -78,21 +78,21 @@ def _about_the_best(first, paired, mean):
     best = _best(paired)
     difference = paired[best]['difference']
     against = f'{_points(difference)} against {first} ({_interval(paired[best])})'
+    if abs(difference) < ROUNDING:
+        return f'Nothing is better than {first}, {_of(mean)}; {best} is level with it ({_interval(paired[best])})'
     if difference > 0:
         return f'Best is {best}: {against}'
-    if difference == 0:
-        return f'Nothing is better than {first}, {_of(mean)}; {best} is level with it ({_interval(paired[best])})'
     return f'Best is {first}, {_of(mean)}; nearest is {best}: {against}'
 
 
 def _about_the_rest(first, paired):
-    """What is told apart from the first variant, and what is not; nothing where there is no interval."""
-    groups = {f'above {first} too': [], f'below {first}': [], f'not told apart from {first}': []}
-    above, below, alike = groups.values()
+    """What is told apart from the first variant, what is not, and what has no interval."""
+    groups = {f'above {first}': [], f'below {first}': [], f'not told apart from {first}': [], 'without an interval': []}
+    above, below, alike, unknown = groups.values()
     for name, found in paired.items():
-        if name != _best(paired) and found['pairs'] > 1:
-            low, high = found['interval'] or (0, 0)
-            group = above if low > 0 else below if high < 0 else alike
+        if name != _best(paired):
+            low, high = found['interval'] or (None, None)
+            group = unknown if low is None else above if low > 0 else below if high < 0 else alike
             group.append(f'{name} ({_points(found["difference"])})')
     return [f'{about}: {", ".join(names)}' for about, names in groups.items() if names]
 

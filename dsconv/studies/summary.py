@@ -77,15 +77,15 @@ def _cost_of(network, shape) -> dict:
     return {'parameters': sum(row.parameters for row in rows), 'macs': sum(row.macs for row in rows)}
 
 
-def as_text(result: dict, table=text_table) -> str:
-    """The title, the table, the sentence and what failed: for a terminal, or by `markdown_table` for a page."""
+def as_text(result: dict, table=text_table, text=str) -> str:
+    """The title, the table, the sentence, what failed: for a terminal, or by `markdown_table` and `plain` for a page."""
     first = next(iter(result['variants']))
     header = ['', 'runs', 'accuracy, %', f'against {first}', '95 % interval', 'parameters', 'MACs']
     rows = [
         [name, *accuracy_cells(found, is_first=name == first), found['parameters'], found['macs']]
         for name, found in result['variants'].items()
     ]
-    return '\n\n'.join([result['title'], table(header, rows), *remarks(result)])
+    return '\n\n'.join([text(result['title']), table(header, rows), *remarks(result, text)])
 
 
 def accuracy_cells(found: dict, is_first: bool) -> list:
@@ -99,7 +99,7 @@ def accuracy_cells(found: dict, is_first: bool) -> list:
     return [found['runs'], mean, signed(found['difference']), interval]
 
 
-def remarks(result: dict) -> list[str]:
+def remarks(result: dict, text=str) -> list[str]:
     """The sentence, how the figures are to be read, and what failed."""
     blocks = [result['sentence']]
     if result['validation_images']:
@@ -110,7 +110,8 @@ def remarks(result: dict) -> list[str]:
             f'each interval stands by itself: of twenty, one excludes 0 by chance.'
         )
     if failed := [one for one in result['cells'] if one['state'] == 'failed']:
-        blocks.append('\n'.join(f'- failed: {one["variant"]}, seed {one["seed"]}: {one["error"]}' for one in failed))
+        lines = (f'- failed: {one["variant"]}, seed {one["seed"]}: {text(one["error"])}' for one in failed)
+        blocks.append('\n'.join(lines))
     return blocks
 
 

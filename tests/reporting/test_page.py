@@ -11,7 +11,15 @@ from dsconv.errors import InputError
 from dsconv.reporting import write_report
 from dsconv.reporting.page import read_report, write_page
 
-HOSTILE = ['<b>x</b>', '_a_ *b* [c](d) `e`', 'f|g & <script>h</script>', '四角形', '~~k~~', 'l\\']
+HOSTILE = [
+    '<b>x</b>',
+    '_a_ *b* [c](d) `e`',
+    'f|g & <script>h</script>',
+    '四角形',
+    '~~k~~',
+    'l\\',
+    '<img src="../secret">',
+]
 COMMAND = "python -m dsconv.main --config=configs/small.py '--config.dataset.name=image_folder:<i>&'"
 
 
@@ -116,13 +124,13 @@ def test_overview_has_a_row_a_run(page):
     assert (first['dataset'], first['parameters'], first['images'], first['epochs']) == (
         'pets',
         '1,234,567',
-        '11',
+        '13',
         '2 of 3',
     )
-    assert (first['accuracy'], first['corrupted'], second['corrupted']) == ('54.55 %', '43.21 %', '-')
-    assert (first['worst class'], second['worst class']) == (f'16.67 % ({HOSTILE[0]})', '50.00 % (no)')
-    # each of 11 predictions has the confidence 0.9 + 0.1 / 6, each of 3 has 0.9 + 0.1 / 2
-    assert (first['ECE'], second['ECE']) == ('37.12 %', '28.33 %')
+    assert (first['accuracy'], first['corrupted'], second['corrupted']) == ('53.85 %', '43.21 %', '-')
+    assert (first['worst class'], second['worst class']) == (f'14.29 % ({HOSTILE[0]})', '50.00 % (no)')
+    # each of 13 predictions has the confidence 0.9 + 0.1 / 7, each of 3 has 0.9 + 0.1 / 2
+    assert (first['ECE'], second['ECE']) == ('37.58 %', '28.33 %')
     assert second['top-5'] == '-' != first['top-5']
 
 

@@ -1,3 +1,4 @@
+import json
 import shlex
 
 import pytest
@@ -115,6 +116,20 @@ def test_the_accuracy_is_that_of_the_last_epoch(cells, monkeypatch):
     list(train_cells(cells[:1]))
     facts = outcome(cells[0])
     assert (facts['accuracy'], facts['validation_images'], facts['images_per_second']) == (0.625, 180, 100)
+
+
+def test_a_report_by_hand_changes_nothing(cells, monkeypatch):
+    runs = Runs(monkeypatch, {('first', 0): 0.625})
+    list(train_cells(cells[:1]))
+    finished = outcome(cells[0])
+    report = cells[0].workdir / 'report' / 'report.json'
+    report.write_text(json.dumps({'num_examples': 360, 'split': 'test', 'accuracy': 0.1}))
+    assert outcome(cells[0]) == finished
+    log = cells[0].workdir / 'metrics.jsonl'
+    log.write_text(''.join(line for line in log.read_text().splitlines(True) if '"epoch": 3' not in line))
+    assert outcome(cells[0])['state'] == 'unfinished'  # broken off after its first epoch
+    runs.trained = []
+    assert [cell.variant for cell in train_cells(cells[:1])] == ['first'] and runs.trained == [('first', 0)]
 
 
 def test_a_run_of_another_config_or_length_is_no_cell(cells, monkeypatch, tmp_path):

@@ -1,10 +1,15 @@
 import tomllib
 
+import pytest
+
+from dsconv import config as configuration
 from dsconv.models import MODELS
+from dsconv.models.complexity import layer_costs
 from dsconv.reporting import markdown_table
 from dsconv.studies import comparison
 from dsconv.studies.cells import cells_of
 from dsconv.studies.study import of_models
+from dsconv.training.setup import build_network
 from tests.studies.grid import OVERRIDES, Runs
 
 MEASURED = {'latency': {'dsconv': {'latency_one': 0.001, 'latency_batch': 0.25}}, 'cores': 2, 'cpu': 'of some kind'}
@@ -55,6 +60,17 @@ def test_published_figures_are_whole_and_of_networks_that_exist():
         assert set(figure) == {'model', 'name', 'accuracy', 'parameters', 'macs', 'source'}
         assert figure['model'] in MODELS
         assert 50 < figure['accuracy'] < 100
+
+
+@pytest.mark.parametrize(
+    'figure', tomllib.loads(comparison.PUBLISHED.read_text())['figures'], ids=lambda one: one['name']
+)
+def test_the_arithmetic_of_published_networks_is_that_of_ours(figure):
+    file = f'configs/{figure["name"].split()[-1].lower()}.py' if figure['model'] == 'dsconv' else 'configs/small.py'
+    config = configuration.load(file, [f'model.name={figure["model"]}', 'dataset.class_names=a,b,c,d,e,f,g,h,i,j'])
+    rows = layer_costs(build_network(config), (32, 32, 3))
+    assert figure['parameters'] == sum(row.parameters for row in rows)
+    assert figure['macs'] == sum(row.macs for row in rows)
 
 
 def test_a_network_that_the_data_refuses_is_not_measured(tmp_path, monkeypatch):

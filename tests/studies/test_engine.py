@@ -60,11 +60,12 @@ def test_shards_are_disjoint_and_gathered(line, runs, capsys, tmp_path):
 
 
 def test_failed_runs_end_in_exit_code_1_once_all_is_written(line, runs, capsys, tmp_path):
-    runs.outcomes['wide', 0] = ValueError('out of memory')
+    runs.outcomes['wide', 0] = ValueError('out of *memory* for <lambda>')
     code, output, errors = command(capsys, [*line, '--shard=2/2'])
     assert (code, runs.trained) == (1, ALL[1::2])
-    assert '- failed: wide, seed 0: ValueError: out of memory' in output
+    assert '- failed: wide, seed 0: ValueError: out of *memory* for <lambda>' in output
     assert errors.splitlines()[-1].endswith(f'1 of 3 runs failed; {tmp_path / "out" / "study.md"} says why')
+    assert 'ValueError: out of \\*memory\\* for &lt;lambda&gt;' in (tmp_path / 'out' / 'study.md').read_text()
     result = json.loads((tmp_path / 'out' / 'study.json').read_text())
     assert [result['variants'][name]['failed'] for name in result['variants']] == [0, 1, 0]
     assert [result['variants'][name]['unfinished'] for name in result['variants']] == [1, 1, 1]

@@ -75,7 +75,7 @@ def test_the_best_is_named_with_its_interval_and_the_others_by_what_they_tell():
     )
     assert text.startswith('Best is seven: +4.03 points against five (95 % interval from +3.89 to +4.18 over 3 seeds')
     assert text.endswith(
-        'which excludes 0); above five too: nine (+3.07 points); below five: three (−9.93 points); '
+        'which excludes 0); above five: nine (+3.07 points); below five: three (−9.93 points); '
         'not told apart from five: one (−0.33 points).'
     )
 
@@ -89,7 +89,8 @@ def test_an_interval_around_0_says_so():
 
 def test_the_first_may_be_the_best():
     assert sentence(study(a=(0.9,), b=(0.85,), c=(0.8,))) == (
-        'Best is a, 90.00 %; nearest is b: −5.00 points against a (one seed, so there is no interval).'
+        'Best is a, 90.00 %; nearest is b: −5.00 points against a (one seed, so there is no interval); without an '
+        'interval: c (−10.00 points).'
     )
 
 
@@ -98,6 +99,13 @@ def test_a_tie_is_level():
         'Nothing is better than a, 62.50 %; b is level with it (the same in all of 2 seeds, so there is no '
         'interval); not told apart from a: c (−37.50 points)'
     )
+
+
+def test_a_tie_but_for_rounding_is_level():
+    images = 180
+    ours, theirs = ([right / images for right in row] for row in ((92, 88, 90), (90, 90, 90)))
+    assert sentence(study(a=theirs, b=ours)).startswith('Nothing is better than a, 50.00 %; b is level with it (95 %')
+    assert sentence(study(a=ours, b=theirs)).startswith('Nothing is better than a, 50.00 %; b is level with it (95 %')
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,11 @@
+import jax
+import jax.numpy as jnp
 import pytest
 
 from dsconv import config as configuration
 from dsconv.errors import InputError
 from dsconv.studies.study import BUILT_IN, of_models, read_study
+from dsconv.training.setup import build_network
 
 TWO = "title = 'Kernels'\n[variants.small]\n[variants.'7 wide']\nmodel.kernel_size = 7\n"
 
@@ -36,6 +39,12 @@ def test_the_built_in_studies_fit_the_configs(file, config):
     if config == 'configs/small.py':
         assert len({str(one) for one in settings}) == len(settings)  # no two ask the same
     assert {one.batch_size // one.model.norm_groups for one in settings} == {64} or study.name != 'batch_size'
+    if config == 'configs/small.py':
+        ten = ['dataset.class_names=0,1,2,3,4,5,6,7,8,9']
+        settings = [configuration.load(config, [*overrides, *ten]) for overrides in study.variants.values()]
+        for network in {build_network(one) for one in settings}:
+            logits, _ = jax.eval_shape(network.init_with_output, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+            assert logits.shape == (1, 10)
 
 
 @pytest.mark.parametrize('study', sorted(file.stem for file in BUILT_IN.glob('*.toml')))
