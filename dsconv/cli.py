@@ -14,6 +14,7 @@ from dsconv.training.runtime import PREEMPTED, leave, prepare_process
 CONFIG_FLAG = '--config.'
 UNUSABLE_PATH = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 UNUSABLE_CODES = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)  # of paths too, without a class of their own
+DISK_CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE)  # said of open files, without a name
 
 
 class Parser(argparse.ArgumentParser):
@@ -169,7 +170,7 @@ def _verdict(error):
         return error, 2
     if isinstance(error, RunError):
         return error, 1
-    if isinstance(error, OSError) and (error.filename is not None or error.errno == errno.ENOSPC):
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in DISK_CODES):
         where = f'{error.filename}: ' if error.filename else ''
         is_input = isinstance(error, UNUSABLE_PATH) or error.errno in UNUSABLE_CODES
         return f'{where}{error.strerror}', 2 if is_input else 1

@@ -45,7 +45,7 @@ def load(path: str, overrides: list[str] = ()) -> ConfigDict:
       InputError: naming the key, the value and the nearest valid name.
     """
     config = defaults()
-    values = _read_run(_find_file(path)) if path.endswith('.json') else _run_file(path)
+    values = _read_run(find_file(path)) if path.endswith('.json') else _run_file(path)
     _lay_over(config, values, f'{path}: ')
     _lay_over(config, _split(overrides), '--config.', typed=True)
     check(config)
@@ -124,7 +124,7 @@ def _lay_over(config, values, where, typed=False):
 
 def _run_file(path):
     """The keys that the `get_config()` of a person's file sets, by dotted name."""
-    file = _find_file(path)
+    file = str(find_file(path))
     try:
         get_config = runpy.run_path(file).get('get_config')
         written = get_config() if callable(get_config) else None
@@ -136,10 +136,15 @@ def _run_file(path):
     return values
 
 
-def _find_file(path):
+def find_file(path: str) -> Path:
+    """The config file that `--config` names, from where one stands or, failing that, from the project's directory.
+
+    Raises:
+      InputError: there is none.
+    """
     for file in (to_path(path), ROOT / path):
         if is_file(file):
-            return str(file)
+            return file
     shipped = {file.stem: f'configs/{file.name}' for file in sorted((ROOT / 'configs').glob('[!_]*.py'))}
     meant = shipped.get(nearest(Path(path).stem, shipped))
     hint = f'did you mean {meant}?' if meant else f'there are {", ".join(shipped.values())}'

@@ -17,13 +17,13 @@ def main(arguments) -> None:
     runtime.connect(arguments.coordinator, arguments.num_processes, arguments.process_id)
 
     from dsconv.training.loop import train
-    from dsconv.training.report import report_run
+    from dsconv.training.report import is_reported, report_run
     from dsconv.training.run import warn_of_other_versions
 
     if arguments.workdir and arguments.config.endswith('.json'):
-        warn_of_other_versions(to_path(arguments.config))
+        warn_of_other_versions(configuration.find_file(arguments.config))
     logger = logging.getLogger('dsconv')
-    if not train(config, workdir) and (workdir / 'report' / 'report.json').exists():
+    if not train(config, workdir) and is_reported(workdir, config.eval.final_split):
         logger.info('%s is trained to its last epoch; its report: %s', workdir, workdir / 'report' / 'report.md')
         return
     report = report_run(workdir, split=config.eval.final_split)

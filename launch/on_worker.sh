@@ -26,7 +26,7 @@ start() { # RUN COMMAND...
     return
   fi
   mkdir -p ~/runs/"$1"
-  rm -f ~/runs/"$1"/pid ~/runs/"$1"/exit_code
+  rm -f ~/runs/"$1"/pid ~/runs/"$1"/exit_code ~/runs/"$1"/stopped
   setsid nohup flock --nonblock ~/runs/"$1"/lock bash "$0" hold "$@" >>~/runs/"$1"/log 2>&1 </dev/null &
   for _ in {1..100}; do
     if test -s ~/runs/"$1"/pid; then return; fi
@@ -49,6 +49,8 @@ hold() { # RUN COMMAND...: runs the command and keeps its exit code
 status() { # RUN
   if is_running "$1"; then
     echo 'run: running'
+  elif test -e ~/runs/"$1"/stopped; then
+    echo 'run: stopped'
   elif test -s ~/runs/"$1"/exit_code; then
     echo "run: $(<~/runs/"$1"/exit_code)"
   else
@@ -66,6 +68,7 @@ follow() { # RUN: its log, until it ends
 
 stop() { # RUN: asks it to save and leave; after two minutes it is ended
   if ! is_running "$1"; then return; fi
+  touch ~/runs/"$1"/stopped # else a launcher that watches it would start it again
   kill -TERM "$(<~/runs/"$1"/pid)" || true # it may have ended by now
   if ! flock --timeout "${PATIENCE:-120}" ~/runs/"$1"/lock true; then
     kill -KILL "$(<~/runs/"$1"/pid)" || true

@@ -6,9 +6,7 @@ import time
 
 from dsconv.errors import InputError, RunError
 from dsconv.training.runtime import PREEMPTED as AGAIN
-from launch.vm import DEAD, TpuVm
-
-SILENCES = 20  # answers that may fail to come from a VM that is said to be ready
+from launch.vm import SILENCES, TpuVm
 
 
 def carry_out(vm: TpuVm, run: str, command: list[str], prepare, restarts: int, worker: str = 'all') -> None:
@@ -28,7 +26,7 @@ def carry_out(vm: TpuVm, run: str, command: list[str], prepare, restarts: int, w
             vm.ssh(on_worker('restart' if restart else 'start', run, *command), worker)
             code = _wait(vm, run, worker)
         except RunError:
-            if vm.state() not in DEAD:
+            if _is_ready(vm) is not False:
                 raise
             code = AGAIN
         if code == 0:
@@ -50,6 +48,8 @@ def _wait(vm, run, worker):
     while True:
         vm.attempt(on_worker('follow', run), '0')  # ends with the run, or with the connection
         statuses = re.findall(r'^run: (\w+)$', vm.ask(on_worker('status', run), 'run: 0', worker), re.MULTILINE)
+        if 'stopped' in statuses and 'running' not in statuses:
+            raise RunError(f'{run} was stopped, and is saved: the same command goes on')
         ended = bool(statuses) and 'running' not in statuses
         if ended and (code := _joint_code(statuses)) in (0, 2):
             return code

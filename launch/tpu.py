@@ -1,6 +1,7 @@
 """python -m launch.tpu STEP --name=NAME --zone=ZONE: a TPU VM from its creation to its deletion. See docs/launch.md."""
 
 import argparse
+import math
 import re
 import subprocess
 import sys
@@ -46,10 +47,11 @@ def data(vm: TpuVm, arguments) -> None:
 def run(vm: TpuVm, arguments) -> None:
     """Runs the command on all workers, to its end, over preemptions."""
     command = ['env', f'TFDS_DATA_DIR={arguments.bucket}/tensorflow_datasets', *arguments.command]
-    if arguments.command[2] == 'dsconv.main':
-        given = {word.split('=')[0] for word in command}
-        command += [f'--workdir={_workdir(arguments)}'] * ('--workdir' not in given)
-        command += ['--coordinator=auto'] * ('--coordinator' not in given)
+    module = arguments.command[2]
+    if module in RESULTS and _value(arguments.command, RESULTS[module]) is None:
+        command.append(f'{RESULTS[module]}={_results(arguments)}')
+    if module == 'dsconv.main' and _value(arguments.command, '--coordinator') is None:
+        command.append('--coordinator=auto')
     carry_out(vm, arguments.run, command, lambda: _prepare(vm, arguments), arguments.restarts)
 
 
@@ -64,10 +66,14 @@ def stop(vm: TpuVm, arguments) -> None:
 
 
 def fetch(vm: TpuVm, arguments) -> None:
-    """Copies the run's workdir from the bucket; what is here already is not copied again."""
+    """Copies what the run wrote from the bucket; what is here already is not copied again."""
+    results = _results(arguments)
+    if results is None:
+        vm.commands.say('what the command printed is in its log')
+        return
     output = arguments.output or Path('runs', arguments.run)
     vm.commands.run('mkdir', '-p', str(output))
-    vm.commands.run('gcloud', 'storage', 'rsync', '--recursive', _workdir(arguments), str(output), '--quiet')
+    vm.commands.run('gcloud', 'storage', 'rsync', '--recursive', results, str(output), '--quiet')
 
 
 def delete(vm: TpuVm, arguments) -> None:
@@ -89,6 +95,7 @@ def up(vm: TpuVm, arguments) -> None:
 
 
 STEPS = {step.__name__: step for step in (up, create, install, data, run, logs, stop, fetch, delete)}
+RESULTS = {'dsconv.main': '--workdir', 'dsconv.ablate': '--output', 'dsconv.compare': '--output'}
 NEEDS = {
     'type': ('up', 'create', 'run'),  # of run: it makes the VM anew when that is preempted
     'bucket': ('up', 'data', 'run', 'fetch'),
@@ -101,8 +108,27 @@ def _prepare(vm, arguments):
     install(vm, arguments)
 
 
-def _workdir(arguments):
-    return f'{arguments.bucket}/runs/{arguments.run}'
+def _results(arguments) -> str | None:
+    """The directory in a bucket that the command writes into; None of a command that has none."""
+    default = f'{arguments.bucket}/runs/{arguments.run}'
+    if not arguments.command:
+        return default
+    flag = RESULTS.get(arguments.command[2])
+    return flag and (_value(arguments.command, flag) or default)
+
+
+def _value(command, flag):
+    """What a command line gives a flag, as `--flag=value` or `--flag value`; None where it does not."""
+    for word, following in zip(command, [*command[1:], ''], strict=True):
+        if word == flag or word.startswith(f'{flag}='):
+            return following if word == flag else word.partition('=')[2]
+    return None
+
+
+def _is_committed(file):
+    return not subprocess.run(
+        ['git', '-C', str(ROOT), 'cat-file', '-e', f'HEAD:{file}'], capture_output=True
+    ).returncode
 
 
 def _git(*words):
@@ -127,6 +153,19 @@ def _matching(pattern, example):
 def _bucket(text):
     name = _matching('[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]', 'my-bucket or gs://my-bucket')
     return 'gs://' + name(text.removeprefix('gs://').removesuffix('/'))
+
+
+def _seconds(text):
+    seconds = float(text)
+    if not 0 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f'{text!r} must be a number of seconds')
+    return seconds
+
+
+def _directory(text):
+    if not text or '://' in text:
+        raise argparse.ArgumentTypeError(f'{text!r} must be a directory of this machine')
+    return Path(text).expanduser()
 
 
 def _restarts(text):
@@ -155,9 +194,9 @@ def flags() -> cli.Parser:
     line.add_argument('--dataset', default='cifar10', help='to prepare, or none (default: cifar10)')
     run_name = _matching('[A-Za-z0-9][A-Za-z0-9._-]*', 'small-1')
     line.add_argument('--run', type=run_name, help='name of the run (default: that of the VM)')
-    line.add_argument('--output', type=cli.path, metavar='DIR', help='for fetch (default: runs/<name of the run>)')
+    line.add_argument('--output', type=_directory, metavar='DIR', help='for fetch (default: runs/<name of the run>)')
     line.add_argument('--restarts', type=_restarts, default=100, metavar='N', help='after preemptions (default: 100)')
-    line.add_argument('--poll-seconds', type=float, default=30, metavar='S', help='between two looks (default: 30)')
+    line.add_argument('--poll-seconds', type=_seconds, default=30, metavar='S', help='between two looks (default: 30)')
     line.add_argument('--keep', action='store_true', help='up does not delete the VM at the end')
     line.add_argument('--delete-on-failure', action='store_true', help='deletes what this command made, if it fails')
     line.add_argument('--dry-run', action='store_true', help='prints every command and runs none')
@@ -176,15 +215,23 @@ def parse(parser: cli.Parser, line: list[str]) -> argparse.Namespace:
             parser.error(f'{arguments.step} needs {how}')
     if arguments.command and arguments.step not in NEEDS['command']:
         parser.error(f'{arguments.step} takes no command')
-    if arguments.command and not re.match(r'python -m dsconv\.\w+( |$)', ' '.join(arguments.command)):
-        parser.error('the command after -- must be python -m dsconv.…')
-    for word in arguments.command:
-        file = word.removeprefix('--config=')
-        if file != word and not file.startswith('gs://') and not (ROOT / file).is_file():
-            parser.error(f'{word}: there is no such file in the checkout')
+    if arguments.command:
+        _check_command(parser, arguments.command)
     if arguments.valid_until and not arguments.queued:
         parser.error('--valid-until goes with --queued')
     return arguments
+
+
+def _check_command(parser, command):
+    if command[:2] != ['python', '-m'] or not re.fullmatch(r'dsconv\.\w+', ''.join(command[2:3])):
+        parser.error('the command after -- must be python -m dsconv.…, not quoted as a whole')
+    config = _value(command, '--config')
+    if config and not config.startswith('gs://') and not _is_committed(config):
+        parser.error(f'--config={config}: there is no such file in HEAD of the checkout, which is what the workers get')
+    flag = RESULTS.get(command[2])
+    results = flag and _value(command, flag)
+    if results and not results.startswith('gs://'):
+        parser.error(f'{flag}={results} is on the VM, and lost with it: give gs://…, or leave it out')
 
 
 def main(line: list[str]) -> None:
@@ -198,6 +245,9 @@ def main(line: list[str]) -> None:
         STEPS[arguments.step](vm, arguments)
     except (InputError, RunError) as error:
         parser.fail(_cleaned_up(vm, error, arguments), 2 if isinstance(error, InputError) else 1)
+    except Exception as error:  # a fault of the launcher's own must not leave a VM that costs
+        vm.commands.say(_cleaned_up(vm, error, arguments))
+        raise
     except KeyboardInterrupt:
         parser.exit(130, f'interrupted: {vm.name} and what runs on it go on, and cost; the same command goes on too\n')
 

@@ -23,6 +23,7 @@ READY = {'tpu-vm': 'READY', 'queued-resources': 'ACTIVE'}
 LEAVING = ('DELETING', 'STOPPING', 'SUSPENDING')
 DEAD = ('PREEMPTED', 'TERMINATED', 'FAILED', 'SUSPENDED')  # never ready again: to be deleted and made anew
 PARKED = ('STOPPED', 'HIDDEN')  # until a person does something
+SILENCES = 20  # answers that may fail to come, one after another
 CLOUD_PLATFORM = 'https://www.googleapis.com/auth/cloud-platform'  # what the workers may ask for: the bucket among it
 
 
@@ -65,7 +66,7 @@ class TpuVm:
             self.delete()
         if not state or state in DEAD:
             self._request()
-        while (state := self.state(pretended=READY[self._kind])) != READY[self._kind]:
+        while (state := self._state_in_the_end()) != READY[self._kind]:
             if state in PARKED:
                 raise InputError(f'{self.name} is {state}: start it by gcloud, or delete it')
             if not state or state in DEAD:
@@ -116,6 +117,15 @@ class TpuVm:
         while (state := self.state(pretended)) in LEAVING:
             self._pause(state)
         return state
+
+    def _state_in_the_end(self):
+        """Asked again where no answer comes: what has waited for hours is not given up for want of a network."""
+        for _ in range(SILENCES):
+            try:
+                return self.state(pretended=READY[self._kind])
+            except RunError as error:
+                self._pause(f'out of sight: {error}')
+        return self.state(pretended=READY[self._kind])
 
     def _pause(self, state):
         self.commands.say(f'{self.name} is {state}')

@@ -111,6 +111,8 @@ def test_a_command_without_a_config_takes_no_overrides(capsys):
         (PermissionError(13, 'Permission denied', '/x'), 2, f'{PROGRAM}/x: Permission denied\n'),
         (FileNotFoundError(2, 'No such file', '/x'), 2, f'{PROGRAM}/x: No such file\n'),
         (OSError(28, 'No space left on device'), 1, f'{PROGRAM}No space left on device\n'),
+        (OSError(122, 'Disk quota exceeded'), 1, f'{PROGRAM}Disk quota exceeded\n'),
+        (OSError(5, 'Input/output error'), 1, f'{PROGRAM}Input/output error\n'),
         (KeyboardInterrupt(), 130, 'python -m dsconv.main: interrupted\n'),
     ],
 )

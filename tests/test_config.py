@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from dsconv import config as configuration
-from dsconv.config import ROOT, defaults, differences, flatten, load, load_run, save_run
+from dsconv.config import ROOT, defaults, differences, find_file, flatten, load, load_run, save_run
 from dsconv.errors import InputError
 
 SHIPPED = sorted(file.name for file in (ROOT / 'configs').glob('[!_]*.py'))
@@ -248,6 +248,14 @@ def test_what_is_not_a_workdir(tmp_path, name):
     (tmp_path / 'file').touch()
     with pytest.raises(InputError, match='is not the workdir of a run: it has no config.json$'):
         load_run(tmp_path / name)
+
+
+def test_a_config_of_the_project_is_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_file('configs/small.py') == ROOT / 'configs' / 'small.py'
+    (tmp_path / 'configs').mkdir()
+    (tmp_path / 'configs' / 'small.py').touch()
+    assert find_file('configs/small.py').resolve() == tmp_path / 'configs' / 'small.py'
 
 
 def test_the_directory_of_a_study_is_told_from_a_workdir(tmp_path):

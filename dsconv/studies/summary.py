@@ -78,7 +78,7 @@ def _cost_of(network, shape) -> dict:
 
 
 def as_text(result: dict, table=text_table, text=str) -> str:
-    """The title, the table, the sentence, what failed: for a terminal, or by `markdown_table` and `plain` for a page."""
+    """The title, the table, the sentence, what failed: for a terminal; by `markdown_table` and `plain` for a page."""
     first = next(iter(result['variants']))
     header = ['', 'runs', 'accuracy, %', f'against {first}', '95 % interval', 'parameters', 'MACs']
     rows = [

@@ -28,18 +28,22 @@ logger = logging.getLogger('dsconv')
 class Checkpoints:
     """The checkpoints in `workdir/checkpoints`; a context manager that waits for saves under way.
 
-    Raises RunError, in `save` or at the end, where a checkpoint could not be written.
+    Raises InputError where the metrics of all are damaged, or, `read_only`, of one; and RunError, in `save` or at the
+    end, where a checkpoint could not be written.
     """
 
     def __init__(self, workdir: Path, keep: int = 2, read_only: bool = False):
         self._directory = absolute(workdir) / 'checkpoints'
-        self._unreadable = _with_unreadable_metrics(self._directory)
-        if read_only and self._unreadable:
+        steps = sorted(int(path.name) for path in self._directory.glob('[0-9]*') if path.name.isdecimal())
+        damaged = [step for step in steps if _has_damaged_metrics(self._directory / str(step))]
+        if damaged and read_only:
             raise InputError(
-                f'{self._directory / str(self._unreadable[0])} is damaged: move it away, or go on with the training'
+                f'{self._directory / str(damaged[0])} is damaged: move it away, or go on with the training'
             )
+        if damaged and damaged == steps:
+            raise self._none_is_sound()
         if not read_only:
-            self._set_aside(self._unreadable)
+            self._set_aside(damaged)
         # `max_to_keep` with `best_fn` alone would delete the latest.
         policy = checkpoint_managers.AnyPreservationPolicy(
             [
@@ -94,12 +98,9 @@ class Checkpoints:
                 self._manager.reload()
                 return state
             logger.warning('%s: %s', self._directory / str(step), fault or 'damaged for another process')
-        if not steps and not self._unreadable:
-            return None
-        raise InputError(
-            f'none of the checkpoints in {self._directory} can be restored: they are '
-            f'damaged, or config.json is not their own. To start anew, move the directory away'
-        )
+        if steps:
+            raise self._none_is_sound()
+        return None
 
     def restore_model(self, step: int, shape: dict) -> dict:
         """`variables` and `average` alone of the state at `step`, laid out as `shape`, as for `restore_newest`.
@@ -137,6 +138,12 @@ class Checkpoints:
         if wrong := [path for path, checksum in read.items() if written.get(path) != checksum]:
             raise _Damaged(f'{", ".join(wrong[:3])}{", …" if len(wrong) > 3 else ""} not as it was saved')
         return restored
+
+    def _none_is_sound(self):
+        return InputError(
+            f'none of the checkpoints in {self._directory} can be restored: they are '
+            f'damaged, or config.json is not their own. To start anew, move the directory away'
+        )
 
     def _set_aside(self, steps):
         """By process 0; the others wait."""
@@ -179,7 +186,7 @@ class Checkpoints:
                     'dataset.validation_fraction when training); take --checkpoint=latest'
                 )
             return best
-        if not which.isdecimal() or int(which) not in steps:
+        if which not in map(str, steps):
             raise InputError(f'--checkpoint={which}: there are latest, best, {", ".join(map(str, sorted(steps)))}')
         return int(which)
 
@@ -200,15 +207,19 @@ def _fault(error):
     return f'cannot be restored ({type(error).__name__}): it is damaged, or config.json is not its own'
 
 
-def _with_unreadable_metrics(directory: Path) -> list[int]:
-    """The steps whose `metrics` are no JSON: Orbax would open none of the checkpoints."""
-    steps = []
-    for file in directory.glob('[0-9]*/metrics/metrics'):
-        try:
-            json.loads(file.read_bytes())
-        except ValueError:
-            steps.append(int(file.parent.parent.name))
-    return sorted(steps)
+def _has_damaged_metrics(step: Path) -> bool:
+    """Whether they are not as they were saved: by them Orbax tells which checkpoint is the best, and to be kept."""
+    file = step / 'metrics' / 'metrics'
+    try:
+        metrics = json.loads(file.read_bytes()) if file.exists() else None
+        read = checksums({'metrics': metrics})
+    except (OSError, ValueError, TypeError):
+        return step.exists()  # a run that goes on may have deleted it by now
+    try:
+        written = json.loads((step / 'checksums' / 'metadata').read_bytes())
+    except (OSError, ValueError):  # said when it is restored
+        return False
+    return read != {path: written[path] for path in written if path.startswith("['metrics']")}
 
 
 def _anywhere(flag: bool) -> bool:

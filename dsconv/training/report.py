@@ -8,6 +8,7 @@ from dsconv import config as configuration
 from dsconv import data
 from dsconv.config_checks import check_resolved
 from dsconv.reporting import read_metrics, write_report
+from dsconv.reporting.page import read_report
 from dsconv.training.checkpoint import Checkpoints, with_shardings
 from dsconv.training.evaluation import Evaluator, scored_variables
 from dsconv.training.mesh import make_mesh, replicated
@@ -36,6 +37,14 @@ def restore_network(workdir: Path, config, which: str | None = None):
         averaging = config.optimizer.ema_decay is not None
         model = checkpoints.restore_model(step, {'variables': shape, 'average': shape if averaging else None})
     return network, scored_variables(config, model['variables'], model['average'], step), step
+
+
+def is_reported(workdir: Path, split: str) -> bool:
+    """Whether `workdir/report` is of the split and of the checkpoint that `report_run` would take."""
+    with Checkpoints(workdir, read_only=True) as checkpoints:
+        step = checkpoints.choose(None)
+    report = read_report(workdir)
+    return report is not None and (report['split'], report['checkpoint_step']) == (split, step)
 
 
 def report_run(

@@ -1,6 +1,7 @@
 """A run's workdir: whose it is, and what is written down about the run."""
 
 import contextlib
+import errno
 import fcntl
 import importlib.metadata
 import json
@@ -16,7 +17,7 @@ import jax
 from jax.experimental import multihost_utils
 
 from dsconv import config as configuration
-from dsconv.errors import InputError
+from dsconv.errors import InputError, RunError
 from dsconv.files import is_remote, make_directory
 from dsconv.reporting import read_metrics
 
@@ -51,6 +52,11 @@ def check_workdir(workdir: Path, config) -> None:
         raise InputError(f'--workdir={workdir} cannot be made: {error.strerror}; give another directory') from error
     read_metrics(workdir)  # a damaged log is refused before anything is written
     if not (workdir / 'config.json').exists():
+        if any((workdir / 'checkpoints').glob('[0-9]*')):
+            raise InputError(
+                f'{workdir} holds checkpoints, but no config.json, which says whose they are: restore it from a copy, '
+                f'or take another --workdir'
+            )
         return
     differing = [
         line
@@ -93,7 +99,7 @@ def claim(workdir: Path):
 def warn_of_other_versions(file: Path) -> None:
     """Says where the run that `file`, a config.json, tells of was made by other versions than these."""
     facts = json.loads(file.read_text(encoding='utf-8'))
-    then = facts.get('versions', {}) | {'dsconv': facts.get('git_revision')}
+    then = dict(facts.get('versions') or {}) | {'dsconv': facts.get('git_revision')}
     now = _versions() | {'dsconv': _git_revision()}
     if other := [f'{name} {then[name]}, here {now[name]}' for name in now if then.get(name) not in (None, now[name])]:
         logger.warning('%s was made by %s: the last bits may differ', file, '; '.join(other))
@@ -104,15 +110,18 @@ def write_config(workdir: Path, config) -> None:
 
     Raises:
       InputError: it cannot be written.
+      RunError: the disk is full.
     """
     multihost_utils.sync_global_devices('workdir checked')
     if jax.process_index() == 0:
         if (workdir / 'config.json').exists():
             warn_of_other_versions(workdir / 'config.json')
+        facts = _facts()
         try:
-            configuration.save_run(workdir, config, _facts())
+            configuration.save_run(workdir, config, facts)
         except OSError as error:
-            raise InputError(f'--workdir={workdir} cannot be written: {error.strerror}') from error
+            kind = RunError if error.errno in (errno.ENOSPC, errno.EDQUOT) else InputError
+            raise kind(f'--workdir={workdir} cannot be written: {error.strerror}') from error
 
 
 def command_line() -> str:
@@ -147,6 +156,6 @@ def _git_revision() -> str | None:
     try:
         return git('rev-parse', 'HEAD') + ('+changes' if git('status', '--porcelain', 'dsconv', 'configs') else '')
     except (OSError, subprocess.CalledProcessError):
-        # `git archive` writes the commit into this file.
-        archived = (configuration.ROOT / '.git_archival').read_text().strip()
+        file = configuration.ROOT / '.git_archival'  # into which `git archive` writes the commit
+        archived = file.read_text().strip() if file.exists() else '$'
         return None if '$' in archived else archived

@@ -71,13 +71,14 @@ def _compilation_cache() -> dict[str, str]:
 def _on_unraisable(unraisable) -> None:
     """What Python would report and forget, as of a callback of the garbage collector: JAX has one.
 
-    A Ctrl-C in it is sent again, once the callback is over. What Orbax began to do with a damaged checkpoint, before it
-    gave up, says nothing.
+    A Ctrl-C or SIGTERM in it is sent again, once the callback is over. What Orbax began to do with a damaged
+    checkpoint, before it gave up, says nothing.
     """
     frames = list(traceback.walk_tb(unraisable.exc_traceback))
     is_of_orbax = bool(frames) and 'orbax' in frames[-1][0].f_code.co_filename
-    if isinstance(unraisable.exc_value, KeyboardInterrupt):
-        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+    lost = {KeyboardInterrupt: signal.SIGINT, Preempted: signal.SIGTERM}.get(unraisable.exc_type)
+    if lost:
+        threading.Timer(0.05, os.kill, (os.getpid(), lost)).start()
     elif str(unraisable.exc_value) != 'Event loop is closed' and not is_of_orbax:
         sys.__unraisablehook__(unraisable)
 
@@ -116,7 +117,7 @@ def connect(coordinator: str | None, num_processes: int | None, process_id: int 
       process_id: which of them this is, from 0; with `HOST:PORT` only.
 
     Raises:
-      InputError: these do not go together, there is no such host, or 'auto' finds nothing to go by.
+      InputError: these do not go together, there is no such host, its port is taken, or 'auto' finds nothing to go by.
     """
     if coordinator in (None, 'auto'):
         if num_processes is not None or process_id is not None:
@@ -125,6 +126,8 @@ def connect(coordinator: str | None, num_processes: int | None, process_id: int 
         _check_address(coordinator)
         if num_processes is None or process_id is None or not 0 <= process_id < num_processes:
             raise InputError(f'--coordinator={coordinator} needs --num-processes=N and --process-id from 0 to N-1')
+        if process_id == 0:
+            _check_port(coordinator)
     if coordinator is None:
         return
     import jax
@@ -175,3 +178,11 @@ def _check_address(coordinator):
         socket.getaddrinfo(host.strip('[]'), int(port))
     except (OSError, UnicodeError) as error:  # JAX would wait for five minutes, then abort the process
         raise InputError(f'--coordinator={coordinator}: there is no host {host} ({error})') from error
+
+
+def _check_port(coordinator):
+    port = coordinator.rpartition(':')[2]
+    try:
+        socket.create_server(('', int(port))).close()
+    except OSError as error:  # gRPC would crash the process
+        raise InputError(f'--coordinator={coordinator}: port {port} cannot be used ({error.strerror})') from error

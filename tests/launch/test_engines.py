@@ -1,8 +1,10 @@
 """The scripts' syntax, and the JobSet against the fields that its interface and Kubernetes' publish."""
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -94,10 +96,16 @@ def test_the_jobset_runs_the_command_there_is(jobset):
     assert arguments.coordinator == 'auto'
 
 
-def test_the_image_holds_what_the_command_needs():
+def test_the_image_holds_what_the_command_needs(tmp_path):
     copied = re.findall(r'^COPY (\S+)', (LAUNCH / 'Dockerfile').read_text(), re.MULTILINE)
-    assert copied == ['requirements.txt', 'configs', 'dsconv']
-    assert all((configuration.ROOT / path).exists() for path in copied)
+    assert copied == ['requirements.txt', '.git_archival', 'configs', 'dsconv']
+    for path in copied:
+        copy = shutil.copytree if (configuration.ROOT / path).is_dir() else shutil.copyfile
+        copy(configuration.ROOT / path, tmp_path / path)
+    code = 'from dsconv.training import run; print(run._git_revision())'
+    environment = os.environ | {'GIT_CEILING_DIRECTORIES': str(tmp_path.parent)}
+    said = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert said.stdout == 'None\n', said.stderr
 
 
 @pytest.mark.parametrize('script', SCRIPTS, ids=lambda script: script.name)

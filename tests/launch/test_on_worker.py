@@ -63,7 +63,10 @@ def test_a_run_that_is_stopped_may_save_first(worker, tmp_path):
     worker('start', 'r', 'python', '-c', LEAVING + 'time.sleep(60)')
     wait_for(lambda: 'up' in (tmp_path / 'runs' / 'r' / 'log').read_text())
     worker('stop', 'r')
-    assert worker('status', 'r') == 'run: 75\n'
+    assert (tmp_path / 'runs' / 'r' / 'exit_code').read_text() == '75\n'
+    assert worker('status', 'r') == 'run: stopped\n'
+    worker('start', 'r', 'python', '-c', '')
+    wait_for(lambda: worker('status', 'r') == 'run: 0\n')
 
 
 def test_a_run_that_does_not_leave_is_ended_and_started_again(worker, tmp_path):

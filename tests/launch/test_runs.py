@@ -61,6 +61,22 @@ def test_a_run_that_fails_is_not_started_again(cloud, status, error):
     assert cloud.verbs().count('start') == 1
 
 
+def test_a_run_that_is_stopped_by_hand_is_not_started_again(cloud):
+    with pytest.raises(RunError, match='r was stopped, and is saved'):
+        carried_out(cloud, runs=['run: running\nrun: stopped', 'run: stopped\nrun: stopped'])
+    assert cloud.verbs().count('restart') == 0
+
+
+def test_a_vm_that_leaves_while_a_run_is_started_is_made_again(cloud):
+    failures = [['on_worker.sh start', 255, 'ERROR: connection refused']]
+    cloud.script(state='SUSPENDING', states=['SUSPENDING', 'SUSPENDED'], runs=['run: 0\nrun: 0'], failures=failures)
+    vm = TpuVm('t', 'europe-west4-a', Commands(), type='v4-32', poll_seconds=0)
+    carry_out(vm, 'r', COMMAND, vm.create, 5)
+    assert [verb for verb in cloud.verbs() if verb != 'describe'] == [
+        'start', 'delete', 'create', 'restart', 'follow', 'status'
+    ]  # fmt: skip
+
+
 def test_there_is_an_end_to_starting_again(cloud):
     with pytest.raises(RunError, match='3 times'):
         carried_out(cloud, restarts=2, runs=['run: 75'] * 3)

@@ -1,6 +1,7 @@
 """The launcher against a gcloud that only pretends."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -9,7 +10,10 @@ import tarfile
 import pytest
 
 from dsconv import config as configuration
+from dsconv.errors import RunError
 from launch import tpu
+from launch.commands import Commands
+from launch.vm import TpuVm
 
 COMMAND = ['python', '-m', 'dsconv.main', '--config=configs/small.py']
 SINGLE = ['--type=v3-8']
@@ -129,6 +133,25 @@ def test_a_run_lives_in_the_bucket_unless_told_otherwise(capsys):
     assert '--coordinator' not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    'command, written',
+    [
+        (COMMAND, 'gs://my-bucket/runs/t'),
+        ([*COMMAND, '--workdir', 'gs://other/w'], 'gs://other/w'),
+        (['python', '-m', 'dsconv.ablate', '--study=norm'], 'gs://my-bucket/runs/t'),
+        (['python', '-m', 'dsconv.compare', '--output=gs://other/c'], 'gs://other/c'),
+        (['python', '-m', 'dsconv.evaluate', '--workdir=gs://other/w'], None),
+    ],
+)
+def test_what_a_command_writes_is_fetched_before_the_vm_goes(cloud, checkout, command, written):
+    assert launch('up', *SINGLE, '--bucket=my-bucket', command=command) == 0
+    start = next(call for call in cloud.calls() if any('on_worker.sh start t ' in word for word in call))
+    fetched = [call[3] for call in cloud.calls() if call[1] == 'rsync']
+    assert fetched == ([written] if written else [])
+    assert not written or any(re.search(f'--(workdir|output)[= ]{written}( |$)', word) for word in start)
+    assert cloud.verbs()[-1] == 'delete'
+
+
 def test_data_is_prepared_by_one_worker_or_not_at_all(cloud):
     assert launch('data', '--bucket=my-bucket', '--dataset=mnist') == 0
     start = cloud.calls()[0]
@@ -147,6 +170,34 @@ def test_logs_stop_and_fetch(cloud, tmp_path):
     assert '--worker=all' in stop and '--command=bash dsconv/launch/on_worker.sh stop r-1' in stop
     assert fetch == ['storage', 'rsync', '--recursive', 'gs://my-bucket/runs/r-1', 'here', '--quiet']
     assert (tmp_path / 'here').is_dir()
+
+
+def test_a_config_that_is_not_committed_would_not_reach_the_workers(cloud, checkout, capsys):
+    (checkout / 'configs' / 'mine.py').write_text('')
+    command = [*COMMAND[:3], '--config=configs/mine.py']
+    assert launch('run', *SINGLE, '--bucket=my-bucket', command=command) == 2
+    assert '--config=configs/mine.py: there is no such file in HEAD' in capsys.readouterr().err
+
+
+def test_a_fault_of_its_own_leaves_no_vm_either(cloud, checkout, monkeypatch):
+    monkeypatch.setattr(tpu, 'carry_out', lambda *_, **__: [][0])
+    with pytest.raises(IndexError):
+        launch('up', *SINGLE, '--bucket=my-bucket', '--delete-on-failure', command=COMMAND)
+    assert cloud.verbs()[-1] == 'delete'
+
+
+def test_a_request_that_waits_is_not_given_up_for_a_network_that_is_gone():
+    looks = iter(['WAITING_FOR_RESOURCES', RunError('no network'), RunError('no network'), 'ACTIVE'])
+
+    class Lost(TpuVm):
+        def state(self, pretended=''):
+            look = next(looks)
+            if isinstance(look, RunError):
+                raise look
+            return look
+
+    Lost('t', 'europe-west4-a', Commands(), queued=True, poll_seconds=0).create()
+    assert next(looks, None) is None
 
 
 def test_deleting_twice_is_deleting_once(cloud):
@@ -207,6 +258,12 @@ def test_what_was_there_before_or_is_to_be_kept_is_not_deleted(cloud, checkout, 
             [*COMMAND[:3], '--config=configs/smal.py'],
             'configs/smal.py: there is no such file',
         ),
+        ('run', [*SINGLE, '--bucket=my-bucket'], [' '.join(COMMAND)], 'not quoted as a whole'),
+        ('run', [*SINGLE, '--bucket=my-bucket'], [*COMMAND, '--workdir=runs/a'], '--workdir=runs/a is on the VM'),
+        ('run', [*SINGLE, '--bucket=my-bucket'], ['python', '-m', 'dsconv.ablate', '--output', 'a'], 'is on the VM'),
+        ('fetch', ['--bucket=my-bucket', '--output=gs://a/b'], [], 'must be a directory of this machine'),
+        ('create', [*SINGLE, '--poll-seconds=-1'], [], 'must be a number of seconds'),
+        ('create', [*SINGLE, '--poll-seconds=nan'], [], 'must be a number of seconds'),
         ('launch', [], [], 'launch'),
     ],
 )

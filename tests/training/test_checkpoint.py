@@ -192,8 +192,45 @@ def test_a_lone_checkpoint_with_damaged_metrics_is_no_new_beginning(tmp_path):
     (tmp_path / 'checkpoints' / '4' / 'metrics' / 'metrics').write_bytes(b'')
     with pytest.raises(InputError, match='/4 is damaged: move it away'):
         Checkpoints(tmp_path, read_only=True)
-    with Checkpoints(tmp_path) as checkpoints, pytest.raises(InputError, match='none of the checkpoints'):
-        checkpoints.restore_newest(shape_of(make_state(1)))
+    for _ in range(2):
+        with pytest.raises(InputError, match='none of the checkpoints'):
+            Checkpoints(tmp_path)
+    assert saved_steps(tmp_path) == [4]
+
+
+OTHER_METRICS = {
+    'missing': shutil.rmtree,
+    'of another run': lambda directory: (directory / 'metrics').write_text('{"accuracy": 0.1}'),
+    'of another key': lambda directory: (directory / 'metrics').write_text('{"accurady": 0.9}'),
+    'a list': lambda directory: (directory / 'metrics').write_text('[1]'),
+    'a text': lambda directory: (directory / 'metrics').write_text('{"accuracy": "0.9"}'),
+    'a directory': lambda directory: [(directory / 'metrics').unlink(), (directory / 'metrics').mkdir()],
+}
+
+
+@pytest.mark.parametrize('how', OTHER_METRICS)
+def test_an_older_one_with_damaged_metrics_is_kept_too(tmp_path, how):
+    with Checkpoints(tmp_path, keep=1) as checkpoints:
+        for step, accuracy in ((1, 0.9), (2, 0.5)):
+            checkpoints.save(make_state(step), {'accuracy': accuracy})
+    OTHER_METRICS[how](tmp_path / 'checkpoints' / '1' / 'metrics')
+    with pytest.raises(InputError, match='/1 is damaged: move it away'):
+        Checkpoints(tmp_path, read_only=True)
+    with Checkpoints(tmp_path, keep=1) as checkpoints:
+        assert checkpoints.restore_newest(shape_of(make_state(1))).step == 2
+        checkpoints.save(make_state(3), {'accuracy': 0.4})
+    assert saved_steps(tmp_path) == [2, 3]
+    assert (tmp_path / 'damaged' / '1').is_dir()
+
+
+def test_the_metrics_of_an_unfinished_save_are_nobodys(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(make_state(3), {'accuracy': 0.9})
+    unfinished = tmp_path / 'checkpoints' / '4.orbax-checkpoint-tmp' / 'metrics'
+    unfinished.mkdir(parents=True)
+    (unfinished / 'metrics').touch()
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.restore_newest(shape_of(make_state(1))).step == 3
 
 
 def test_where_none_is_sound_all_stay(tmp_path):

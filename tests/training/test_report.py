@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from sklearn.metrics import accuracy_score
 from dsconv import config as configuration
 from dsconv import data
 from dsconv.errors import InputError
-from dsconv.training.report import report_run, restore_network
+from dsconv.training.report import is_reported, report_run, restore_network
 from dsconv.training.step import normalise
 
 
@@ -30,6 +31,16 @@ def test_a_run_with_validation_reports_its_best_checkpoint(finished_run):
     scores = {line['step']: line['accuracy'] for line in lines if line['split'] == 'validation'}
     best = max(scores, key=lambda step: (scores[step], step))
     assert report['checkpoint_step'] == best
+
+
+def test_a_report_of_another_split_or_checkpoint_is_not_the_runs_own(finished_run, tmp_path):
+    workdir = shutil.copytree(finished_run, tmp_path / 'run', copy_function=shutil.copyfile)
+    own = (workdir / 'report' / 'report.json').read_text()
+    assert is_reported(workdir, 'test') and not is_reported(workdir, 'validation')
+    (workdir / 'report' / 'report.json').write_text(json.dumps(json.loads(own) | {'checkpoint_step': 1}))
+    assert not is_reported(workdir, 'test')
+    (workdir / 'report' / 'report.json').unlink()
+    assert not is_reported(workdir, 'test')
 
 
 def test_a_split_that_is_not_there_is_named(finished_run, tmp_path):

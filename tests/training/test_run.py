@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import subprocess
@@ -5,7 +6,7 @@ import subprocess
 import pytest
 
 from dsconv import config as configuration
-from dsconv.errors import InputError
+from dsconv.errors import InputError, RunError
 from dsconv.training.run import check_workdir, claim, warn_of_other_versions, write_config
 from tests.conftest import tiny_config
 
@@ -20,6 +21,22 @@ def test_what_may_change_on_resume_and_what_may_not(tmp_path):
     for key, value in {'seed': 1, 'batch_size': 32, 'optimizer__weight_decay': 0.5, 'augment__crop_padding': 3}.items():
         with pytest.raises(InputError, match=f'holds another run \\({key.replace("__", ".")}: .* → {value}'):
             check_workdir(tmp_path, tiny_config(**{key: value}))
+
+
+def test_checkpoints_without_a_config_are_nobodys(tmp_path):
+    (tmp_path / 'checkpoints' / '19').mkdir(parents=True)
+    with pytest.raises(InputError, match='holds checkpoints, but no config.json'):
+        check_workdir(tmp_path, tiny_config())
+
+
+@pytest.mark.parametrize('code', [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_not_the_persons_fault(tmp_path, monkeypatch, code):
+    def full(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(configuration, 'save_run', full)
+    with pytest.raises(RunError, match=f'{tmp_path} cannot be written: {os.strerror(code)}'):
+        write_config(tmp_path, tiny_config())
 
 
 def test_a_workdir_that_cannot_be_made_is_refused(tmp_path):
@@ -47,6 +64,9 @@ def test_outside_a_checkout_the_commit_is_that_of_the_archive(tmp_path, monkeypa
     monkeypatch.setattr(configuration, 'ROOT', tmp_path)
     write_config(tmp_path, tiny_config())
     assert json.loads((tmp_path / 'config.json').read_text())['git_revision'] == revision
+    (tmp_path / '.git_archival').unlink()
+    write_config(tmp_path, tiny_config())
+    assert json.loads((tmp_path / 'config.json').read_text())['git_revision'] is None
 
 
 def test_a_second_run_in_a_workdir_is_refused_until_the_first_ends(tmp_path):
@@ -68,4 +88,6 @@ def test_other_versions_are_named(tmp_path, caplog):
     with caplog.at_level('WARNING', 'dsconv'):
         write_config(tmp_path, tiny_config())
     assert 'was made by jax 0.0.1, here ' in caplog.text
+    (tmp_path / 'config.json').write_text(json.dumps(facts | {'versions': None}))
+    warn_of_other_versions(tmp_path / 'config.json')
     assert 'dsconv abc, here ' in caplog.text

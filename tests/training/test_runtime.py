@@ -2,6 +2,8 @@ import glob
 import logging
 import os
 import platform
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,7 +12,7 @@ import jax
 import pytest
 
 from dsconv import cli, config, main
-from dsconv.errors import InputError
+from dsconv.errors import InputError, Preempted
 from dsconv.training import runtime
 
 COMMAND = ['/venv/bin/python', '-m', 'dsconv.main', '--config=x.py']
@@ -252,14 +254,28 @@ def test_auto_outside_a_cluster(monkeypatch):
         runtime.connect('auto', None, None)
 
 
-def test_an_interrupt_in_a_callback_of_the_garbage_collector_is_not_lost(monkeypatch):
+@pytest.mark.parametrize('ending', [KeyboardInterrupt, Preempted])
+def test_a_signal_in_a_callback_of_the_garbage_collector_is_not_lost(monkeypatch, ending):
     monkeypatch.setattr(sys, 'unraisablehook', runtime._on_unraisable)
+    before = signal.signal(signal.SIGTERM, runtime._on_sigterm)
 
     class Interrupted:
         def __del__(self):
-            raise KeyboardInterrupt
+            raise ending
 
-    with pytest.raises(KeyboardInterrupt):
-        Interrupted()
-        for _ in range(1000):
-            time.sleep(0.01)
+    try:
+        with pytest.raises(ending):
+            Interrupted()
+            for _ in range(1000):
+                time.sleep(0.01)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_port_that_is_taken_is_said(joined):
+    with socket.create_server(('', 0)) as server:
+        coordinator = f'127.0.0.1:{server.getsockname()[1]}'
+        with pytest.raises(InputError, match=f'^--coordinator={coordinator}: port .* cannot be used .Address already'):
+            runtime.connect(coordinator, 2, 0)
+        runtime.connect(coordinator, 2, 1)
+    assert joined == [(coordinator, 2, 1)]
