@@ -5,16 +5,17 @@ from dsconv import cli
 
 def evaluate(arguments) -> None:
     """Writes the report that `arguments` ask for and prints it."""
+    from dsconv.reporting.markdown import loss, percent, top5
     from dsconv.training.report import report_run
 
     # Only the test split's report takes the place of the one that training wrote.
     name = 'report' if arguments.split == 'test' else f'report_{arguments.split}'
     output = arguments.output or arguments.workdir / name
     report = report_run(arguments.workdir, arguments.split, arguments.checkpoint, output, arguments.robustness)
-    top5 = f'top-5 {100 * report["top5_accuracy"]:.2f} %, ' if len(report['class_names']) > 5 else ''
+    among_five = f'top-5 {top5(report)}, ' if top5(report) else ''
     print(
         f'{report["dataset"]} {report["split"]}, {report["num_examples"]:,} images, checkpoint of step '
-        f'{report["checkpoint_step"]}: accuracy {100 * report["accuracy"]:.2f} %, {top5}loss {report["loss"]:.4f}\n'
+        f'{report["checkpoint_step"]}: accuracy {percent(report["accuracy"])}, {among_five}loss {loss(report)}\n'
         f'{output / "report.md"}'
     )
 

@@ -34,7 +34,7 @@ def headline(report: dict) -> list[tuple[str, str]]:
         ('accuracy', percent(report['accuracy'])),
         ('top-5 accuracy', top5(report)),
         ('worst class', f'{plain(worst["name"])}: {percent(worst["recall"])} recognised'),
-        ('loss (cross-entropy, nats)', 'infinite' if report['loss'] is None else f'{report["loss"]:.4f}'),
+        ('loss (cross-entropy, nats)', loss(report)),
         (f'calibration error (ECE, {BINS} bins)', percent(report['ece'])),
         ('mean accuracy under corruptions', mean_robust(report)),
         ('macro F1', f'{report["macro_average"]["f1"]:.4f}'),
@@ -42,6 +42,11 @@ def headline(report: dict) -> list[tuple[str, str]]:
         ('parameters', f'{report["parameters"]:,}'),
     ]
     return [(name, value) for name, value in rows if value is not None]
+
+
+def loss(report: dict) -> str:
+    """JSON has no infinity: None stands for it in a report."""
+    return 'infinite' if report['loss'] is None else f'{report["loss"]:.4f}'
 
 
 def top5(report: dict) -> str | None:
