@@ -2,7 +2,7 @@
 
     python -m dsconv.main --config=configs/digits.py
 
-Seeds 0, 1, 2 ended at 99.2, 99.2 and 98.3 % on the test split, in about a minute each on two CPU cores
+Seeds 0, 1, 2 ended at 98.6, 99.2 and 97.8 % on the test split, in one to three minutes each on two CPU cores
 (results/digits). The settings were chosen on validation parts of the training images.
 """
 
