@@ -60,7 +60,7 @@ def _started(words, **streams):
 
 
 def _message(lines):
-    """gcloud's own error among the lines of its stderr, else the last line."""
+    """gcloud's own error among the lines of its stderr with what it says below, in one line, else the last line."""
     lines = [line.strip() for line in lines if line.strip()]
-    errors = [line for line in lines if line.startswith('ERROR')]
-    return (errors or lines or [''])[-1]
+    errors = [index for index, line in enumerate(lines) if line.startswith('ERROR')]
+    return ' '.join(lines[errors[-1] :])[:600] if errors else ''.join(lines[-1:])

@@ -37,10 +37,11 @@ def install(vm: TpuVm, arguments) -> None:
 
 def data(vm: TpuVm, arguments) -> None:
     """Has worker 0 prepare the dataset in the bucket, unless it is there."""
-    if arguments.dataset == 'none':
+    dataset = arguments.dataset or _dataset(arguments.command)
+    if dataset in ('none', 'digits') or dataset.startswith('image_folder:'):
         return
-    command = ['bash', 'launch/on_worker.sh', 'prepare', arguments.dataset, f'{arguments.bucket}/tensorflow_datasets']
-    name = 'data-' + re.sub(r'\W', '-', arguments.dataset)
+    command = ['bash', 'launch/on_worker.sh', 'prepare', dataset, f'{arguments.bucket}/tensorflow_datasets']
+    name = 'data-' + re.sub(r'\W', '-', dataset)
     carry_out(vm, name, command, lambda: _prepare(vm, arguments), arguments.restarts, worker='0')
 
 
@@ -96,6 +97,7 @@ def up(vm: TpuVm, arguments) -> None:
 
 STEPS = {step.__name__: step for step in (up, create, install, data, run, logs, stop, fetch, delete)}
 RESULTS = {'dsconv.main': '--workdir', 'dsconv.ablate': '--output', 'dsconv.compare': '--output'}
+LARGEST_OF_ONE_WORKER = 8  # the number in a type: chips of v5litepod and v6e, else cores
 NEEDS = {
     'type': ('up', 'create', 'run'),  # of run: it makes the VM anew when that is preempted
     'bucket': ('up', 'data', 'run', 'fetch'),
@@ -115,6 +117,13 @@ def _results(arguments) -> str | None:
         return default
     flag = RESULTS.get(arguments.command[2])
     return flag and (_value(arguments.command, flag) or default)
+
+
+def _dataset(command):
+    """What the command trains on, by its flags, a line of its config file, or the default of configs/common.py."""
+    config = ROOT / (_value(command, '--config') or '')
+    written = re.findall(r"dataset\.name = '(.+?)'", config.read_text()) if config.suffix == '.py' else []
+    return _value(command, '--config.dataset.name') or (written or ['cifar10'])[-1]
 
 
 def _value(command, flag):
@@ -191,7 +200,7 @@ def flags() -> cli.Parser:
     line.add_argument('--queued', action='store_true', help='waits in the queue for a VM, instead of failing at once')
     line.add_argument('--valid-until', metavar='DURATION', help='with --queued: the longest wait, as 6h')
     line.add_argument('--bucket', type=_bucket, help='an existing one, near the zone, for data and runs')
-    line.add_argument('--dataset', default='cifar10', help='to prepare, or none (default: cifar10)')
+    line.add_argument('--dataset', help="to prepare, or none (default: the command's, else cifar10)")
     run_name = _matching('[A-Za-z0-9][A-Za-z0-9._-]*', 'small-1')
     line.add_argument('--run', type=run_name, help='name of the run (default: that of the VM)')
     line.add_argument('--output', type=_directory, metavar='DIR', help='for fetch (default: runs/<name of the run>)')
@@ -217,6 +226,8 @@ def parse(parser: cli.Parser, line: list[str]) -> argparse.Namespace:
         parser.error(f'{arguments.step} takes no command')
     if arguments.command:
         _check_command(parser, arguments.command)
+        if int(arguments.type.split('-')[1]) > LARGEST_OF_ONE_WORKER and arguments.command[2] != 'dsconv.main':
+            parser.error(f'{arguments.command[2]} is one process: take a type of one worker, as v3-8 or v5litepod-8')
     if arguments.valid_until and not arguments.queued:
         parser.error('--valid-until goes with --queued')
     return arguments
@@ -225,6 +236,8 @@ def parse(parser: cli.Parser, line: list[str]) -> argparse.Namespace:
 def _check_command(parser, command):
     if command[:2] != ['python', '-m'] or not re.fullmatch(r'dsconv\.\w+', ''.join(command[2:3])):
         parser.error('the command after -- must be python -m dsconv.…, not quoted as a whole')
+    if not _is_committed(f'{command[2].replace(".", "/")}.py'):
+        parser.error(f'there is no {command[2]} in HEAD of the checkout')
     config = _value(command, '--config')
     if config and not config.startswith('gs://') and not _is_committed(config):
         parser.error(f'--config={config}: there is no such file in HEAD of the checkout, which is what the workers get')

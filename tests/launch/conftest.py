@@ -60,6 +60,10 @@ def checkout(tmp_path, monkeypatch):
     (root / 'committed.py').write_text('1\n')
     (root / 'configs').mkdir()
     (root / 'configs' / 'small.py').write_text('')
+    (root / 'configs' / 'digits.py').write_text("    config.dataset.name = 'digits'\n")
+    (root / 'dsconv').mkdir()
+    for command in ('main', 'ablate', 'compare', 'evaluate'):
+        (root / 'dsconv' / f'{command}.py').touch()
     identity = ['-c', 'user.name=x', '-c', 'user.email=x@example.com']
     for words in (['init', '-q'], ['add', '.'], [*identity, 'commit', '-q', '-m', 'x']):
         subprocess.run(['git', '-C', root, *words], check=True)

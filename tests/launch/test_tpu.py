@@ -109,7 +109,8 @@ def test_only_what_is_committed_is_sent_to_all_workers(cloud, checkout):
     scp, ssh = cloud.calls()
     assert scp[3] == 'scp' and scp[5] == 't:' and '--worker=all' in scp and '--worker=all' in ssh
     with tarfile.open(scp[4]) as archive:
-        assert archive.getnames() == ['committed.py', 'configs', 'configs/small.py']
+        names = archive.getnames()
+    assert {'committed.py', 'configs/small.py'} <= set(names) and 'secret' not in names
     revision = subprocess.run(['git', '-C', checkout, 'rev-parse', 'HEAD'], capture_output=True, text=True).stdout
     assert f'ln -sfn dsconv-{revision[:12]} dsconv' in ssh[6]
 
@@ -160,6 +161,30 @@ def test_data_is_prepared_by_one_worker_or_not_at_all(cloud):
     cloud.script()
     assert launch('data', '--bucket=my-bucket', '--dataset=none') == 0
     assert cloud.calls() == []
+
+
+@pytest.mark.parametrize(
+    'words, prepared',
+    [
+        (['--config=configs/small.py'], 'cifar10'),
+        (['--config=configs/small.py', '--config.dataset.name=cifar100:3.0.2'], 'cifar100:3.0.2'),
+        (['--config=configs/digits.py'], None),
+        (['--config=configs/small.py', '--config.dataset.name', 'image_folder:gs://b/p'], None),
+    ],
+)
+def test_the_data_are_those_of_the_command(cloud, checkout, words, prepared):
+    assert launch('up', *SINGLE, '--bucket=my-bucket', command=[*COMMAND[:3], *words]) == 0
+    said = [word for call in cloud.calls() for word in call if 'on_worker.sh prepare' in word]
+    assert len(said) == bool(prepared)
+    assert not prepared or f' prepare {prepared} gs://my-bucket/tensorflow_datasets' in said[0]
+
+
+def test_the_whole_of_gclouds_message_is_told(cloud, capsys):
+    cloud.script(
+        failures=[['describe', 1, 'ERROR: (gcloud) Error parsing [tpu].\nFailed to find attribute [project].']]
+    )
+    assert launch('delete') == 1
+    assert 'Error parsing [tpu]. Failed to find attribute [project].' in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_logs_stop_and_fetch(cloud, tmp_path):
@@ -264,6 +289,13 @@ def test_what_was_there_before_or_is_to_be_kept_is_not_deleted(cloud, checkout, 
         ('fetch', ['--bucket=my-bucket', '--output=gs://a/b'], [], 'must be a directory of this machine'),
         ('create', [*SINGLE, '--poll-seconds=-1'], [], 'must be a number of seconds'),
         ('create', [*SINGLE, '--poll-seconds=nan'], [], 'must be a number of seconds'),
+        ('run', [*SINGLE, '--bucket=my-bucket'], ['python', '-m', 'dsconv.ablat'], 'there is no dsconv.ablat in HEAD'),
+        (
+            'run',
+            ['--type=v5litepod-16', '--bucket=my-bucket'],
+            ['python', '-m', 'dsconv.ablate'],
+            'is one process: take',
+        ),
         ('launch', [], [], 'launch'),
     ],
 )
