@@ -1,5 +1,7 @@
 """What a config's values must satisfy: by themselves (`check`) and against the data (`resolve`, `check_splits`)."""
 
+import math
+
 from ml_collections import ConfigDict
 
 from dsconv.errors import InputError, did_you_mean, shown
@@ -161,7 +163,13 @@ def check_splits(config: ConfigDict, sizes: dict[str, int]) -> None:
     if 'train' not in sizes:
         raise _wrong(config, 'dataset.name', f'has no split to train on; it has {there}')
     if config.batch_size > sizes['train']:
-        raise _wrong(config, 'batch_size', f'is more than the {sizes["train"]} training images; take fewer')
+        fewer = 2 ** max(int(math.log2(max(sizes['train'], 1))) - 1, 0)
+        raise _wrong(
+            config,
+            'batch_size',
+            f'is more than the {sizes["train"]} training images; take fewer, as --config.batch_size={fewer} '
+            f'--config.model.norm_groups=1',
+        )
     if final not in sizes:
         hint = did_you_mean(final, sizes)
         raise _wrong(config, 'eval.final_split', f'is not a split of {config.dataset.name}; it has {there}{hint}')
@@ -192,7 +200,12 @@ def check(config: ConfigDict) -> None:
         raise _wrong(config, 'model.norm_groups', f'must divide batch_size={config.batch_size}; take a divisor, or 1')
     if schedule.warmup_epochs >= config.epochs:
         shorter = min(1, config.epochs / 2)
-        raise _wrong(config, 'schedule.warmup_epochs', f'must be shorter than epochs={config.epochs}; take {shorter:g}')
+        raise _wrong(
+            config,
+            'schedule.warmup_epochs',
+            f'must be shorter than epochs={config.epochs}; take {shorter:g}, '
+            f'as --config.schedule.warmup_epochs={shorter:g}',
+        )
     if config.augment.clean_tail_epochs > config.epochs:
         raise _wrong(config, 'augment.clean_tail_epochs', f'must not be more than epochs={config.epochs}')
     if schedule.end_value > schedule.peak_value:

@@ -104,7 +104,10 @@ def test_each_choice_is_checked(key):
         (dict(model__reduction=(2,)), 'model.reduction=2 must be two divisors of model.dim=128, as 2,4'),
         (dict(model__reduction=(2, 0)), 'model.reduction=2,0 must be in [1, 65536]'),
         (dict(batch_size=100, model__norm_groups=8), 'model.norm_groups=8 must divide batch_size=100'),
-        (dict(epochs=5), 'schedule.warmup_epochs=5.0 must be shorter than epochs=5; take 1'),
+        (
+            dict(epochs=5),
+            'schedule.warmup_epochs=5.0 must be shorter than epochs=5; take 1, as --config.schedule.warmup_epochs=1',
+        ),
         (dict(schedule__end_value=1.0), 'schedule.end_value=1.0 must not be above schedule.peak_value=0.01'),
         (dict(optimizer__b1=1.0), 'optimizer.b1=1.0 must be in [0, 1)'),
         (dict(optimizer__b2=1.0), 'optimizer.b2=1.0 must be in [0, 1)'),
@@ -166,7 +169,12 @@ def test_resolve_names_what_does_not_fit_the_images(changes, message):
     ('changes', 'sizes', 'message'),
     [
         ({}, {'test': 9}, 'dataset.name=cifar10 has no split to train on; it has test'),
-        ({}, {'train': 511, 'test': 9}, 'batch_size=512 is more than the 511 training images; take fewer'),
+        (
+            {},
+            {'train': 511, 'test': 9},
+            'batch_size=512 is more than the 511 training images; take fewer, as --config.batch_size=128 '
+            '--config.model.norm_groups=1',
+        ),
         (
             dict(eval__final_split='tset'),
             {'train': 512, 'test': 9},

@@ -28,8 +28,8 @@ def open_source(dataset, prepared: bool = True) -> Source:
         raise InputError(
             f'dataset.name={dataset.name} is a path: for the pictures in it say {FOLDER_PREFIX}{dataset.name}'
         )
-    if dataset.name == FOLDER_PREFIX:
-        raise InputError(f'dataset.name={FOLDER_PREFIX} needs the path of a folder: {FOLDER_PREFIX}PATH')
+    if dataset.name in (FOLDER_PREFIX, FOLDER_PREFIX[:-1]):
+        raise InputError(f'dataset.name={dataset.name} needs the path of a folder: {FOLDER_PREFIX}PATH')
     if dataset.name == 'digits':
         from dsconv.data.digits import open_digits
 

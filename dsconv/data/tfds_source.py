@@ -97,9 +97,11 @@ def _builder(tfds, name: str, directory: str):
     isdir = import_tensorflow().io.gfile.isdir  # of gs:// too
     stored = family and isdir(os.path.join(directory, family))  # prepared by a builder of the person's own
     if not (family in known or stored) or version[:1] not in '0123456789*':  # 'community:name' would use the network
+        if os.path.isdir(name):
+            raise InputError(f'there is no dataset {name!r}; for the pictures in that folder say {FOLDER_PREFIX}{name}')
         raise InputError(
             f'there is no dataset {name!r}: nearest {_nearest(family, ["digits", *known])}; pictures of '
-            f'your own: {FOLDER_PREFIX}{name if os.path.isdir(name) else "<path>"}'
+            f'your own: {FOLDER_PREFIX}<path>'
         )
     try:
         return tfds.builder(name, data_dir=directory, try_gcs=False)

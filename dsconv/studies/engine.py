@@ -35,7 +35,9 @@ def carry_out(study: Study, arguments, kind, measure: Callable[[list[Cell]], dic
         return
     check_output(cells, output)
     make_directory(output)
-    measured = measure(cells)
+    from dsconv.training.run import command_line
+
+    measured = measure(cells) | {'command': command_line()}
 
     def summary():
         result = kind.summarise(study, cells) | measured
@@ -64,6 +66,7 @@ def check_output(cells: list[Cell], output: Path) -> None:
 def write(result: dict, output: Path, kind) -> None:
     """Writes `study.png`, `study.md` and `study.json`, each in one step."""
     replace_file(output / 'study.png', kind.draw(result))
-    page = f'# {kind.as_text(result, markdown_table, plain)}\n\n![{plain(result["title"])}](study.png)\n'
+    made_by = f'Made by\n\n```\n{result["command"]}\n```\n\nThe command of each run stands in `study.json`.'
+    page = f'# {kind.as_text(result, markdown_table, plain)}\n\n![{plain(result["title"])}](study.png)\n\n{made_by}\n'
     replace_file(output / 'study.md', page.encode())
     replace_file(output / 'study.json', f'{json.dumps(result, indent=2, ensure_ascii=False)}\n'.encode())

@@ -36,14 +36,14 @@ def summarise(study: Study, cells: list[Cell]) -> dict:
         for name in study.variants
     }
     images = next((one['validation_images'] for one in outcomes if 'accuracy' in one), None)
-    mean = next((found['mean'] for found in variants.values() if found['runs']), None)
+    errors = [standard_error(found['mean'], images) for found in variants.values() if found['runs']]
     return {
         'study': study.name,
         'title': study.title,
         'dataset': cells[0].config.dataset.name,
         'seeds': sorted({cell.seed for cell in cells}),
         'validation_images': images,
-        'standard_error': standard_error(mean, images) if images else None,
+        'standard_error': max(errors, default=None),
         'sentence': sentence(variants),
         'variants': variants,
         'cells': outcomes,
@@ -105,7 +105,7 @@ def remarks(result: dict, text=str) -> list[str]:
     if result['validation_images']:
         blocks.append(
             f'Accuracy on {result["validation_images"]:,} validation images at the end of a run: mean ± standard '
-            f'deviation over seeds. So few images alone leave a standard error of '
+            f'deviation over seeds. So few images alone leave a standard error of up to '
             f'{100 * result["standard_error"]:.2f} points to each run. Differences are of runs with the same seed; '
             f'each interval stands by itself: of twenty, one excludes 0 by chance.'
         )

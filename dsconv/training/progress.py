@@ -46,7 +46,8 @@ class Progress:
         """Around what is not training."""
         start = time.perf_counter()
         yield
-        self._window_start += time.perf_counter() - start
+        pause = time.perf_counter() - start
+        self._window_start, self._shown = self._window_start + pause, self._shown + pause
 
     def advance(self, step: int, state, loss) -> None:
         """After each dispatch, `step` steps into the run: shows a line every few seconds.

@@ -131,7 +131,7 @@ def test_unusable_names(settings, tmp_path, name, message):
 def test_the_name_of_a_folder_is_told_from_that_of_a_dataset(settings, tmp_path, monkeypatch):
     (tmp_path / 'pictures').mkdir()
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match='pictures of your own: image_folder:pictures$'):
+    with pytest.raises(InputError, match='for the pictures in that folder say image_folder:pictures$'):
         open_source(settings(name='pictures', data_dir=str(tmp_path / 'data')))
 
 

@@ -42,6 +42,7 @@ def test_a_study_leaves_a_table_a_page_and_a_picture(line, runs, capsys, tmp_pat
         assert 'How wide' in text
         assert result['sentence'] in text
         assert '180 validation images' in text
+    assert f'```\n{result["command"]}\n```' in page
     assert (tmp_path / 'out' / 'study.png').read_bytes().startswith(b'\x89PNG')
     before = (tmp_path / 'out' / 'study.json').read_bytes()
     assert command(capsys, line)[0] == 0

@@ -22,4 +22,5 @@ def test_a_study_says_what_its_runs_say(file):
         for key, value in (spread(accuracies[name]) | paired_difference(accuracies[name], first)).items():
             assert found[key] == pytest.approx(value), (name, key)
     assert study['sentence'] == sentence(study['variants'])
-    assert study['sentence'] in file.with_name('study.md').read_text()
+    page = file.with_name('study.md').read_text()
+    assert study['sentence'] in page and study['command'] in page
