@@ -146,7 +146,7 @@ def run(flags: Parser, command: Callable, arguments: list[str] | None = None) ->
     """
     prepare_process()
     line = sys.argv[1:] if arguments is None else arguments
-    overrides, line = _take_overrides(line)
+    overrides, line = take_overrides(line)
     arguments = flags.parse_args(line)
     if overrides and not hasattr(arguments, 'config'):
         flags.error(f'there is no flag {CONFIG_FLAG}{overrides[0]}: this command takes no config')
@@ -177,8 +177,8 @@ def _verdict(error):
     return (f'the object store failed: {" ".join(str(error).split())[:300]}', 1) if is_store_fault(error) else None
 
 
-def _take_overrides(line):
-    """Splits `--config.key=value` and `--config.key value` from the other arguments."""
+def take_overrides(line: list[str]) -> tuple[list[str], list[str]]:
+    """Splits `--config.key=value` and `--config.key value`, as `key=value`, from the other arguments."""
     overrides, others = [], []
     words = list(line)
     while words:

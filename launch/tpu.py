@@ -241,10 +241,25 @@ def _check_command(parser, command):
     config = _value(command, '--config')
     if config and not config.startswith('gs://') and not _is_committed(config):
         parser.error(f'--config={config}: there is no such file in HEAD of the checkout, which is what the workers get')
+    if config and not config.startswith('gs://'):
+        _check_keys(parser, config, command)
     flag = RESULTS.get(command[2])
     results = flag and _value(command, flag)
     if results and not results.startswith('gs://'):
         parser.error(f'{flag}={results} is on the VM, and lost with it: give gs://…, or leave it out')
+
+
+def _check_keys(parser, config, command):
+    """As far as this Python has what the workers will have: they would say it too, but on a VM that costs."""
+    try:
+        from dsconv.config import load
+    except ImportError:
+        return
+    overrides, _ = cli.take_overrides(command[3:])
+    try:
+        load(str(ROOT / config), overrides)
+    except InputError as error:
+        parser.error(error)
 
 
 def main(line: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -59,8 +60,8 @@ def checkout(tmp_path, monkeypatch):
     root.mkdir()
     (root / 'committed.py').write_text('1\n')
     (root / 'configs').mkdir()
-    (root / 'configs' / 'small.py').write_text('')
-    (root / 'configs' / 'digits.py').write_text("    config.dataset.name = 'digits'\n")
+    for name in ('small', 'digits'):
+        shutil.copyfile(tpu.ROOT / 'configs' / f'{name}.py', root / 'configs' / f'{name}.py')
     (root / 'dsconv').mkdir()
     for command in ('main', 'ablate', 'compare', 'evaluate'):
         (root / 'dsconv' / f'{command}.py').touch()

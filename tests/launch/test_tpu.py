@@ -116,7 +116,12 @@ def test_only_what_is_committed_is_sent_to_all_workers(cloud, checkout):
 
 
 def test_the_command_reaches_the_worker_word_by_word(cloud):
-    words = [*COMMAND, "--config.dataset.name=image_folder:it's  here", '--config.x=$HOME "*"', '--workdir=gs://b/w']
+    words = [
+        *COMMAND,
+        "--config.dataset.name=image_folder:it's  here",
+        '--config.dataset.data_dir=$HOME "*"',
+        '--workdir=gs://b/w',
+    ]
     assert launch('run', *SINGLE, '--bucket=gs://my-bucket/', '--run=r-1', command=words) == 0
     start = cloud.calls()[0]
     assert '--worker=all' in start
@@ -296,6 +301,7 @@ def test_what_was_there_before_or_is_to_be_kept_is_not_deleted(cloud, checkout, 
             ['python', '-m', 'dsconv.ablate'],
             'is one process: take',
         ),
+        ('run', [*SINGLE, '--bucket=my-bucket'], [*COMMAND, '--config.epoch=3'], 'did you mean epochs'),
         ('launch', [], [], 'launch'),
     ],
 )

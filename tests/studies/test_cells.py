@@ -36,7 +36,7 @@ def test_the_command_trains_the_same_run(cells):
     for cell in cells:
         words = shlex.split(cell.command)
         assert words[:3] == ['python', '-m', 'dsconv.main']
-        overrides, others = cli._take_overrides(words[3:])
+        overrides, others = cli.take_overrides(words[3:])
         assert others == ['--config=configs/digits.py', f'--workdir={cell.workdir}']
         assert configuration.load('configs/digits.py', overrides) == cell.config
         assert len({override.split('=')[0] for override in overrides}) == len(overrides)
