@@ -91,7 +91,8 @@ def costs_figure(points: Sequence[dict], published: Sequence[dict], costs: Mappi
         axes.grid(alpha=0.25)
         axes.spines[['top', 'right']].set_visible(False)
     first = figure.axes[0]
-    first.set_ylabel('accuracy, %', fontsize=9)
+    bars = '; bars: standard deviation over seeds' if any(point['std'] is not None for point in points) else ''
+    first.set_ylabel(f'accuracy, %{bars}', fontsize=9)
     figure.legend(*first.get_legend_handles_labels(), loc='outside lower center', ncols=2, frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=10, parse_math=False)
     return figure
