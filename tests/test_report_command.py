@@ -6,6 +6,8 @@ import shutil
 import pytest
 
 from dsconv import cli, report
+from dsconv.data.corruptions import CORRUPTIONS
+from dsconv.training import robustness
 from dsconv.training.report import report_run
 
 
@@ -46,6 +48,7 @@ def test_robustness_is_measured_once(workdir, tmp_path, monkeypatch):
 
 
 def test_a_report_is_completed_for_its_own_split_and_checkpoint(workdir, tmp_path, monkeypatch):
+    monkeypatch.setattr(robustness, 'CORRUPTIONS', {'contrast': CORRUPTIONS['contrast']})
     file = workdir / 'report' / 'report.json'
     before = report_run(workdir, 'validation', '38')
     run(monkeypatch, '--workdirs', workdir, f'--output={tmp_path / "page"}', '--robustness')
