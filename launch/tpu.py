@@ -1,6 +1,7 @@
 """python -m launch.tpu STEP --name=NAME --zone=ZONE: a TPU VM from its creation to its deletion. See docs/launch.md."""
 
 import argparse
+import itertools
 import math
 import re
 import subprocess
@@ -122,13 +123,13 @@ def _results(arguments) -> str | None:
 def _dataset(command):
     """What the command trains on, by its flags, a line of its config file, or the default of configs/common.py."""
     config = ROOT / (_value(command, '--config') or '')
-    written = re.findall(r"dataset\.name = '(.+?)'", config.read_text()) if config.suffix == '.py' else []
+    written = re.findall(r"dataset\.name = '(.+?)'", config.read_text()) if config.is_file() else []
     return _value(command, '--config.dataset.name') or (written or ['cifar10'])[-1]
 
 
 def _value(command, flag):
     """What a command line gives a flag, as `--flag=value` or `--flag value`; None where it does not."""
-    for word, following in zip(command, [*command[1:], ''], strict=True):
+    for word, following in itertools.zip_longest(command, command[1:]):
         if word == flag or word.startswith(f'{flag}='):
             return following if word == flag else word.partition('=')[2]
     return None

@@ -172,6 +172,7 @@ def test_data_is_prepared_by_one_worker_or_not_at_all(cloud):
         (['--config=configs/small.py'], 'cifar10'),
         (['--config=configs/small.py', '--config.dataset.name=cifar100:3.0.2'], 'cifar100:3.0.2'),
         (['--config=configs/digits.py'], None),
+        (['--config=gs://b/config.json'], 'cifar10'),
         (['--config=configs/small.py', '--config.dataset.name', 'image_folder:gs://b/p'], None),
     ],
 )
@@ -180,6 +181,11 @@ def test_the_data_are_those_of_the_command(cloud, checkout, words, prepared):
     said = [word for call in cloud.calls() for word in call if 'on_worker.sh prepare' in word]
     assert len(said) == bool(prepared)
     assert not prepared or f' prepare {prepared} gs://my-bucket/tensorflow_datasets' in said[0]
+
+
+def test_data_without_a_command_are_cifar10(cloud):
+    assert launch('data', '--bucket=my-bucket') == 0
+    assert ' prepare cifar10 gs://my-bucket/tensorflow_datasets' in cloud.calls()[0][6]
 
 
 def test_the_whole_of_gclouds_message_is_told(cloud, capsys):
