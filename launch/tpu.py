@@ -240,9 +240,11 @@ def _check_command(parser, command):
     if not _is_committed(f'{command[2].replace(".", "/")}.py'):
         parser.error(f'there is no {command[2]} in HEAD of the checkout')
     config = _value(command, '--config')
-    if config and not config.startswith('gs://') and not _is_committed(config):
-        parser.error(f'--config={config}: there is no such file in HEAD of the checkout, which is what the workers get')
     if config and not config.startswith('gs://'):
+        if not _is_committed(config):
+            parser.error(
+                f'--config={config}: there is no such file in HEAD of the checkout, which is what the workers get'
+            )
         _check_keys(parser, config, command)
     flag = RESULTS.get(command[2])
     results = flag and _value(command, flag)

@@ -143,12 +143,12 @@ def is_finished(cell: Cell) -> bool:
             f'{cell.workdir} holds a run of epochs={saved.epochs}, not {config.epochs}: take another --output, since a '
             f'run that is made longer is not one that was planned so long'
         )
-    scored = max((line['epoch'] for line in _validations(cell.workdir)), default=0)  # `evaluate` writes a report too
-    return scored >= config.epochs and (cell.workdir / 'report' / 'report.json').exists()
+    scored = max((line['epoch'] for line in _validations(read_metrics(cell.workdir))), default=0)
+    return scored >= config.epochs and (cell.workdir / 'report' / 'report.json').exists()  # evaluate writes one too
 
 
-def _validations(workdir):
-    return [line for line in read_metrics(workdir) if line['split'] == 'validation']
+def _validations(lines):
+    return [line for line in lines if line['split'] == 'validation']
 
 
 def resolved(config):
@@ -180,11 +180,12 @@ def outcome(cell: Cell) -> dict:
 
 
 def _scores(cell):
+    lines = read_metrics(cell.workdir)
     # Not from the report, which `evaluate` may have written anew, of another split or checkpoint.
     scores = {
-        'accuracy': _validations(cell.workdir)[-1]['accuracy'],
+        'accuracy': _validations(lines)[-1]['accuracy'],
         'validation_images': open_once(cell.config.dataset).split_sizes['validation'],
     }
-    if rates := [line['images_per_second'] for line in read_metrics(cell.workdir) if 'images_per_second' in line]:
+    if rates := [line['images_per_second'] for line in lines if 'images_per_second' in line]:
         scores['images_per_second'] = statistics.median(rates)
     return scores
