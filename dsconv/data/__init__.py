@@ -6,8 +6,16 @@ for images, labels in train_batches(train, batch_size=128, seed=0, start_step=0,
 """
 
 from dsconv.data.picture import read_picture
-from dsconv.data.pipeline import channel_statistics, eval_batches, train_batches
+from dsconv.data.pipeline import channel_statistics, eval_batches, fingerprint, train_batches
 from dsconv.data.source import Source
 from dsconv.data.sources import open_source
 
-__all__ = ['Source', 'channel_statistics', 'eval_batches', 'open_source', 'read_picture', 'train_batches']
+__all__ = [
+    'Source',
+    'channel_statistics',
+    'eval_batches',
+    'fingerprint',
+    'open_source',
+    'read_picture',
+    'train_batches',
+]

@@ -1,5 +1,7 @@
 """Splits → host-local batches of uint8 images, the same on a resumed run as on an uninterrupted one."""
 
+import hashlib
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -68,6 +70,27 @@ def channel_statistics(split) -> tuple[tuple[float, ...], tuple[float, ...]]:
     std = np.sqrt((share * np.square(levels - mean[:, None])).sum(1))
     std = np.where(std < 1e-6, 1.0, std)
     return tuple(np.round(mean, 6).tolist()), tuple(np.round(std, 6).tolist())
+
+
+def fingerprint(split) -> str:
+    """SHA-256 of a split's examples, whatever their order: labels and pixels, as decoded and resized.
+
+    Each example is hashed by itself, its label as little-endian int32 before its pixels; the result is the hash of the
+    sorted digests. Of data that is not in memory, of the pixels of the split's `sample` and the number of examples.
+
+    Returns: 64 hexadecimal digits.
+    """
+    if split.in_memory:
+        labels = split.labels.astype('<i4')
+        examples = (label.tobytes() + image.tobytes() for label, image in zip(labels, _images(split), strict=True))
+    else:
+        examples = itertools.chain([b'%d' % split.num_examples], (image.tobytes() for image in _images(split)))
+    digests = sorted(hashlib.sha256(example).digest() for example in examples)
+    return hashlib.sha256(b''.join(digests)).hexdigest()
+
+
+def _images(split) -> Iterator[np.ndarray]:
+    return (image for images in split.sample() for image in images)
 
 
 def _rows(batch_size: int, process_index: int, process_count: int) -> slice:

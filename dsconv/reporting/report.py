@@ -30,6 +30,7 @@ def write_report(
     metrics: list[dict],
     command: str,
     title: str,
+    data_fingerprint: str | None = None,
     robustness: dict | None = None,
 ) -> dict:
     """Writes report.json, report.md and the pictures into `output` and returns what report.json says.
@@ -43,6 +44,7 @@ def write_report(
       mistake_images: indices (n,) into `labels` → uint8 pictures (n, H, W, 1 or 3); called at most once.
       metrics: the lines of metrics.jsonl for the curves; [] for a report without them.
       command: what a person types to get this report again.
+      data_fingerprint: SHA-256 of the examples (`data.fingerprint`), where it is known.
       robustness: `{'mean_accuracy': …, 'accuracy': {corruption: [by severity]}}` where it was measured.
 
     Raises InputError for a split without examples, RunError for log-probabilities that are NaN (the model diverged),
@@ -53,6 +55,7 @@ def write_report(
     report = {
         'dataset': dataset,
         'split': split,
+        **({} if data_fingerprint is None else {'data_fingerprint': data_fingerprint}),
         'checkpoint_step': checkpoint_step,
         'parameters': parameters,
         'command': command,

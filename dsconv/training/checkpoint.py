@@ -79,6 +79,16 @@ class Checkpoints:
         with self._saving():
             self._manager.save(int(state.step), args=items, metrics=validation, force=True)
 
+    def save_network(self, step: int, variables) -> None:
+        """Starts to save variables alone, for `restore_model`; there is no state that a run could go on from."""
+        model = {'variables': variables, 'average': None}
+        items = ocp.args.Composite(
+            model=ocp.args.StandardSave(model),
+            checksums=ocp.args.JsonSave(checksums({'model': model, 'metrics': None})),
+        )
+        with self._saving():
+            self._manager.save(step, args=items, force=True)
+
     def restore_newest(self, shape: TrainState) -> TrainState | None:
         """The newest state that is sound, laid out as `shape`, a state of `jax.ShapeDtypeStruct` with shardings.
 

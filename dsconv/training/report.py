@@ -13,7 +13,7 @@ from dsconv.training.checkpoint import Checkpoints, with_shardings
 from dsconv.training.evaluation import Evaluator, scored_variables
 from dsconv.training.mesh import make_mesh, replicated
 from dsconv.training.robustness import robustness
-from dsconv.training.run import command_line
+from dsconv.training.run import command_line, is_published
 from dsconv.training.setup import build_network, count_parameters, image_shape
 from dsconv.training.state import init_variables
 
@@ -34,7 +34,7 @@ def restore_network(workdir: Path, config, which: str | None = None):
     shape = with_shardings(shape, replicated(make_mesh()))
     with Checkpoints(workdir, read_only=True) as checkpoints:
         step = checkpoints.choose(which)
-        averaging = config.optimizer.ema_decay is not None
+        averaging = config.optimizer.ema_decay is not None and not is_published(workdir)  # its weights are the average
         model = checkpoints.restore_model(step, {'variables': shape, 'average': shape if averaging else None})
     return network, scored_variables(config, model['variables'], model['average'], step), step
 
@@ -65,12 +65,14 @@ def report_run(
     config = configuration.load_run(workdir)
     check_resolved(config)
     network, variables, step = restore_network(workdir, config, which)
-    examples = data.open_source(config.dataset).load(split)
+    source = data.open_source(config.dataset)
+    examples = source.load(split)
     evaluator = Evaluator(config, network)
     log_probabilities = evaluator.log_probabilities(variables, examples)
     arguments = dict(
         dataset=config.dataset.name,
         split=split,
+        data_fingerprint=data.fingerprint(examples),
         labels=examples.labels,
         log_probabilities=log_probabilities,
         class_names=config.dataset.class_names,

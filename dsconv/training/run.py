@@ -18,7 +18,7 @@ from jax.experimental import multihost_utils
 
 from dsconv import config as configuration
 from dsconv.errors import InputError, RunError
-from dsconv.files import is_remote, make_directory
+from dsconv.files import is_file, is_remote, make_directory, to_path
 from dsconv.reporting import read_metrics
 
 logger = logging.getLogger('dsconv')
@@ -51,6 +51,8 @@ def check_workdir(workdir: Path, config) -> None:
     except OSError as error:
         raise InputError(f'--workdir={workdir} cannot be made: {error.strerror}; give another directory') from error
     read_metrics(workdir)  # a damaged log is refused before anything is written
+    if is_published(workdir):
+        raise InputError(f'{workdir} holds a published network, which is not trained on: take another --workdir')
     if not (workdir / 'config.json').exists():
         if any((workdir / 'checkpoints').glob('[0-9]*')):
             raise InputError(
@@ -58,16 +60,23 @@ def check_workdir(workdir: Path, config) -> None:
                 f'or take another --workdir'
             )
         return
-    differing = [
-        line
-        for line in configuration.differences(configuration.load_run(workdir), config)
-        if not line.startswith(MAY_CHANGE)
-    ]
+    old = configuration.load_run(workdir)
+    old.dataset.fingerprint = old.dataset.fingerprint or config.dataset.fingerprint  # older runs have none
+    differing = [line for line in configuration.differences(old, config) if not line.startswith(MAY_CHANGE)]
     if differing:
         raise InputError(
             f'{workdir} holds another run ({"; ".join(differing)}): take another --workdir, or the config that it '
             f'was made with'
         )
+
+
+def is_published(workdir: Path) -> bool:
+    """Whether `workdir` holds a network of `published.publish`, and no run."""
+    file = to_path(workdir) / 'config.json'
+    try:
+        return is_file(file) and 'published_step' in json.loads(file.read_text(encoding='utf-8'))
+    except ValueError:  # damaged, which is said when the config is loaded
+        return False
 
 
 @contextlib.contextmanager

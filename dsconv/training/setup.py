@@ -12,6 +12,7 @@ import numpy as np
 from dsconv import data
 from dsconv.augment import make_augment
 from dsconv.config_checks import check_splits, resolve
+from dsconv.errors import InputError, shown
 from dsconv.models import build_model
 from dsconv.training.layout import accumulation_steps, fold
 from dsconv.training.mesh import check_batch_size, make_mesh, replicated
@@ -21,10 +22,13 @@ from dsconv.training.step import make_train_step
 
 
 def open_data(config):
-    """Opens the dataset and resolves the config against it, pixel statistics included.
+    """Opens the dataset and resolves the config against it, pixel statistics and fingerprint included.
 
     Returns:
       (source, training split, resolved config).
+
+    Raises:
+      InputError: the data is not that of `dataset.fingerprint`.
     """
     source = data.open_source(config.dataset)
     config = resolve(config, source)
@@ -34,7 +38,17 @@ def open_data(config):
         mean, std = data.channel_statistics(train_split)
         config.dataset.mean = config.dataset.mean or mean
         config.dataset.std = config.dataset.std or std
+    config.dataset.fingerprint = _checked_fingerprint(config.dataset, data.fingerprint(source.own('train')))
     return source, train_split, config
+
+
+def _checked_fingerprint(dataset, found: str) -> str:
+    if dataset.fingerprint not in (None, found):
+        raise InputError(
+            f'dataset.fingerprint={shown(dataset.fingerprint)}, but the training images of {dataset.name} have '
+            f'{found}: give the data that the config was made with, or --config.dataset.fingerprint=none'
+        )
+    return found
 
 
 def image_shape(config) -> tuple[int, int, int]:

@@ -1,9 +1,10 @@
+import hashlib
 import math
 
 import numpy as np
 import pytest
 
-from dsconv.data.pipeline import channel_statistics, eval_batches, train_batches
+from dsconv.data.pipeline import channel_statistics, eval_batches, fingerprint, train_batches
 from dsconv.data.splits import Split
 from dsconv.errors import InputError
 
@@ -85,3 +86,21 @@ def test_statistics_are_numpys(split):
 def test_constant_channel_has_deviation_one():
     images = np.full((3, 2, 2, 1), 51, np.uint8)
     assert channel_statistics(Split(np.zeros(3, np.int32), images.__getitem__, True)) == ((0.2,), (1.0,))
+
+
+def test_a_fingerprint_is_of_the_examples_and_not_of_their_order():
+    generator = np.random.default_rng(0)
+    images, labels = generator.integers(0, 256, (20, 4, 4, 3), np.uint8), np.arange(20, dtype=np.int32) % 3
+
+    def of(images, labels):
+        return fingerprint(Split(labels, images.__getitem__, in_memory=True))
+
+    digests = sorted(
+        hashlib.sha256(int(label).to_bytes(4, 'little') + image.tobytes()).digest()
+        for image, label in zip(images, labels)
+    )
+    assert of(images, labels) == hashlib.sha256(b''.join(digests)).hexdigest()
+    assert of(images[::-1], labels[::-1]) == of(images, labels)
+    assert of(images, labels[::-1]) != of(images, labels)
+    images[7, 1, 2, 0] ^= 1
+    assert of(images, labels) != hashlib.sha256(b''.join(digests)).hexdigest()

@@ -1,0 +1,24 @@
+"""python -m dsconv.publish --workdir=DIR --output=DIR2: the network of a run alone, to hand to others."""
+
+from dsconv import cli
+
+
+def publish(arguments) -> None:
+    """Writes the published network and says how to use it."""
+    from dsconv.training import published
+
+    step = published.publish(arguments.workdir, arguments.output, arguments.checkpoint)
+    print(f'{arguments.output}: the network of step {step}; python -m dsconv.predict --workdir={arguments.output} PICTURE')
+
+
+def flags() -> cli.Parser:
+    """The command's flags."""
+    parser = cli.parser('publish', 'Writes the network of a run, without what training it further would need.')
+    parser.add_argument('--workdir', type=cli.path, required=True, metavar='DIR', help='of the run')
+    parser.add_argument('--output', type=cli.path, required=True, metavar='DIR', help='a new directory')
+    cli.add_checkpoint_flag(parser)
+    return parser
+
+
+if __name__ == '__main__':
+    cli.run(flags(), publish)

@@ -1,0 +1,54 @@
+"""A published network: a run's directory with the weights that are scored and nothing to train on with."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+from dsconv import config as configuration
+from dsconv.errors import InputError
+from dsconv.files import to_path
+from dsconv.training.checkpoint import Checkpoints
+from dsconv.training.report import restore_network
+
+# Of `config.json`: they say where a run lay on one machine, and nothing about the network.
+PATHS = ('data_dir', 'archive')
+PATH_FLAGS = re.compile(r" '?--(workdir|config\.dataset\.(data_dir|archive))[= ]('[^']*'|\S+)")
+
+
+def publish(workdir: Path, output: Path, which: str | None = None) -> int:
+    """Writes the network of one of a run's checkpoints to `output`, for `evaluate` and `predict`.
+
+    `output` holds `config.json`, without paths of this machine, and a checkpoint of the variables that are scored
+    alone: averaged where the run averages, without optimizer. It appears whole or not at all.
+
+    Args:
+      workdir: of the run.
+      output: a directory that does not exist yet.
+      which: 'latest', 'best', a step, or None, as for `restore_network`.
+
+    Returns:
+      The step of the checkpoint.
+
+    Raises:
+      InputError: there is no such run or checkpoint, or `output` exists.
+    """
+    if output.exists():
+        raise InputError(f'--output={output} exists: give a new directory, or move it away')
+    config = configuration.load_run(workdir)
+    _, variables, step = restore_network(workdir, config, which)
+    facts = json.loads((to_path(workdir) / 'config.json').read_text(encoding='utf-8'))
+    del facts['config']
+    facts['command'] = PATH_FLAGS.sub('', facts['command'])
+    with config.unlocked():
+        for name in PATHS:
+            config.dataset[name] = None
+        kind, colon, path = config.dataset.name.partition(':')
+        config.dataset.name = kind + colon + Path(path).name if kind == 'image_folder' else config.dataset.name
+    partial = output.with_name(f'.{output.name}.partial')
+    shutil.rmtree(partial, ignore_errors=True)
+    configuration.save_run(partial, config, facts | {'published_step': step})
+    with Checkpoints(partial) as checkpoints:
+        checkpoints.save_network(step, variables)
+    partial.rename(output)
+    return step

@@ -1,0 +1,28 @@
+"""What is kept under results/ and pretrained/ of CIFAR-10 is of the published images, and no figure is without data."""
+
+import json
+
+import pytest
+
+from dsconv.config import ROOT
+
+# `data.fingerprint` of the 50,000 training and the 10,000 test images of the original, lossless CIFAR-10.
+CIFAR10 = {
+    'train': '9529ca6bff8c58e021744f85f5c1deecd447ec15fb608e939f3eec881eb68970',
+    'test': '8d172ba652686f0bd364fc7360f9a76bf8d02be9b35ce0a4b16f5c4abcc0466d',
+}
+FILES = [file for folder in ('results', 'pretrained') for file in sorted((ROOT / folder).rglob('*.json'))]
+
+
+@pytest.mark.parametrize('name', ['config.json', 'report.json'])
+def test_every_figure_of_cifar10_is_of_the_real_one(name):
+    found = {}
+    for file in (file for file in FILES if file.name == name):
+        content = json.loads(file.read_text())
+        if name == 'config.json' and content['config']['dataset']['name'] == 'cifar10':
+            found[file] = content['config']['dataset']['fingerprint']
+        elif name == 'report.json' and content['dataset'] == 'cifar10' and content['split'] == 'test':
+            found[file] = content['data_fingerprint']
+    assert found
+    expected = CIFAR10['train' if name == 'config.json' else 'test']
+    assert {file for file, digest in found.items() if digest != expected} == set()
