@@ -42,58 +42,32 @@ FOUND_IN_DATA = ('dataset.image_size', 'dataset.channels', 'dataset.class_names'
 # The interval of each number, and of each number of a tuple. An upper end that nothing else gives is far above what
 # is of use: it keeps a slip of the finger from filling the memory.
 RANGES = {
-    'seed': '[0, 4294967295]',
-    'batch_size': '[1, 1000000]',
-    'epochs': '[1, 1000000]',
-    'steps_per_dispatch': '[1, 10000]',
-    'max_skipped_steps': '[0, 1000000]',
-    'dataset.validation_fraction': '[0, 0.9]',
-    'dataset.train_fraction': '(0, 1]',
-    'dataset.memory_gigabytes': '[0, 1000000]',
-    'dataset.image_size': '[1, 4096]',
-    'dataset.mean': '[0, 1]',
-    'dataset.std': '(0, 1]',
-    'model.patch_size': '[1, 4096]',
-    'model.stem_kernel_size': '[1, 255]',
-    'model.dim': '[1, 65536]',
-    'model.depth': '[0, 1000]',
-    'model.kernel_size': '[1, 255]',
-    'model.reduction': '[1, 65536]',
-    'accumulation_steps': '[1, 65536]',
-    'model.norm_groups': '[1, 65536]',
-    'model.fold': '[1, 4096]',
-    'optimizer.weight_decay': '[0, 1000]',
-    'optimizer.b1': '[0, 1)',
-    'optimizer.b2': '[0, 1)',
-    'optimizer.eps': '(0, 1]',
-    'optimizer.momentum': '[0, 1)',
-    'optimizer.muon_rms': '(0, 1000]',
-    'optimizer.clip_norm': '(0, 1000000]',
-    'optimizer.ema_decay': '(0, 1)',
-    'schedule.init_value': '[0, 1000]',
-    'schedule.peak_value': '(0, 1000]',
-    'schedule.end_value': '[0, 1000]',
-    'schedule.warmup_epochs': '[0, 1000000]',
-    'augment.crop_padding': '[0, 4096]',
-    'augment.randaugment_layers': '[1, 16]',
-    'augment.randaugment_magnitude': '[0, 10]',
-    'augment.randaugment_spread': '[0, 10]',
-    'augment.fill': '[0, 255]',
-    'augment.cutout_size': '[0, 4096]',
-    'augment.erase_probability': '[0, 1]',
-    'augment.mixup_alpha': '[0, 100]',
-    'augment.cutmix_alpha': '[0, 100]',
-    'augment.mix_probability': '[0, 1]',
-    'augment.cutmix_probability': '[0, 1]',
-    'augment.clean_tail_epochs': '[0, 1000000]',
-    'loss.label_smoothing': '[0, 1)',
-    'loss.focal_gamma': '[0, 100]',
-    'log.every_steps': '[1, 1000000000]',
-    'eval.every_epochs': '[1, 1000000000]',
-    'eval.batch_size': '[1, 1000000]',
-    'eval.recalibration_batches': '[0, 1000000]',
-    'checkpoint.every_epochs': '[1, 1000000000]',
-    'checkpoint.keep': '[1, 1000000]',
+    key: interval
+    for interval, keys in {
+        '[1, 1000000]': 'batch_size epochs eval.batch_size checkpoint.keep',
+        '[0, 4294967295]': 'seed',
+        '[1, 10000]': 'steps_per_dispatch',
+        '[0, 1000000]': 'max_skipped_steps dataset.memory_gigabytes schedule.warmup_epochs augment.clean_tail_epochs '
+        'eval.recalibration_batches',
+        '[0, 0.9]': 'dataset.validation_fraction',
+        '(0, 1]': 'dataset.train_fraction dataset.std optimizer.eps',
+        '[0, 1]': 'dataset.mean augment.erase_probability augment.mix_probability augment.cutmix_probability',
+        '[1, 4096]': 'dataset.image_size model.patch_size model.fold',
+        '[1, 255]': 'model.stem_kernel_size model.kernel_size',
+        '[1, 65536]': 'model.dim model.reduction model.norm_groups accumulation_steps',
+        '[0, 1000]': 'model.depth optimizer.weight_decay schedule.init_value schedule.end_value',
+        '(0, 1000]': 'optimizer.muon_rms schedule.peak_value',
+        '[0, 1)': 'optimizer.b1 optimizer.b2 optimizer.momentum loss.label_smoothing',
+        '(0, 1)': 'optimizer.ema_decay',
+        '(0, 1000000]': 'optimizer.clip_norm',
+        '[0, 4096]': 'augment.crop_padding augment.cutout_size',
+        '[1, 16]': 'augment.randaugment_layers',
+        '[0, 10]': 'augment.randaugment_magnitude augment.randaugment_spread',
+        '[0, 255]': 'augment.fill',
+        '[0, 100]': 'augment.mixup_alpha augment.cutmix_alpha loss.focal_gamma',
+        '[1, 1000000000]': 'log.every_steps eval.every_epochs checkpoint.every_epochs',
+    }.items()
+    for key in keys.split()
 }
 
 
@@ -126,107 +100,89 @@ def resolve(config: ConfigDict, source) -> ConfigDict:
 
 
 def check_resolved(config: ConfigDict) -> None:
-    """Raises InputError unless a run's config says what `resolve` and the pixel statistics fill in, and it fits."""
+    """Raises InputError unless a run's config has what `resolve` and the pixel statistics fill in, and it fits."""
     for key in FOUND_IN_DATA:
-        if get(config, key) is None:
-            raise _wrong(config, key, 'must be known of a run; restore config.json from a copy')
+        _demand(config, key, get(config, key) is not None, 'must be known of a run; restore config.json from a copy')
     _check_images(config)
 
 
 def _check_images(config):
-    size, channels = config.dataset.image_size, config.dataset.channels
+    size, channels, patch = config.dataset.image_size, config.dataset.channels, config.model.patch_size
+    images = f'images of {size}×{size} pixels'
     if config.model.name == 'dsconv':
-        _check_patches(config, size)
-    if config.augment.crop_padding >= size:
-        raise _wrong(config, 'augment.crop_padding', f'must be smaller than the images of {size}×{size} pixels')
-    if config.augment.cutout_size > size:
-        raise _wrong(config, 'augment.cutout_size', f'must not be larger than the images of {size}×{size} pixels')
+        divisor = min((d for d in range(1, size + 1) if size % d == 0), key=lambda d: abs(d - patch))
+        _demand(config, 'model.patch_size', size % patch == 0, f'does not divide {images}; take {divisor}')
+        rows, fold = size // patch, config.model.fold or 1
+        halo = config.model.kernel_size // 2  # rows that a part needs of its neighbours
+        fits = fold == 1 or rows % fold == 0 and rows // fold >= halo
+        message = f'must divide {rows} rows of patches into parts of {max(halo, 1)} or more'
+        _demand(config, 'model.fold', fits, message)
+    _demand(config, 'augment.crop_padding', config.augment.crop_padding < size, f'must be smaller than the {images}')
+    _demand(config, 'augment.cutout_size', config.augment.cutout_size <= size, f'must not be larger than the {images}')
     for key in ('dataset.mean', 'dataset.std'):
-        if get(config, key) is not None and len(get(config, key)) != channels:
-            raise _wrong(config, key, f'must hold {channels} number(s), one for each channel')
-
-
-def _check_patches(config, size):
-    patch = config.model.patch_size
-    if size % patch:
-        nearest = min((d for d in range(1, size + 1) if size % d == 0), key=lambda d: abs(d - patch))
-        raise _wrong(config, 'model.patch_size', f'does not divide images of {size}×{size} pixels; take {nearest}')
-    rows, fewest = size // patch, config.model.kernel_size // 2  # a part lends so many rows to its neighbours
-    fold = config.model.fold or 1
-    if fold > 1 and (rows % fold or rows // fold < fewest):
-        raise _wrong(config, 'model.fold', f'must divide {rows} rows of patches into parts of {max(fewest, 1)} or more')
+        fits = get(config, key) is None or len(get(config, key)) == channels
+        _demand(config, key, fits, f'must hold {channels} number(s), one for each channel')
 
 
 def check_splits(config: ConfigDict, sizes: dict[str, int]) -> None:
     """Raises InputError unless `sizes`, split's name → images, has the splits and the images that the run needs."""
-    final, there = config.eval.final_split, ', '.join(sizes)
-    if 'train' not in sizes:
-        raise _wrong(config, 'dataset.name', f'has no split to train on; it has {there}')
-    if config.batch_size > sizes['train']:
-        fewer = 2 ** max(int(math.log2(max(sizes['train'], 1))) - 1, 0)
-        raise _wrong(
-            config,
-            'batch_size',
-            f'is more than the {sizes["train"]} training images; take fewer, as --config.batch_size={fewer} '
-            f'--config.model.norm_groups=1',
-        )
-    if final not in sizes:
-        hint = did_you_mean(final, sizes)
-        raise _wrong(config, 'eval.final_split', f'is not a split of {config.dataset.name}; it has {there}{hint}')
-    steps_per_epoch = sizes['train'] // config.batch_size
-    if round(config.schedule.warmup_epochs * steps_per_epoch) >= config.epochs * steps_per_epoch:
-        raise _wrong(config, 'schedule.warmup_epochs', f'leaves no step of epochs={config.epochs} to the decay')
+    final, there, epochs = config.eval.final_split, ', '.join(sizes), config.epochs
+    _demand(config, 'dataset.name', 'train' in sizes, f'has no split to train on; it has {there}')
+    images = sizes['train']
+    fewer = 2 ** max(int(math.log2(max(images, 1))) - 1, 0)
+    message = (
+        f'is more than the {images} training images; take fewer, as --config.batch_size={fewer} '
+        f'--config.model.norm_groups=1'
+    )
+    _demand(config, 'batch_size', config.batch_size <= images, message)
+    message = f'is not a split of {config.dataset.name}; it has {there}{did_you_mean(final, sizes)}'
+    _demand(config, 'eval.final_split', final in sizes, message)
+    steps = images // config.batch_size
+    leaves_steps = round(config.schedule.warmup_epochs * steps) < epochs * steps
+    _demand(config, 'schedule.warmup_epochs', leaves_steps, f'leaves no step of epochs={epochs} to the decay')
 
 
 def check(config: ConfigDict) -> None:
     """Raises InputError for the first value that is impossible whatever the data."""
     for key, choices in CHOICES.items():
-        if get(config, key) not in choices:
-            names = ', '.join(shown(choice) for choice in choices)
-            raise _wrong(config, key, f'is not one of {names}{did_you_mean(get(config, key), choices)}')
+        names, value = ', '.join(map(shown, choices)), get(config, key)
+        _demand(config, key, value in choices, f'is not one of {names}{did_you_mean(value, choices)}')
     for key, interval in RANGES.items():
         value = get(config, key)
-        for number in value if isinstance(value, tuple) else (value,):
-            if number is not None and not _is_within(number, interval):
-                raise _wrong(config, key, f'must be in {interval}')
-    model, schedule = config.model, config.schedule
-    if model.kernel_size % 2 == 0:
-        raise _wrong(
-            config, 'model.kernel_size', f'must be odd; take {model.kernel_size - 1} or {model.kernel_size + 1}'
-        )
-    if len(model.reduction) != 2 or any(model.dim % divisor for divisor in model.reduction):
-        raise _wrong(config, 'model.reduction', f'must be two divisors of model.dim={model.dim}, as 2,4')
-    if config.batch_size % model.norm_groups:
-        raise _wrong(config, 'model.norm_groups', f'must divide batch_size={config.batch_size}; take a divisor, or 1')
-    if schedule.warmup_epochs >= config.epochs:
-        shorter = min(1, config.epochs / 2)
-        raise _wrong(
-            config,
-            'schedule.warmup_epochs',
-            f'must be shorter than epochs={config.epochs}; take {shorter:g}, '
-            f'as --config.schedule.warmup_epochs={shorter:g}',
-        )
-    if config.augment.clean_tail_epochs > config.epochs:
-        raise _wrong(config, 'augment.clean_tail_epochs', f'must not be more than epochs={config.epochs}')
-    if schedule.end_value > schedule.peak_value:
-        raise _wrong(config, 'schedule.end_value', f'must not be above schedule.peak_value={schedule.peak_value}')
-    if schedule.name == 'exponential' and schedule.end_value == 0:
-        raise _wrong(config, 'schedule.end_value', 'is never reached exponentially; take schedule.name=linear')
+        numbers = value if isinstance(value, tuple) else (value,)
+        fits = all(number is None or _is_within(number, interval) for number in numbers)
+        _demand(config, key, fits, f'must be in {interval}')
+    model, schedule, batch, epochs = config.model, config.schedule, config.batch_size, config.epochs
+    nearest = f'{model.kernel_size - 1} or {model.kernel_size + 1}'
+    _demand(config, 'model.kernel_size', model.kernel_size % 2, f'must be odd; take {nearest}')
+    fits = len(model.reduction) == 2 and not any(model.dim % divisor for divisor in model.reduction)
+    _demand(config, 'model.reduction', fits, f'must be two divisors of model.dim={model.dim}, as 2,4')
+    fits = batch % model.norm_groups == 0
+    _demand(config, 'model.norm_groups', fits, f'must divide batch_size={batch}; take a divisor, or 1')
+    shorter = f'{min(1, epochs / 2):g}'
+    message = f'must be shorter than epochs={epochs}; take {shorter}, as --config.schedule.warmup_epochs={shorter}'
+    _demand(config, 'schedule.warmup_epochs', schedule.warmup_epochs < epochs, message)
+    fits = config.augment.clean_tail_epochs <= epochs
+    _demand(config, 'augment.clean_tail_epochs', fits, f'must not be more than epochs={epochs}')
+    fits = schedule.end_value <= schedule.peak_value
+    _demand(config, 'schedule.end_value', fits, f'must not be above schedule.peak_value={schedule.peak_value}')
+    fits = schedule.name != 'exponential' or schedule.end_value > 0
+    _demand(config, 'schedule.end_value', fits, 'is never reached exponentially; take schedule.name=linear')
 
 
 def get(config: ConfigDict, key: str):
-    """The value at a dotted key, as `model.dim`."""
+    """Returns the value at a dotted key, as `model.dim`."""
     for part in key.split('.'):
         config = config[part]
     return config
 
 
-def _wrong(config, key, message):
-    return InputError(f'{key}={shown(get(config, key))} {message}')
+def _demand(config, key, fits, message):
+    if not fits:
+        raise InputError(f'{key}={shown(get(config, key))} {message}')
 
 
 def _is_within(number, interval):
     low, high = (float(end) for end in interval[1:-1].split(','))
-    return (low <= number if interval[0] == '[' else low < number) and (
-        number <= high if interval[-1] == ']' else number < high
-    )  # NaN is in none
+    above = low < number or number == low and interval[0] == '['
+    return above and (number < high or number == high and interval[-1] == ']')  # NaN is in none

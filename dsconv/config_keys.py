@@ -1,6 +1,6 @@
-"""The keys of a config: their types, and how what a person typed or wrote becomes a value of one."""
+"""The keys of a config: their types, and the conversion of what is typed or written to a value of one."""
 
-import dataclasses
+from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -11,9 +11,8 @@ ONE = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'te
 SEVERAL = {int: 'whole numbers, as 2,4', float: 'numbers, as 0.5,0.4', str: 'texts, as cat,dog'}
 
 
-@dataclasses.dataclass(frozen=True)
-class Key:
-    """A key of the schema.
+class Key(NamedTuple):
+    """The type of a key.
 
     Attributes:
       kind: bool, int, float or str, of the value or of each element of a tuple.
@@ -31,7 +30,7 @@ class Key:
         return (SEVERAL if self.is_tuple else ONE)[self.kind] + (', or none' if self.nullable else '')
 
     def parse(self, text: str):
-        """The value that a person typed; the text as it is where it is none of this key's."""
+        """Parses a value from the command line; returns the text itself where it is none of this key's."""
         if self.nullable and text.lower() == 'none':
             return None
         try:
@@ -43,9 +42,9 @@ class Key:
             return text
 
     def convert(self, value):
-        """`value` in this key's type: whole numbers pass as numbers, lists as tuples; nothing empty passes, and no NUL.
+        """Converts a value to this key's type: an int to a float, a list to a tuple.
 
-        Raises: TypeError; OverflowError for a whole number that is too large for a number.
+        Raises: TypeError, for what is empty or holds a NUL too; OverflowError for an int beyond the floats.
         """
         if value is None and self.nullable:
             return None
@@ -57,17 +56,15 @@ class Key:
 
 
 def read_keys(config: ConfigDict, prefix: str = '') -> dict[str, Key]:
-    """The keys of the defaults, by dotted name. An unset tuple holds numbers if it has a range, otherwise texts."""
+    """Returns the keys of the defaults by dotted name. An unset tuple holds numbers if it has a range, else texts."""
     keys = {}
     for name, value in config.items():
         dotted, kind = prefix + name, config.get_type(name)
         if isinstance(value, ConfigDict):
             keys |= read_keys(value, f'{dotted}.')
-        elif kind is tuple:
-            element = type(value[0]) if value else float if dotted in RANGES else str
-            keys[dotted] = Key(element, is_tuple=True, nullable=value is None)
         else:
-            keys[dotted] = Key(kind, is_tuple=False, nullable=value is None)
+            element = type(value[0]) if value and kind is tuple else float if dotted in RANGES else str
+            keys[dotted] = Key(element if kind is tuple else kind, kind is tuple, value is None)
     return keys
 
 
