@@ -80,7 +80,7 @@ def get_config() -> ConfigDict:
     config.schedule.init_value = 1e-5  # learning rate of the first step
     config.schedule.peak_value = 0.01  # after the warm-up
     config.schedule.end_value = 5e-5  # of the last step
-    config.schedule.warmup_epochs = 5.0
+    config.schedule.warmup_epochs = 5.0  # cut to a third of a shorter run, unless set on the command line
 
     config.augment = ConfigDict()
     config.augment.crop_padding = 4  # pixels around the image from which a random crop is cut; 0: no crop

@@ -1,10 +1,12 @@
 """Configurations: loaded from a Python file, overridden, checked, kept beside a run and read back.
 
-`configs/common.py` is the schema: its keys, types and defaults. Whatever a person writes, in a file of their own, on
-the command line or in an old workdir's `config.json`, is laid over it key by key.
+`configs/common.py` is the schema: its keys, types and defaults. What a person writes, in a file of their own or on the
+command line, and an old workdir's `config.json` are laid over it key by key.
 """
 
+import functools
 import json
+import logging
 import re
 import runpy
 import sys
@@ -22,21 +24,25 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def defaults() -> ConfigDict:
-    """The locked defaults of `configs/common.py`."""
-    if sys.path[:1] != [str(ROOT)]:  # first, since the directory that one stands in may hold a package `configs` too
+    """Returns the locked defaults of `configs/common.py`."""
+    if sys.path[:1] != [str(ROOT)]:  # first, since the current directory may hold a package `configs` too
         sys.path.insert(0, str(ROOT))
     from configs import common
 
     return common.get_config().lock()
 
 
-def load(path: str, overrides: list[str] = ()) -> ConfigDict:
+def load(path: str, overrides: list[str] = (), workdir: Path | None = None) -> ConfigDict:
     """Loads a config file, applies overrides and checks every value that can be checked without the data.
 
+    A warm-up longer than a third of the run is cut to a third, unless `overrides` set it. A config.json is a whole
+    recipe: its warm-up is cut only where `overrides` change its epochs.
+
     Args:
-      path: a Python file that defines `get_config()`, or the config.json of a run, to make it again; looked for from
-        the current directory, then from the project's.
+      path: a Python file that defines `get_config()`, followed by `:ARG` where that takes an argument, or the
+        config.json of a run, to make it again; looked for from the current directory, then from the project's.
       overrides: `'key=value'` strings, as `'model.dim=64'`.
+      workdir: of the run to train. If a run is there whose warm-up was cut for another number of epochs, it is kept.
 
     Returns:
       The locked config, with all keys of `configs/common.py`.
@@ -45,21 +51,54 @@ def load(path: str, overrides: list[str] = ()) -> ConfigDict:
       InputError: naming the key, the value and the nearest valid name.
     """
     config = defaults()
-    values = _read_run(find_file(path)) if path.endswith('.json') else _run_file(path)
-    _lay_over(config, values, f'{path}: ')
-    _lay_over(config, _split(overrides), '--config.', typed=True)
+    is_run = path.endswith('.json')
+    _lay_over(config, _read_run(find_file(path)) if is_run else _run_file(path), f'{path}: ')
+    if bare := [override for override in overrides if '=' not in override]:
+        raise InputError(f'--config.{bare[0]} needs a value: --config.{bare[0]}=VALUE')
+    typed = dict(override.split('=', 1) for override in overrides)
+    _lay_over(config, typed, '--config.', typed=True)
+    is_settled = 'schedule.warmup_epochs' in typed or is_run and 'epochs' not in typed
+    message = None if is_settled else _fit_warmup(config, workdir)
     check(config)
+    if message:
+        _say_once(message)
     return config
 
 
-def flatten(config) -> dict:
-    """The config as `{'model.dim': 128, …}`."""
+def _fit_warmup(config, workdir):
+    """Cuts the warm-up to a third of the run, or to what the run in `workdir` began with; returns what to say."""
+    written, third = config.schedule.warmup_epochs, config.epochs / 3
+    began = _warmup_of(workdir)
+    if began == written:  # of a run that began before warm-ups were cut, or with more epochs
+        return None
+    if began is not None and began < written and round(3 * began) / 3 == began:  # was cut, perhaps for other epochs
+        config.schedule.warmup_epochs = began
+        return f'schedule.warmup_epochs={began:.3g}, with which the run in {workdir} began, is kept'
+    if not 0 < third < written:
+        return None
+    config.schedule.warmup_epochs = third
+    return f'schedule.warmup_epochs={shown(written)} is cut to {third:.3g}, a third of epochs={config.epochs}'
+
+
+def _warmup_of(workdir):
+    """Returns the warm-up of the run in `workdir`, or None. A damaged run is reported where it is resumed."""
+    try:
+        return load_run(workdir).schedule.warmup_epochs if workdir else None
+    except InputError:
+        return None
+
+
+@functools.cache  # a study loads a config many times
+def _say_once(message):
+    logging.getLogger('dsconv').info(message)
+
+
+def flatten(config, prefix: str = '') -> dict:
+    """Returns the config as `{'model.dim': 128, …}`."""
     flat = {}
     for key, value in config.items():
-        if isinstance(value, (ConfigDict, dict)):
-            flat |= {f'{key}.{inner}': leaf for inner, leaf in flatten(value).items()}
-        else:
-            flat[str(key)] = value
+        is_group = isinstance(value, (ConfigDict, dict))
+        flat |= flatten(value, f'{prefix}{key}.') if is_group else {f'{prefix}{key}': value}
     return flat
 
 
@@ -72,7 +111,7 @@ def save_run(workdir: Path, config: ConfigDict, facts: dict) -> None:
 
 
 def load_run(workdir: Path) -> ConfigDict:
-    """The config of an old workdir, over today's defaults.
+    """Returns the config of an old workdir, over today's defaults.
 
     Raises:
       InputError: there is no readable run.
@@ -96,20 +135,13 @@ def _read_run(file) -> dict:
 
 
 def differences(old: ConfigDict, new: ConfigDict) -> list[str]:
-    """Lines `'model.dim: 128 → 64'` for each key in which two configs differ."""
+    """Returns a line `'model.dim: 128 → 64'` for each key in which two configs differ."""
     old, new = flatten(old), flatten(new)
     return [f'{key}: {shown(old[key])} → {shown(new[key])}' for key in new if old[key] != new[key]]
 
 
-def _split(overrides):
-    for override in overrides:
-        if '=' not in override:
-            raise InputError(f'--config.{override} needs a value: --config.{override}=VALUE')
-    return dict(override.split('=', 1) for override in overrides)
-
-
 def _lay_over(config, values, where, typed=False):
-    """Sets `values`, by dotted key, texts where `typed`. `where` begins the line of an error."""
+    """Sets `values` by dotted key, parsing them where they were `typed`. `where` begins the line of an error."""
     keys = read_keys(defaults())
     for name, value in values.items():
         if name not in keys:
@@ -122,12 +154,25 @@ def _lay_over(config, values, where, typed=False):
         (get(config, group) if group else config)[leaf] = value
 
 
+def split_argument(path: str) -> tuple[str, list[str]]:
+    """Splits `FILE.py:ARG` into the file and `[ARG]`, or `[]` where there is none."""
+    file, colon, argument = path.partition('.py:')
+    return (f'{file}.py', [argument]) if colon else (path, [])
+
+
+def name_of(path: str) -> str:
+    """Returns the name of a config file, as `'small'`, or `'pictures-ants'` for `configs/pictures.py:/data/ants`."""
+    file, argument = split_argument(path)
+    return '-'.join([Path(file).stem, *(Path(text).name for text in argument)]).rstrip('-')
+
+
 def _run_file(path):
-    """The keys that the `get_config()` of a person's file sets, by dotted name."""
-    file = str(find_file(path))
+    """Returns the keys that the `get_config()` of a person's file sets, by dotted name."""
+    name, argument = split_argument(path)
+    file = str(find_file(name))
     try:
         get_config = runpy.run_path(file).get('get_config')
-        written = get_config() if callable(get_config) else None
+        written = get_config(*argument) if callable(get_config) else None
         values = flatten(written) if isinstance(written, (ConfigDict, dict)) else None
     except (Exception, SystemExit) as error:  # whatever a person's own Python file does wrong is their input
         raise InputError(f'--config={path} cannot be loaded: {_fault(error, file)}') from error
@@ -137,7 +182,7 @@ def _run_file(path):
 
 
 def find_file(path: str) -> Path:
-    """The config file that `--config` names, from where one stands or, failing that, from the project's directory.
+    """Returns the config file that `--config` names, from the current directory or else from the project's.
 
     Raises:
       InputError: there is none.
@@ -152,7 +197,7 @@ def find_file(path: str) -> Path:
 
 
 def _fault(error, file):
-    """What went wrong in a person's file, on which of its lines."""
+    """Says what went wrong in a person's file, and on which of its lines."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)  # str() of a KeyError is a repr
     first = re.split(r'\n| Other fields present', text)[0]  # ml_collections goes on with the whole config

@@ -12,8 +12,8 @@ def main(arguments) -> None:
     from dsconv import config as configuration
     from dsconv.training import runtime
 
-    config = configuration.load(arguments.config, arguments.overrides)
-    workdir = arguments.workdir or _default_workdir(to_path(arguments.config))
+    workdir = arguments.workdir or _default_workdir(arguments.config)
+    config = configuration.load(arguments.config, arguments.overrides, workdir)
     runtime.connect(arguments.coordinator, arguments.num_processes, arguments.process_id)
 
     from dsconv.training.loop import train
@@ -34,9 +34,11 @@ def main(arguments) -> None:
     )
 
 
-def _default_workdir(config: Path) -> Path:
-    """The config.json of a run is in its own."""
-    return config.parent if config.suffix == '.json' else Path('runs', config.stem)
+def _default_workdir(config: str) -> Path:
+    """Returns the directory of a run's config.json, which is its workdir, or `runs/<name of the config>`."""
+    from dsconv.config import name_of
+
+    return to_path(config).parent if config.endswith('.json') else Path('runs', name_of(config))
 
 
 def flags() -> cli.Parser:

@@ -281,3 +281,81 @@ def test_nothing_is_written_when_the_disk_is_full(tmp_path, monkeypatch):
     with pytest.raises(OSError, match='No space'):
         save_run(tmp_path, load('configs/medium.py'), {})
     assert (tmp_path / 'config.json').read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ('overrides', 'warmup'),
+    [
+        (['epochs=300'], 5.0),
+        (['epochs=15'], 5.0),
+        (['epochs=14'], 14 / 3),
+        (['epochs=1'], 1 / 3),
+        (['epochs=12', 'schedule.warmup_epochs=5'], 5.0),
+    ],
+)
+def test_a_warmup_is_cut_to_a_third_unless_it_was_typed(overrides, warmup):
+    assert load('configs/small.py', overrides).schedule.warmup_epochs == warmup
+
+
+def test_a_typed_warmup_that_does_not_fit_is_refused():
+    message = refusal('configs/small.py', 'epochs=3', 'schedule.warmup_epochs=5')
+    assert message.startswith('schedule.warmup_epochs=5.0 must be shorter than epochs=3; take 1')
+
+
+def test_the_cut_is_said_once(caplog):
+    caplog.set_level('INFO', 'dsconv')
+    configuration._say_once.cache_clear()
+    for _ in range(2):
+        load('configs/small.py', ['epochs=7'])
+    assert caplog.messages == ['schedule.warmup_epochs=5.0 is cut to 2.33, a third of epochs=7']
+
+
+def test_a_run_keeps_the_warmup_that_it_began_with(tmp_path):
+    """`epochs` may change on resume, the warm-up may not."""
+    for epochs, warmup in ((3, 1.0), (3, 1.0), (30, 1.0), (30, 1.0), (2, 1.0)):
+        config = load('configs/small.py', [f'epochs={epochs}'], tmp_path)
+        assert config.schedule.warmup_epochs == warmup
+        save_run(tmp_path, config, {})
+    assert load('configs/small.py', ['epochs=6'], tmp_path / 'new').schedule.warmup_epochs == 2.0
+
+
+@pytest.mark.parametrize('began', [5.0, 4.9, 7.0])
+def test_a_run_from_before_warmups_were_cut_goes_on_but_no_other(tmp_path, began):
+    save_run(tmp_path, load('configs/small.py', ['epochs=12', f'schedule.warmup_epochs={began}']), {})
+    resumed = load('configs/small.py', ['epochs=12'], tmp_path).schedule.warmup_epochs
+    assert resumed == (5.0 if began == 5 else 4.0)  # the workdir holds another run than 4.0 says, and refuses it
+    again = load(str(tmp_path / 'config.json'))
+    assert again.schedule.warmup_epochs == began
+    assert load(str(tmp_path / 'config.json'), ['epochs=3']).schedule.warmup_epochs == 1.0
+
+
+def test_a_damaged_run_is_not_reported_by_the_config(tmp_path):
+    (tmp_path / 'config.json').write_text('{')
+    assert load('configs/small.py', ['epochs=3'], tmp_path).schedule.warmup_epochs == 1.0
+
+
+def test_the_argument_of_a_config_file(write_config):
+    mine = write_config('def get_config(folder):\n    return {"dataset": {"name": f"image_folder:{folder}"}}')
+    assert load(f'{mine}:gs://a:b/c d').dataset.name == 'image_folder:gs://a:b/c d'
+    assert load(f'{mine}:').dataset.name == 'image_folder:'
+    assert refusal(mine).endswith(
+        "cannot be loaded: TypeError: get_config() missing 1 required positional argument: 'folder'"
+    )
+    assert refusal('configs/small.py:x').startswith(
+        '--config=configs/small.py:x cannot be loaded: TypeError: get_config() takes 0 positional arguments but 1'
+    )
+    assert refusal('configs/smal.py:x').endswith('there is no such file; did you mean configs/small.py?')
+
+
+@pytest.mark.parametrize(
+    ('path', 'name'),
+    [
+        ('configs/small.py', 'small'),
+        ('~/pictures.py:/data/ants bees/', 'pictures-ants bees'),
+        ('pictures.py:gs://bucket/ants', 'pictures-ants'),
+        ('pictures.py:', 'pictures'),
+        ('runs/a/config.json', 'config'),
+    ],
+)
+def test_the_name_of_a_config(path, name):
+    assert configuration.name_of(path) == name

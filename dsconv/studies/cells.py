@@ -83,7 +83,7 @@ def _cell(variant, seed, path, overrides, output):
     workdir = output / 'cells' / variant / f'seed-{seed}'
     flags = [f'--config={path}', *(f'--config.{override}' for override in overrides), f'--workdir={workdir}']
     command = shlex.join(['python', '-m', 'dsconv.main', *flags])
-    return Cell(variant, seed, configuration.load(path, overrides), workdir, command)
+    return Cell(variant, seed, configuration.load(path, overrides, workdir), workdir, command)
 
 
 def train_cells(cells: list[Cell]) -> Iterator[Cell]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from dsconv.config import name_of
 from dsconv.errors import InputError, RunError
 from dsconv.files import make_directory, replace_file
 from dsconv.reporting import markdown_table
@@ -26,7 +27,7 @@ def carry_out(study: Study, arguments, kind, measure: Callable[[list[Cell]], dic
       InputError: the flags, the study or the config are wrong.
       RunError: at the end, where a cell has failed.
     """
-    output = arguments.output or Path('runs', f'{study.name}-{Path(arguments.config).stem}')
+    output = arguments.output or Path('runs', f'{study.name}-{name_of(arguments.config)}')
     cells = cells_of(study, arguments.config, arguments.overrides, arguments.seeds, output)
     index, count = arguments.shard
     share = cells[index - 1 :: count]
