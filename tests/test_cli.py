@@ -9,6 +9,7 @@ from dsconv import cli, config, main
 from dsconv.errors import InputError, RunError
 
 PROGRAM = 'python -m dsconv.main: error: '
+SMALL = '--config=configs/small.py'
 
 
 def run(capsys, line, command):
@@ -21,98 +22,59 @@ def run(capsys, line, command):
     return code, *capsys.readouterr()
 
 
-def refusal(capsys, line):
-    """The one line that a person sees, up to the checks of the config."""
-
-    def load(arguments):
-        config.load(arguments.config, arguments.overrides)
-
-    code, output, errors = run(capsys, line, load)
-    assert code == 2
-    assert output == ''
-    assert errors.startswith(PROGRAM)
-    assert errors.endswith('\n')
-    assert errors.count('\n') == 1
-    return errors.removeprefix(PROGRAM).strip()
-
-
 @pytest.mark.parametrize(
     ('line', 'message'),
     [
         ([], 'the following arguments are required: --config'),
-        (['--config'], 'argument --config: expected one argument'),
         (['--wrokdir=x'], 'unrecognized argument --wrokdir; did you mean --workdir?'),
         (['--config=x', '--epochs=12'], 'unrecognized argument --epochs; did you mean --config.epochs?'),
         (['--b1', '3'], 'unrecognized argument --b1; did you mean --config.optimizer.b1?'),
-        (['--config=x', '--std=1'], 'unrecognized argument --std; did you mean --config.dataset.std?'),
-        (['--cofnig=configs/small.py'], 'unrecognized argument --cofnig; did you mean --config?'),
         (['--cofnig.model.dim=3'], 'unrecognized argument --cofnig.model.dim; did you mean --config'),
-        (['--config=configs/small.py', '--conf=x'], 'unrecognized argument --conf; did you mean --config?'),
-        (['--config=configs/small.py', '-workdir', 'x'], 'unrecognized argument -workdir; did you mean --workdir?'),
-        (['--config=configs/small.py', '--zzz'], 'unrecognized argument --zzz; --help lists what there is'),
-        (['--config=configs/small.py', 'extra\nword'], 'unrecognized argument extra word; --help lists what there is'),
-        (['--config=configs/small.py', '--num-processes=x'], "argument --num-processes: invalid int value: 'x'"),
-        (['--config=configs/small.py', '--workdir'], 'argument --workdir: expected one argument'),
-        (
-            ['--config=configs/smal.py'],
-            '--config=configs/smal.py: there is no such file; did you mean configs/small.py?',
-        ),
+        ([SMALL, '--conf=x'], 'unrecognized argument --conf; did you mean --config?'),
+        ([SMALL, '-workdir', 'x'], 'unrecognized argument -workdir; did you mean --workdir?'),
+        ([SMALL, 'extra\nword'], 'unrecognized argument extra word; --help lists what there is'),
+        ([SMALL, '--num-processes=x'], "argument --num-processes: invalid int value: 'x'"),
+        ([SMALL, '--workdir'], 'argument --workdir: expected one argument'),
+        ([SMALL, '--workdir=s3://x'], 'argument --workdir: s3://x must be a path of this machine, or gs://BUCKET/PATH'),
         (['--config=a\nb.py'], '--config=a b.py: there is no such file; '),
-        (
-            ['--config=configs/small.py', '--config.model.dimm=3'],
-            '--config.model.dimm=3: there is no such key; did you mean model.dim?',
-        ),
-        (['--config=configs/small.py', '--config.epochs'], '--config.epochs needs a value: --config.epochs=VALUE'),
-        (
-            ['--config=configs/small.py', '--config.epochs', '--config.seed=3'],
-            '--config.epochs needs a value: --config.epochs=VALUE',
-        ),
-        (['--config=configs/small.py', '--config.epochs', '-3'], 'epochs=-3 must be in [1, 1000000]'),
-        (['--config=configs/small.py', '--config.epochs=a\nb'], r"--config.epochs='a\nb' must be a whole number"),
-        (['--config=configs/small.py', '--config.epochs=\udcff'], r"--config.epochs='\udcff' must be a whole number"),
+        ([SMALL, '--config.model.dimm=3'], '--config.model.dimm=3: there is no such key; did you mean model.dim?'),
+        ([SMALL, '--config.epochs', '--config.seed=3'], '--config.epochs needs a value: --config.epochs=VALUE'),
+        ([SMALL, '--config.epochs', '-3'], 'epochs=-3 must be in [1, 1000000]'),
+        ([SMALL, '--config.epochs=\udcff'], r"--config.epochs='\udcff' must be a whole number"),
     ],
 )
 def test_wrong_lines(capsys, line, message):
-    assert refusal(capsys, line).startswith(message)
+    """A person sees one line, and the exit code is 2."""
+    code, output, errors = run(capsys, line, lambda arguments: config.load(arguments.config, arguments.overrides))
+    assert (code, output) == (2, '')
+    assert errors.startswith(PROGRAM + message)
+    assert errors.endswith('\n')
+    assert errors.count('\n') == 1
 
 
-@pytest.mark.parametrize(
-    'words', [['--config.model.dim=64', '--config.seed=-0'], ['--config.model.dim', '64', '--config.seed', '-0']]
-)
-def test_overrides_with_and_without_an_equals_sign(capsys, words):
+def test_overrides_with_and_without_an_equals_sign(capsys):
     seen = []
-    line = [*words, '--config=configs/small.py', '--workdir', 'x']
-    assert run(capsys, line, seen.append) == (0, '', '')
-    assert seen[0].overrides == ['model.dim=64', 'seed=-0']
-    assert (seen[0].config, seen[0].workdir) == ('configs/small.py', Path('x'))
-
-
-def test_an_override_keeps_what_follows_its_first_equals_sign(capsys):
-    seen = []
-    run(capsys, ['--config=x', '--config.dataset.name=image_folder:/a=b'], seen.append)
-    assert seen[0].overrides == ['dataset.name=image_folder:/a=b']
+    words = ['--config.model.dim', '64', '--config.seed', '-0', '--config.dataset.name=image_folder:/a=b']
+    assert run(capsys, [*words, '--config=x', '--workdir', 'y'], seen.append) == (0, '', '')
+    assert seen[0].overrides == ['model.dim=64', 'seed=-0', 'dataset.name=image_folder:/a=b']
+    assert (seen[0].config, seen[0].workdir) == ('x', Path('y'))
 
 
 def test_a_command_without_a_config_takes_no_overrides(capsys):
     with pytest.raises(SystemExit) as end:
         cli.run(cli.parser('main', ''), print, arguments=['--config.model.dim=3'])
     assert end.value.code == 2
-    assert capsys.readouterr().err == (
-        f'{PROGRAM}there is no flag --config.model.dim=3: this command takes no config\n'
-    )
+    assert capsys.readouterr().err.endswith('there is no flag --config.model.dim=3: this command takes no config\n')
 
 
 @pytest.mark.parametrize(
     ('error', 'code', 'message'),
     [
-        (InputError('wrong'), 2, f'{PROGRAM}wrong\n'),
         (InputError('of two\nlines'), 2, f'{PROGRAM}of two lines\n'),
         (RunError('diverged'), 1, f'{PROGRAM}diverged\n'),
         (PermissionError(13, 'Permission denied', '/x'), 2, f'{PROGRAM}/x: Permission denied\n'),
-        (FileNotFoundError(2, 'No such file', '/x'), 2, f'{PROGRAM}/x: No such file\n'),
         (OSError(28, 'No space left on device'), 1, f'{PROGRAM}No space left on device\n'),
-        (OSError(122, 'Disk quota exceeded'), 1, f'{PROGRAM}Disk quota exceeded\n'),
-        (OSError(5, 'Input/output error'), 1, f'{PROGRAM}Input/output error\n'),
+        (OSError(36, 'File name too long', 'x'), 2, f'{PROGRAM}x: File name too long\n'),
         (KeyboardInterrupt(), 130, 'python -m dsconv.main: interrupted\n'),
     ],
 )
@@ -123,7 +85,7 @@ def test_exit_codes(capsys, error, code, message):
     assert run(capsys, ['--config=x'], command) == (code, '', message)
 
 
-@pytest.mark.parametrize('error', [ValueError('a bug'), ConnectionResetError(104, 'reset'), OSError('unknown')])
+@pytest.mark.parametrize('error', [ValueError('a bug'), ConnectionResetError(104, 'reset')])
 def test_a_bug_keeps_its_traceback(error):
     def command(arguments):
         raise error
@@ -134,51 +96,46 @@ def test_a_bug_keeps_its_traceback(error):
 
 def test_words_after_two_dashes_are_no_flags():
     flags = cli.parser('predict', '')
+    cli.add_checkpoint_flag(flags)
     flags.add_argument('pictures', nargs='+')
     assert flags.parse_args(['--', '--odd.png']).pictures == ['--odd.png']
+    assert flags.parse_args(['x']).checkpoint is None
+    assert flags.parse_args(['--checkpoint=best', 'x']).checkpoint == 'best'
 
 
-def test_checkpoint_flag():
-    flags = cli.parser('evaluate', '')
-    cli.add_checkpoint_flag(flags)
-    assert flags.parse_args([]).checkpoint is None
-    assert flags.parse_args(['--checkpoint=best']).checkpoint == 'best'
+@pytest.mark.parametrize(
+    ('convert', 'text', 'value', 'wrong'),
+    [
+        (cli.positive, '12', 12, ('0', '-1', '1.5', '')),
+        (cli.seeds, '0,7', (0, 7), ('0,', '1,1', '-1', str(2**32))),
+        (cli.shard, '2/4', (2, 4), ('0/4', '5/4', '2', '/')),
+        (cli.path, 'a/b', Path('a/b'), ('', 's3://x')),
+    ],
+)
+def test_converters(convert, text, value, wrong):
+    assert convert(text) == value
+    for other in wrong:
+        with pytest.raises(cli.ArgumentTypeError, match='must|twice'):
+            convert(other)
 
 
-def test_positive(capsys):
-    assert cli.positive('12') == 12
-    flags = cli.parser('predict', '')
-    flags.add_argument('--top', type=cli.positive)
-    for text in ('0', '-1', '1.5', 'x', ''):
-        with pytest.raises(SystemExit):
-            flags.parse_args([f'--top={text}'])
-        assert capsys.readouterr().err.endswith(f'--top: {text!r} must be a whole number from 1\n')
-
-
-def start(line, cwd, **changes):
-    """A real process, which may restart itself as one of a person does."""
+def start(line, cwd):
+    """Runs a real process, which may restart itself as one of a person does."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(('DSCONV', 'JAX', 'XLA'))}
-    return subprocess.run(
-        [sys.executable, *line],
-        cwd=cwd,
-        env=environment | {'PYTHONPATH': str(config.ROOT)} | changes,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-    )
+    environment |= {'PYTHONPATH': str(config.ROOT)}
+    line = [sys.executable, *line]
+    return subprocess.run(line, cwd=cwd, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
 
 
 @pytest.mark.parametrize(
     ('words', 'message'),
     [
-        (['--config=configs/digits.py', '--config.batch_size=0'], 'batch_size=0 must be in [1, 1000000]'),
-        (['--config=configs/digits.py', '--wrokdir', 'x'], 'unrecognized argument --wrokdir; did you mean --workdir?'),
-        (['--config=configs/digits.py', '--coordinator=nonsense'], '--coordinator=nonsense must be auto or HOST:PORT'),
-        (['--config=configs/digits.py', '--config.model.patch_size=3'], 'model.patch_size=3 does not divide images'),
+        (['--coordinator=nonsense'], '--coordinator=nonsense must be auto or HOST:PORT'),
+        (['--config.model.patch_size=3'], 'model.patch_size=3 does not divide images'),
     ],
 )
 def test_a_wrong_line_as_a_person_sees_it(tmp_path, words, message):
-    done = start(['-m', 'dsconv.main', *words], tmp_path)
+    done = start(['-m', 'dsconv.main', '--config=configs/digits.py', *words], tmp_path)
     assert (done.returncode, done.stdout) == (2, '')
     assert done.stderr.startswith(PROGRAM + message)
     assert done.stderr.count('\n') == 1
@@ -197,13 +154,5 @@ def test_help_imports_nothing_heavy(tmp_path):
     assert done.stdout.startswith('usage: python -m dsconv.main')
     imported = set(done.stdout.splitlines()[-1].split())
     assert 'dsconv' in imported
-    assert not imported & {
-        'jax',
-        'flax',
-        'tensorflow',
-        'tensorflow_datasets',
-        'orbax',
-        'sklearn',
-        'matplotlib',
-        'numpy',
-    }
+    heavy = {'jax', 'flax', 'tensorflow', 'tensorflow_datasets', 'orbax', 'sklearn', 'matplotlib', 'numpy'}
+    assert not imported & heavy
