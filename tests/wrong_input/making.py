@@ -1,4 +1,4 @@
-"""Wrong files of all kinds, and what stands in a directory."""
+"""Makes wrong files of all kinds, and reads back what a directory holds."""
 
 import io
 import os
@@ -23,14 +23,14 @@ class Trap:
 
 
 def encoded(save, *arguments, **options) -> bytes:
-    """What `save(file, …)` writes."""
+    """Returns what `save(file, …)` writes."""
     file = io.BytesIO()
     save(file, *arguments, **options)
     return file.getvalue()
 
 
 def png(width: int, height: int) -> bytes:
-    """A PNG whose header promises so many pixels, and which holds none."""
+    """Returns a PNG whose header promises so many pixels, and which holds none."""
     header = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
     return b'\x89PNG\r\n\x1a\n' + _chunk(b'IHDR', header) + _chunk(b'IDAT', b'') + _chunk(b'IEND', b'')
 
@@ -46,7 +46,7 @@ OBJECTS = encoded(np.save, np.array([Trap()], object))
 
 
 def of(*classes, split=''):
-    """The files of ten pictures a class."""
+    """Returns the files of ten pictures a class."""
     return {os.path.join(split, name, f'{number}.png'): PNG for name in classes for number in range(10)}
 
 
@@ -65,7 +65,7 @@ def build(root, tree):
 
 
 def contents(root) -> dict:
-    """What stands under a directory: path → the bytes, the target of a link, or None where it may not be read."""
+    """Returns what a directory holds: path → the bytes, the target of a link, or None where it may not be read."""
     return {
         path: os.readlink(path) if path.is_symlink() else path.read_bytes() if _is_readable(path) else None
         for path in root.rglob('*')
