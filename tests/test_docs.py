@@ -1,4 +1,8 @@
-"""The pages: commands parsed, and those that need nothing carried out; links, paths, messages and versions."""
+"""The pages: commands parsed, and those that need nothing run; flags, keys, links, paths, messages and versions.
+
+An indented block, and a fenced one without a language, holds commands. One that needs more than the environment says so
+by `# needs …` at its end.
+"""
 
 import ast
 import functools
@@ -15,6 +19,7 @@ from pathlib import Path
 import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
+from markdown_it import MarkdownIt
 
 from dsconv import cli
 from dsconv import config as configuration
@@ -25,8 +30,9 @@ from dsconv.performance.topology import SLICES
 from dsconv.studies.study import of_models, read_study
 from launch import tpu
 from tests.conftest import TINY
-from tests.pages import PAGES, Line, code, commands, needs, quoted, words_of
 
+PAGES = [ROOT / 'README.md', ROOT / 'docs' / 'quickstart.md']  # first what makes the run that others speak of
+PAGES += sorted({*ROOT.glob('*.md'), *ROOT.glob('docs/*.md')} - set(PAGES))
 NEEDS = {
     'a TPU',
     'jax[tpu]',
@@ -39,29 +45,60 @@ NEEDS = {
     'docker',
 }
 TRAINING = [f'--config.{key}={value}' for key, value in (TINY | {'epochs': '2'}).items()]
-NEEDS_NO_LOOK = ('.', 'cd', 'git', 'pre-commit', 'tensorboard')
-COMMANDS = [command for page in PAGES for command in commands(page)]
-INLINE = [
-    Line(f'{page.relative_to(ROOT)}', 'sh', text)
-    for page in PAGES
-    for text in quoted(page)
-    if re.match(r'(python|make|pip|kubectl) .*[-\w]', text) and '…' not in text
-]
+OTHER_PROGRAMS = ('.', 'cd', 'git', 'pre-commit', 'tensorboard', 'pip', 'docker', 'kubectl')
+
+
+@functools.cache
+def tokens(page):
+    return MarkdownIt().enable('table').parse(page.read_text(encoding='utf-8'))
+
+
+def blocks(page, language):
+    """Returns the blocks of code of a language, 'sh' where a block names none."""
+    code = [token for token in tokens(page) if token.type in ('fence', 'code_block')]
+    return [token.content for token in code if (token.info or 'sh') == language]
+
+
+def inline(page, kind):
+    return [child for token in tokens(page) for child in token.children or () if child.type == kind]
+
+
+def quoted(page):
+    return [token.content for token in inline(page, 'code_inline')]
+
+
+def commands(page):
+    """Returns the commands of a page's blocks, each on one line."""
+    return [text for block in blocks(page, 'sh') for text in block.replace('\\\n', '').splitlines() if text.strip()]
+
+
+def words_of(text):
+    return shlex.split(text, comments=True)
+
+
+def needs(text):
+    found = re.search(r'# needs (.+)$', text)
+    return found and found[1]
 
 
 def check(text):
     """Raises AssertionError, InputError or SystemExit unless the command could be given as it stands."""
-    for is_and, words in itertools.groupby(words_of(text), '&&'.__eq__):
-        if not is_and:
-            check_program(*itertools.dropwhile(re.compile(r'\w+=').match, words))
-
-
-def check_program(program, *words):
-    name = program.rpartition('/')[2]
-    if name in NEEDS_NO_LOOK:
-        return
-    assert name in CHECKS, f'{program} is not a command that these tests know'
-    CHECKS[name](*words)
+    assert needs(text) in {None, *NEEDS}
+    for is_and, line in itertools.groupby(words_of(text), '&&'.__eq__):
+        program, *words = itertools.dropwhile(re.compile(r'\w+=').match, line)
+        name = program.rpartition('/')[2]
+        files = [file for flag, file in itertools.pairwise(words) if flag in ('-r', '-f')]
+        files += [word for word in words if word.endswith('.sbatch')]
+        assert all((ROOT / file).exists() for file in files), files
+        if name in ('python', 'python3'):
+            check_python(*words)
+        elif name == 'make':
+            check_make(*words)
+        elif name == 'sbatch':
+            rest = words[words.index(files[0]) + 1 :]
+            check_command(*((rest[0], rest[1:]) if Path(files[0]).stem == 'study' else ('main', rest)))
+        else:
+            assert is_and or name in OTHER_PROGRAMS, f'{program} is not a command that these tests know'
 
 
 def check_python(kind, *words):
@@ -84,7 +121,7 @@ def check_module(name, *words):
         assert all(word.split('=')[0] in known for word in words)
         assert all((ROOT / 'tests' / 'drills' / f'{word}.py').exists() for word in words if not word.startswith('--'))
     elif name == 'pytest':
-        check_files(*(word for word in words if not word.startswith('-')))
+        assert all((ROOT / word).exists() for word in words if not word.startswith('-'))
     elif name.startswith('dsconv.') and any(word.startswith('--') for word in words):
         check_command(name.removeprefix('dsconv.'), words)
 
@@ -116,41 +153,14 @@ def check_make(target, *settings):
         check_command('main', [f'--config={config}', *shlex.split(settings.get('ARGS', ''))])
 
 
-def check_files(*files):
-    assert all((ROOT / file).exists() for file in files), f'{files} are not all there'
-
-
-def check_named_files(*words):
-    check_files(*(file for flag, file in itertools.pairwise(words) if flag in ('-r', '-f')))
-
-
-def check_sbatch(*words):
-    (script,) = [word for word in words if word.endswith('.sbatch')]
-    check_files(script)
-    rest = words[words.index(script) + 1 :]
-    check_command(*((rest[0], rest[1:]) if Path(script).stem == 'study' else ('main', rest)))
-
-
-CHECKS = {
-    'python': check_python,
-    'python3': check_python,
-    'make': check_make,
-    'sbatch': check_sbatch,
-    'pip': check_named_files,
-    'docker': check_named_files,
-    'kubectl': check_named_files,
-}
-
-
-@pytest.mark.parametrize('command', COMMANDS + INLINE, ids=lambda command: command.where)
-def test_commands_are_still_understood(command):
-    assert needs(command.text) in {None, *NEEDS}
-    try:
-        check(command.text)
-    except InputError as error:
-        pytest.fail(f'{command.where}: {error}')
-    except SystemExit as end:
-        pytest.fail(f'{command.where} is refused with exit code {end.code}')
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_commands_are_still_understood(page):
+    inside = [text for text in quoted(page) if re.match(r'(python|make|pip|kubectl) .*[-\w]', text) and '…' not in text]
+    for text in commands(page) + inside:
+        try:
+            check(text)
+        except (InputError, SystemExit) as error:
+            pytest.fail(f'{text} is refused: {error}')
 
 
 def test_flags_and_keys_in_the_text_exist():
@@ -165,8 +175,22 @@ def test_flags_and_keys_in_the_text_exist():
         assert all(key in {*keys, 'key'} for key in named), text
 
 
-def carry_out(text):
-    """Gives a command in this process, a training made shorter; returns its exit code."""
+@pytest.fixture
+def quick_compiler(tmp_path):
+    """XLA optimises nothing, and compiles nothing twice."""
+
+    def compile_quickly(cache):
+        jax.config.update('jax_disable_most_optimizations', cache is not None)
+        jax.config.update('jax_compilation_cache_dir', cache)
+        compilation_cache.reset_cache()
+
+    compile_quickly(str(tmp_path / 'cache'))
+    yield
+    compile_quickly(None)
+
+
+def run(text):
+    """Runs a command in this process, a training made shorter; returns its exit code."""
     _, _, module, *words = words_of(text)
     words = [file for word in words for file in sorted(glob.glob(word)) or [word]]
     try:
@@ -181,25 +205,11 @@ def carry_out(text):
     return 0
 
 
-def compile_quickly(cache):
-    jax.config.update('jax_disable_most_optimizations', cache is not None)
-    jax.config.update('jax_compilation_cache_dir', cache)
-    compilation_cache.reset_cache()
-
-
-@pytest.fixture
-def quick_compiler(tmp_path):
-    """XLA optimises nothing, and compiles nothing twice."""
-    compile_quickly(str(tmp_path / 'cache'))
-    yield
-    compile_quickly(None)
-
-
 def test_commands_that_need_nothing_do_what_they_say(quick_compiler, tmp_path, monkeypatch, capsys):
     for entry in set(ROOT.iterdir()) - {ROOT / 'runs'}:
         (tmp_path / entry.name).symlink_to(entry)
     monkeypatch.chdir(tmp_path)
-    given = dict.fromkeys(command.text.split('  #')[0] for command in COMMANDS if not needs(command.text))
+    given = dict.fromkeys(text.split('  #')[0] for page in PAGES for text in commands(page) if not needs(text))
     given = [text for text in given if re.match(r'python -m (dsconv\.|launch\.)', text)]
     if not (ROOT / '.git').exists():
         given = [text for text in given if 'launch.tpu' not in text]  # it sends a commit
@@ -207,7 +217,7 @@ def test_commands_that_need_nothing_do_what_they_say(quick_compiler, tmp_path, m
     assert modules >= {'main', 'evaluate', 'predict', 'summary', 'report', 'show_augment', 'ablate', 'compare'}
     printed = ''
     for text in given:
-        code = carry_out(text)
+        code = run(text)
         output, errors = capsys.readouterr()
         assert code == 0, f'{text}\n{errors}'
         printed += output
@@ -219,22 +229,22 @@ def test_commands_that_need_nothing_do_what_they_say(quick_compiler, tmp_path, m
     assert json.loads(again)['confusion_matrix'] == json.loads(first)['confusion_matrix']
 
 
-def block(page, language):
-    return '\n'.join(line.text for line in code(ROOT / 'docs' / page) if line.language == language)
-
-
 def test_the_augmentation_alone_does_what_the_page_says(quick_compiler):
     names = {}
-    exec(block('augmentation.md', 'python'), names)
+    exec('\n'.join(blocks(ROOT / 'docs' / 'augmentation.md', 'python')), names)
     assert names['images'].shape == (64, 32, 32, 3)
     assert names['soft_labels'].shape == (64, 10)
     assert names['soft_labels'].sum() == pytest.approx(64)
 
 
 def test_the_study_of_the_page_is_one(tmp_path):
-    (tmp_path / 'mine.toml').write_text(block('studies.md', 'toml'))
+    (tmp_path / 'mine.toml').write_text('\n'.join(blocks(ROOT / 'docs' / 'studies.md', 'toml')))
     for overrides in read_study(str(tmp_path / 'mine.toml')).variants.values():
         configuration.load('configs/digits.py', overrides)
+
+
+def headings(page):
+    return [text.content for opened, text in itertools.pairwise(tokens(page)) if opened.type == 'heading_open']
 
 
 def slug(heading):
@@ -243,29 +253,27 @@ def slug(heading):
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
 def test_links_and_paths_lead_somewhere(page):
-    text = page.read_text(encoding='utf-8')
-    for link in re.findall(r'\]\(([^)\s]+)\)', text):
+    links = [token.attrs['href'] for token in inline(page, 'link_open')]
+    for link in links + [token.attrs['src'] for token in inline(page, 'image')]:
         if not link.startswith('https:'):
             file, _, anchor = link.partition('#')
             target = page.parent / file if file else page
             assert target.exists(), link
-            headings = re.findall(r'^#+ (.*)$', target.read_text(encoding='utf-8'), re.MULTILINE) if anchor else []
-            assert not anchor or anchor in map(slug, headings), link
+            assert not anchor or anchor in map(slug, headings(target)), link
     there = {entry.name for folder in (ROOT, ROOT / 'dsconv') for entry in folder.iterdir()} - {'runs'}
-    paths = [word for word in quoted(page) if re.fullmatch(r'[\w.-]+(/[\w.-]*)+', word)]
-    paths = [path for path in paths if path.split('/')[0] in there] + re.findall(r'\bresults/[\w/.-]*\w', text)
+    paths = [word for word in quoted(page) if re.fullmatch(r'[\w.-]+(/[\w.-]*)+', word) and word.split('/')[0] in there]
+    paths += re.findall(r'\bresults/[\w/.-]*\w', page.read_text(encoding='utf-8'))
     for path in paths:
         assert (ROOT / path).exists() or (ROOT / 'dsconv' / path).exists(), path
 
 
 def test_every_page_is_reached_from_the_readme():
-    linked = set(re.findall(r'\]\((?:docs/)?(\w+\.md)\)', (ROOT / 'README.md').read_text()))
+    linked = {token.attrs['href'].rpartition('/')[2] for token in inline(ROOT / 'README.md', 'link_open')}
     assert linked >= {page.name for page in PAGES} - {'README.md'}
 
 
-@functools.cache
 def written_texts():
-    """All texts in dsconv's source, `…` for what is filled in."""
+    """Returns all texts in dsconv's source, `…` for what is filled in."""
     texts = []
     for file in (ROOT / 'dsconv').rglob('*.py'):
         for node in ast.walk(ast.parse(file.read_text())):
@@ -276,14 +284,13 @@ def written_texts():
     return texts
 
 
-MESSAGES = re.findall(r'^### (.*)$', (ROOT / 'docs' / 'troubleshooting.md').read_text(), re.MULTILINE)
-
-
-@pytest.mark.parametrize('heading', MESSAGES)
-def test_messages_are_still_said(heading):
-    assert heading[0] == heading[-1] == '`'
-    parts = [re.escape(part) for part in heading.strip('`').split('…')]
-    assert any(re.search('.*'.join(parts), text, re.DOTALL) for text in written_texts())
+def test_messages_on_the_page_of_errors_are_still_said():
+    texts = written_texts()
+    messages = [text for text in headings(ROOT / 'docs' / 'troubleshooting.md') if text.startswith('`')]
+    assert len(messages) > 30
+    for message in messages:
+        pattern = '.*'.join(re.escape(part) for part in message.strip('`').split('…'))
+        assert any(re.search(pattern, text, re.DOTALL) for text in texts), message
 
 
 def test_one_version_and_one_licence():
