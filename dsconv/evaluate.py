@@ -8,8 +8,8 @@ from dsconv import cli
 def evaluate(arguments) -> None:
     """Writes the report that `arguments` ask for and prints it."""
     from dsconv.reporting.markdown import loss, percent, top5
-    from dsconv.training.report import report_run
     from dsconv.training.run import is_published
+    from dsconv.training.scoring import report_run
 
     # Only the test split's report takes the place of the one that training wrote.
     name = 'report' if arguments.split == 'test' else f'report_{arguments.split}'

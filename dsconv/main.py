@@ -17,8 +17,8 @@ def main(arguments) -> None:
     runtime.connect(arguments.coordinator, arguments.num_processes, arguments.process_id)
 
     from dsconv.training.loop import train
-    from dsconv.training.report import is_reported, report_run
     from dsconv.training.run import warn_of_other_versions
+    from dsconv.training.scoring import is_reported, report_run
 
     if arguments.workdir and arguments.config.endswith('.json'):
         warn_of_other_versions(configuration.find_file(arguments.config))

@@ -30,7 +30,7 @@ def _print_classes(arguments, config, paths, images) -> None:
     import jax
     import numpy as np
 
-    from dsconv.training.report import restore_network
+    from dsconv.training.scoring import restore_network
     from dsconv.training.step import normalise
 
     dataset = config.dataset

@@ -55,7 +55,7 @@ def complete(workdir, robustness: bool) -> None:
     if there and (workdir / 'checkpoints' / str(there['checkpoint_step'])).exists():
         split, checkpoint = there['split'], str(there['checkpoint_step'])
 
-    from dsconv.training.report import report_run
+    from dsconv.training.scoring import report_run
 
     logging.getLogger('dsconv').info('scoring %s', workdir)
     report_run(workdir, split, checkpoint, corrupted=robustness)

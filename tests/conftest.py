@@ -38,7 +38,7 @@ def tiny_config(**overrides):
 def finished_run(tmp_path_factory):
     """The workdir of a finished tiny run with its report, not to be changed."""
     from dsconv.training.loop import train
-    from dsconv.training.report import report_run
+    from dsconv.training.scoring import report_run
 
     workdir = tmp_path_factory.mktemp('runs') / 'digits'
     assert train(tiny_config(), workdir)

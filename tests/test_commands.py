@@ -37,10 +37,10 @@ def test_evaluate_measures_robustness_when_asked(finished_run, tmp_path, monkeyp
 
 
 def test_evaluate_says_that_a_loss_is_infinite(finished_run, tmp_path, monkeypatch, capsys):
-    from dsconv.training import report
+    from dsconv.training import scoring
 
     infinite = json.loads((finished_run / 'report' / 'report.json').read_text()) | {'loss': None}
-    monkeypatch.setattr(report, 'report_run', lambda *_: infinite)
+    monkeypatch.setattr(scoring, 'report_run', lambda *_: infinite)
     evaluate.evaluate(parse(evaluate, f'--workdir={finished_run}', f'--output={tmp_path}'))
     assert 'loss infinite' in capsys.readouterr().out
 

@@ -8,7 +8,7 @@ import pytest
 from dsconv import cli, report
 from dsconv.data.corruptions import CORRUPTIONS
 from dsconv.training import robustness
-from dsconv.training.report import report_run
+from dsconv.training.scoring import report_run
 
 
 @pytest.fixture

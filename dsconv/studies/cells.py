@@ -109,7 +109,7 @@ def _train(cell):
     import jax
 
     from dsconv.training.loop import train
-    from dsconv.training.report import report_run
+    from dsconv.training.scoring import report_run
 
     try:
         train(cell.config, cell.workdir)

@@ -9,7 +9,7 @@ from dsconv import config as configuration
 from dsconv.errors import InputError
 from dsconv.files import to_path
 from dsconv.training.checkpoint import Checkpoints
-from dsconv.training.report import restore_network
+from dsconv.training.scoring import restore_network
 
 # Of `config.json`: they say where a run lay on one machine, and nothing about the network.
 PATHS = ('data_dir', 'archive')

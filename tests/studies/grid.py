@@ -4,7 +4,7 @@ import json
 
 from dsconv import config as configuration
 from dsconv.reporting import MetricsLog
-from dsconv.training import loop, report
+from dsconv.training import loop, scoring
 from dsconv.training.run import check_workdir
 from dsconv.training.setup import open_data
 from tests.conftest import TINY
@@ -42,7 +42,7 @@ class Runs:
     def __init__(self, monkeypatch, outcomes):
         self.outcomes, self.trained = outcomes, []
         monkeypatch.setattr(loop, 'train', self.train)
-        monkeypatch.setattr(report, 'report_run', self.report_run)
+        monkeypatch.setattr(scoring, 'report_run', self.report_run)
 
     def train(self, config, workdir):
         key = (workdir.parent.name, config.seed)

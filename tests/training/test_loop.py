@@ -17,7 +17,7 @@ from dsconv.errors import InputError, Preempted, RunError
 from dsconv.reporting import read_metrics
 from dsconv.training import loop, setup
 from dsconv.training.checkpoint import Checkpoints
-from dsconv.training.report import restore_network
+from dsconv.training.scoring import restore_network
 from tests.conftest import tiny_config
 
 STEPS_PER_EPOCH = 1257 // 64

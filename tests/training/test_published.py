@@ -10,7 +10,7 @@ from dsconv import config as configuration
 from dsconv.errors import InputError
 from dsconv.training.loop import train
 from dsconv.training.published import PATH_FLAGS, publish
-from dsconv.training.report import report_run, restore_network
+from dsconv.training.scoring import report_run, restore_network
 from tests.conftest import tiny_config
 
 

@@ -9,7 +9,7 @@ from dsconv.reporting import read_metrics
 from dsconv.training.evaluation import scored_variables
 from dsconv.training.loop import train
 from dsconv.training.recalibration import recalibrate
-from dsconv.training.report import report_run
+from dsconv.training.scoring import report_run
 from dsconv.training.setup import build_training, open_data
 from dsconv.training.step import normalise
 from tests.conftest import tiny_config

@@ -8,7 +8,7 @@ from sklearn.metrics import accuracy_score
 from dsconv import config as configuration
 from dsconv import data
 from dsconv.errors import InputError
-from dsconv.training.report import is_reported, report_run, restore_network
+from dsconv.training.scoring import is_reported, report_run, restore_network
 from dsconv.training.step import normalise
 
 
