@@ -1,13 +1,15 @@
-"""Threads that keep the order: pictures decoded side by side.
+"""Threads that keep the order: pictures decoded in parallel.
 
-Pillow and NumPy let go of the interpreter while they decode and resize, so threads are enough; results come
-back in the order in which they were asked for, whatever finished first.
+Pillow and NumPy release the interpreter's lock while they decode and resize, so threads are enough. Results come back
+in the order in which they were asked for.
 """
 
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+
+from dsconv.errors import InputError
 
 
 @functools.cache
@@ -16,5 +18,18 @@ def _pool() -> ThreadPoolExecutor:
 
 
 def map_threads(function: Callable, items: Iterable) -> Iterator:
-    """`map(function, items)` over all cores. An exception is raised at the item that caused it."""
+    """Returns `map(function, items)` over all cores, started at once. An exception is raised at its item."""
     return _pool().map(function, items)
+
+
+def attempt(function: Callable) -> Callable:
+    """Returns `function`, but an InputError that it raises is its result."""
+
+    @functools.wraps(function)
+    def attempted(*arguments):
+        try:
+            return function(*arguments)
+        except InputError as error:
+            return error
+
+    return attempted
