@@ -6,13 +6,13 @@ from dsconv import cli
 
 
 def evaluate(arguments) -> None:
-    """Writes the report that `arguments` ask for and prints it."""
+    """Scores a split, writes its report and prints the accuracy."""
     from dsconv.reporting.markdown import loss, percent, top5
     from dsconv.training.run import is_published
     from dsconv.training.scoring import report_run
 
     # Only the test split's report takes the place of the one that training wrote.
-    name = 'report' if arguments.split == 'test' else f'report_{arguments.split}'
+    name = 'report' if arguments.split in (None, 'test') else f'report_{arguments.split}'
     directory = Path('runs', 'published', arguments.workdir.name) if is_published(arguments.workdir) else arguments.workdir
     output = arguments.output or directory / name
     report = report_run(arguments.workdir, arguments.split, arguments.checkpoint, output, arguments.robustness)
@@ -28,7 +28,9 @@ def flags() -> cli.Parser:
     """The command's flags."""
     parser = cli.parser('evaluate', 'Scores a split by a checkpoint of a run and writes the report.')
     parser.add_argument('--workdir', type=cli.path, required=True, metavar='DIR', help='of the run')
-    parser.add_argument('--split', default='test', help='test, validation or train (default: test)')
+    parser.add_argument(
+        '--split', help='test, validation or train (default: test, or validation where the data has no test split)'
+    )
     cli.add_checkpoint_flag(parser)
     parser.add_argument(
         '--output',

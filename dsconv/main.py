@@ -19,14 +19,17 @@ def main(arguments) -> None:
     from dsconv.training.loop import train
     from dsconv.training.run import warn_of_other_versions
     from dsconv.training.scoring import is_reported, report_run
+    from dsconv.training.setup import open_source
 
     if arguments.workdir and arguments.config.endswith('.json'):
         warn_of_other_versions(configuration.find_file(arguments.config))
     logger = logging.getLogger('dsconv')
-    if not train(config, workdir) and is_reported(workdir, config.eval.final_split):
+    source = open_source(config)
+    split = source.final_split(config.eval.final_split)
+    if not train(config, workdir, source) and is_reported(workdir, split):
         logger.info('%s is trained to its last epoch; its report: %s', workdir, workdir / 'report' / 'report.md')
         return
-    report = report_run(workdir, split=config.eval.final_split)
+    report = report_run(workdir, split, source=source)
     if not report:  # this is not the process that writes
         return
     logger.info(

@@ -186,11 +186,13 @@ def test_a_folder_of_pictures_is_read(store, write_pictures):
         assert (ours.class_names, ours.split_sizes) == (local.class_names, local.split_sizes)
         assert sorted(examples(ours.load('train'))) == sorted(examples(local.load('train')))
     assert resolve(configuration.load('configs/small.py', [name]), ours).dataset.name == name[13:]
-    put = to_path(f'{BUCKET}/pictures/cat/lies.png')
-    put.write_bytes(b'no picture')
-    with pytest.raises(InputError, match='lies.png: is not a picture that can be read'):
+    lies = [to_path(f'{BUCKET}/pictures/cat/lies{number}.png') for number in range(4)]
+    for put in lies:
+        put.write_bytes(b'no picture')
+    with pytest.raises(InputError, match='lies0.png: is not a picture that can be read'):
         data.open_source(configuration.load('configs/small.py', [name]).dataset)
-    put.unlink()
+    for put in lies:
+        put.unlink()
 
 
 def test_a_picture_may_be_written_where_there_is_a_bucket(store):

@@ -6,7 +6,7 @@ import os
 import warnings
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
 from dsconv.errors import InputError
 from dsconv.files import is_remote, to_path
@@ -14,15 +14,28 @@ from dsconv.files import is_remote, to_path
 # Pillow warns, in lines of its own, of pictures that are refused here anyway, or well decoded in spite of a flaw.
 warnings.filterwarnings('ignore', module=r'PIL\.')
 
-# The formats of the extensions that a folder may hold. Others stay closed: Pillow would start Ghostscript for some.
-FORMATS = ('PNG', 'JPEG', 'BMP', 'DIB', 'GIF', 'WEBP', 'TIFF', 'PPM')
+# Others stay closed: Pillow would start Ghostscript for some.
+FORMATS = {
+    'PNG': ('.png',),
+    'JPEG': ('.jpg', '.jpeg', '.jpe', '.jfif'),
+    'BMP': ('.bmp',),
+    'DIB': ('.dib',),
+    'GIF': ('.gif',),
+    'WEBP': ('.webp',),
+    'TIFF': ('.tif', '.tiff'),
+    'PPM': ('.ppm', '.pgm', '.pbm', '.pnm'),
+}
+if 'avif' in features.modules and features.check('avif'):  # not in older versions and some builds of Pillow
+    FORMATS['AVIF'] = ('.avif',)
+EXTENSIONS = frozenset(extension for extensions in FORMATS.values() for extension in extensions)
 GREY_MODES = ('1', 'L', 'LA', 'La', 'I', 'F')
 
 
 def read_picture(path, image_size: int, channels: int) -> np.ndarray:
     """Reads a picture file.
 
-    PNG, JPEG, BMP, GIF (first frame), WebP, TIFF and PPM/PGM, in any colour mode: see `fit` for what becomes of it.
+    PNG, JPEG, BMP, GIF (first frame), WebP, AVIF, TIFF and PPM/PGM, whatever the file is called, in any colour mode:
+    see `fit` for what becomes of it.
 
     Returns: uint8 `(image_size, image_size, channels)`, 0..255.
     Raises: InputError, naming the file, when it is missing, unreadable, damaged, too large or not a picture.
@@ -100,7 +113,7 @@ def _file(path):
 
 def _open(file):
     try:
-        picture = Image.open(file, formats=FORMATS)
+        picture = Image.open(file, formats=tuple(FORMATS))
     except Image.DecompressionBombError as error:
         raise InputError(f'has too many pixels ({error})') from error
     except Image.UnidentifiedImageError as error:

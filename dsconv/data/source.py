@@ -3,7 +3,10 @@
 import dataclasses
 import functools
 import re
+import unicodedata
 from collections.abc import Callable
+
+import numpy as np
 
 from dsconv.data.splits import Division, Split
 from dsconv.errors import InputError
@@ -14,7 +17,7 @@ FOLDER_PREFIX = 'image_folder:'
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A dataset that has been found and looked at, but (pictures in a folder apart) not decoded yet.
+    """A dataset that has been opened, but (pictures in a folder apart) not decoded yet.
 
     Attributes:
       image_size: height and width of every image that its splits yield.
@@ -34,6 +37,7 @@ class Source:
 
     def __post_init__(self):
         object.__setattr__(self, 'own', functools.cache(self.own))
+        object.__setattr__(self, 'load', functools.cache(self.load))
 
     @property
     def split_sizes(self) -> dict[str, int]:
@@ -41,7 +45,7 @@ class Source:
         return self.division.sizes
 
     def load(self, name: str) -> Split:
-        """Decodes, or opens, one split.
+        """Decodes, or opens, one split; the same again when called again.
 
         Raises: InputError when there is no such split, a class is too small to be divided, or the data is damaged.
         """
@@ -53,6 +57,14 @@ class Source:
             return split
         return split.subset(self.division.members(name, split.labels, self.class_names))
 
+    def final_split(self, name: str) -> str:
+        """Returns the split to report: `name`, or 'validation' where 'test' is asked for and there is none."""
+        return (
+            'validation'
+            if name == 'test' and {'test', 'validation'} & set(self.split_sizes) == {'validation'}
+            else name
+        )
+
 
 def choose_class_names(names: tuple[str, ...], dataset) -> tuple[str, ...]:
     """`dataset.class_names` where set, else the data's own. Raises InputError when their number is wrong."""
@@ -63,6 +75,18 @@ def choose_class_names(names: tuple[str, ...], dataset) -> tuple[str, ...]:
             f'dataset.class_names has {len(dataset.class_names)} names, but {dataset.name} has {len(names)} classes'
         )
     return tuple(dataset.class_names)
+
+
+def folder_class_names(names: tuple[str, ...], labels: np.ndarray, dataset) -> tuple[tuple[str, ...], np.ndarray]:
+    """As `choose_class_names`, where names are those of folders: the same ones in another order give labels that order.
+
+    Returns: (class names, labels).
+    """
+    chosen = choose_class_names(names, dataset)
+    composed = [unicodedata.normalize('NFC', name) for name in chosen]
+    if sorted(composed) == sorted(names):
+        labels = np.array([composed.index(name) for name in names], np.int32)[labels]
+    return chosen, labels
 
 
 def are_characters(class_names: tuple[str, ...]) -> bool:

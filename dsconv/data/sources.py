@@ -1,10 +1,11 @@
 """Name → a source. The way into this package."""
 
+from dsconv.data.processes import ALONE, Processes
 from dsconv.data.source import FOLDER_PREFIX, Source
 from dsconv.errors import InputError
 
 
-def open_source(dataset, prepared: bool = True) -> Source:
+def open_source(dataset, prepared: bool = True, processes: Processes = ALONE) -> Source:
     """Opens the dataset that a config's `dataset` section describes.
 
     Args:
@@ -13,6 +14,8 @@ def open_source(dataset, prepared: bool = True) -> Source:
         `image_size`, `channels`, `class_names` and `memory_gigabytes`; see configs/common.py.
       prepared: False where the form of the images and the number of classes are enough: data of TensorFlow Datasets
         then need not be there, and `split_sizes` may be empty.
+
+      processes: of the run, which divide the first decoding of a folder's pictures among them.
 
     Returns: a `Source`. Metadata alone is read, except of folders, whose pictures are all decoded once, so that
       broken ones are known before training, and of an archive, which is read whole.
@@ -37,7 +40,7 @@ def open_source(dataset, prepared: bool = True) -> Source:
     if dataset.name.startswith(FOLDER_PREFIX):
         from dsconv.data.image_folder import open_image_folder
 
-        return open_image_folder(dataset.name.removeprefix(FOLDER_PREFIX), dataset)
+        return open_image_folder(dataset.name.removeprefix(FOLDER_PREFIX), dataset, processes)
     if dataset.archive:
         from dsconv.data.cifar_archive import open_cifar_archive
 

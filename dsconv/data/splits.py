@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import logging
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -10,9 +11,13 @@ from dsconv.data.read_ahead import read_ahead
 from dsconv.errors import InputError
 
 # Fixed, and not the run's seed: every run, study and evaluation must hold out the same examples.
+TEST_SEED = 80_20
 VALIDATION_SEED = 20_151
 TRAIN_SEED = 20_152
+TEST_FRACTION = 0.2
 STATISTICS_EXAMPLES = 10_000
+
+log = logging.getLogger('dsconv')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,12 +90,12 @@ def stratified_split(labels: np.ndarray, size: int, seed: int) -> tuple[np.ndarr
     return np.setdiff1d(np.arange(len(labels)), held, assume_unique=True), held
 
 
-def require_every_class(labels: np.ndarray, part: np.ndarray, class_names: tuple, what: str) -> None:
-    """Raises InputError naming a class of `labels` that has no example among the indices `part`."""
-    for missing in np.setdiff1d(labels, labels[part])[:1]:
-        raise InputError(
+def _missing_classes(labels: np.ndarray, part: np.ndarray, class_names: tuple, what: str) -> Iterator[str]:
+    """Yields a line for every class of `labels` that has no example among the indices `part`."""
+    for missing in np.setdiff1d(labels, labels[part]):
+        yield (
             f'class {class_names[missing]!r} has only {np.sum(labels == missing)} example(s), too few '
-            f'for one to fall into {what}: add examples or change the fraction'
+            f'for one to fall into the {what} part ({len(part)} examples)'
         )
 
 
@@ -102,11 +107,14 @@ class Division:
       own_sizes: the dataset's own splits among those three and their numbers of examples.
       validation_fraction: in [0, 1): the stratified part of the own training split that becomes 'validation'.
       train_fraction: in (0, 1]: the stratified part of what is left that stays 'train'.
+      test_fraction: the stratified part of the own training split that becomes 'test' before all this; 0 where there
+        is an own one.
     """
 
     own_sizes: dict[str, int]
     validation_fraction: float
     train_fraction: float
+    test_fraction: float = 0.0
 
     def __post_init__(self):
         if not 0 <= self.validation_fraction < 1:
@@ -118,7 +126,7 @@ class Division:
                 f'dataset.validation_fraction={self.validation_fraction} must be 0: this dataset has a '
                 f'validation split of its own ({self.own_sizes["validation"]} examples)'
             )
-        for name in ('train', 'validation'):
+        for name in ('train', 'validation', 'test'):
             if self.sizes.get(name) == 0 and self.own_sizes.get('train'):
                 raise InputError(
                     f'with validation_fraction={self.validation_fraction} and train_fraction='
@@ -126,22 +134,29 @@ class Division:
                 )
 
     @property
+    def _tested(self) -> int:
+        return round(self.own_sizes.get('train', 0) * self.test_fraction)
+
+    @property
     def _held(self) -> int:
-        return round(self.own_sizes.get('train', 0) * self.validation_fraction)
+        return round((self.own_sizes.get('train', 0) - self._tested) * self.validation_fraction)
 
     @property
     def sizes(self) -> dict[str, int]:
         """Our splits and their numbers of examples, in the order train, validation, test."""
         sizes = dict(self.own_sizes)
         if 'train' in sizes:
-            sizes['train'] = round((sizes['train'] - self._held) * self.train_fraction)
+            sizes['train'] = round((sizes['train'] - self._tested - self._held) * self.train_fraction)
             if self.validation_fraction:
                 sizes['validation'] = self._held
+            if self.test_fraction:
+                sizes['test'] = self._tested
         return {name: sizes[name] for name in ('train', 'validation', 'test') if name in sizes}
 
     def own_split(self, name: str) -> str:
         """The dataset's own split that our split `name` is cut out of."""
-        return 'train' if self.validation_fraction and name == 'validation' else name
+        fraction = {'validation': self.validation_fraction, 'test': self.test_fraction}.get(name, 0)
+        return 'train' if fraction else name
 
     def is_whole(self, name: str) -> bool:
         """Whether our split `name` is the whole of the dataset's own."""
@@ -150,13 +165,16 @@ class Division:
     def members(self, name: str, labels: np.ndarray, class_names: tuple) -> np.ndarray:
         """Sorted indices of our split `name` in its own split, whose labels are `labels`.
 
-        Raises: InputError when a class is too small to have an example in every part.
+        Logs what classes have no example in a part that is held out. Raises InputError when one has none to train on.
         """
-        kept, held = stratified_split(labels, self._held, VALIDATION_SEED)
-        if self._held:
-            require_every_class(labels, held, class_names, f'the validation part ({self._held} examples)')
-        if name == 'validation':
-            return held
+        rest, tested = stratified_split(labels, self._tested, TEST_SEED)
+        kept, held = (rest[part] for part in stratified_split(labels[rest], self._held, VALIDATION_SEED))
+        if name != 'train':
+            part = held if name == 'validation' else tested
+            for line in _missing_classes(labels, part, class_names, name):
+                log.warning('%s', line)
+            return part
         kept = kept[stratified_split(labels[kept], len(kept) - self.sizes['train'], TRAIN_SEED)[0]]
-        require_every_class(labels, kept, class_names, f'the training part ({len(kept)} examples)')
+        for line in _missing_classes(labels, kept, class_names, 'training'):
+            raise InputError(f'{line}: add examples or change the fractions')
         return kept

@@ -12,10 +12,12 @@ import numpy as np
 from dsconv.data.picture import decode_picture
 from dsconv.data.read_ahead import import_tensorflow
 from dsconv.data.source import FOLDER_PREFIX, Source, are_characters, choose_class_names, fits_in_memory
-from dsconv.data.splits import Division, Split
+from dsconv.data.splits import TEST_FRACTION, Division, Split
 from dsconv.data.stream import READ_BATCH, StreamedSplit, read_labels
 from dsconv.data.threads import map_threads
 from dsconv.errors import InputError
+
+log = logging.getLogger('dsconv')
 
 # Of characters, yet with class names that do not say so.
 CHARACTER_DATASETS = frozenset(
@@ -38,8 +40,9 @@ CHARACTER_DATASETS = frozenset(
 def open_tfds(dataset, prepared: bool = True) -> Source:
     """Opens a classification dataset of TensorFlow Datasets from its metadata.
 
-    Splits other than train, validation and test are ignored. Data that, decoded, exceeds `dataset.memory_gigabytes`
-    is streamed (see `stream`).
+    Splits other than train, validation and test are ignored. Where train is alone, a fixed fifth of each of its classes
+    is the test split, unless `dataset.validation_fraction` holds a part out. Data that, decoded, exceeds
+    `dataset.memory_gigabytes` is streamed (see `stream`).
 
     Raises: InputError when there is no such dataset, it is not prepared in the directory, it has no features 'image'
       and 'label', or its images differ in size and `dataset.image_size` is unset.
@@ -80,14 +83,13 @@ def open_tfds(dataset, prepared: bool = True) -> Source:
     family = dataset.name.split(':')[0]
     numbered = names == tuple(map(str, range(len(names))))  # how TFDS names classes that have no names
     characters = {family, family.split('/')[0]} & CHARACTER_DATASETS or (not numbered and are_characters(names))
-    return Source(
-        image_size,
-        channels,
-        names,
-        not characters,
-        Division(sizes, dataset.validation_fraction, dataset.train_fraction),
-        own,
+    is_divided = set(sizes) != {'train'} or bool(dataset.validation_fraction)
+    division = Division(
+        sizes, dataset.validation_fraction, dataset.train_fraction, 0.0 if is_divided else TEST_FRACTION
     )
+    if not is_divided:
+        log.info('%s: has train alone; a fixed fifth of each class is the test split', dataset.name)
+    return Source(image_size, channels, names, not characters, division, own)
 
 
 def _builder(tfds, name: str, directory: str):

@@ -110,10 +110,12 @@ def _train(cell):
 
     from dsconv.training.loop import train
     from dsconv.training.scoring import report_run
+    from dsconv.training.setup import open_source
 
     try:
-        train(cell.config, cell.workdir)
-        report_run(cell.workdir, 'validation', 'latest')
+        source = open_source(cell.config)
+        train(cell.config, cell.workdir, source)
+        report_run(cell.workdir, 'validation', 'latest', source=source)
     finally:
         jax.clear_caches()  # what is compiled for a cell serves no other
         gc.collect()

@@ -22,12 +22,13 @@ from dsconv.training.stopping import StopRequest
 logger = logging.getLogger('dsconv')
 
 
-def train(config, workdir: Path) -> bool:
+def train(config, workdir: Path, source: data.Source | None = None) -> bool:
     """Trains, or goes on training, the run in `workdir`.
 
     Args:
       config: a loaded config, not resolved yet.
       workdir: made if it does not exist.
+      source: of `setup.open_source(config)`; opened here by default.
 
     Returns:
       Whether there was anything left to train.
@@ -37,7 +38,7 @@ def train(config, workdir: Path) -> bool:
       RunError: the loss or the gradient is not finite any more; the last good checkpoint stays.
       Preempted: told to stop; the last step is saved.
     """
-    source, train_split, config = open_data(config)
+    source, train_split, config = open_data(config, source)
     training = build_training(config, train_split.num_examples)
     check_workdir(workdir, config)
     monitored = 'validation' if 'validation' in source.split_sizes else config.eval.final_split

@@ -1,4 +1,4 @@
-"""The report on a trained run: restores a checkpoint, predicts a whole split, writes what a person reads."""
+"""Scores a trained run: restores a checkpoint, predicts a whole split, writes the report."""
 
 from pathlib import Path
 
@@ -14,12 +14,12 @@ from dsconv.training.evaluation import Evaluator, scored_variables
 from dsconv.training.mesh import make_mesh, replicated
 from dsconv.training.robustness import robustness
 from dsconv.training.run import command_line, is_published
-from dsconv.training.setup import build_network, count_parameters, image_shape
+from dsconv.training.setup import build_network, count_parameters, image_shape, open_source
 from dsconv.training.state import init_variables
 
 
 def restore_network(workdir: Path, config, which: str | None = None):
-    """The network of a run and the variables of one of its checkpoints, on all devices.
+    """Returns the network of a run and the variables of one of its checkpoints, on all devices.
 
     Args:
       workdir: of the run.
@@ -48,24 +48,31 @@ def is_reported(workdir: Path, split: str) -> bool:
 
 
 def report_run(
-    workdir: Path, split: str, which: str | None = None, output: Path | None = None, corrupted: bool = False
+    workdir: Path,
+    split: str | None,
+    which: str | None = None,
+    output: Path | None = None,
+    corrupted: bool = False,
+    source: data.Source | None = None,
 ) -> dict:
     """Scores a split by a checkpoint of a run and writes the report (`reporting.write_report`).
 
     Args:
       workdir: of the run.
-      split: 'test', 'validation' or 'train'.
+      split: 'test', 'validation' or 'train'; None for the test split, or for the validation split of data without one.
       which: as for `restore_network`.
       output: directory of the report; `workdir/report` by default.
       corrupted: also scores the split under every corruption (`robustness`).
+      source: of the run's dataset, where it is open already.
 
     Returns:
-      The report, as in `report.json`.
+      The report, as in `report.json`; {} on other processes than the first.
     """
     config = configuration.load_run(workdir)
     check_resolved(config)
     network, variables, step = restore_network(workdir, config, which)
-    source = data.open_source(config.dataset)
+    source = source or open_source(config)
+    split = split or source.final_split('test')
     examples = source.load(split)
     evaluator = Evaluator(config, network)
     log_probabilities = evaluator.log_probabilities(variables, examples)

@@ -2,12 +2,14 @@
 
 import dataclasses
 import functools
+import logging
 import math
 from collections.abc import Callable
 
 import flax.linen as nn
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
 from dsconv import data
 from dsconv.augment import make_augment
@@ -20,9 +22,23 @@ from dsconv.training.optimizer import make_optimizer, make_schedule
 from dsconv.training.state import Metrics, create_state
 from dsconv.training.step import make_train_step
 
+logger = logging.getLogger('dsconv')
 
-def open_data(config):
-    """Opens the dataset and resolves the config against it, pixel statistics and fingerprint included.
+
+def open_source(config) -> data.Source:
+    """Opens the dataset of a config. The processes of a run divide the first decoding of pictures among them."""
+    if not jax.distributed.is_initialized():  # and the devices are not looked for before the data is
+        return data.open_source(config.dataset)
+    processes = data.Processes(jax.process_index(), jax.process_count(), multihost_utils.process_allgather)
+    return data.open_source(config.dataset, processes=processes)
+
+
+def open_data(config, source: data.Source | None = None):
+    """Resolves the config against its dataset: pixel statistics, fingerprint and the split to report included.
+
+    Args:
+      config: a loaded config.
+      source: of `open_source(config)`; opened here by default.
 
     Returns:
       (source, training split, resolved config).
@@ -30,8 +46,12 @@ def open_data(config):
     Raises:
       InputError: the data is not that of `dataset.fingerprint`.
     """
-    source = data.open_source(config.dataset)
+    source = source or open_source(config)
     config = resolve(config, source)
+    final_split = source.final_split(config.eval.final_split)
+    if final_split != config.eval.final_split:
+        logger.info('%s: has no test split: the report is of the validation split', config.dataset.name)
+        config.eval.final_split = final_split
     check_splits(config, source.split_sizes)
     train_split = source.load('train')
     if config.dataset.mean is None or config.dataset.std is None:

@@ -39,8 +39,63 @@ def test_own_validation_folder(opened, write_pictures):
     for folder in ('train', 'validation', 'test'):
         root = write_pictures(folder=folder, count=2)
     assert opened(root).split_sizes == {'train': 4, 'validation': 4, 'test': 4}
-    with pytest.raises(InputError, match='split of its own'):
-        opened(root, validation_fraction=0.5)
+    assert opened(root, validation_fraction=0.5).split_sizes == {'train': 2, 'validation': 2, 'test': 4}
+
+
+def test_without_a_test_the_validation_split_is_reported(opened, write_pictures, caplog):
+    for folder in ('train', 'val'):
+        root = write_pictures(folder=folder, count=2)
+    with caplog.at_level(logging.INFO, 'dsconv'):
+        source = opened(root)
+    assert caplog.messages == [f'{root}: read as train/ (4 pictures), val/ (4 pictures) of 2 classes']
+    assert source.split_sizes == {'train': 4, 'validation': 4}
+    assert source.final_split('test') == 'validation' and source.final_split('train') == 'train'
+
+
+def test_train_alone_is_divided_as_classes_are(opened, write_pictures):
+    flat, nested = write_pictures(root='flat', count=9), write_pictures(root='nested', folder='train', count=9)
+    for name in ('train', 'test'):
+        assert np.array_equal(*(all_images(opened(root).load(name)) for root in (flat, nested)))
+    assert opened(nested, validation_fraction=0.5).split_sizes == {'train': 9, 'validation': 9}
+    assert opened(flat, validation_fraction=0.5).split_sizes == {'train': 7, 'validation': 7, 'test': 4}
+
+
+def test_missing_classes_shift_no_label(opened, write_pictures, caplog):
+    root = write_pictures(folder='train', classes=('ant', 'bee', 'cow', 'dog'), count=2)
+    write_pictures(folder='val', classes=('bee', 'dog'), count=1)
+    for path in (root / 'train' / 'cow').iterdir():
+        path.unlink()
+    source = opened(root)
+    assert source.class_names == ('ant', 'bee', 'cow', 'dog')
+    assert source.load('train').labels.tolist() == [0, 0, 1, 1, 3, 3]
+    assert source.load('validation').labels.tolist() == [1, 3]
+    assert "train: has no picture of the class(es) 'cow'" in caplog.text
+    assert "val: has no picture of the class(es) 'ant', 'cow'" in caplog.text
+
+
+def test_class_names_in_another_order_reorder_the_labels(opened, write_pictures):
+    root = write_pictures(folder='train', classes=('ant', 'bee', 'cow'), count=1)
+    for path in list(root.glob('train/*/000.png')):
+        path.with_name('001.png').write_bytes(path.read_bytes())
+    source = opened(root, class_names=('cow', 'ant', 'bee'), train_fraction=1.0, validation_fraction=0.5)
+    assert source.class_names == ('cow', 'ant', 'bee')
+    assert source.own('train').labels.tolist() == [1, 1, 2, 2, 0, 0]
+
+
+def test_pictures_by_any_name_and_the_rest_counted(opened, write_pictures, caplog):
+    root = write_pictures(count=5)
+    pixels = Image.open(root / 'cat' / '000.png')
+    pixels.save(root / 'cat' / '000.jfif', 'JPEG')
+    pixels.save(root / 'cat' / 'no_extension', 'PNG')
+    pixels.save(root / 'dog' / 'new.avif', 'AVIF')
+    (root / 'dog' / 'README').write_text('no picture')
+    for name in ('a.npy', 'b.npy', 'c.txt'):
+        (root / 'dog' / name).touch()
+    with caplog.at_level(logging.INFO, 'dsconv'):
+        assert sum(opened(root).split_sizes.values()) == 13
+    [line] = caplog.messages
+    assert '13 pictures of 2 classes; a fixed fifth' in line
+    assert line.endswith('left out 4 files that are no pictures known here (2 .npy, 1 .txt, 1 no extension)')
 
 
 def test_class_folders_are_divided_80_to_20(opened, write_pictures, tmp_path):
@@ -97,16 +152,21 @@ def test_few_broken_pictures_are_named_and_left_out(opened, write_pictures, capl
     (root / 'dog' / '007.png').write_text('<html>404</html>')
     with caplog.at_level(logging.WARNING, 'dsconv'):
         kept, read = opened(root), opened(root, memory_gigabytes=0.0)
-    assert '005.png' in caplog.text and '007.png' in caplog.text and '1 of 200' in caplog.text
+    assert len(caplog.messages) == 2 and '2 picture(s) are broken' in caplog.text
+    assert '005.png' in caplog.text and '007.png' in caplog.text
     assert sum(kept.split_sizes.values()) == 198 and kept.split_sizes == read.split_sizes
     assert np.array_equal(all_images(kept.load('train')), all_images(read.load('train')))
 
 
-def test_many_broken_pictures_stop(opened, write_pictures):
-    root = write_pictures(count=50)
-    for name in ('001.png', '002.png'):
-        (root / 'cat' / name).write_bytes((root / 'cat' / name).read_bytes()[:100])
-    with pytest.raises(InputError, match='2 of 100 pictures are broken, more than 1 %.*001.png'):
+@pytest.mark.parametrize(('count', 'broken', 'stops'), [(10, 3, False), (20, 4, False), (19, 4, True)])
+def test_more_than_three_broken_pictures_and_a_tenth_stop(opened, write_pictures, count, broken, stops):
+    root = write_pictures(count=count)
+    for path in sorted((root / 'cat').iterdir())[:broken]:
+        path.write_bytes(path.read_bytes()[:100])
+    if not stops:
+        assert sum(opened(root).split_sizes.values()) == 2 * count - broken
+        return
+    with pytest.raises(InputError, match='4 of 38 pictures are broken, more than 10 %.*000.png'):
         opened(root)
 
 

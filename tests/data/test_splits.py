@@ -56,7 +56,22 @@ def test_wrong_fractions(sizes, validation, train, message):
         Division(sizes, validation, train)
 
 
-def test_class_too_small():
+def test_a_class_too_small_to_be_tested_is_said_and_to_be_trained_on_refused(caplog):
     labels = np.repeat([0, 1], [99, 1])
-    with pytest.raises(InputError, match="'rare' has only 1 example"):
-        Division({'train': 100}, 0.1, 1.0).members('train', labels, ('common', 'rare'))
+    division = Division({'train': 100}, 0.1, 1.0)
+    assert len(division.members('validation', labels, ('common', 'rare'))) == 10
+    assert "'rare' has only 1 example(s), too few for one to fall into the validation part" in caplog.text
+    with pytest.raises(InputError, match="'rare' .* into the training part"):
+        Division({'train': 100}, 0.0, 0.1).members('train', labels, ('common', 'rare'))
+
+
+def test_a_test_part_is_taken_first_and_the_rest_divided_as_if_it_were_all():
+    labels = np.arange(1000) % 10
+    division = Division({'train': 1000}, 0.1, 0.5, test_fraction=0.2)
+    assert division.sizes == {'train': 360, 'validation': 80, 'test': 200}
+    rest, tested = stratified_split(labels, 200, 80_20)  # runs of before are divided so
+    parts = {name: division.members(name, labels, tuple('abcdefghij')) for name in division.sizes}
+    inner = Division({'train': 800}, 0.1, 0.5)
+    assert np.array_equal(parts['test'], tested) and division.own_split('test') == 'train'
+    for name in ('train', 'validation'):
+        assert np.array_equal(parts[name], rest[inner.members(name, labels[rest], tuple('abcdefghij'))])

@@ -179,5 +179,20 @@ def test_images_of_many_sizes_from_a_builder_of_ones_own(settings, tmp_path):
     with pytest.raises(InputError, match='differ in size.*--config.dataset.image_size=64'):
         open_source(settings(name='thumbnails', data_dir=str(tmp_path)))
     source = open_source(settings(name='thumbnails', data_dir=str(tmp_path), image_size=12))
-    assert source.load('train').images(np.arange(9)).shape == (9, 12, 12, 3)
+    assert source.own('train').images(np.arange(9)).shape == (9, 12, 12, 3)
     assert source.flippable
+
+
+def test_train_alone_is_divided_unless_a_part_is_held_out_for_validation(settings, tmp_path, caplog):
+    store(tmp_path, train=IMAGES[:100])
+    parts = []
+    for gigabytes in (1.0, 0.0):
+        source = open_source(settings(name='cifar10', data_dir=str(tmp_path), memory_gigabytes=gigabytes))
+        assert source.split_sizes == {'train': 80, 'test': 20}
+        assert np.bincount(source.load('test').labels).tolist() == [2] * 10
+        parts.append([examples(source.load(name)) for name in ('train', 'test')])
+    assert parts[0] == parts[1] and sorted(sum(parts[0], [])) == sorted(
+        (i % 10, IMAGES[i].tobytes()) for i in range(100)
+    )
+    source = open_source(settings(name='cifar10', data_dir=str(tmp_path), validation_fraction=0.1))
+    assert source.split_sizes == {'train': 90, 'validation': 10}

@@ -41,7 +41,6 @@ def test_lines(refuse, finished_run, tmp_path, case):
     ('locked', 'module', 'line', 'words'),
     [
         ('pictures/dog', main, ['--workdir=new', PICTURES], 'dog: Permission denied'),
-        ('pictures/dog/0.png', main, ['--workdir=new', PICTURES], '0.png: cannot be'),
         ('pictures/dog/0.png', predict, ['--workdir=run', 'pictures/dog/0.png'], '0.png: cannot be read (Permission'),
         ('run/config.json', evaluate, ['--workdir=run'], 'config.json is damaged (PermissionError'),
         ('place', main, ['--workdir=place/new'], '--workdir=place/new cannot be made: Permission denied'),

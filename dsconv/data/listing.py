@@ -1,0 +1,221 @@
+"""Finds the labelled pictures in a folder: which folders are splits, which are classes, which files are pictures."""
+
+import collections
+import dataclasses
+import os
+import pathlib
+import unicodedata
+from collections.abc import Iterator
+
+import numpy as np
+
+from dsconv.data.picture import EXTENSIONS
+from dsconv.errors import InputError, did_you_mean
+from dsconv.files import is_directory, is_file, is_remote, to_path
+
+SPLIT_NAMES = {
+    'train': 'train',
+    'training': 'train',
+    'val': 'validation',
+    'valid': 'validation',
+    'validation': 'validation',
+    'test': 'test',
+    'testing': 'test',
+}
+# What file servers, Python and notebooks leave behind, in lower case; hidden files and folders are ignored as well.
+LEFT_BEHIND = frozenset(
+    ('@eadir', '__macosx', '__pycache__', 'lost+found', '$recycle.bin', 'system volume information')
+    + ('thumbs.db', 'desktop.ini')
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """The files of a folder that may be pictures, in an order that depends on their names alone.
+
+    Attributes:
+      root: the folder that holds the classes or the splits.
+      folders: split → its folder; {'': root} where the classes stand at the top.
+      class_names: one a label, in Unicode's composed form (NFC), sorted.
+      paths: text `(n,)`.
+      labels: int32 `(n,)`.
+      splits: text `(n,)`, keys of `folders`.
+      other_files: extension → number of files that are no pictures.
+      notes: what a person should know of what was left out.
+    """
+
+    root: pathlib.Path
+    folders: dict[str, pathlib.Path]
+    class_names: tuple[str, ...]
+    paths: np.ndarray
+    labels: np.ndarray
+    splits: np.ndarray
+    other_files: collections.Counter
+    notes: tuple[str, ...]
+
+    def take(self, rows) -> 'Listing':
+        """Returns the listing of some of its files."""
+        return dataclasses.replace(self, paths=self.paths[rows], labels=self.labels[rows], splits=self.splits[rows])
+
+
+def list_pictures(path: str, without_validation: bool = False) -> Listing:
+    """Lists `path/<class>/…` or `path/{train,val,test}/<class>/…`, at any depth below a class.
+
+    Splits are also called training, valid, validation and testing, in any case. A folder that holds nothing but one
+    folder is opened. A split without class folders is left out; so is the validation split if `without_validation`.
+
+    Raises: InputError when there is no such folder, a link beside the classes leads nowhere or to a folder above it,
+      two folders stand for one split, a class is unknown in training, or there are fewer than two.
+    """
+    root = _unwrapped(_existing(to_path(path)))
+    notes: list[str] = []
+    folders = _split_folders(root, notes)
+    if without_validation and 'validation' in folders:
+        notes.append(f'{folders.pop("validation")}: left out, since dataset.validation_fraction takes its place')
+    classes = {split: _classes(folder) for split, folder in folders.items()}
+    training = next(iter(folders))
+    for split in [split for split in folders if split != training and not _is_labelled(classes, split, training)]:
+        notes.append(
+            f'{folders.pop(split)}: left out, since it holds none of the classes: `predict` is for such pictures'
+        )
+    class_names = tuple(sorted(classes[training]))
+    if len(class_names) < 2:
+        raise InputError(
+            f'{folders[training]}: holds {len(class_names)} class folder(s), a classifier needs at least 2 '
+            f'(<class>/<picture>, or train/<class>/<picture> and test/<class>/<picture>)'
+        )
+    notes += _alike(class_names)
+    paths, labels, splits, others = [], [], [], collections.Counter()
+    for split, folder in folders.items():
+        for name in sorted(classes[split]):
+            found = sorted(_pictures(classes[split][name], (_real_path(root), _real_path(folder)), others))
+            if found and name not in class_names:
+                raise InputError(
+                    f'class {name!r} is in {folder} but not in {folders[training]}: no network can learn it there'
+                    f'{did_you_mean(name, class_names)}'
+                )
+            paths += found
+            labels += [class_names.index(name)] * len(found) if found else []
+            splits += [split] * len(found)
+    return Listing(
+        root,
+        folders,
+        class_names,
+        np.array(paths, object),
+        np.array(labels, np.int32),
+        np.array(splits, object),
+        others,
+        tuple(notes),
+    )
+
+
+def _existing(root: pathlib.Path) -> pathlib.Path:
+    if not is_directory(root):
+        wrong = 'is a file' if is_file(root) else 'does not exist'
+        raise InputError(f'{root}: {wrong}; image_folder:<path> wants a folder that holds one folder a class')
+    return root
+
+
+def _unwrapped(root: pathlib.Path) -> pathlib.Path:
+    """The folder inside a folder that holds nothing else, as archives make them."""
+    above = [_real_path(root)]
+    while len(inside := _subfolders(root)) == 1:
+        [folder] = inside
+        if folder.name.lower() in SPLIT_NAMES or not _subfolders(folder):
+            break
+        above.append(_real_below(folder, above))
+        root = folder
+    return root
+
+
+def _split_folders(root: pathlib.Path, notes: list[str]) -> dict[str, pathlib.Path]:
+    """Split → its folder, training first; {'': root} where classes stand at the top, and one may be called 'train'."""
+    found = collections.defaultdict(list)
+    others = []
+    for folder in _subfolders(root):
+        split = SPLIT_NAMES.get(folder.name.lower())
+        (found[split] if split else others).append(folder)
+    training = [folder for folder in found['train'] if _subfolders(folder)]
+    if not training and (others or not any(_subfolders(folder) for folders in found.values() for folder in folders)):
+        return {'': root}
+    if not found['train']:
+        raise InputError(f'{root}: holds {next(iter(filter(None, found.values())))[0].name}/ but no train/')
+    for split, folders in found.items():
+        if len(folders) > 1:
+            raise InputError(f'{folders[0]} and {folders[1]} both stand for the {split} split: keep one')
+    if others:
+        notes.append(f'{root}: ignored beside {found["train"][0].name}/: {", ".join(folder.name for folder in others)}')
+    return {split: found[split][0] for split in ('train', 'validation', 'test') if found[split]}
+
+
+def _subfolders(folder: pathlib.Path) -> list[pathlib.Path]:
+    return sorted(entry for entry in folder.iterdir() if not _is_left_behind(entry) and entry.is_dir())
+
+
+def _is_left_behind(path: pathlib.Path) -> bool:
+    return path.name.startswith('.') or path.name.lower() in LEFT_BEHIND
+
+
+def _classes(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
+    """Composed name → its folders: two where a copy from a Mac has the same name in another form."""
+    for entry in sorted(folder.iterdir()):
+        if not _is_left_behind(entry) and _is_broken_link(entry):
+            raise InputError(f'{entry}: this link leads nowhere: mend or remove it')
+    classes = collections.defaultdict(list)
+    for entry in _subfolders(folder):
+        classes[unicodedata.normalize('NFC', entry.name)].append(entry)
+    return dict(classes)
+
+
+def _is_labelled(classes: dict, split: str, training: str) -> bool:
+    """Whether a split has class folders; one folder that is no class may hold all its pictures."""
+    names = set(classes[split])
+    return len(names) > 1 or bool(names & set(classes[training]))
+
+
+def _alike(class_names: tuple[str, ...]) -> list[str]:
+    by_name = collections.defaultdict(list)
+    for name in class_names:
+        by_name[name.casefold()].append(name)
+    return [f'{" and ".join(names)} are different classes' for names in by_name.values() if len(names) > 1]
+
+
+def _pictures(folders: list[pathlib.Path], above: tuple[str, ...], others: collections.Counter) -> Iterator[str]:
+    """Files under the folders of a class that have the extension of a picture, or none; counts the `others`."""
+    for folder in folders:
+        for file in _files(folder, (*above, _real_below(folder, above))):
+            extension = file.suffix.lower()
+            if extension in EXTENSIONS or not extension:
+                yield str(file)
+            else:
+                others[extension] += 1
+
+
+def _files(folder: pathlib.Path, above: tuple[str, ...]) -> Iterator[pathlib.Path]:
+    for entry in folder.iterdir():
+        if _is_left_behind(entry):
+            continue
+        if is_remote(entry) and entry.suffix.lower() in EXTENSIONS:  # an object store would be asked for each
+            yield entry
+        elif entry.is_dir():
+            yield from _files(entry, (*above, _real_below(entry, above)))
+        elif is_remote(entry) or entry.is_file() or (_is_broken_link(entry) and entry.suffix.lower() in EXTENSIONS):
+            yield entry
+
+
+def _is_broken_link(path: pathlib.Path) -> bool:
+    """Whether it is a link that leads nowhere, or to itself."""
+    return not is_remote(path) and path.is_symlink() and not path.exists()
+
+
+def _real_path(path: pathlib.Path) -> str:
+    return str(path) if is_remote(path) else os.path.realpath(path)
+
+
+def _real_below(folder: pathlib.Path, above) -> str:
+    """The real path of a folder. Raises InputError where a link leads back to what holds it: it would have no end."""
+    real = _real_path(folder)
+    for holder in above:
+        if holder == real or holder.startswith(real.rstrip('/') + '/'):
+            raise InputError(f'{folder}: this link leads to a folder that holds it: remove it')
+    return real

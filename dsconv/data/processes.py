@@ -1,0 +1,50 @@
+"""The processes of a run, which divide the first decoding of pictures among them."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from dsconv.data.threads import attempt, map_threads
+from dsconv.errors import InputError
+
+BLOCK_BYTES = 64 * 2**20  # of results that are exchanged at once: every device of the run holds them for a moment
+
+
+@dataclasses.dataclass(frozen=True)
+class Processes:
+    """This process and its peers; by default it has none.
+
+    Attributes:
+      index: of this process, from 0.
+      count: of all processes.
+      gather: array `(…)` → the arrays of all processes `(count, …)`. All of them must call it, in the same order.
+    """
+
+    index: int = 0
+    count: int = 1
+    gather: Callable[[np.ndarray], np.ndarray] = lambda array: array[None]
+
+    def attempt_all(self, function: Callable, items: Sequence, like: np.ndarray) -> Iterator[tuple]:
+        """Calls `function` once for every item, in threads, each process for its part of every block.
+
+        Args:
+          function: item → array of the shape and dtype of `like`, or raises InputError.
+          items: the same on all processes.
+
+        Yields: (results `(b, *like.shape)`, whether each succeeded `(b,)`), on every process the same, for one block
+          of items after another. The result of a failure is zero.
+        """
+        size = max(1, min(4096, BLOCK_BYTES // max(1, like.nbytes)))
+        for start in range(0, len(items), size):
+            block = items[start : start + size]
+            part = -(-len(block) // self.count)
+            own = block[self.index * part : (self.index + 1) * part]
+            results, done = np.zeros((part, *like.shape), like.dtype), np.zeros(part, bool)
+            for row, result in enumerate(map_threads(attempt(function), own)):
+                if not isinstance(result, InputError):
+                    results[row], done[row] = result, True
+            yield tuple(np.concatenate(self.gather(array))[: len(block)] for array in (results, done))
+
+
+ALONE = Processes()

@@ -1,0 +1,119 @@
+"""How folders are read. The files are empty, since listing opens none."""
+
+import collections
+import unicodedata
+
+import pytest
+
+from dsconv.data.listing import list_pictures
+from dsconv.errors import InputError
+
+ONE_EACH = {'cat': 1, 'dog': 1}
+# Files and folders (with a slash at the end) → split → class → number of pictures.
+LAYOUTS = {
+    'classes': ('cat/1.png dog/1.png', {'': ONE_EACH}),
+    'train and test': ('{train,test}/{cat,dog}/1.png', {'train': ONE_EACH, 'test': ONE_EACH}),
+    'train and val': ('{train,val}/{cat,dog}/1.png', {'train': ONE_EACH, 'validation': ONE_EACH}),
+    'all three': (
+        '{train,valid,test}/{cat,dog}/1.png',
+        {'train': ONE_EACH, 'validation': ONE_EACH, 'test': ONE_EACH},
+    ),
+    'upper case': ('{Train,VALIDATION}/{cat,dog}/1.png', {'train': ONE_EACH, 'validation': ONE_EACH}),
+    'training, testing': ('{Training,testing}/{cat,dog}/1.png', {'train': ONE_EACH, 'test': ONE_EACH}),
+    'train alone': ('train/{cat,dog}/1.png', {'train': ONE_EACH}),
+    'a wrapper': ('data/{cat,dog}/1.png __MACOSX/data/cat/._1.png', {'': ONE_EACH}),
+    'two wrappers': ('zip/data/{train,val}/{cat,dog}/1.png', {'train': ONE_EACH, 'validation': ONE_EACH}),
+    'subfolders of a class': ('cat/1.png cat/tabby/old/1.png dog/poodle/1.png', {'': {'cat': 2, 'dog': 1}}),
+    'a class called train': ('train/1.png boat/1.png', {'': {'train': 1, 'boat': 1}}),
+    'what others leave behind': (
+        '{@eaDir,__pycache__,lost+found,.ipynb_checkpoints}/1.png {cat,dog}/1.png '
+        'cat/{@eaDir,.ipynb_checkpoints}/1.png cat/._1.png cat/Thumbs.db',
+        {'': ONE_EACH},
+    ),
+    'a test without a rare class': (
+        'train/{cat,cow,dog}/1.png test/{cat,dog}/1.png',
+        {'train': ONE_EACH | {'cow': 1}, 'test': ONE_EACH},
+    ),
+    'an empty class': ('cat/1.png cow/ dog/1.png', {'': ONE_EACH}),
+    'an unlabelled test': ('train/{cat,dog}/1.png test/1.png', {'train': ONE_EACH}),
+    'a test of nothing known': ('train/{cat,dog}/1.png test/unknown/1.png', {'train': ONE_EACH}),
+    'a folder beside train': ('train/{cat,dog}/1.png docs/1.png', {'train': ONE_EACH}),
+    'kinds of files': ('cat/{a.jfif,b.JPG,c,d.npy,e.dcm} dog/1.tiff', {'': {'cat': 3, 'dog': 1}}),
+}
+
+
+def make(root, paths):
+    for path in paths.split():
+        start, brace, rest = path.partition('{')
+        names, _, end = rest.partition('}')
+        if brace:
+            make(root, ' '.join(f'{start}{name}{end}' for name in names.split(',')))
+            continue
+        (root / path if path.endswith('/') else (root / path).parent).mkdir(parents=True, exist_ok=True)
+        if not path.endswith('/'):
+            (root / path).touch()
+    return root
+
+
+def counts(listing):
+    found = collections.defaultdict(collections.Counter)
+    for path, label, split in zip(listing.paths, listing.labels, listing.splits, strict=True):
+        assert f'/{listing.class_names[label]}/' in path and path.startswith(str(listing.folders[split]))
+        found[split][listing.class_names[label]] += 1
+    return found
+
+
+@pytest.mark.parametrize('case', LAYOUTS)
+def test_layouts(tmp_path, case):
+    paths, expected = LAYOUTS[case]
+    listing = list_pictures(str(make(tmp_path, paths)))
+    assert counts(listing) == expected
+    assert list(listing.paths) == sorted(listing.paths) or len(listing.folders) > 1
+
+
+def test_what_is_left_out_is_said(tmp_path):
+    notes = list_pictures(str(make(tmp_path / 'a', LAYOUTS['an unlabelled test'][0]))).notes
+    assert len(notes) == 1 and 'test: left out' in notes[0] and '`predict`' in notes[0]
+    listing = list_pictures(str(make(tmp_path / 'b', LAYOUTS['kinds of files'][0])))
+    assert listing.other_files == {'.npy': 1, '.dcm': 1} and not listing.notes
+    listing = list_pictures(str(make(tmp_path / 'c', '{train,val}/{cat,Cat}/1.png')), without_validation=True)
+    assert set(listing.folders) == {'train'}
+    assert ['val: left out' in listing.notes[0], 'Cat and cat' in listing.notes[1]] == [True, True]
+
+
+def test_a_name_composed_and_decomposed_is_one_class(tmp_path):
+    name = 'café'
+    decomposed = unicodedata.normalize('NFD', name)
+    listing = list_pictures(
+        str(make(tmp_path, f'train/{name}/1.png {{train,test}}/{decomposed}/2.png train/cafz/1.png'))
+    )
+    assert listing.class_names == ('cafz', name)
+    assert listing.labels.tolist() == [1, 1, 0, 1] or listing.labels.tolist() == [0, 1, 1, 1]
+    assert sum(label == 1 for label in listing.labels) == 3
+
+
+@pytest.mark.parametrize(
+    ('paths', 'message'),
+    [
+        ('{train,val,valid}/{cat,dog}/1.png', 'both stand for the validation split'),
+        ('{test,val}/{cat,dog}/1.png', 'but no train/'),
+        ('train/{cat,dog}/1.png test/{cat,Dog}/1.png', "class 'Dog' is in .*; did you mean dog?"),
+    ],
+)
+def test_what_cannot_be_read(tmp_path, paths, message):
+    with pytest.raises(InputError, match=message):
+        list_pictures(str(make(tmp_path, paths)))
+
+
+def test_links_are_followed_unless_they_lead_back(tmp_path):
+    root = make(tmp_path / 'root', 'cat/1.png dog/1.png')
+    make(tmp_path / 'elsewhere', 'deep/1.png')
+    (root / 'dog' / 'more').symlink_to(tmp_path / 'elsewhere')
+    (root / '.#lock').symlink_to('nobody@nowhere')
+    (root / 'dog' / '.#1.png').symlink_to('nobody@nowhere')
+    assert counts(list_pictures(str(root))) == {'': {'cat': 1, 'dog': 2}}
+    for target in (tmp_path, root, root / 'dog'):
+        (tmp_path / 'elsewhere' / 'back').symlink_to(target)
+        with pytest.raises(InputError, match='dog/more/back: this link leads to a folder that holds it'):
+            list_pictures(str(root))
+        (tmp_path / 'elsewhere' / 'back').unlink()
