@@ -48,24 +48,18 @@ def test_reads_the_images(settings, archive):
     assert np.bincount(source.load('validation').labels).tolist() == [1] * 10
 
 
-def test_wrong_checksum(settings, archive):
-    path, _ = archive
-    path.write_bytes(path.read_bytes()[:-1] + b'!')
-    with pytest.raises(InputError, match='MD5 is .* damaged'):
-        open_source(settings(name='cifar10', archive=str(path)))
-
-
-def test_pickled_archive(settings, tmp_path):
-    path = tmp_path / 'cifar-10-python.tar.gz'
-    path.write_bytes(b'x')
-    with pytest.raises(InputError, match='pickled.*cifar-10-binary.tar.gz'):
-        open_source(settings(name='cifar10', archive=str(path)))
-
-
-def test_absent_or_other_file(settings, tmp_path, monkeypatch):
-    with pytest.raises(InputError, match='absent.*cannot be read'):
-        open_source(settings(name='cifar10', archive=str(tmp_path / 'absent')))
-    (tmp_path / 'other').write_bytes(b'x')
-    monkeypatch.setattr(cifar_archive, 'MD5', hashlib.md5(b'x').hexdigest())
-    with pytest.raises(InputError, match='other: cannot be read as'):
-        open_source(settings(name='cifar10', archive=str(tmp_path / 'other')))
+@pytest.mark.parametrize(
+    ('name', 'content', 'message'),
+    [
+        ('cifar-10-binary.tar.gz', b'x', 'MD5 is .* damaged'),
+        ('cifar-10-python.tar.gz', b'x', 'pickled.*cifar-10-binary.tar.gz'),
+        ('absent', None, 'absent.*cannot be read'),
+        ('other', b'taken for the true one', 'other: cannot be read as'),
+    ],
+)
+def test_other_files(settings, tmp_path, monkeypatch, name, content, message):
+    monkeypatch.setattr(cifar_archive, 'MD5', hashlib.md5(b'taken for the true one').hexdigest())
+    if content:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        open_source(settings(name='cifar10', archive=str(tmp_path / name)))

@@ -21,25 +21,14 @@ def all_images(split):
 def test_train_and_test_folders(opened, write_pictures):
     root = write_pictures(folder='train', count=10)
     write_pictures(folder='test', count=3)
-    (root / 'train' / 'cat' / '000.png').rename(root / 'train' / 'cat' / '000.PNG')
-    (root / 'train' / 'cat' / 'notes.txt').touch()
-    (root / 'train' / 'cat' / '._001.png').touch()
-    (root / 'train' / '.cache').mkdir()
     source = opened(root, validation_fraction=0.2)
     assert source.split_sizes == {'train': 16, 'validation': 4, 'test': 6}
     assert (source.class_names, source.image_size, source.channels) == (('cat', 'dog'), 8, 3)
-    assert source.flippable
+    assert source.flippable and not opened(root, class_names=('letter_a', 'letter_b')).flippable
     expected = np.stack([Image.open(path) for path in sorted((root / 'test').rglob('*.png'))])
     assert np.array_equal(all_images(source.load('test')), expected)
     assert source.load('test').labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert np.bincount(source.load('validation').labels).tolist() == [2, 2]
-
-
-def test_own_validation_folder(opened, write_pictures):
-    for folder in ('train', 'validation', 'test'):
-        root = write_pictures(folder=folder, count=2)
-    assert opened(root).split_sizes == {'train': 4, 'validation': 4, 'test': 4}
-    assert opened(root, validation_fraction=0.5).split_sizes == {'train': 2, 'validation': 2, 'test': 4}
 
 
 def test_without_a_test_the_validation_split_is_reported(opened, write_pictures, caplog):
@@ -49,6 +38,7 @@ def test_without_a_test_the_validation_split_is_reported(opened, write_pictures,
         source = opened(root)
     assert caplog.messages == [f'{root}: read as train/ (4 pictures), val/ (4 pictures) of 2 classes']
     assert source.split_sizes == {'train': 4, 'validation': 4}
+    assert opened(root, validation_fraction=0.5).split_sizes == {'train': 2, 'validation': 2}
     assert source.final_split('test') == 'validation' and source.final_split('train') == 'train'
 
 
@@ -119,12 +109,6 @@ def test_not_in_memory_reads_the_same(opened, write_pictures):
     assert channel_statistics(kept) == channel_statistics(read)
 
 
-def test_characters_are_not_flippable(opened, write_pictures):
-    root = write_pictures(classes=('letter_a', 'letter_b'))
-    assert not opened(root).flippable
-    assert opened(root, class_names=('apple', 'pear')).flippable
-
-
 def test_sizes_differ(opened, write_pictures):
     root = write_pictures(size=8)
     Image.new('RGB', (8, 5)).save(root / 'dog' / 'wide.png')
@@ -146,15 +130,14 @@ def test_grey_only_when_every_picture_is(opened, write_pictures):
 
 
 def test_few_broken_pictures_are_named_and_left_out(opened, write_pictures, caplog):
-    root = write_pictures(count=100)
+    root = write_pictures(count=20)
     data = (root / 'cat' / '005.png').read_bytes()
     (root / 'cat' / '005.png').write_bytes(data[:100])  # a good header, half of the pixels
     (root / 'dog' / '007.png').write_text('<html>404</html>')
-    with caplog.at_level(logging.WARNING, 'dsconv'):
-        kept, read = opened(root), opened(root, memory_gigabytes=0.0)
+    kept, read = opened(root), opened(root, memory_gigabytes=0.0)
     assert len(caplog.messages) == 2 and '2 picture(s) are broken' in caplog.text
     assert '005.png' in caplog.text and '007.png' in caplog.text
-    assert sum(kept.split_sizes.values()) == 198 and kept.split_sizes == read.split_sizes
+    assert sum(kept.split_sizes.values()) == 38 and kept.split_sizes == read.split_sizes
     assert np.array_equal(all_images(kept.load('train')), all_images(read.load('train')))
 
 
@@ -172,13 +155,4 @@ def test_more_than_three_broken_pictures_and_a_tenth_stop(opened, write_pictures
 
 def test_class_names_are_taken_as_they_are(opened, write_pictures):
     names = ('Cat', 'cat', 'two\nlines', 'x' * 255, 'שלום', '\udcff', '🐱')
-    assert opened(write_pictures(classes=names)).class_names == tuple(sorted(names))
-
-
-def test_links_are_followed_but_a_hidden_one_to_nowhere_is_ignored(opened, write_pictures, tmp_path):
-    root = write_pictures(classes=('cat', 'dog'))
-    (root / 'dog').rename(tmp_path / 'elsewhere')
-    (root / 'dog').symlink_to(tmp_path / 'elsewhere')
-    (root / '.#lock').symlink_to('nobody@nowhere')
-    (root / 'dog' / '.#000.png').symlink_to('nobody@nowhere')
-    assert opened(root).split_sizes == {'train': 16, 'test': 4}
+    assert opened(write_pictures(classes=names, count=3)).class_names == tuple(sorted(names))

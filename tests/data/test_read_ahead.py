@@ -16,36 +16,22 @@ def batch(number):
     return np.full((2, 1, 1, 1), number, np.uint8), np.full(2, number, np.int32)
 
 
-def test_order_is_kept_whatever_finishes_first():
-    def slow_first(number):
-        time.sleep(0.05 if number == 3 else 0)
-        return batch(sum(map_threads(int, [number])))
-
-    assert [labels[0] for _, labels in read_ahead(range(3, 50, 2), slow_first)] == list(range(3, 50, 2))
-
-
-def test_reads_ahead_but_not_further():
+def test_order_is_kept_a_few_are_read_ahead_and_what_is_raised_arrives_at_its_batch():
     begun = []
 
     def read(number):
         begun.append(number)
-        return batch(number)
+        time.sleep(0.05 if number == 3 else 0)
+        if number == 45:
+            raise InputError('picture 45 is damaged')
+        return batch(sum(map_threads(int, [number])))
 
-    batches = read_ahead(range(100), read)
-    next(batches)
-    time.sleep(0.3)
-    assert 1 < len(begun) <= 1 + AHEAD + 2 * SIDE_BY_SIDE
-
-
-def test_what_reading_raises_arrives_at_its_batch():
-    def read(number):
-        if number == 2:
-            raise InputError('picture 2 is damaged')
-        return batch(number)
-
-    batches = read_ahead(range(5), read)
-    assert [next(batches)[1][0], next(batches)[1][0]] == [0, 1]
-    with pytest.raises(InputError, match='picture 2 is damaged'):
+    batches = read_ahead(range(3, 100, 2), read)
+    assert [next(batches)[1][0] for _ in range(10)] == list(range(3, 23, 2))
+    time.sleep(0.2)
+    assert 10 < len(begun) <= 10 + AHEAD + 2 * SIDE_BY_SIDE
+    assert [next(batches)[1][0] for _ in range(11)] == list(range(23, 45, 2))
+    with pytest.raises(InputError, match='picture 45 is damaged'):
         next(batches)
 
 

@@ -1,11 +1,11 @@
 import socket
-import time
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
 from dsconv.data import open_source, train_batches
+from dsconv.data.picture import fit_array
 from dsconv.errors import InputError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (120, 32, 32, 3), np.uint8)
@@ -28,42 +28,18 @@ def store(directory, name='cifar10', version='3.0.2', shape=(32, 32, 3), files=N
     )
 
 
-@pytest.fixture(scope='module')
-def prepared(tmp_path_factory):
-    directory = tmp_path_factory.mktemp('tfds')
-    store(directory, train=IMAGES[:100], test=IMAGES[100:])
-    return str(directory)
-
-
 def examples(split):
     images = split.images(np.arange(split.num_examples))
     return [(label, image.tobytes()) for label, image in zip(split.labels.tolist(), images, strict=True)]
 
 
-@pytest.mark.parametrize('gigabytes', [1.0, 0.0])
-def test_holds_what_was_stored(settings, prepared, gigabytes):
-    assert tfds.builder('cifar10', data_dir=prepared).info.splits['train'].num_examples == 100
-    source = open_source(settings(name='cifar10', data_dir=prepared, memory_gigabytes=gigabytes))
-    assert source.split_sizes == {'train': 100, 'test': 20}
-    assert (source.image_size, source.channels, len(source.class_names), source.flippable) == (32, 3, 10, True)
-    train = source.load('train')
-    assert train.in_memory == (gigabytes > 0) and train.labels.dtype == np.int32
-    assert sorted(examples(train)) == sorted((i % 10, IMAGES[i].tobytes()) for i in range(100))
-
-
-def test_streamed_parts_are_those_in_memory(settings, prepared):
-    kept, streamed = (
-        open_source(
-            settings(
-                name='cifar10',
-                data_dir=prepared,
-                memory_gigabytes=gigabytes,
-                validation_fraction=0.2,
-                train_fraction=0.5,
-            )
-        )
-        for gigabytes in (1.0, 0.0)
-    )
+def test_streamed_parts_are_those_in_memory_and_hold_what_was_stored(settings, tmp_path):
+    store(tmp_path, train=IMAGES[:100], test=IMAGES[100:])
+    options = dict(name='cifar10', data_dir=str(tmp_path), validation_fraction=0.2, train_fraction=0.5)
+    kept, streamed = (open_source(settings(**options, memory_gigabytes=gigabytes)) for gigabytes in (1.0, 0.0))
+    assert (kept.image_size, kept.channels, len(kept.class_names), kept.flippable) == (32, 3, 10, True)
+    assert kept.own('train').in_memory and not streamed.own('train').in_memory
+    assert sorted(examples(kept.own('train'))) == sorted((i % 10, IMAGES[i].tobytes()) for i in range(100))
     assert kept.split_sizes == streamed.split_sizes == {'train': 40, 'validation': 20, 'test': 20}
     for name in kept.split_sizes:
         assert examples(kept.load(name)) == examples(streamed.load(name))
@@ -72,12 +48,8 @@ def test_streamed_parts_are_those_in_memory(settings, prepared):
 
 def test_streamed_training_from_several_files(settings, tmp_path):
     store(tmp_path, files=4, train=IMAGES)
-    kept, streamed = (
-        open_source(
-            settings(name='cifar10', data_dir=str(tmp_path), validation_fraction=0.25, memory_gigabytes=gigabytes)
-        ).load('train')
-        for gigabytes in (1.0, 0.0)
-    )
+    options = dict(name='cifar10', data_dir=str(tmp_path), validation_fraction=0.25)
+    kept, streamed = (open_source(settings(**options, memory_gigabytes=size)).load('train') for size in (1.0, 0.0))
     options = dict(batch_size=6, seed=0, num_steps=30)  # two epochs of 15 batches
     batches = list(train_batches(streamed, start_step=0, **options))
     for epoch in (batches[:15], batches[15:]):
@@ -91,25 +63,17 @@ def test_streamed_training_from_several_files(settings, tmp_path):
         assert np.array_equal(images, again) and np.array_equal(labels, labels_again)
 
 
-def test_directory_from_the_environment(settings, prepared, monkeypatch):
-    monkeypatch.setenv('TFDS_DATA_DIR', prepared)
-    assert open_source(settings(name='cifar10')).split_sizes['train'] == 100
-
-
-def test_absent_data_fails_fast_without_a_network(settings, tmp_path, monkeypatch):
+def test_absent_data_fails_without_a_network(settings, tmp_path, monkeypatch):
     def refuse(*arguments, **options):
         raise AssertionError('tried to reach the network')
 
     monkeypatch.setattr(socket.socket, 'connect', refuse)
     monkeypatch.setattr(socket, 'getaddrinfo', refuse)
-    start = time.monotonic()
+    monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path))
     with pytest.raises(InputError) as error:
-        open_source(settings(name='cifar10', data_dir=str(tmp_path)))
-    assert time.monotonic() - start < 10
-    message = str(error.value)
+        open_source(settings(name='cifar10'))
     for part in ('cifar10 3.0.2', str(tmp_path), 'download_and_prepare()', 'archive=', 'configs/digits.py'):
-        assert part in message
-    assert '\n' not in message
+        assert part in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -118,33 +82,21 @@ def test_absent_data_fails_fast_without_a_network(settings, tmp_path, monkeypatc
         ('cifar1O', 'nearest .*cifar10'),
         ('emnist/leters', 'nearest emnist/letters'),
         ('huggingface:mnist', 'no dataset'),
-        ('', 'no dataset'),
         ('glue', 'not a set of labelled pictures'),
-        ('binarized_mnist', 'has image'),
+        ('pictures', 'for the pictures in that folder say image_folder:pictures$'),
     ],
 )
-def test_unusable_names(settings, tmp_path, name, message):
-    with pytest.raises(InputError, match=message):
-        open_source(settings(name=name, data_dir=str(tmp_path)))
-
-
-def test_the_name_of_a_folder_is_told_from_that_of_a_dataset(settings, tmp_path, monkeypatch):
+def test_unusable_names(settings, tmp_path, monkeypatch, name, message):
     (tmp_path / 'pictures').mkdir()
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match='for the pictures in that folder say image_folder:pictures$'):
-        open_source(settings(name='pictures', data_dir=str(tmp_path / 'data')))
+    with pytest.raises(InputError, match=message):
+        open_source(settings(name=name, data_dir=str(tmp_path / 'data')))
 
 
 def test_own_validation_split_and_characters(settings, tmp_path):
-    store(
-        tmp_path,
-        name='mnist',
-        version='3.0.1',
-        shape=(28, 28, 1),
-        train=IMAGES[:20, :28, :28, :1],
-        validation=IMAGES[:10, :28, :28, :1],
-        extra=IMAGES[:10, :28, :28, :1],
-    )
+    images = IMAGES[:20, :28, :28, :1]
+    options = dict(name='mnist', version='3.0.1', shape=(28, 28, 1))
+    store(tmp_path, **options, train=images, validation=images[:10], extra=images[:10])
     source = open_source(settings(name='mnist', data_dir=str(tmp_path)))
     assert source.split_sizes == {'train': 20, 'validation': 10}
     assert source.channels == 1 and not source.flippable
@@ -160,26 +112,16 @@ def test_damaged_records(settings, tmp_path):
         source = open_source(settings(name='cifar10', data_dir=str(tmp_path), memory_gigabytes=gigabytes))
         with pytest.raises(InputError, match=f'{tmp_path}.* damaged'):
             examples(source.load('train'))
-        with pytest.raises(InputError, match=f'{tmp_path}.* damaged'):
-            list(train_batches(source.load('train'), batch_size=5, seed=0, start_step=0, num_steps=9))
-
-
-def test_images_are_resized(settings, prepared):
-    source = open_source(settings(name='cifar10', data_dir=prepared, image_size=16, channels=1))
-    assert source.load('test').images(np.arange(2)).shape == (2, 16, 16, 1)
 
 
 def test_images_of_many_sizes_from_a_builder_of_ones_own(settings, tmp_path):
-    store(
-        tmp_path,
-        name='thumbnails',
-        shape=(None, None, 3),
-        train=[image[: 20 + i] for i, image in enumerate(IMAGES[:9])],
-    )
+    images = [image[: 20 + i] for i, image in enumerate(IMAGES[:9])]
+    store(tmp_path, name='thumbnails', shape=(None, None, 3), train=images)
     with pytest.raises(InputError, match='differ in size.*--config.dataset.image_size=64'):
         open_source(settings(name='thumbnails', data_dir=str(tmp_path)))
-    source = open_source(settings(name='thumbnails', data_dir=str(tmp_path), image_size=12))
-    assert source.own('train').images(np.arange(9)).shape == (9, 12, 12, 3)
+    source = open_source(settings(name='thumbnails', data_dir=str(tmp_path), image_size=12, channels=1))
+    stored = {fit_array(image, 12, 1).tobytes() for image in images}
+    assert {image.tobytes() for image in source.own('train').images(np.arange(9))} == stored
     assert source.flippable
 
 
