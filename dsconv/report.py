@@ -9,7 +9,7 @@ from dsconv.files import is_remote, make_directory
 
 
 def report(arguments) -> None:
-    """Writes the page that `arguments` ask for; runs that have no report yet are scored first."""
+    """Writes the page of `arguments.workdirs`; runs without a report are evaluated first."""
     from dsconv.reporting.page import write_page
 
     workdirs, output = arguments.workdirs, arguments.output
@@ -21,7 +21,7 @@ def report(arguments) -> None:
 
 
 def check(workdirs, output) -> None:
-    """Raises InputError for what is no workdir or named twice, and where the page could not be written."""
+    """Raises InputError for a directory that is no workdir or is named twice, and for an unusable output."""
     from dsconv import config as configuration
     from dsconv.reporting import read_metrics
     from dsconv.reporting.page import read_report
@@ -41,9 +41,9 @@ def check(workdirs, output) -> None:
 
 
 def complete(workdir, robustness: bool) -> None:
-    """Writes the workdir's report where it is missing, as training does at its end, or lacks what is asked for.
+    """Writes a run's report where there is none, or where `robustness` is requested and not in it.
 
-    A report that is written anew is of the same split and checkpoint, as long as there is that checkpoint.
+    A rewritten report is of the same split and checkpoint, provided the checkpoint still exists.
     """
     from dsconv import config as configuration
     from dsconv.reporting.page import read_report
@@ -74,7 +74,7 @@ def flags() -> cli.Parser:
     )
     parser.add_argument('--output', type=cli.path, required=True, metavar='DIR', help='for report.html and report.md')
     parser.add_argument(
-        '--robustness', action='store_true', help='with the accuracy under eight corruptions of five severities'
+        '--robustness', action='store_true', help='with the accuracy under corruptions of five severities'
     )
     return parser
 

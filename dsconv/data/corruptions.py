@@ -1,8 +1,8 @@
-"""Common corruptions, made while a split is read: what a network that never saw them is tested on.
+"""Common corruptions, applied while a split is read, to test a network that was not trained on them.
 
 Eight of the corruptions of CIFAR-10-C, with its five severities: Hendrycks & Dietterich,
 'Benchmarking Neural Network Robustness to Common Corruptions and Perturbations', 2019 (arXiv:1903.12261). The blur,
-given there in pixels of a 32-pixel image, grows with the image. Results are rounded to the nearest of 256 levels.
+given there in pixels of a 32-pixel image, is scaled to the image size. Results are rounded to 256 levels.
 """
 
 import dataclasses
@@ -17,17 +17,22 @@ from PIL import Image
 from dsconv.data.threads import map_threads
 
 SEVERITIES = (1, 2, 3, 4, 5)
+# The 15 corruptions of the published CIFAR-10-C, as the configs of TensorFlow Datasets' cifar10_corrupted name them.
+CIFAR10_C = (
+    'gaussian_noise', 'shot_noise', 'impulse_noise', 'defocus_blur', 'frosted_glass_blur', 'motion_blur', 'zoom_blur',
+    'snow', 'frost', 'fog', 'brightness', 'contrast', 'elastic', 'pixelate', 'jpeg_compression',
+)  # fmt: skip
 
 
 def corrupt(images: np.ndarray, name: str, severity: int, seed: int = 0, first: int = 0) -> np.ndarray:
-    """Images under one corruption.
+    """Corrupts images.
 
     Args:
       images: uint8 `(n, height, width, 1 or 3)`.
       name: one of `CORRUPTIONS`.
       severity: 1 to 5.
-      seed: of the random ones. An image's draws depend on it, the corruption, the severity and the image's index
-        alone, not on the images beside it.
+      seed: of the random ones. The noise of an image depends on the seed, the corruption, the severity and its index
+        alone.
       first: index of `images[0]` in its split.
 
     Returns: uint8, of the same shape.
@@ -44,7 +49,7 @@ def corrupt(images: np.ndarray, name: str, severity: int, seed: int = 0, first: 
 
 @dataclasses.dataclass(frozen=True)
 class CorruptedSplit:
-    """A split as evaluation reads it, under one corruption; see `corrupt`."""
+    """A split for evaluation, under one corruption; see `corrupt`."""
 
     split: object
     name: str
@@ -63,7 +68,7 @@ class CorruptedSplit:
 
 
 def _on_unit_interval(function: Callable) -> Callable:
-    """Lets `function(image, level, rng)` see pixels from 0 to 1, and makes its result uint8 again."""
+    """Wraps `function(image, level, rng)` of pixels from 0 to 1 as one of uint8."""
 
     @functools.wraps(function)
     def on_bytes(image, level, rng):
@@ -79,12 +84,12 @@ def _gaussian_noise(image, deviation, rng):
 
 @_on_unit_interval
 def _shot_noise(image, photons, rng):
-    """What `photons` at white, counted, look like: the fewer, the noisier."""
+    """Counts photons, `photons` of them at white (Poisson)."""
     return rng.poisson(image * photons) / photons
 
 
 def _impulse_noise(image, share, rng):
-    """Black or white in a share of the values, of every channel by itself."""
+    """Sets a share of the values to black or white, each channel independently."""
     hit, salt = rng.random((2, *image.shape))
     return np.where(hit < share, np.where(salt < 0.5, np.uint8(0), np.uint8(255)), image)
 
@@ -105,7 +110,7 @@ def _contrast(image, factor, rng):
 
 @_on_unit_interval
 def _brightness(image, added, rng):
-    """Raises the V of HSV: H and S stay where all channels grow by one factor. Black, which has neither, goes grey."""
+    """Adds to the V of HSV: scaling all channels by one factor keeps H and S. Black, with neither, becomes grey."""
     value = image.max(axis=2, keepdims=True)
     brighter = np.minimum(value + added, 1)
     return np.where(value > 0, image * (brighter / np.where(value > 0, value, 1)), brighter)

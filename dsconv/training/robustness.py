@@ -1,27 +1,72 @@
-"""How well a network classifies images that are damaged in ways it was not trained on."""
+"""Accuracy of a network on corrupted images, which it was not trained on."""
 
+import functools
 import logging
+import types
+from collections.abc import Callable
 
 import numpy as np
 
-from dsconv.data.corruptions import CORRUPTIONS, SEVERITIES, CorruptedSplit
+from dsconv import data
+from dsconv.data.corruptions import CIFAR10_C, CORRUPTIONS, SEVERITIES, CorruptedSplit
+from dsconv.errors import InputError
 from dsconv.training.evaluation import Evaluator
 
+logger = logging.getLogger('dsconv')
+MADE_HERE = 'made by dsconv with the parameters of CIFAR-10-C (blur scaled to the image size)'
+PUBLISHED = 'the published CIFAR-10-C (cifar10_corrupted of TensorFlow Datasets)'
 
-def robustness(evaluator: Evaluator, variables, split, seed: int) -> dict:
-    """Accuracy under every corruption at every severity. The split is read, a batch at a time, once for each.
+
+def robustness(evaluator: Evaluator, variables, config, split: str, examples) -> dict:
+    """Scores a split under every corruption at every severity, one pass for each.
 
     Args:
-      evaluator: of the network; its compiled step scores them all.
+      evaluator: of the network; its compiled step is used for all passes.
       variables: of the network.
-      split: of `Source.load`.
-      seed: of the noise.
+      config: of the run, resolved.
+      split: 'test', 'validation' or 'train'. CIFAR-10's test split is scored on the published CIFAR-10-C where its 15
+        corruptions are prepared in `dataset.data_dir`; whatever else on corruptions that are made here.
+      examples: the split.
 
-    Returns: `{'mean_accuracy': mean over all of them, 'accuracy': {corruption: [by severity, from 1 to 5]}}`.
+    Returns: `{'source': whose corruptions, 'mean_accuracy': mean over all of them, 'accuracy': {corruption: [by
+      severity, from 1 to 5]}}`.
     """
+    published = _cifar10_c(config.dataset) if split == 'test' else None
+    loaders = published or _made_here(examples, config.seed)
     accuracy = {}
-    for name in CORRUPTIONS:
-        corrupted = [CorruptedSplit(split, name, severity, seed) for severity in SEVERITIES]
-        accuracy[name] = [evaluator.score(variables, part)['accuracy'] for part in corrupted]
-        logging.getLogger(__name__).info('%s: accuracy %.2f %%', name, 100 * np.mean(accuracy[name]))
-    return {'mean_accuracy': float(np.mean(list(accuracy.values()))), 'accuracy': accuracy}
+    for name, by_severity in loaders.items():
+        accuracy[name] = [evaluator.score(variables, load())['accuracy'] for load in by_severity]
+        logger.info('%s: accuracy %.2f %%', name, 100 * np.mean(accuracy[name]))
+    source = PUBLISHED if published else MADE_HERE
+    return {'source': source, 'mean_accuracy': float(np.mean(list(accuracy.values()))), 'accuracy': accuracy}
+
+
+def _made_here(examples, seed: int) -> dict[str, list[Callable]]:
+    """Corruption → a function for each severity that opens the corrupted split."""
+    return {
+        name: [functools.partial(CorruptedSplit, examples, name, severity, seed) for severity in SEVERITIES]
+        for name in CORRUPTIONS
+    }
+
+
+def _cifar10_c(dataset) -> dict[str, list[Callable]] | None:
+    """As `_made_here`, of the published CIFAR-10-C; None for other data, and where it is not prepared in `data_dir`."""
+    if (dataset.name.split(':')[0], dataset.image_size, dataset.channels) != ('cifar10', 32, 3):
+        return None
+
+    def open_test(name, severity):
+        changed = {'name': f'cifar10_corrupted/{name}_{severity}', 'archive': None, 'validation_fraction': 0.0}
+        return data.open_source(types.SimpleNamespace(**dict(dataset.items()) | changed))
+
+    try:
+        for name in CIFAR10_C:
+            for severity in SEVERITIES:
+                open_test(name, severity)  # reads the metadata alone
+    except InputError as error:
+        logger.info('corruptions are %s, since %s', MADE_HERE, str(error).split(': prepare it')[0])
+        return None
+    # Opened again for each pass: a source keeps the pictures that it has decoded.
+    return {
+        name: [lambda name=name, severity=severity: open_test(name, severity).load('test') for severity in SEVERITIES]
+        for name in CIFAR10_C
+    }

@@ -89,7 +89,7 @@ def report_run(
         metrics=read_metrics(workdir),
         command=command_line(),
         title=f'{config.model.name} on {config.dataset.name}',
-        robustness=robustness(evaluator, variables, examples, config.seed) if corrupted else None,
+        robustness=robustness(evaluator, variables, config, split, examples) if corrupted else None,
     )
     if jax.process_index():
         return {}
