@@ -4,12 +4,12 @@ from dsconv import cli
 
 
 def ablate(arguments) -> None:
-    """Trains what is left of the study that `arguments` name, and prints and writes what came of it."""
-    from dsconv.studies import summary
-    from dsconv.studies.engine import carry_out
+    """Trains the unfinished runs of the study that `arguments` name; prints and writes the result."""
+    from dsconv.studies import ablation
     from dsconv.studies.study import read_study
+    from dsconv.studies.sweep import run_study
 
-    carry_out(read_study(arguments.study), arguments, summary)
+    run_study(read_study(arguments.study), arguments, ablation)
 
 
 def flags() -> cli.Parser:

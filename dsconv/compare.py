@@ -4,13 +4,13 @@ from dsconv import cli
 
 
 def compare(arguments) -> None:
-    """Trains what is left of the networks that `arguments` name, and prints and writes how they compare."""
+    """Trains the unfinished runs of the networks that `arguments` name; prints and writes the comparison."""
     from dsconv.models import MODELS
     from dsconv.studies import comparison
-    from dsconv.studies.engine import carry_out
     from dsconv.studies.study import of_models
+    from dsconv.studies.sweep import run_study
 
-    carry_out(of_models(arguments.models, MODELS), arguments, comparison, comparison.measure)
+    run_study(of_models(arguments.models, MODELS), arguments, comparison, comparison.measure)
 
 
 def flags() -> cli.Parser:

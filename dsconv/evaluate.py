@@ -7,7 +7,7 @@ from dsconv import cli
 
 def evaluate(arguments) -> None:
     """Scores a split, writes its report and prints the accuracy."""
-    from dsconv.reporting.markdown import loss, percent, top5
+    from dsconv.reporting.sections import loss, percent, top5
     from dsconv.training.run import is_published
     from dsconv.training.scoring import report_run
 

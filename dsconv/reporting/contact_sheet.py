@@ -1,4 +1,4 @@
-"""Contact sheets: rows of small pictures under headings, beside their names, as the content of a PNG file."""
+"""Contact sheets: rows of small pictures with names and headings, as the content of a PNG file."""
 
 import io
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-CELL = 64  # pixels a side that a picture has at most
+CELL = 64  # the most pixels a side of a picture
 GAP, MARGIN = 3, 20
 HEADING = 44  # height of the line above a block
 INK, GREY = (20, 20, 20), (110, 110, 110)
@@ -20,7 +20,7 @@ class Row(NamedTuple):
     """Pictures side by side.
 
     Attributes:
-      name, note: stand beside them, the note smaller, below the name.
+      name, note: written beside them, the note smaller, below the name.
       images: uint8 `(n, height, width, C)` with C 1 or 3.
     """
 
@@ -30,7 +30,7 @@ class Row(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Rows; above them `heading`, and a number above each column or none."""
+    """Rows under a heading, with a number above each column or none."""
 
     heading: str
     columns: Sequence[float]
@@ -40,8 +40,8 @@ class Block(NamedTuple):
 def contact_sheet(panels: Sequence[Sequence[Block]]) -> bytes:
     """Draws panels side by side, each a stack of blocks; all pictures are squares of one size.
 
-    Small pictures are enlarged pixel by pixel, by a whole number; larger ones than CELL are averaged down. Grey ones
-    keep their levels exactly, where they are not averaged; of other pictures COLOURS colours are left.
+    Small pictures are enlarged by a whole number, without interpolation; larger ones than CELL are averaged down. Grey
+    levels are exact where nothing is averaged; other pictures are quantized to COLOURS colours.
     """
     side = panels[0][0].rows[0].images.shape[1]
     cell = CELL // side * side or CELL
@@ -81,11 +81,11 @@ def _draw_panel(blocks, cell):
 
 
 def _font(name: str, size: int):
-    """One of matplotlib's own fonts, so that the sheet looks the same everywhere."""
+    """Loads one of matplotlib's own fonts, so that the sheet looks the same everywhere."""
     return ImageFont.truetype(Path(matplotlib.get_data_path(), 'fonts', 'ttf', f'{name}.ttf'), size)
 
 
 def _enlarge(image: np.ndarray, cell: int) -> Image.Image:
-    """uint8 `(side, side, C)` as a picture of `cell` pixels a side; each is the mean of those that it covers."""
+    """Resizes uint8 `(side, side, C)` to `cell` pixels a side; each is the mean of those that it covers."""
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
     return picture.resize((cell, cell), Image.Resampling.BOX)

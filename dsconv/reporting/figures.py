@@ -1,5 +1,6 @@
 """The pictures of a report as matplotlib Figures; pyplot's global state is left alone."""
 
+import functools
 import io
 import math
 import warnings
@@ -9,11 +10,14 @@ import numpy as np
 from matplotlib import font_manager
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from PIL import Image
 
-from dsconv.reporting import calibration
+from dsconv.reporting.scores import BINS, expected_calibration_error, reliability_bins
 
-COUNTED_CLASSES = 30  # with more classes the numbers in the cells could no longer be read
+COUNTED_CLASSES = 30  # with more classes the numbers in the cells would be illegible
 LABELLED_CLASSES = 25  # of more classes than COUNTED_CLASSES, about so many are named along the axes
+# The training curves are of what the optimizer minimises; those of the other splits are of plain images and labels.
+TRAINED_ON = "train: with the recipe's augmentation,\nmixing and label smoothing; others without"
 MISTAKES = 25
 MISTAKE_PIXELS = 60  # 25 photographs of 56 x 56 pixels make a PNG of about 230 kB; at full size, megabytes
 # matplotlib's own font has no Chinese, Japanese or Korean: take the first of these that the machine has.
@@ -21,7 +25,7 @@ EAST_ASIAN_FONTS = ('Noto Sans CJK JP', 'Noto Sans CJK SC', 'Hiragino Sans', 'Pi
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as the content of a PNG file."""
+    """Returns the figure as the content of a PNG file."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # A character without a glyph is drawn as a box, which says enough.
@@ -31,7 +35,9 @@ def png(figure: Figure) -> bytes:
 
 
 def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], title: str) -> Figure:
-    """Heat map of a (C, C) integer matrix, rows: true class. Colours show the share of the row, from 0 to 1.
+    """Draws a (C, C) integer matrix as a heat map, rows: true class. Colours show the share of the row, from 0 to 1.
+
+    Not by scikit-learn's ConfusionMatrixDisplay, which colours what it prints and imports pyplot.
 
     Up to COUNTED_CLASSES classes the cells hold the counts (those that are not 0) and every class is named.
     """
@@ -56,20 +62,13 @@ def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], title: str)
     axes.set_title(title, fontsize=11, parse_math=False, family=_fonts())
     if counted:
         for row, column in np.argwhere(counts):
-            axes.text(
-                column,
-                row,
-                str(counts[row, column]),
-                ha='center',
-                va='center',
-                fontsize=7.5,
-                color='white' if shares[row, column] > 0.3 else 'black',
-            )
+            colour = 'white' if shares[row, column] > 0.3 else 'black'
+            axes.text(column, row, str(counts[row, column]), ha='center', va='center', fontsize=7.5, color=colour)
     return figure
 
 
 def curves(metrics: Sequence[dict]) -> Figure:
-    """Loss, accuracy and learning rate against the epoch, one line for each split that has them.
+    """Draws loss, accuracy and learning rate against the epoch, one line for each split that has them.
 
     `metrics` are the lines of `metrics.jsonl`; values that are missing or null leave a gap.
     """
@@ -79,35 +78,30 @@ def curves(metrics: Sequence[dict]) -> Figure:
     for axes, (name, label) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
         for index, split in enumerate(splits):
             lines = [line for line in metrics if line['split'] == split and name in line]
+            epochs = [line['epoch'] for line in lines]
             values = np.array([line[name] for line in lines], dtype=float)  # None becomes NaN
             if np.isfinite(values).any():
                 # Few points get markers: an evaluation at the end of the run is a single one.
-                axes.plot(
-                    [line['epoch'] for line in lines],
-                    values,
-                    color=f'C{index}',
-                    label=split,
-                    linewidth=1.3,
-                    marker='o' if len(lines) <= 25 else None,
-                    markersize=4,
-                )
+                marker = 'o' if len(lines) <= 25 else None
+                axes.plot(epochs, values, color=f'C{index}', label=split, linewidth=1.3, marker=marker, markersize=4)
         axes.set(xlabel='epoch', ylabel=label)
         axes.grid(alpha=0.3)
         if axes.lines:
-            axes.legend()
+            compared = name != 'learning_rate' and 'train' in splits
+            axes.legend(title=TRAINED_ON if compared else None, title_fontsize=7, fontsize=9)
     return figure
 
 
 def reliability(confidence: np.ndarray, correct: np.ndarray) -> Figure:
-    """Bars of accuracy over confidence beside the diagonal, and how many predictions each stands for.
+    """Draws accuracy over confidence as bars beside the diagonal, and below the number of predictions in each bin.
 
     `confidence`: (N,) the probabilities of the predicted classes; `correct`: (N,) bool.
     """
-    counts, confidences, accuracies = calibration.reliability_bins(confidence, correct)
-    error = calibration.expected_calibration_error(confidence, correct)
+    counts, confidences, accuracies = reliability_bins(confidence, correct)
+    error = expected_calibration_error(confidence, correct)
     figure = Figure(figsize=(5.2, 5.4), dpi=90, layout='constrained')
     upper, lower = figure.subplots(2, height_ratios=(3.4, 1), sharex=True)
-    middles, width = (np.arange(calibration.BINS) + 0.5) / calibration.BINS, 1 / calibration.BINS
+    middles, width = (np.arange(BINS) + 0.5) / BINS, 1 / BINS
     accuracies, confidences = np.nan_to_num(accuracies), np.nan_to_num(confidences)
     least = np.minimum(accuracies, confidences)
     style = {'width': width, 'edgecolor': 'white'}
@@ -124,7 +118,7 @@ def reliability(confidence: np.ndarray, correct: np.ndarray) -> Figure:
 
 
 def corruptions(accuracy: Mapping[str, Sequence[float]], clean: float) -> Figure:
-    """Heat map of the accuracy: a row for each corruption, the least harmful on top, a column for each severity.
+    """Draws accuracy as a heat map: a row for each corruption, the least harmful on top, a column for each severity.
 
     `accuracy`: name → accuracy at severity 1, 2, …; `clean`: without corruption, drawn as severity 0.
     """
@@ -143,7 +137,7 @@ def corruptions(accuracy: Mapping[str, Sequence[float]], clean: float) -> Figure
 
 
 def mistakes(images: np.ndarray, captions: Sequence[str]) -> Figure:
-    """Up to MISTAKES pictures, five a row, each under its caption (one or two lines of about 26 characters).
+    """Draws up to MISTAKES pictures, five a row, each under its caption (one or two lines of about 26 characters).
 
     `images`: uint8 (n, height, width, C) with C 1 or 3, n >= 1. Pictures larger than MISTAKE_PIXELS are averaged down,
     small ones enlarged pixel by pixel.
@@ -161,20 +155,16 @@ def mistakes(images: np.ndarray, captions: Sequence[str]) -> Figure:
 
 
 def mistake_caption(true: str, predicted: str, probability: float) -> str:
-    """'true → predicted, 97 %', on two lines when it would not fit one."""
+    """Returns 'true → predicted, 97 %', on two lines where it does not fit one."""
     true, predicted = _shorten(true, 22), _shorten(predicted, 20)
     joined = f'{true} → {predicted}, {probability:.0%}'.replace('%', ' %')
     return joined if len(joined) <= 26 else joined.replace(' → ', ' →\n', 1)
 
 
-def _shrink(image: np.ndarray) -> np.ndarray:
-    """(H, W, C) → at most MISTAKE_PIXELS a side by averaging square blocks; a grey picture loses its channel."""
-    height, width, channels = image.shape
-    block = math.ceil(max(height, width) / MISTAKE_PIXELS)
-    padded = np.pad(image, ((0, -height % block), (0, -width % block), (0, 0)), mode='edge')
-    blocks = padded.reshape(padded.shape[0] // block, block, padded.shape[1] // block, block, channels)
-    small = blocks.mean(axis=(1, 3)).astype(np.uint8)
-    return small[..., 0] if channels == 1 else small
+def _shrink(image: np.ndarray) -> Image.Image:
+    """Averages square blocks, for at most MISTAKE_PIXELS a side; `image` is uint8 (H, W, 1 or 3)."""
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    return picture.reduce(math.ceil(max(picture.size) / MISTAKE_PIXELS))
 
 
 def _shorten(name: str, length: int) -> str:
@@ -187,7 +177,8 @@ def _shorten(name: str, length: int) -> str:
     return name if len(name) <= length else f'{name[: length - 1 - half]}…{name[-half:]}'
 
 
+@functools.cache  # the list of the machine's fonts takes a while
 def _fonts() -> list[str]:
-    """matplotlib's font, then one for East Asian names if the machine has any (a missing family would warn)."""
+    """Returns matplotlib's font, and one for East Asian names if the machine has any (a missing family would warn)."""
     installed = set(font_manager.get_font_names())
     return ['DejaVu Sans', *[font for font in EAST_ASIAN_FONTS if font in installed][:1]]

@@ -1,4 +1,4 @@
-"""The metrics of a run as they come: `metrics.jsonl` for programs, the same scalars for TensorBoard."""
+"""The log of a run's metrics: `metrics.jsonl` for programs, the same scalars for TensorBoard."""
 
 import contextlib
 import json
@@ -16,13 +16,13 @@ SECONDS_BETWEEN_UPLOADS = 10  # the file is sent whole each time, while the trai
 class MetricsLog:
     """Appends to `workdir/metrics.jsonl`, one JSON object a line, and to TensorBoard event files beside it.
 
-    A resumed run writes the steps after its checkpoint once more, so opening the log first drops every line with
+    A resumed run repeats the steps after its checkpoint, so opening the log first drops every line with
     step > `restored_step`, and a last line torn by a crash. (Event files cannot be cut; TensorBoard shows such steps
-    twice.) A run that starts afresh gives `restored_step=0`.
+    twice.) A new run gives `restored_step=0`.
 
-    In an object store lines arrive together, every 10 seconds and with `flush`.
+    In an object store lines are uploaded together, every 10 seconds and by `flush`.
 
-    Raises InputError when `metrics.jsonl` holds something else than metrics.
+    Raises InputError when `metrics.jsonl` holds anything but metrics.
     """
 
     def __init__(self, workdir: str | Path, *, restored_step: int, tensorboard: bool = True):
@@ -40,8 +40,9 @@ class MetricsLog:
         self._file = self._open.enter_context(path.open('a', encoding='utf-8'))
 
     def write(self, *, step: int, epoch: float, split: str, **metrics: float) -> None:
-        """Writes one line: step, epoch, split and every metric as a float, non-finite ones as null. On a disk it can be
-        read at once.
+        """Writes one line: step, epoch, split and every metric as a float, non-finite ones as null.
+
+        On a disk it can be read immediately.
 
         TensorBoard gets each metric as the scalar `{split}/{name}`. Metrics may be numbers or scalar arrays.
         """
@@ -55,7 +56,7 @@ class MetricsLog:
             self._writer.write_scalars(int(step), {f'{split}/{name}': value for name, value in values.items()})
 
     def flush(self) -> None:
-        """Makes every line that is written safe."""
+        """Saves every line written so far."""
         self._file.flush()
         self._flushed = time.monotonic()
 
@@ -71,7 +72,7 @@ class MetricsLog:
 
 
 def read_metrics(workdir: str | Path) -> list[dict]:
-    """All whole lines of `workdir/metrics.jsonl` in order, a torn last one left out; [] when there is no file.
+    """Reads all whole lines of `workdir/metrics.jsonl`, without a torn last one; [] when there is no file.
 
     Raises InputError when a line before the last is not a JSON object with a `step`.
     """
@@ -79,7 +80,7 @@ def read_metrics(workdir: str | Path) -> list[dict]:
 
 
 def _whole_lines(path: Path) -> list[tuple[bytes, dict]]:
-    """Each line as it stands in the file and as parsed."""
+    """Returns each line as bytes and as parsed."""
     if not path.exists():
         return []
     lines = path.read_bytes().splitlines()

@@ -10,11 +10,11 @@ from dsconv.reporting.metrics_log import read_metrics
 
 @contextlib.contextmanager
 def live_curves(workdir: str | Path, seconds: float = 5.0):
-    """Around a training: shows its curves in the output of the notebook's cell, drawn anew as they grow.
+    """Shows the curves of a training in the output of the notebook's cell while the block runs, and updates them.
 
     Args:
       workdir: of the run, which need not exist yet; what trains it may be this process or another.
-      seconds: between two looks at `workdir/metrics.jsonl`; the last is at the end of the block.
+      seconds: between two reads of `workdir/metrics.jsonl`; the last is at the end of the block.
     """
     from IPython.display import Markdown, display
 
@@ -44,7 +44,7 @@ def _draw_until(over: threading.Event, picture, workdir, seconds: float) -> None
 
 
 def framed(page: str | Path, height: int = 800):
-    """An HTML file as the output of a notebook's cell, in a frame `height` pixels high that keeps its style to itself.
+    """Returns an HTML file as output of a notebook's cell, in a frame `height` pixels high that isolates its style.
 
     Raises FileNotFoundError where there is no such file.
     """

@@ -2,63 +2,48 @@
 
 import base64
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from dsconv.errors import InputError
 from dsconv.files import make_directory, replace_file, to_path
-from dsconv.reporting.markdown import headline, mean_robust, percent, plain, sections, top5
+from dsconv.reporting.markdown import code_block, paragraphs, plain, plain_cells, plain_table
 from dsconv.reporting.metrics_log import read_metrics
-from dsconv.reporting.report import PICTURES
-from dsconv.reporting.table import markdown_table
+from dsconv.reporting.sections import Section, headline, mean_robust, percent, sections, top5, worst_class
+from dsconv.reporting.tables import format_cell, markdown_table
+from dsconv.reporting.write import PICTURES
 
-COLUMNS = (
-    'run',
-    'dataset',
-    'split',
-    'model',
-    'parameters',
-    'images',
-    'accuracy',
-    'top-5',
-    'worst class',
-    'ECE',
-    'corrupted',
-    'epochs',
-)
 NEEDED = {
-    'dataset',
-    'split',
-    'checkpoint_step',
-    'parameters',
-    'command',
-    'num_examples',
-    'accuracy',
-    'top5_accuracy',
-    'loss',
-    'ece',
-    'worst_class',
-    'macro_average',
-    'class_names',
-    'confusion_matrix',
-}
-HTML = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{title}</title>
-<style>{style}</style>
-<main>
-{body}
-</main>
-</html>
-"""
+    'dataset', 'split', 'checkpoint_step', 'parameters', 'command', 'num_examples', 'accuracy', 'top5_accuracy', 'loss',
+    'ece', 'worst_class', 'macro_average', 'class_names', 'confusion_matrix',
+}  # fmt: skip
+
+
+class Run(NamedTuple):
+    """What the page says of a run.
+
+    Attributes:
+      name: of its workdir.
+      anchor: within the page, and the directory of its pictures beside report.md.
+      overview: column → cell of the table on top, None where it does not apply.
+      commands: (label, command) of the training and, if it is another, of the evaluation.
+      facts: rows (name, value).
+      sections: of the report.
+      pictures: file name → content.
+    """
+
+    name: str
+    anchor: str
+    overview: dict
+    commands: list[tuple[str, str]]
+    facts: list[tuple[str, str]]
+    sections: list[Section]
+    pictures: dict[str, bytes]
 
 
 def read_report(workdir: Path) -> dict | None:
-    """A run's `report/report.json`; None where there is no report, or one of an earlier version that says less.
+    """Reads a run's `report/report.json`; None where there is none, or one of an earlier version with fewer keys.
 
     Raises InputError for a damaged one.
     """
@@ -75,82 +60,91 @@ def read_report(workdir: Path) -> dict | None:
 
 
 def write_page(output: Path, workdirs: Sequence[Path]) -> None:
-    """Writes `report.md`, with the pictures in `run-1/`, `run-2/`, …, and `report.html`, in which they are contained.
+    """Writes `report.md`, with the pictures in `run-1/`, `run-2/`, …, and `report.html`, which embeds them.
 
     Args:
       output: a directory, made when missing.
-      workdirs: of runs of which each has a report that `read_report` reads.
+      workdirs: of runs, each with a report that `read_report` reads.
     """
-    rows, parts = [], []
-    for number, workdir in enumerate(workdirs, start=1):
-        report, run = read_report(workdir), json.loads((workdir / 'config.json').read_text(encoding='utf-8'))
-        anchor = f'run-{number}'
-        pictures = [name for name in PICTURES if (workdir / 'report' / name).exists()]
-        make_directory(output / anchor)
-        for name in pictures:
-            replace_file(output / anchor / name, (workdir / 'report' / name).read_bytes())
-        rows.append([f'[{plain(workdir)}](#{anchor})', *_overview(report, run, read_metrics(workdir))])
-        parts += [
-            f'## <a id="{anchor}"></a>{plain(workdir)}',
-            *_commands(report, run),
-            markdown_table(['', 'value'], [*headline(report), *_made_by(run)]),
-            *sections(report, pictures, '###', anchor),
-        ]
-    title = f'{len(rows)} trained networks' if len(rows) > 1 else 'A trained network'
-    text = '\n\n'.join([f'# {title}', markdown_table(*_without_empty(COLUMNS, rows)), *parts]) + '\n'
-    replace_file(output / 'report.md', text.encode(errors='backslashreplace'))
-    replace_file(output / 'report.html', to_html(text, output, title).encode(errors='backslashreplace'))
+    runs = [_read_run(workdir, f'run-{number}') for number, workdir in enumerate(workdirs, start=1)]
+    columns = [name for name in runs[0].overview if any(run.overview[name] is not None for run in runs)]
+    runs = [run._replace(overview=[run.overview[name] for name in columns]) for run in runs]
+    for run in runs:
+        make_directory(output / run.anchor)
+        for name, content in run.pictures.items():
+            replace_file(output / run.anchor / name, content)
+    title = f'{len(runs)} trained networks' if len(runs) > 1 else 'A trained network'
+    for name, text in {
+        'report.md': _as_markdown(title, columns, runs),
+        'report.html': _as_html(title, columns, runs),
+    }.items():
+        replace_file(output / name, text.encode(errors='backslashreplace'))
 
 
-def to_html(text: str, directory: Path, title: str) -> str:
-    """Markdown as one page of HTML that contains its pictures, whose paths are taken from `directory`."""
-    import markdown
-
-    def contained(picture):
-        content = base64.b64encode((directory / picture[2]).read_bytes()).decode()
-        return f'{picture[1]}"data:image/png;base64,{content}"'
-
-    body = markdown.markdown(text, extensions=['fenced_code', 'tables'])
-    body = re.sub('(<img [^>]*src=)"([^"]*)"', contained, body)  # a name with src=" has no <
-    body = re.sub('<h3>.*?(?=<h[23]>|$)', r'<section>\g<0></section>', body, flags=re.DOTALL)
-    style = Path(__file__).with_name('page.css').read_text(encoding='utf-8')
-    return HTML.format(title=title, style=style, body=body)
+def _as_markdown(title: str, columns: list[str], runs: list[Run]) -> str:
+    rows = [[f'[{plain(run.name)}](#{run.anchor})', *plain_cells(run.overview)] for run in runs]
+    parts = [f'# {title}', markdown_table(['run', *columns], rows)]
+    for run in runs:
+        parts.append(f'## <a id="{run.anchor}"></a>{plain(run.name)}')
+        for label, command in run.commands:
+            parts += [label, code_block(command)]
+        parts.append(plain_table(['', 'value'], run.facts))
+        for section in run.sections:
+            parts += paragraphs(section, '###', run.anchor)
+    return '\n\n'.join(parts) + '\n'
 
 
-def _overview(report: dict, run: dict, metrics: list[dict]) -> list:
-    """A run's cells under COLUMNS, the first apart."""
-    worst, config = report['worst_class'], run['config']
+def _as_html(title: str, columns: list[str], runs: list[Run]) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {'cell': format_cell, 'base64': lambda content: base64.b64encode(content).decode()}
+    return environment.get_template('page.html').render(title=title, columns=columns, runs=runs)
+
+
+def _read_run(workdir: Path, anchor: str) -> Run:
+    report, run = read_report(workdir), json.loads((workdir / 'config.json').read_text(encoding='utf-8'))
+    files = {name: workdir / 'report' / name for name in PICTURES}
+    pictures = {name: file.read_bytes() for name, file in files.items() if file.exists()}
+    commands = [('Trained by', run.get('command')), ('Scored by', report['command'])]
+    if run.get('command') == report['command']:
+        commands.pop()
+    return Run(
+        name=str(workdir),
+        anchor=anchor,
+        overview=_overview(report, run['config'], read_metrics(workdir)),
+        commands=[(label, command) for label, command in commands if command],
+        facts=[*headline(report), *_made_by(run)],
+        sections=sections(report, list(pictures)),
+        pictures=pictures,
+    )
+
+
+def _overview(report: dict, config: dict, metrics: list[dict]) -> dict:
     trained = max((line['epoch'] for line in metrics if line['step'] <= report['checkpoint_step']), default=0)
-    return [
-        plain(report['dataset']),
-        report['split'],
-        plain(config['model']['name']),
-        report['parameters'],
-        report['num_examples'],
-        percent(report['accuracy']),
-        top5(report),
-        f'{percent(worst["recall"])} ({plain(worst["name"])})',
-        percent(report['ece']),
-        mean_robust(report),
-        f'{trained:g} of {config["epochs"]}',
-    ]
-
-
-def _without_empty(header: Sequence[str], rows: list[list]) -> tuple[list, list]:
-    """The columns in which something stands."""
-    filled = [column for column in zip(header, *rows, strict=True) if any(cell is not None for cell in column[1:])]
-    header, *rows = map(list, zip(*filled, strict=True))
-    return header, rows
-
-
-def _commands(report: dict, run: dict) -> list[str]:
-    trained, scored = run.get('command'), report['command']
-    parts = ['Trained by', f'```\n{trained}\n```'] if trained else []
-    return parts if scored == trained else [*parts, 'Scored by', f'```\n{scored}\n```']
+    return {
+        'dataset': report['dataset'],
+        'split': report['split'],
+        'model': config['model']['name'],
+        'parameters': report['parameters'],
+        'images': report['num_examples'],
+        'accuracy': percent(report['accuracy']),
+        'top-5': top5(report),
+        'worst class': worst_class(report),
+        'ECE': percent(report['ece']),
+        'corrupted': mean_robust(report),
+        'epochs': f'{trained:g} of {config["epochs"]}',
+    }
 
 
 def _made_by(run: dict) -> list[tuple[str, str]]:
-    """Where and by what a run was trained, as rows of a table."""
+    """Where and by what a run was trained."""
     versions = ', '.join(f'{name} {version}' for name, version in run.get('versions', {}).items())
     rows = [('devices', run.get('devices')), ('git revision', run.get('git_revision')), ('versions', versions)]
-    return [(name, plain(value)) for name, value in rows if value]
+    return [(name, str(value)) for name, value in rows if value]

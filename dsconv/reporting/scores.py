@@ -1,17 +1,18 @@
-"""What is counted from labels and predictions: the figures of report.json."""
+"""Scores of predictions: the numbers of report.json, by scikit-learn, and the calibration of the confidences."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from dsconv.reporting.calibration import expected_calibration_error
+BINS = 15  # of confidence
 
 
 def scores(labels: np.ndarray, log_probabilities: np.ndarray, class_names: Sequence[str]) -> dict:
-    """The figures of report.json that follow from labels and log-probabilities, of the shapes of `write_report`.
+    """Returns the numbers of report.json that follow from labels and log-probabilities, shaped as in `write_report`.
 
-    Macro averages are over all C classes; a precision or recall of 0 / 0 counts as 0. The worst class is the one of
-    the least recall among those with examples, of several the first. `ece` is of `calibration`.
+    Macro averages are over all C classes; a precision or recall of 0 / 0 counts as 0. `balanced_accuracy` is the mean
+    recall of the classes that have examples; the worst class is the one of them with the least recall, of several the
+    first. `ece` is from 0 to 1.
     """
     from sklearn import metrics
 
@@ -22,16 +23,21 @@ def scores(labels: np.ndarray, log_probabilities: np.ndarray, class_names: Seque
         labels, predictions, labels=classes, target_names=list(map(str, classes)), output_dict=True, zero_division=0
     )
     rows = {name: _row(by_class[str(c)]) for c, name in enumerate(class_names)}
-    worst = min((name for name in rows if rows[name]['support']), key=lambda name: rows[name]['recall'])
+    present = {name: row['recall'] for name, row in rows.items() if row['support']}
+    worst = min(present, key=present.get)
     confidence = np.exp(log_probabilities.max(axis=1).astype(np.float64))
+    # Not by balanced_accuracy_score, which warns of predicted classes without examples.
+    balanced = metrics.recall_score(labels, predictions, labels=np.unique(labels), average='macro')
     loss = -log_probabilities[np.arange(len(labels)), labels].mean(dtype=np.float64)
     return {
         'num_examples': len(labels),
         'accuracy': float(metrics.accuracy_score(labels, predictions)),
         'top5_accuracy': _top5_accuracy(labels, log_probabilities),
+        'balanced_accuracy': float(balanced),
+        'macro_f1': float(by_class['macro avg']['f1-score']),
         'loss': float(loss) if np.isfinite(loss) else None,
         'ece': expected_calibration_error(confidence, predictions == labels),
-        'worst_class': {'name': worst, 'recall': rows[worst]['recall']},
+        'worst_class': {'name': worst, 'recall': present[worst]},
         'macro_average': _row(by_class['macro avg']),
         'weighted_average': _row(by_class['weighted avg']),
         'class_names': list(class_names),
@@ -40,14 +46,39 @@ def scores(labels: np.ndarray, log_probabilities: np.ndarray, class_names: Seque
     }
 
 
+def reliability_bins(confidence: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bins predictions by confidence, into BINS bins of equal width, (0, 1/15], …, (14/15, 1].
+
+    Not by scikit-learn's `calibration_curve`, which leaves empty bins out and returns no counts.
+
+    Args:
+      confidence: (N,) in (0, 1], the probability of the predicted class.
+      correct: (N,) bool.
+
+    Returns: for each bin the number of predictions, their mean confidence and their accuracy; the last two are NaN in
+      an empty bin.
+    """
+    bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    counts = np.bincount(bins, minlength=BINS)
+    with np.errstate(invalid='ignore'):
+        means = [np.bincount(bins, weights, minlength=BINS) / counts for weights in (confidence, correct)]
+    return counts, *means
+
+
+def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
+    """Returns the mean distance, from 0 to 1, between confidence and accuracy over `reliability_bins`, weighted by
+    their counts.
+
+    Guo et al., 'On Calibration of Modern Neural Networks', 2017, equation 3.
+    """
+    counts, confidences, accuracies = reliability_bins(confidence, correct)
+    return float(np.nansum(counts * np.abs(accuracies - confidences)) / counts.sum())
+
+
 def _row(scores: dict) -> dict:
-    """scikit-learn's names → those of report.json."""
-    return {
-        'precision': float(scores['precision']),
-        'recall': float(scores['recall']),
-        'f1': float(scores['f1-score']),
-        'support': int(scores['support']),
-    }
+    """Renames scikit-learn's keys to those of report.json."""
+    row = {key: float(scores[key]) for key in ('precision', 'recall')}
+    return row | {'f1': float(scores['f1-score']), 'support': int(scores['support'])}
 
 
 def _top5_accuracy(labels: np.ndarray, log_probabilities: np.ndarray) -> float:

@@ -1,1 +1,1 @@
-"""Grids of ordinary runs: what is varied, the runs, what came of them. Light to import."""
+"""Studies: grids of ordinary runs, several seeds for each variant, and their results. Light to import."""

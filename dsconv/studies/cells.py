@@ -1,9 +1,11 @@
-"""The cells of a study: for each variant and seed an ordinary run, scored on the validation split."""
+"""The cells of a study: an ordinary run for each variant and seed, scored on the validation split."""
 
+import functools
 import gc
 import logging
 import shlex
 import statistics
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,10 +15,10 @@ from dsconv.config_checks import resolve
 from dsconv.errors import InputError, RunError
 from dsconv.files import make_directory, replace_file
 from dsconv.reporting import read_metrics
-from dsconv.studies.runs import open_once, validation_fraction
 from dsconv.studies.study import GIVEN_BY_THE_STUDY, Study
 
 logger = logging.getLogger('dsconv')
+VALIDATION_FRACTION = 0.1  # where neither the data nor the config holds anything out
 
 
 class Cell(NamedTuple):
@@ -27,7 +29,7 @@ class Cell(NamedTuple):
       seed: of the run.
       config: loaded, not resolved.
       workdir: `…/cells/<variant>/seed-<seed>`.
-      command: what trains the same run by itself.
+      command: trains the same run alone.
     """
 
     variant: str
@@ -38,27 +40,27 @@ class Cell(NamedTuple):
 
     @property
     def failure_file(self) -> Path:
-        """Where the line is kept that says why the cell failed."""
+        """The file with the line that says why the cell failed."""
         return self.workdir.with_name(f'{self.workdir.name}.failed')
 
 
-def cells_of(study: Study, path: str, overrides: list[str], seeds: tuple[int, ...], output: Path) -> list[Cell]:
-    """All cells, seed by seed, so that a study that is broken off has whole seeds.
+def make_cells(study: Study, path: str, overrides: list[str], seeds: tuple[int, ...], output: Path) -> list[Cell]:
+    """Makes all cells, seed by seed, so that an interrupted study has complete seeds.
 
     Args:
       study: what is varied.
       path: of the config file.
-      overrides: the person's own, under those of the variants.
-      seeds: the same for each variant: its runs are paired with those of the others.
-      output: of the study.
+      overrides: from the command line; those of a variant take precedence.
+      seeds: the same for each variant, so that runs can be paired.
+      output: directory of the study.
 
     Raises:
-      InputError: the config, or one with a variant's overrides, is impossible whatever the data, or there is no data.
+      InputError: the config, alone or with a variant's overrides, is invalid, or there is no data.
     """
     for override in overrides:
         if (key := override.split('=')[0]) in GIVEN_BY_THE_STUDY:
             raise InputError(f'--config.{override}: {GIVEN_BY_THE_STUDY[key]}')
-    validation_fraction(configuration.load(path, overrides).dataset)  # what is wrong here is no variant's fault
+    validation_fraction(configuration.load(path, overrides).dataset)  # errors here are not of a variant
     settings = {name: _settings(study, name, path, overrides) for name in study.variants}
     return [
         _cell(name, seed, path, [*settings[name], f'seed={seed}'], output) for seed in seeds for name in study.variants
@@ -66,7 +68,7 @@ def cells_of(study: Study, path: str, overrides: list[str], seeds: tuple[int, ..
 
 
 def _settings(study, variant, path, overrides):
-    """All overrides of a variant but the seed, each key once."""
+    """Returns all overrides of a variant but the seed, each key once."""
     chosen = [*overrides, *study.variants[variant]]
     try:
         dataset = configuration.load(path, chosen).dataset
@@ -87,7 +89,7 @@ def _cell(variant, seed, path, overrides, output):
 
 
 def train_cells(cells: list[Cell]) -> Iterator[Cell]:
-    """Trains what is not finished, and yields each cell that has been tried. One that fails does not end the study."""
+    """Trains the cells that are not finished, and yields each that was tried. A failure does not end the study."""
     for number, cell in enumerate(cells, 1):
         name = f'cell {number} of {len(cells)}, {cell.variant}, seed {cell.seed}'
         try:
@@ -97,7 +99,7 @@ def train_cells(cells: list[Cell]) -> Iterator[Cell]:
             logger.info('%s: %s', name, cell.workdir)
             cell.failure_file.unlink(missing_ok=True)
             _train(cell)
-        except Exception as error:  # the other cells may do better, whatever went wrong with this one
+        except Exception as error:  # whatever it is, the other cells may not have it
             line = _in_one_line(error)
             logger.error('%s failed: %s', name, line)
             make_directory(cell.workdir.parent)
@@ -117,7 +119,7 @@ def _train(cell):
         train(cell.config, cell.workdir, source)
         report_run(cell.workdir, 'validation', 'latest', source=source)
     finally:
-        jax.clear_caches()  # what is compiled for a cell serves no other
+        jax.clear_caches()  # no other cell uses the compiled functions of this one
         gc.collect()
 
 
@@ -127,17 +129,17 @@ def _in_one_line(error: Exception) -> str:
 
 
 def is_finished(cell: Cell) -> bool:
-    """Whether the cell has been trained to its end and has its report.
+    """Returns whether the cell has been trained to its end and has its report.
 
     Raises:
-      InputError: the workdir holds another run, or one for another number of epochs.
+      InputError: the workdir holds another run, or one of another number of epochs.
     """
     from dsconv.training.run import check_workdir
 
     if not (cell.workdir / 'config.json').exists():
         return False
-    saved, config = configuration.load_run(cell.workdir), resolved(cell.config)
-    for key in ('mean', 'std'):  # these take the pixels
+    saved, config = configuration.load_run(cell.workdir), resolve_config(cell.config)
+    for key in ('mean', 'std'):  # computing these would read all pixels
         config.dataset[key] = config.dataset[key] or saved.dataset[key]
     check_workdir(cell.workdir, config)
     if saved.epochs != config.epochs:
@@ -153,22 +155,45 @@ def _validations(lines):
     return [line for line in lines if line['split'] == 'validation']
 
 
-def resolved(config):
-    """The config with what it leaves to the data filled in, but for the pixels' mean and deviation.
+def open_once(dataset):
+    """Returns `data.open_source` of a config's `dataset` section, cached: opening a folder decodes all its pictures."""
+    return _open(tuple(dataset.items()))
+
+
+@functools.cache
+def _open(dataset):
+    from dsconv import data
+
+    return data.open_source(types.SimpleNamespace(**dict(dataset)))
+
+
+def validation_fraction(dataset) -> float:
+    """Returns the `dataset.validation_fraction` with which there is a validation split: 0 where the data has its own.
 
     Raises:
-      InputError: the data refuses it.
+      InputError: there is no such data.
+    """
+    if dataset.validation_fraction or 'validation' in open_once(dataset).split_sizes:
+        return dataset.validation_fraction
+    return VALIDATION_FRACTION
+
+
+def resolve_config(config):
+    """Returns the config with what it leaves to the data filled in, except the mean and deviation of the pixels.
+
+    Raises:
+      InputError: the config does not fit the data.
     """
     return resolve(config, open_once(config.dataset))
 
 
-def outcome(cell: Cell) -> dict:
-    """What has come of a cell so far: JSON.
+def read_outcome(cell: Cell) -> dict:
+    """Returns the state of a cell, as JSON.
 
     Returns:
-      `variant`, `seed`, `workdir`, `command` and `state`: 'finished', with `accuracy` (0 to 1) of the network as it is
-      at the end of the run, `validation_images`, and `images_per_second` (the median of the log's lines) unless the
-      run is too short for it; 'failed', with `error`; or 'unfinished'.
+      `variant`, `seed`, `workdir`, `command` and `state`: 'finished', with `accuracy` (0 to 1) at the end of the
+      run, `validation_images`, and `images_per_second` (median over the log) unless the run is too short for it;
+      'failed', with `error`; or 'unfinished'.
     """
     facts = {'variant': cell.variant, 'seed': cell.seed, 'workdir': str(cell.workdir), 'command': cell.command}
     try:
@@ -183,7 +208,7 @@ def outcome(cell: Cell) -> dict:
 
 def _scores(cell):
     lines = read_metrics(cell.workdir)
-    # Not from the report, which `evaluate` may have written anew, of another split or checkpoint.
+    # Not from the report, which `evaluate` may have replaced by one of another split or checkpoint.
     scores = {
         'accuracy': _validations(lines)[-1]['accuracy'],
         'validation_images': open_once(cell.config.dataset).split_sizes['validation'],

@@ -1,4 +1,4 @@
-"""Networks beside each other: what they cost, how accurate and how fast they are, and what others have published."""
+"""The result of a comparison of networks: accuracy, cost, speed, and what others have published."""
 
 import tomllib
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 from dsconv.errors import InputError
 from dsconv.performance import machine
 from dsconv.reporting import text_table
-from dsconv.studies import latency, summary
-from dsconv.studies.cells import Cell, resolved
+from dsconv.studies import ablation, latency
+from dsconv.studies.cells import Cell, resolve_config
 from dsconv.studies.study import Study
 
 PUBLISHED = Path(__file__).with_name('published.toml')
@@ -16,12 +16,12 @@ PACKAGES = ('jax', 'jaxlib', 'flax', 'numpy')
 
 
 def measure(cells: list[Cell]) -> dict:
-    """`latency`: network → seconds, of `latency.measure`, and what it was measured on."""
+    """Measures `latency` (network → seconds, by `latency.measure`), and says on which machine."""
     configs = {}
     for cell in cells:
         try:
-            configs[cell.variant] = resolved(cell.config)
-        except InputError:  # said when the cell is tried
+            configs[cell.variant] = resolve_config(cell.config)
+        except InputError:  # reported when the cell is tried
             continue
     return {
         'latency': latency.measure(configs),
@@ -32,23 +32,23 @@ def measure(cells: list[Cell]) -> dict:
 
 
 def summarise(study: Study, cells: list[Cell]) -> dict:
-    """`summary.summarise`'s result and `published`: figures for the same networks, where the data is CIFAR-10."""
-    result = summary.summarise(study, cells)
+    """Returns `ablation.summarise`'s result and `published`: others' results for these networks, on CIFAR-10 alone."""
+    result = ablation.summarise(study, cells)
     figures = tomllib.loads(PUBLISHED.read_text(encoding='utf-8'))['figures']
     fitting = [figure for figure in figures if figure['model'] in study.variants]
     return result | {'published': fitting if result['dataset'] == PUBLISHED_ON else []}
 
 
 def as_text(result: dict, table=text_table, text=str) -> str:
-    """The table of the networks, that of the published figures, the sentence and what failed."""
-    blocks = [result['title'], table(*_columns(result)), *summary.remarks(result, text), _about_speed(result)]
+    """Returns the tables of our and of published results, the sentence and the failures; arguments as in `ablation`."""
+    blocks = [result['title'], table(*_columns(result)), *ablation.remarks(result, text), _about_speed(result)]
     if result['published']:
         rows = [
             [row['name'], row['parameters'], row['macs'], row['accuracy'], row['source']] for row in result['published']
         ]
         blocks += [
             'Published: test accuracies on the original CIFAR-10 by recipes of their own, not to be set beside ours '
-            'as if they were of one experiment.',
+            'as if they were of the same experiment.',
             table(['published', 'parameters', 'MACs', 'accuracy, %', 'source'], rows),
         ]
     return '\n\n'.join(blocks)
@@ -65,7 +65,7 @@ def _columns(result):
                 name,
                 found['parameters'],
                 found['macs'],
-                *summary.accuracy_cells(found, is_first=name == first),
+                *ablation.accuracy_cells(found, is_first=name == first),
                 found['images_per_second'],
                 *(1000 * times[key] if times else None for key in ('latency_one', 'latency_batch')),
             ]
@@ -81,18 +81,12 @@ def _about_speed(result):
 
 
 def draw(result: dict) -> bytes:
-    """Accuracy against parameters and against MACs as the content of a PNG file."""
+    """Returns the picture of accuracy against parameters and MACs as the content of a PNG file."""
     from dsconv.reporting.figures import png
-    from dsconv.reporting.studies import costs_figure
+    from dsconv.reporting.study_figures import costs_figure
 
     points = [
-        {
-            'name': name,
-            'accuracy': 100 * found['mean'],
-            'std': None if found['std'] is None else 100 * found['std'],
-            'parameters': found['parameters'],
-            'macs': found['macs'],
-        }
+        found | {'name': name, 'accuracy': 100 * found['mean'], 'std': found['std'] and 100 * found['std']}
         for name, found in result['variants'].items()
         if found['runs']
     ]

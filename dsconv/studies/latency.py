@@ -1,4 +1,4 @@
-"""How long networks take over one image and over a batch, measured in turn, on one device."""
+"""Latency of networks for one image and for a batch, measured in turn, on one device."""
 
 import logging
 import statistics

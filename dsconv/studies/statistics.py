@@ -1,18 +1,18 @@
-"""What the runs of a study say: means, paired differences with their intervals, and one sentence.
+"""Statistics of the runs of a study: means, paired differences with their intervals, and one sentence.
 
-Accuracies go from 0 to 1. The runs of two variants with one seed are a pair: they begin with the same random numbers
-and see the data in the same order, so that a part of the chance is in both.
+Accuracies go from 0 to 1. The runs of two variants with one seed are a pair: they start from the same random numbers
+and see the data in the same order, so that they share a part of the noise.
 """
 
 import math
 import statistics
 
 CONFIDENCE = 0.95
-ROUNDING = 1e-9  # of differences between shares; one image of a million is 1e-6
+ROUNDING = 1e-9  # of differences between accuracies; one image in a million is 1e-6
 
 
 def spread(accuracies: dict[int, float]) -> dict:
-    """`runs`, `mean` and `std` (with n − 1) of a variant's accuracies by seed; None where there are too few."""
+    """Returns `runs`, `mean` and `std` (with n − 1) of a variant's accuracies by seed; None where there are too few."""
     values = list(accuracies.values())
     return {
         'runs': len(values),
@@ -22,12 +22,12 @@ def spread(accuracies: dict[int, float]) -> dict:
 
 
 def paired_difference(these: dict[int, float], those: dict[int, float]) -> dict:
-    """These accuracies minus those, over the seeds that both have.
+    """Compares accuracies, these minus those, over the seeds that both have.
 
     Returns:
-      `pairs`, their mean `difference` (None without one) and its 95 % `interval` by Student's t, [low, high]: None of
-      fewer than two pairs, and of equal differences, as accuracies of few images happen to have: they say nothing of
-      the spread, and the interval would have no width.
+      `pairs`, their mean `difference` (None without one) and its 95 % `interval` by Student's t, [low, high]: None
+      with fewer than two pairs, and where all differences are equal, as may happen with few images: the interval
+      would have no width.
     """
     from scipy import stats
 
@@ -38,17 +38,17 @@ def paired_difference(these: dict[int, float], those: dict[int, float]) -> dict:
     mean = statistics.fmean(differences)
     if pairs == 1 or statistics.stdev(differences) < ROUNDING:
         return {'pairs': pairs, 'difference': mean, 'interval': None}
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, pairs - 1)) * statistics.stdev(differences) / math.sqrt(pairs)
-    return {'pairs': pairs, 'difference': mean, 'interval': [mean - half, mean + half]}
+    low, high = stats.t.interval(CONFIDENCE, pairs - 1, loc=mean, scale=stats.sem(differences))
+    return {'pairs': pairs, 'difference': mean, 'interval': [float(low), float(high)]}
 
 
 def standard_error(accuracy: float, images: int) -> float:
-    """Of a share of right answers among `images`, drawn at random (binomial)."""
+    """Returns the standard error of an accuracy on `images` images drawn at random (binomial)."""
     return math.sqrt(accuracy * (1 - accuracy) / images)
 
 
 def sentence(variants: dict[str, dict]) -> str:
-    """What the study found, in one sentence.
+    """Returns the finding of a study in one sentence.
 
     Args:
       variants: name → `spread`'s and `paired_difference`'s (from the first) results, and the numbers of `failed` and
@@ -86,7 +86,7 @@ def _about_the_best(first, paired, mean):
 
 
 def _about_the_rest(first, paired):
-    """What is told apart from the first variant, what is not, and what has no interval."""
+    """Returns clauses on the variants above, below and not told apart from the first, and on those without interval."""
     groups = {f'above {first}': [], f'below {first}': [], f'not told apart from {first}': [], 'without an interval': []}
     above, below, alike, unknown = groups.values()
     for name, found in paired.items():
@@ -111,7 +111,7 @@ def _interval(found):
 
 
 def signed(share: float) -> str:
-    """Percentage points with their sign, as '−1.20'."""
+    """Returns percentage points with their sign, as '−1.20'."""
     return f'{round(100 * share, 2) + 0:+.2f}'.replace('-', '−')  # + 0: no −0.00
 
 

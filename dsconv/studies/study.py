@@ -1,4 +1,4 @@
-"""What a study varies, as a TOML file says it."""
+"""Studies: what is varied, read from a TOML file."""
 
 import re
 import tomllib
@@ -19,9 +19,9 @@ class Study(NamedTuple):
 
     Attributes:
       name: of the study, as `kernel_size`.
-      title: what is asked.
+      title: the question.
       variants: name → `'key=value'` overrides. The others are compared with the first.
-      where: how the line of an error begins.
+      where: the flag that an error message begins with.
     """
 
     name: str
@@ -34,10 +34,10 @@ def read_study(study: str) -> Study:
     """Reads a study: one of `configs/studies` by its name, or a TOML file.
 
     The file has a `title` and, in order, a table for each variant, `[variants."5"]`, whose keys are those of a config;
-    an empty one is the config as it is.
+    an empty one is the unchanged config.
 
     Raises:
-      InputError: there is no such study, or it is not of that form.
+      InputError: there is no such study, or the file is malformed.
     """
     file = _find(study)
     where = f'--study={study}'
@@ -56,10 +56,10 @@ def read_study(study: str) -> Study:
 
 
 def of_models(models: str, known) -> Study:
-    """The study whose variants are the networks that `--models` lists.
+    """Returns the study whose variants are the networks of `--models`.
 
     Raises:
-      InputError: one is not `known`, or stands there twice, or alone.
+      InputError: one is not `known`, or listed twice, or there is only one.
     """
     names = models.split(',')
     for name in names:
@@ -100,7 +100,7 @@ def _overrides(where, name, keys):
 
 
 def _as_typed(value) -> str:
-    """A value of TOML as a person types it on the command line."""
+    """Formats a TOML value as on the command line."""
     if isinstance(value, list):
         return ','.join(map(_as_typed, value))
     return str(value).lower() if isinstance(value, bool) else str(value)

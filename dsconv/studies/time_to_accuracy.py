@@ -16,7 +16,7 @@ from dsconv.errors import InputError, RunError
 from dsconv.performance import machine
 from dsconv.performance.timing import median_ratio
 from dsconv.reporting import read_metrics
-from dsconv.studies.runs import validation_fraction
+from dsconv.studies.cells import validation_fraction
 
 BASELINE = 'configs/small.py'
 SEEDS = (0, 1)

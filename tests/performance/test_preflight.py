@@ -56,6 +56,7 @@ def test_a_small_network_fits_a_v3_8_and_norm_groups_need_few_collectives(tmp_pa
 def test_several_slices_are_the_rows_of_a_table_and_what_does_not_fit_says_so():
     result = preflight('--topology=v4-8,v5e:2x2', '--config.batch_size=1000000', *SMALL)
     *_, header, _, v4, v5e = result.stdout.splitlines()
-    assert header.startswith('| slice')
-    assert v4.startswith('| v4-8 | 4 × TPU v4 | no |')
-    assert v5e.startswith('| v5e:2x2 | 4 × TPU v5 lite | no |')
+    header, v4, v5e = ([cell.strip() for cell in line.split('|')] for line in (header, v4, v5e))
+    assert header[1] == 'slice'
+    assert v4[1:4] == ['v4-8', '4 × TPU v4', 'no']
+    assert v5e[1:4] == ['v5e:2x2', '4 × TPU v5 lite', 'no']

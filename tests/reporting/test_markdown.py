@@ -1,7 +1,8 @@
 import markdown
 import pytest
 
-from dsconv.reporting.markdown import percent, plain
+from dsconv.reporting.markdown import plain
+from dsconv.reporting.sections import percent
 
 
 @pytest.mark.parametrize('text', ['*a* **b**', '_a_ __b__', '`a`', '[a](b)', '![a](b)', '<u>a</u>', '&lt;', 'a\\*b\\'])

@@ -7,7 +7,7 @@ from dsconv.models import MODELS
 from dsconv.models.complexity import layer_costs
 from dsconv.reporting import markdown_table
 from dsconv.studies import comparison
-from dsconv.studies.cells import cells_of
+from dsconv.studies.cells import make_cells
 from dsconv.studies.study import of_models
 from dsconv.training.setup import build_network
 from tests.studies.grid import OVERRIDES, Runs
@@ -18,7 +18,7 @@ MEASURED = {'latency': {'dsconv': {'latency_one': 0.001, 'latency_batch': 0.25}}
 def result_of(tmp_path, monkeypatch):
     accuracies = {('dsconv', 0): 0.8, ('dsconv', 1): 0.9, ('resnet8', 0): 0.7, ('resnet8', 1): 0.7}
     runs = Runs(monkeypatch, accuracies)
-    cells = cells_of(of_models('dsconv,resnet8', MODELS), 'configs/digits.py', OVERRIDES, (0, 1), tmp_path)
+    cells = make_cells(of_models('dsconv,resnet8', MODELS), 'configs/digits.py', OVERRIDES, (0, 1), tmp_path)
     for cell in cells:
         runs.train(cell.config, cell.workdir)
         runs.report_run(cell.workdir, 'validation', 'latest')
@@ -74,7 +74,7 @@ def test_the_arithmetic_of_published_networks_is_that_of_ours(figure):
 
 
 def test_a_network_that_the_data_refuses_is_not_measured(tmp_path, monkeypatch):
-    cells = cells_of(
+    cells = make_cells(
         of_models('dsconv,resnet8', MODELS), 'configs/digits.py', [*OVERRIDES, 'model.patch_size=3'], (0,), tmp_path
     )
     monkeypatch.setattr(comparison.latency, 'measure', list)

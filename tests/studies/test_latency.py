@@ -2,7 +2,7 @@ import numpy as np
 
 from dsconv.config_checks import resolve
 from dsconv.studies import latency
-from dsconv.studies.runs import open_once
+from dsconv.studies.cells import open_once
 from tests.conftest import tiny_config
 
 

@@ -1,4 +1,4 @@
-"""The report of an evaluation: figures as JSON, a page of Markdown, pictures."""
+"""Writes the report of an evaluation: scores as JSON, a page of Markdown, pictures."""
 
 import json
 import math
@@ -9,9 +9,9 @@ import numpy as np
 
 from dsconv.errors import InputError, RunError
 from dsconv.files import make_directory, replace_file, to_path
-from dsconv.reporting.markdown import headline, percent, plain, sections
+from dsconv.reporting.markdown import code_block, paragraphs, plain, plain_table
 from dsconv.reporting.scores import scores
-from dsconv.reporting.table import markdown_table
+from dsconv.reporting.sections import headline, percent, sections
 
 PICTURES = ('confusion_matrix.png', 'curves.png', 'mistakes.png', 'reliability.png', 'corruptions.png')
 
@@ -30,10 +30,10 @@ def write_report(
     metrics: list[dict],
     command: str,
     title: str,
-    data_fingerprint: str | None = None,
     robustness: dict | None = None,
+    data_fingerprint: str | None = None,
 ) -> dict:
-    """Writes report.json, report.md and the pictures into `output` and returns what report.json says.
+    """Writes report.json, report.md and the pictures into `output` and returns the content of report.json.
 
     Args:
       output: directory, made when missing. Files of an earlier report are replaced, each in one step; report.json
@@ -43,15 +43,17 @@ def write_report(
       class_names: C different names. A class without examples is listed with support 0.
       mistake_images: indices (n,) into `labels` → uint8 pictures (n, H, W, 1 or 3); called at most once.
       metrics: the lines of metrics.jsonl for the curves; [] for a report without them.
-      command: what a person types to get this report again.
+      command: the command line that makes this report.
+      title: of report.md.
+      robustness: `{'source': …, 'mean_accuracy': …, 'accuracy': {corruption: [by severity]}}` where it was measured.
       data_fingerprint: SHA-256 of the examples (`data.fingerprint`), where it is known.
-      robustness: `{'mean_accuracy': …, 'accuracy': {corruption: [by severity]}}` where it was measured.
 
     Raises InputError for a split without examples, RunError for log-probabilities that are NaN (the model diverged),
     ValueError for shapes or labels that do not fit together.
     """
     labels, log_probabilities = np.asarray(labels), np.asarray(log_probabilities)
     _check(labels, log_probabilities, class_names, split)
+    optional = {'data_fingerprint': data_fingerprint, 'robustness': robustness}
     report = {
         'dataset': dataset,
         'split': split,
@@ -60,7 +62,7 @@ def write_report(
         'parameters': parameters,
         'command': command,
         **scores(labels, log_probabilities, class_names),
-        **({} if robustness is None else {'robustness': robustness}),
+        **{key: value for key, value in optional.items() if value is not None},
     }
     pictures = _draw(report, labels, log_probabilities, mistake_images, metrics)
 
@@ -68,12 +70,9 @@ def write_report(
     make_directory(output)
     for name, content in pictures.items():
         replace_file(output / name, content)
-    page = [
-        f'# {plain(title)}',
-        f'```\n{command}\n```',
-        markdown_table(['', 'value'], headline(report)),
-        *sections(report, list(pictures)),
-    ]
+    page = [f'# {plain(title)}', code_block(command), plain_table(['', 'value'], headline(report))]
+    for section in sections(report, list(pictures)):
+        page += paragraphs(section)
     replace_file(output / 'report.md', ('\n\n'.join(page) + '\n').encode(errors='backslashreplace'))
     for name in set(PICTURES) - set(pictures):
         (output / name).unlink(missing_ok=True)
@@ -96,7 +95,7 @@ def _check(labels: np.ndarray, log_probabilities: np.ndarray, class_names: Seque
 
 
 def _draw(report: dict, labels, log_probabilities, mistake_images, metrics) -> dict[str, bytes]:
-    """The pictures of a report: file name → PNG."""
+    """Returns the pictures of a report: file name → PNG."""
     from dsconv.reporting import figures
 
     predictions = log_probabilities.argmax(axis=1)
@@ -128,12 +127,6 @@ def _draw(report: dict, labels, log_probabilities, mistake_images, metrics) -> d
 
 
 def _json(report: dict) -> str:
-    """One key a line: a matrix spread over a line for each number could not be read."""
-    return (
-        '{\n'
-        + ',\n'.join(
-            f'  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False, allow_nan=False)}'
-            for key, value in report.items()
-        )
-        + '\n}\n'
-    )
+    """Writes one key a line: a matrix with a line for each number could not be read."""
+    values = {key: json.dumps(value, ensure_ascii=False, allow_nan=False) for key, value in report.items()}
+    return '{\n' + ',\n'.join(f'  "{key}": {value}' for key, value in values.items()) + '\n}\n'

@@ -1,25 +1,25 @@
-"""A study as it stands: its figures as JSON, its table and its picture, from the cells that are finished."""
+"""The result of an ablation, from the cells that are finished: JSON, table and picture."""
 
 import functools
 import statistics
 
 from dsconv.errors import InputError
 from dsconv.reporting import text_table
-from dsconv.studies.cells import Cell, outcome, resolved
+from dsconv.studies.cells import Cell, read_outcome, resolve_config
 from dsconv.studies.statistics import paired_difference, sentence, signed, spread, standard_error
 from dsconv.studies.study import Study
 
 
 def summarise(study: Study, cells: list[Cell]) -> dict:
-    """What has come of the cells so far, as `study.json` has it.
+    """Returns the content of `study.json`.
 
     Returns:
-      `study`, `title`, `seeds`, `dataset`, `validation_images` and `standard_error` (of one run's accuracy, from so
+      `study`, `title`, `seeds`, `dataset`, `validation_images` and `standard_error` (of one run's accuracy on so
       many images; None before a run is finished), `sentence`, `variants`: name → `spread`'s and
       `paired_difference`'s results, `failed` and `unfinished` runs, `images_per_second` (the median of the runs'),
-      `parameters` and `macs` (None where the data refuses the network); and `cells`, `outcome`'s results.
+      `parameters` and `macs` (None where the network does not fit the data); and `cells`, `read_outcome`'s results.
     """
-    outcomes = [outcome(cell) for cell in cells]
+    outcomes = [read_outcome(cell) for cell in cells]
     accuracies = {
         name: {one['seed']: one['accuracy'] for one in outcomes if one['variant'] == name and 'accuracy' in one}
         for name in study.variants
@@ -63,13 +63,13 @@ def _cost(config) -> dict:
     from dsconv.training.setup import build_network, image_shape
 
     try:
-        config = resolved(config)
+        config = resolve_config(config)
         return _cost_of(build_network(config), image_shape(config))
     except InputError:
         return {'parameters': None, 'macs': None}
 
 
-@functools.cache  # the summary is made anew after each run
+@functools.cache  # the result is made again after each run
 def _cost_of(network, shape) -> dict:
     from dsconv.models.complexity import layer_costs
 
@@ -78,7 +78,7 @@ def _cost_of(network, shape) -> dict:
 
 
 def as_text(result: dict, table=text_table, text=str) -> str:
-    """The title, the table, the sentence, what failed: for a terminal; by `markdown_table` and `plain` for a page."""
+    """Returns the title, the table, the sentence and the failures; with `markdown_table` and `plain` as Markdown."""
     first = next(iter(result['variants']))
     header = ['', 'runs', 'accuracy, %', f'against {first}', '95 % interval', 'parameters', 'MACs']
     rows = [
@@ -89,7 +89,7 @@ def as_text(result: dict, table=text_table, text=str) -> str:
 
 
 def accuracy_cells(found: dict, is_first: bool) -> list:
-    """A variant's number of runs, mean ± deviation, difference from the first and its interval, as table cells."""
+    """Returns the table cells of a variant: runs, mean ± deviation, difference from the first, and its interval."""
     mean = f'{100 * found["mean"]:.2f}' if found['runs'] else None
     if found['std'] is not None:
         mean += f' ± {100 * found["std"]:.2f}'
@@ -100,7 +100,7 @@ def accuracy_cells(found: dict, is_first: bool) -> list:
 
 
 def remarks(result: dict, text=str) -> list[str]:
-    """The sentence, how the figures are to be read, and what failed."""
+    """Returns the sentence, how to read the numbers, and the failures."""
     blocks = [result['sentence']]
     if result['validation_images']:
         blocks.append(
@@ -116,9 +116,9 @@ def remarks(result: dict, text=str) -> list[str]:
 
 
 def draw(result: dict) -> bytes:
-    """Accuracies and differences as the content of a PNG file."""
+    """Returns the picture of accuracies and differences as the content of a PNG file."""
     from dsconv.reporting.figures import png
-    from dsconv.reporting.studies import variants_figure
+    from dsconv.reporting.study_figures import variants_figure
 
     by_variant = {name: [] for name in result['variants']}
     for one in result['cells']:

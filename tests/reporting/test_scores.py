@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.calibration import calibration_curve
 
-from dsconv.reporting.calibration import expected_calibration_error, reliability_bins
+from dsconv.reporting.scores import expected_calibration_error, reliability_bins
 
 
 def predictions(count=3000, power=2.0):

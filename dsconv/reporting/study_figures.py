@@ -1,4 +1,4 @@
-"""The pictures of a study: variants beside each other, and accuracy against what a network costs."""
+"""The pictures of a study: variants side by side, and accuracy against the cost of a network."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -13,12 +13,12 @@ OURS, PUBLISHED = 'C0', '0.45'
 def variants_figure(
     accuracies: Mapping[str, Sequence[float]], intervals: Mapping[str, Sequence[float]], title: str
 ) -> Figure:
-    """Accuracies at the left, a dot a run and a line at their mean; at the right the differences from the first.
+    """Draws accuracies at the left, a dot a run and a line at their mean; at the right the differences from the first.
 
     Args:
-      accuracies: variant → percent of each run, or none; the first variant on top.
+      accuracies: variant → percent of each run, possibly none; the first variant on top.
       intervals: variant → (low, high), percentage points, around its difference from the first. Both are the
-        difference itself where there is no interval. The first variant's own is left out.
+        difference itself where there is no interval. The first variant's is left out.
       title: of the figure.
     """
     names = list(accuracies)
@@ -48,7 +48,7 @@ def variants_figure(
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Those (cost, accuracy) that no other reaches at the same cost or less with more accuracy, by rising cost."""
+    """Returns the points (cost, accuracy) that no other dominates, by rising cost."""
     front = []
     for cost, accuracy in sorted(points, key=lambda point: (point[0], -point[1])):
         if not front or accuracy > front[-1][1]:
@@ -57,12 +57,12 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
 
 
 def costs_figure(points: Sequence[dict], published: Sequence[dict], costs: Mapping[str, str], title: str) -> Figure:
-    """Accuracy against each cost, in a panel with a logarithmic axis, with the Pareto front of our points.
+    """Draws accuracy against each cost, on a logarithmic axis, with the Pareto front of our points.
 
     Args:
       points: each with `name`, `accuracy` (percent), `std` (points, or None) and the costs.
-      published: the same, without `std`, of figures that others have stated; drawn hollow.
-      costs: key of a cost → name of its axis.
+      published: the same, without `std`, as others have published them; drawn hollow.
+      costs: key of a cost → label of its axis.
       title: of the figure.
     """
     figure = Figure(figsize=(5.6 * len(costs), 4.8), dpi=90, layout='constrained')

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dsconv.reporting.figures import png
-from dsconv.reporting.studies import costs_figure, pareto_front, short, variants_figure
+from dsconv.reporting.study_figures import costs_figure, pareto_front, short, variants_figure
 
 COSTS = {'parameters': 'parameters', 'macs': 'MACs'}
 

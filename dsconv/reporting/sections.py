@@ -1,0 +1,136 @@
+"""The content of a report page, for Markdown and HTML alike: its headline and its sections. Nothing is escaped here."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from dsconv.reporting.scores import BINS
+
+CONFUSED_PAIRS = 10
+
+
+class Section(NamedTuple):
+    """A titled part of a page; what is empty is left out.
+
+    Attributes:
+      title: above it.
+      picture, caption: file name of a PNG, and what it shows.
+      code: preformatted text.
+      text: a paragraph.
+      table: (header, rows), below the text.
+    """
+
+    title: str
+    picture: str = ''
+    caption: str = ''
+    code: str = ''
+    text: str = ''
+    table: tuple | None = None
+
+
+def percent(fraction: float) -> str:
+    """0.9812 → '98.12 %'."""
+    return f'{fraction:.2%}'.replace('%', ' %')
+
+
+def loss(report: dict) -> str:
+    """Returns the loss as text. JSON has no infinity: None stands for it in a report."""
+    return 'infinite' if report['loss'] is None else f'{report["loss"]:.4f}'
+
+
+def top5(report: dict) -> str | None:
+    """Returns the top-5 accuracy as text, or None with five classes or fewer, where it is always 1."""
+    return percent(report['top5_accuracy']) if len(report['class_names']) > 5 else None
+
+
+def mean_robust(report: dict) -> str | None:
+    """Returns the mean accuracy under corruptions as text, or None where it was not measured."""
+    return percent(report['robustness']['mean_accuracy']) if 'robustness' in report else None
+
+
+def worst_class(report: dict) -> str:
+    worst = report['worst_class']
+    return f'{percent(worst["recall"])} ({worst["name"]})'
+
+
+def headline(report: dict) -> list[tuple[str, str]]:
+    """Returns the rows (name, value) of the table that a report begins with. Reports of earlier versions have fewer."""
+    balanced = report.get('balanced_accuracy')
+    rows = [
+        ('dataset', report['dataset']),
+        ('data fingerprint', report.get('data_fingerprint')),
+        ('split', report['split']),
+        ('examples', f'{report["num_examples"]:,}'),
+        ('accuracy', percent(report['accuracy'])),
+        ('balanced accuracy', None if balanced is None else percent(balanced)),
+        ('top-5 accuracy', top5(report)),
+        ('recall of the worst class', worst_class(report)),
+        ('loss (cross-entropy, nats)', loss(report)),
+        (f'calibration error (ECE, {BINS} bins)', percent(report['ece'])),
+        ('mean accuracy under corruptions', mean_robust(report)),
+        ('macro F1', f'{report["macro_average"]["f1"]:.4f}'),
+        ('checkpoint', f'step {report["checkpoint_step"]:,}'),
+        ('parameters', f'{report["parameters"]:,}'),
+    ]
+    return [(name, value) for name, value in rows if value is not None]
+
+
+def sections(report: dict, pictures: Sequence[str]) -> list[Section]:
+    """Returns the sections below the headline that are not empty.
+
+    Args:
+      report: as in report.json.
+      pictures: names of the PNG files that exist.
+    """
+    found = [
+        Section('Training', 'curves.png', 'Loss, accuracy and learning rate by epoch'),
+        Section('Classes', code=_classification_report(report), **_confused_pairs(report)),
+        Section('Confusion matrix', 'confusion_matrix.png', 'Confusion matrix'),
+        Section('Most confident mistakes', 'mistakes.png', 'Pictures that were taken for another class'),
+        Section('Calibration', 'reliability.png', 'How often a prediction is right, by its confidence'),
+        Section('Corruptions', 'corruptions.png', 'Accuracy by corruption and severity', **_robustness(report)),
+    ]
+    found = [section if section.picture in pictures else section._replace(picture='') for section in found]
+    return [section for section in found if section.picture or section.code or section.table]
+
+
+def _classification_report(report: dict) -> str:
+    from sklearn.metrics import classification_report
+
+    counts, names = np.array(report['confusion_matrix']), report['class_names']
+    labels, predictions = (np.repeat(classes, counts.ravel()) for classes in map(np.ravel, np.indices(counts.shape)))
+    return classification_report(
+        labels, predictions, labels=range(len(names)), target_names=names, digits=4, zero_division=0
+    ).rstrip()
+
+
+def _confused_pairs(report: dict) -> dict:
+    """The most frequent errors, the most frequent first."""
+    errors, names = np.array(report['confusion_matrix']), report['class_names']
+    np.fill_diagonal(errors, 0)
+    order = np.argsort(-errors, axis=None, kind='stable')[:CONFUSED_PAIRS]
+    rows = [
+        (f'{names[true]} → {names[predicted]}', int(errors[true, predicted]))
+        for true, predicted in zip(*np.unravel_index(order, errors.shape), strict=True)
+        if errors[true, predicted]
+    ]
+    return {'text': 'Most confused classes:', 'table': (['true → predicted', 'count'], rows)} if rows else {}
+
+
+def _robustness(report: dict) -> dict:
+    """The accuracy under every corruption, and whose corruptions they are."""
+    if 'robustness' not in report:
+        return {}
+    accuracy = report['robustness']['accuracy']
+    rows = [
+        [name.replace('_', ' '), *map(percent, severities), percent(np.mean(severities))]
+        for name, severities in accuracy.items()
+    ]
+    severities = range(1, 1 + len(next(iter(accuracy.values()))))
+    means = f'Without corruption {percent(report["accuracy"])}, mean over all corruptions {mean_robust(report)}.'
+    source = report['robustness'].get('source')  # not in reports of earlier versions
+    return {
+        'text': f'{means} Corruptions: {source}.' if source else means,
+        'table': (['severity', *map(str, severities), 'mean'], rows),
+    }

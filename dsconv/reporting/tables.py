@@ -1,0 +1,43 @@
+"""Tables as plain text for a terminal and as Markdown, laid out by `tabulate`."""
+
+from collections.abc import Sequence
+from numbers import Integral, Real
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
+    """Returns the rows in aligned columns under the header and a rule; columns of numbers are aligned right.
+
+    Cells are of any type and are formatted by `format_cell`. Raises ValueError for a row that is not as long as the
+    header.
+    """
+    return _tabulate(header, rows, 'simple', format_cell)
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
+    """Returns the same table in GitHub's Markdown; vertical bars in cells are escaped. Raises as `text_table`."""
+    return _tabulate(header, rows, 'pipe', lambda cell: format_cell(cell).replace('|', '\\|'))
+
+
+def format_cell(cell) -> str:
+    """Returns a cell as text: integers with thousands separators, other real numbers with four significant digits
+    (none after the point from 1,000 on), None as a dash, the rest by `str`."""
+    if cell is None:
+        return '-'
+    if not is_number(cell):
+        return str(cell)
+    return f'{cell:,}' if isinstance(cell, Integral) else f'{cell:,.0f}' if abs(cell) >= 1000 else f'{cell:.4g}'
+
+
+def is_number(cell) -> bool:
+    return isinstance(cell, Real) and not isinstance(cell, bool)
+
+
+def _tabulate(header, rows, style, text):
+    from tabulate import tabulate
+
+    rows = [list(row) for row in rows]
+    # The types decide the alignment here: tabulate would take a class called '1000' for a number.
+    columns = [[cell for cell in column[1:] if cell is not None] for column in zip(header, *rows, strict=True)]
+    sides = ['right' if column and all(map(is_number, column)) else 'left' for column in columns]
+    cells = [[text(cell) for cell in row] for row in rows]
+    return tabulate(cells, [text(name) for name in header], style, disable_numparse=True, colalign=sides)
