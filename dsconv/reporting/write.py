@@ -57,7 +57,6 @@ def write_report(
     report = {
         'dataset': dataset,
         'split': split,
-        **({} if data_fingerprint is None else {'data_fingerprint': data_fingerprint}),
         'checkpoint_step': checkpoint_step,
         'parameters': parameters,
         'command': command,
