@@ -40,8 +40,10 @@ def get_config() -> ConfigDict:
     config.dataset.fingerprint = placeholder(str)  # SHA-256 of the training images: other data is then refused
 
     config.model = ConfigDict()
-    config.model.name = 'dsconv'  # or a network to compare it with, as 'resnet20': see dsconv/models/__init__.py. Those
-    # have sizes of their own, and take norm_groups and dtype alone from here
+    config.model.name = 'dsconv'  # or a network to compare it with, as 'resnet20': see dsconv/models/zoo. Those have
+    # sizes of their own, and take norm_groups and dtype alone from here
+    config.model.implementation = 'auto'  # plain (dsconv/models/dsconv.py), fast (dsconv/models/fast), with the same
+    # result from the same parameters; auto: fast on a CPU and a TPU, and where fold, depthwise_form or remat is set
     config.model.patch_size = 2  # side of a patch in pixels, stride of the stem
     config.model.stem_kernel_size = placeholder(int)  # unset: the patch size (thesis, equation 1)
     config.model.dim = 128  # channels after the patch embedding
@@ -53,11 +55,13 @@ def get_config() -> ConfigDict:
     config.model.activation = 'gelu'  # gelu (tanh form), gelu_exact, relu, leaky_relu, elu, silu
     config.model.norm = 'batch'  # batch, layer, none
     config.model.norm_groups = 1  # equal parts of the global batch that batch norm takes its statistics over
-    config.model.fold = placeholder(int)  # parts of an image that are trained on side by side, with the same
+    config.model.fold = placeholder(int)  # of fast: parts of an image that are trained on side by side, with the same
     # result; unset: as many as fill the 128 lanes of a TPU's core, 1 elsewhere
-    config.model.depthwise_form = 'auto'  # shift (k² shifted products), lax (XLA's convolution), with the same result;
-    # auto: shift on a CPU, lax elsewhere
-    config.model.remat = False  # works blocks out again in the backward pass: the same result in less memory, slower
+    config.model.depthwise_form = 'auto'  # of fast: shift (k² shifted products), lax (XLA's convolution), with the same
+    # result; auto: shift on a CPU, lax elsewhere
+    config.model.remat = (
+        False  # of fast: recomputes blocks in the backward pass: the same result in less memory, slower
+    )
     config.model.dtype = 'float32'  # of the computation: float32 or bfloat16; parameters and statistics stay float32
 
     config.optimizer = ConfigDict()

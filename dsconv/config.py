@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from dsconv.config_checks import check, get
+from dsconv.config_checks import check, check_is_taken, get
 from dsconv.config_keys import no_such_key, read_keys
 from dsconv.errors import InputError, nearest, shown
 from dsconv.files import is_file, make_directory, replace_file, to_path
@@ -60,6 +60,7 @@ def load(path: str, overrides: list[str] = (), workdir: Path | None = None) -> C
     is_settled = 'schedule.warmup_epochs' in typed or is_run and 'epochs' not in typed
     message = None if is_settled else _fit_warmup(config, workdir)
     check(config)
+    check_is_taken(config, typed)
     if message:
         _say_once(message)
     return config

@@ -1,37 +1,25 @@
 """What a config's values must satisfy: by themselves (`check`) and against the data (`resolve`, `check_splits`)."""
 
 import math
+import pkgutil
 
 from ml_collections import ConfigDict
 
 from dsconv.errors import InputError, did_you_mean, shown
 from dsconv.files import absolute
 
+# A key's choices, or the table whose keys they are: it stands where its entries are defined, and is imported when a
+# config is checked, not before, since --help must not wait for JAX.
 CHOICES = {
-    'model.name': (
-        'dsconv',
-        'alexnet',
-        'alexnet_cifar',
-        'vgg16',
-        'vgg16_cifar',
-        'vgg19',
-        'resnet8',
-        'resnet20',
-        'resnet56',
-        'resnet50',
-        'vit_base',
-        'vit_tiny',
-        'mobilenetv2_050',
-        'convmixer_256_8',
-        'densenet_40_12',
-    ),
-    'model.activation': ('gelu', 'gelu_exact', 'relu', 'leaky_relu', 'elu', 'silu'),
-    'model.norm': ('batch', 'layer', 'none'),
-    'model.depthwise_form': ('auto', 'shift', 'lax'),
+    'model.name': 'dsconv.models:MODELS',
+    'model.implementation': ('auto', 'plain', 'fast'),
+    'model.activation': 'dsconv.models.layers:ACTIVATIONS',
+    'model.norm': 'dsconv.models.layers:NORMS',
+    'model.depthwise_form': 'dsconv.models.fast.depthwise:FORMS',
     'model.dtype': ('float32', 'bfloat16'),
-    'optimizer.name': ('adamw', 'adam', 'sgd', 'lion', 'muon'),
-    'schedule.name': ('exponential', 'cosine', 'linear', 'one_cycle'),
-    'loss.name': ('cross_entropy', 'focal', 'binary_cross_entropy'),
+    'optimizer.name': 'dsconv.training.optimizer:OPTIMIZERS',
+    'schedule.name': 'dsconv.training.optimizer:SCHEDULES',
+    'loss.name': 'dsconv.training.loss:LOSSES',
     'augment.policy': ('randaugment', 'autoaugment', 'either', 'none'),
     'augment.crop_mode': ('zero', 'reflect'),
     'augment.flip': ('auto', 'random', 'alternating', 'none'),
@@ -144,9 +132,9 @@ def check_splits(config: ConfigDict, sizes: dict[str, int]) -> None:
 
 def check(config: ConfigDict) -> None:
     """Raises InputError for the first value that is impossible whatever the data."""
-    for key, choices in CHOICES.items():
-        names, value = ', '.join(map(shown, choices)), get(config, key)
-        _demand(config, key, value in choices, f'is not one of {names}{did_you_mean(value, choices)}')
+    for key in CHOICES:
+        names, value = ', '.join(map(shown, choices(key))), get(config, key)
+        _demand(config, key, value in choices(key), f'is not one of {names}{did_you_mean(value, choices(key))}')
     for key, interval in RANGES.items():
         value = get(config, key)
         numbers = value if isinstance(value, tuple) else (value,)
@@ -168,6 +156,28 @@ def check(config: ConfigDict) -> None:
     _demand(config, 'schedule.end_value', fits, f'must not be above schedule.peak_value={schedule.peak_value}')
     fits = schedule.name != 'exponential' or schedule.end_value > 0
     _demand(config, 'schedule.end_value', fits, 'is never reached exponentially; take schedule.name=linear')
+
+
+def choices(key: str) -> tuple:
+    """Returns what the key, one of `CHOICES`, may be."""
+    table = CHOICES[key]
+    return tuple(pkgutil.resolve_name(table) if isinstance(table, str) else table)
+
+
+def not_taken(config: ConfigDict, keys) -> list[str]:
+    """Returns which of `keys`, dotted names, are options of a network other than the one that `config` names."""
+    from dsconv.models import options_of
+
+    taken = options_of(config.model)
+    return [key for key in keys if key.startswith('model.') and key.removeprefix('model.') not in taken]
+
+
+def check_is_taken(config: ConfigDict, keys) -> None:
+    """Raises InputError for the first of `keys` that the network of `config` does not take."""
+    for key in not_taken(config, keys):
+        name, implementation = config.model.name, config.model.implementation
+        which = name if implementation != 'plain' else f'{name} model.implementation=plain'
+        _demand(config, key, False, f'has no effect: model.name={which} does not take it; leave it out')
 
 
 def get(config: ConfigDict, key: str):

@@ -13,7 +13,8 @@ def evaluate(arguments) -> None:
 
     # Only the test split's report takes the place of the one that training wrote.
     name = 'report' if arguments.split in (None, 'test') else f'report_{arguments.split}'
-    directory = Path('runs', 'published', arguments.workdir.name) if is_published(arguments.workdir) else arguments.workdir
+    workdir = arguments.workdir
+    directory = Path('runs', 'published', workdir.name) if is_published(workdir) else workdir
     output = arguments.output or directory / name
     report = report_run(arguments.workdir, arguments.split, arguments.checkpoint, output, arguments.robustness)
     among_five = f'top-5 {top5(report)}, ' if top5(report) else ''

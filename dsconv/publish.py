@@ -8,7 +8,7 @@ def publish(arguments) -> None:
     from dsconv.training import published
 
     step = published.publish(arguments.workdir, arguments.output, arguments.checkpoint)
-    print(f'{arguments.output}: the network of step {step}; python -m dsconv.predict --workdir={arguments.output} PICTURE')
+    print(f'{arguments.output} holds the network of step {step}; evaluate and predict take it as --workdir')
 
 
 def flags() -> cli.Parser:

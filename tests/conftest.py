@@ -30,7 +30,9 @@ TINY = {
 
 def tiny_config(**overrides):
     """The digits config with a network of 8 channels and one block; keys with `__` for dots."""
-    changes = TINY | {key.replace('__', '.'): str(value) for key, value in overrides.items()}
+    changes = {key.replace('__', '.'): str(value) for key, value in overrides.items()}
+    of_dsconv = {'model.dim', 'model.depth'} if 'model.name' in changes else set()  # another network refuses them
+    changes = {key: value for key, value in TINY.items() if key not in of_dsconv} | changes
     return configuration.load('configs/digits.py', [f'{key}={value}' for key, value in changes.items()])
 
 

@@ -7,12 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dsconv.models.conv_norm import Conv
-from dsconv.models.convolutions import Convolution
-from dsconv.models.layers import AttentionProduct, BatchNorm, GlobalAveragePool
-from dsconv.models.vit import ClassTokenAndPositions
+from dsconv.models.batch_norm import BatchNorm
+from dsconv.models.layers import GlobalAveragePool
+from dsconv.models.zoo.vit import AttentionProduct, ClassTokenAndPositions
 
-CONVOLUTIONS = (Convolution, Conv, nn.Dense)
+CONVOLUTIONS = (nn.Conv, nn.Dense)
 NORMS = (BatchNorm, nn.LayerNorm)
 COUNTED = (*CONVOLUTIONS, *NORMS, AttentionProduct, ClassTokenAndPositions, GlobalAveragePool)
 
@@ -43,7 +42,7 @@ class LayerCost:
 
 
 def layer_costs(model: nn.Module, image_shape: tuple[int, int, int]) -> list[LayerCost]:
-    """The costs of each layer that computes, in the order of the forward pass.
+    """Counts the costs of each layer that computes, in the order of the forward pass.
 
     Args:
       model: takes `(batch, height, width, channels)`.

@@ -15,7 +15,7 @@ from dsconv.config_checks import resolve
 from dsconv.errors import InputError, RunError
 from dsconv.files import make_directory, replace_file
 from dsconv.reporting import read_metrics
-from dsconv.studies.study import GIVEN_BY_THE_STUDY, Study
+from dsconv.studies.study import GIVEN_BY_THE_STUDY, Study, overrides_by_variant
 
 logger = logging.getLogger('dsconv')
 VALIDATION_FRACTION = 0.1  # where neither the data nor the config holds anything out
@@ -61,7 +61,8 @@ def make_cells(study: Study, path: str, overrides: list[str], seeds: tuple[int, 
         if (key := override.split('=')[0]) in GIVEN_BY_THE_STUDY:
             raise InputError(f'--config.{override}: {GIVEN_BY_THE_STUDY[key]}')
     validation_fraction(configuration.load(path, overrides).dataset)  # errors here are not of a variant
-    settings = {name: _settings(study, name, path, overrides) for name in study.variants}
+    taken = overrides_by_variant(study, path, overrides)
+    settings = {name: _settings(study, name, path, taken[name]) for name in study.variants}
     return [
         _cell(name, seed, path, [*settings[name], f'seed={seed}'], output) for seed in seeds for name in study.variants
     ]

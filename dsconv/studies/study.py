@@ -1,14 +1,17 @@
 """Studies: what is varied, read from a TOML file."""
 
+import logging
 import re
 import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
-from dsconv.config import ROOT, flatten
+from dsconv.config import ROOT, flatten, load
+from dsconv.config_checks import not_taken
 from dsconv.errors import InputError, did_you_mean
 from dsconv.files import is_file, to_path
 
+logger = logging.getLogger('dsconv')
 BUILT_IN = ROOT / 'configs' / 'studies'
 GIVEN_BY_THE_STUDY = {'seed': '--seeds says which', 'eval.final_split': 'a study is scored on the validation split'}
 SAFE_NAME = re.compile(r'\w[\w .,=+()-]{0,59}')  # the name of a directory on any system
@@ -71,6 +74,34 @@ def of_models(models: str, known) -> Study:
         raise InputError(f'--models={models} is one network alone: name two or more of {", ".join(known)}')
     variants = {name: (f'model.name={name}',) for name in names}
     return Study('compare', 'Networks by the same recipe', variants, '--models')
+
+
+def overrides_by_variant(study: Study, path: str, overrides: list[str]) -> dict[str, list[str]]:
+    """Returns for each variant those of `overrides` that its network takes.
+
+    Args:
+      study: what is varied; a variant may name a network.
+      path: of the config file.
+      overrides: `'key=value'` of the command line, for all variants.
+
+    Raises:
+      InputError: an override is an option of a network that the study has not.
+    """
+    by_variant = {}
+    for name, own in study.variants.items():
+        choosing = [one for one in (*overrides, *own) if one.startswith(('model.name=', 'model.implementation='))]
+        try:
+            config = load(path, choosing)
+        except InputError:  # said when the whole variant is loaded
+            by_variant[name] = list(overrides)
+            continue
+        by_variant[name] = [one for one in overrides if not not_taken(config, [one.partition('=')[0]])]
+        if aside := [one for one in overrides if one not in by_variant[name]]:
+            logger.info('variant %s: %s left aside, which %s does not take', name, ', '.join(aside), config.model.name)
+    for one in overrides:
+        if not any(one in chosen for chosen in by_variant.values()):
+            raise InputError(f'--config.{one} has no effect: no network of {study.where} takes it; leave it out')
+    return by_variant
 
 
 def _find(study):

@@ -1,4 +1,4 @@
-"""Losses of a classifier, each `(logits, targets)` → the loss of each image, in nats.
+"""Losses of a classifier, each `(logits, targets)` → the per-example loss, in nats.
 
 Logits are float32 `(batch, classes)`; targets, of the same shape, are probabilities that sum to one: soft where labels
 are smoothed or images mixed.
@@ -12,7 +12,7 @@ import optax
 
 
 def focal_loss(logits, targets, gamma: float):
-    """Cross-entropy in which a class of probability p weighs (1 − p)^γ: what is easy counts less.
+    """Weighs the cross-entropy of a class of probability p by (1 − p)^γ, so that easy examples count less.
 
     Lin et al. 2017 (arXiv:1708.02002), equation 4, over the classes of a softmax; γ = 0 is the cross-entropy.
     """
@@ -23,19 +23,22 @@ def focal_loss(logits, targets, gamma: float):
 
 
 def binary_cross_entropy(logits, targets):
-    """Each class a question of its own: the sum of the classes' sigmoid cross-entropies.
+    """Sums the sigmoid cross-entropies of the classes, each a question of its own.
 
-    As Wightman et al. 2021 (arXiv:2110.00476), section 3.3, train ResNet-50, with the soft targets left as they are.
+    Wightman et al. 2021 (arXiv:2110.00476), section 3.3, train ResNet-50 so. Soft targets stay soft.
     """
     return jnp.sum(optax.sigmoid_binary_cross_entropy(logits, targets), axis=-1)
 
 
+# Name → the `loss` part of a config → the loss.
+LOSSES = {
+    'cross_entropy': lambda loss: optax.softmax_cross_entropy,
+    'focal': lambda loss: functools.partial(focal_loss, gamma=loss['focal_gamma']),
+    'binary_cross_entropy': lambda loss: binary_cross_entropy,
+}
+
+
 def make_loss(loss):
-    """The function that a config's `loss` part describes: its `name`, `label_smoothing` and `focal_gamma`."""
-    losses = {
-        'cross_entropy': optax.softmax_cross_entropy,
-        'focal': functools.partial(focal_loss, gamma=loss['focal_gamma']),
-        'binary_cross_entropy': binary_cross_entropy,
-    }
-    chosen = losses[loss['name']]
+    """Makes the loss that a config's `loss` part describes: its `name`, `label_smoothing` and `focal_gamma`."""
+    chosen = LOSSES[loss['name']](loss)
     return lambda logits, targets: chosen(logits, optax.smooth_labels(targets, loss['label_smoothing']))

@@ -1,4 +1,7 @@
-"""The learning-rate schedule and the optimizer that a config describes: two tables of what Optax has."""
+"""The learning-rate schedule and the optimizer that a config describes: two tables of what Optax has.
+
+`SCHEDULES` and `OPTIMIZERS` are where each is named; a new one is a line there.
+"""
 
 import jax
 import optax
@@ -27,7 +30,7 @@ SCHEDULES = {
 
 
 def make_schedule(schedule, warmup_steps: int, total_steps: int) -> optax.Schedule:
-    """Warm-up, then decay, of the form that the schedule's name says.
+    """Makes the warm-up and the decay that the name of the schedule says.
 
     Args:
       schedule: a mapping with `name`, a key of `SCHEDULES`, `init_value` (learning rate of the first step),
@@ -47,7 +50,7 @@ def make_schedule(schedule, warmup_steps: int, total_steps: int) -> optax.Schedu
 
 
 def make_optimizer(optimizer, learning_rate: optax.Schedule) -> optax.GradientTransformation:
-    """The optimizer of a config's `optimizer` section, the gradient clipped first where asked.
+    """Makes the optimizer of a config's `optimizer` section; it clips the gradient first where asked.
 
     Weight decay is on kernels only. AdamW, Lion and Muon take it from the kernel itself, times the learning rate
     (Loshchilov & Hutter 2017); for Adam and SGD it is an L2 penalty, whose gradient joins the loss's.
@@ -117,7 +120,7 @@ def _is_kernel(params):
 
 
 def _muon_or_adamw(params):
-    """The label of each parameter: 'muon' for the matrices between stem and head."""
+    """Labels each parameter: 'muon' for the matrices between stem and head, 'adamw' for the others."""
 
     def label(path, leaf):
         return 'muon' if leaf.ndim == 2 and path[-2].key != 'head' else 'adamw'

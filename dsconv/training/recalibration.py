@@ -51,7 +51,7 @@ def recalibrate(config, training, state: TrainState, split) -> TrainState:
 def _make_batch_statistics(config, model, mesh):
     @functools.partial(jax.jit, in_shardings=(replicated(mesh), batch_sharding(mesh)), out_shardings=replicated(mesh))
     def statistics_of(variables, images):
-        # At a count of −1 the old statistics weigh nothing (`models.layers.BatchNorm`): what comes out is the batch's.
+        # At a count of −1 the old statistics weigh nothing (`models.batch_norm`): what comes out is the batch's.
         statistics = _map_leaves(lambda is_count, old: old * 0 - 1 if is_count else old, variables['batch_stats'])
         inputs = normalise(images, config.dataset.mean, config.dataset.std)
         fresh = variables | {'batch_stats': statistics}

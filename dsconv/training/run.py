@@ -17,6 +17,7 @@ import jax
 from jax.experimental import multihost_utils
 
 from dsconv import config as configuration
+from dsconv.config_checks import not_taken
 from dsconv.errors import InputError, RunError
 from dsconv.files import is_file, is_remote, make_directory, to_path
 from dsconv.reporting import read_metrics
@@ -33,6 +34,7 @@ MAY_CHANGE = (
     'dataset.data_dir',
     'dataset.archive',
     'accumulation_steps',
+    'model.implementation',
     'model.fold',
     'model.depthwise_form',
     'model.remat',
@@ -62,7 +64,8 @@ def check_workdir(workdir: Path, config) -> None:
         return
     old = configuration.load_run(workdir)
     old.dataset.fingerprint = old.dataset.fingerprint or config.dataset.fingerprint  # older runs have none
-    differing = [line for line in configuration.differences(old, config) if not line.startswith(MAY_CHANGE)]
+    aside = tuple(f'{key}:' for key in not_taken(config, configuration.flatten(config)))
+    differing = [line for line in configuration.differences(old, config) if not line.startswith((*MAY_CHANGE, *aside))]
     if differing:
         raise InputError(
             f'{workdir} holds another run ({"; ".join(differing)}): take another --workdir, or the config that it '

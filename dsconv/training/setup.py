@@ -13,16 +13,20 @@ from jax.experimental import multihost_utils
 
 from dsconv import data
 from dsconv.augment import make_augment
-from dsconv.config_checks import check_splits, resolve
+from dsconv.config import defaults, flatten
+from dsconv.config_checks import check_splits, not_taken, resolve
 from dsconv.errors import InputError, shown
 from dsconv.models import build_model
-from dsconv.training.layout import accumulation_steps, fold
 from dsconv.training.mesh import check_batch_size, make_mesh, replicated
+from dsconv.training.microbatching import accumulation_steps, fold
 from dsconv.training.optimizer import make_optimizer, make_schedule
 from dsconv.training.state import Metrics, create_state
 from dsconv.training.step import make_train_step
 
 logger = logging.getLogger('dsconv')
+# Where the fast form was measured, or estimated by the compiler, to be faster: docs/cpu.md, docs/tpu.md.
+FAST_PLATFORMS = ('cpu', 'tpu')
+FAST_OPTIONS = ('fold', 'depthwise_form', 'remat')  # which the plain form has not
 
 
 def open_source(config) -> data.Source:
@@ -77,14 +81,31 @@ def image_shape(config) -> tuple[int, int, int]:
 
 
 def build_network(config, mesh=None):
-    """The Linen module of a resolved config; to train it on `mesh`, as it sees one microbatch."""
-    options = config.model.to_dict()
+    """Builds the Linen module of a resolved config; to train it on `mesh`, as it sees one microbatch."""
+    options = config.model.to_dict() | {'implementation': _implementation(config, mesh)}
     if mesh is None:
         options['fold'] = 1
     else:
         options['norm_groups'] = max(1, options['norm_groups'] // accumulation_steps(config, mesh))
         options['fold'], options['shards'] = fold(config, mesh), math.lcm(mesh.size, options['norm_groups'])
     return build_model(options, len(config.dataset.class_names))
+
+
+def _implementation(config, mesh) -> str:
+    """Returns 'plain' or 'fast': `auto` is fast on `FAST_PLATFORMS`, where its options are set, and for inference."""
+    if config.model.implementation != 'auto':
+        return config.model.implementation
+    standard = defaults().model
+    is_asked_for = any(config.model[key] != standard[key] for key in FAST_OPTIONS)
+    is_faster = mesh is None or mesh.devices.flat[0].platform in FAST_PLATFORMS
+    return 'fast' if is_faster or is_asked_for else 'plain'
+
+
+def _log_options_left_aside(config) -> None:
+    """Logs which options that are set belong to another network than the one that is trained."""
+    standard, chosen = flatten(defaults()), flatten(config)
+    if unused := not_taken(config, [key for key in chosen if chosen[key] != standard[key]]):
+        logger.info('%s left aside: %s does not take them', ', '.join(unused), config.model.name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +139,7 @@ def build_training(config, num_examples: int, devices=None) -> Training:
     Raises:
       InputError: the batch does not divide over the devices.
     """
+    _log_options_left_aside(config)
     mesh = make_mesh(devices)
     check_batch_size(config.batch_size, mesh)
     model = build_network(config, mesh)

@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from dsconv.training.layout import (
+from dsconv.training.loss import make_loss
+from dsconv.training.mesh import batch_sharding, replicated
+from dsconv.training.microbatching import (
     accumulation_steps,
     inference_steps,
     mean_over_microbatches,
     over_microbatches,
 )
-from dsconv.training.loss import make_loss
-from dsconv.training.mesh import batch_sharding, replicated
 from dsconv.training.state import Metrics, TrainState, update_average
 
 DROPOUT = 2**32 - 1  # folded into a step's key; far from the small numbers, which the augmentation's keys are made by

@@ -6,9 +6,9 @@ import pytest
 
 from dsconv.models import MODELS, build_model
 from dsconv.models.complexity import layer_costs
-from dsconv.models.layers import AttentionProduct
-from dsconv.models.mobilenet import MobileNetV2
-from dsconv.models.resnet import ResNet
+from dsconv.models.zoo.mobilenet import MobileNetV2
+from dsconv.models.zoo.resnet import ResNet
+from dsconv.models.zoo.vit import AttentionProduct
 from tests.models.networks import parameters
 
 

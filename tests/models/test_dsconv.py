@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dsconv.errors import InputError
 from dsconv.models.dsconv import DSConv
 from dsconv.models.layers import ACTIVATIONS, NORMS
 from tests.models.networks import ACTIVATION_FORMULAS
@@ -199,7 +200,7 @@ def test_any_picture_that_the_patch_divides(height, width, channels, classes):
 
 @pytest.mark.parametrize(('height', 'width'), [(9, 8), (8, 10), (2, 2)])
 def test_other_pictures_are_a_clear_error(height, width):
-    with pytest.raises(ValueError, match=f'{height}×{width} do not divide into 4×4 patches'):
+    with pytest.raises(InputError, match=f'{height}×{width} do not divide into the 4×4 patches'):
         shapes(DSConv(**TINY | dict(patch_size=4)), (1, height, width, 3))
 
 

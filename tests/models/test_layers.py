@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dsconv.models.layers import ACTIVATIONS, BatchNorm, GlobalAveragePool
+from dsconv.models.batch_norm import BatchNorm
+from dsconv.models.layers import ACTIVATIONS, GlobalAveragePool
 from tests.models.networks import ACTIVATION_FORMULAS
 
 

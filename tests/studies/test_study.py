@@ -4,7 +4,7 @@ import pytest
 
 from dsconv import config as configuration
 from dsconv.errors import InputError
-from dsconv.studies.study import BUILT_IN, of_models, read_study
+from dsconv.studies.study import BUILT_IN, of_models, overrides_by_variant, read_study
 from dsconv.training.setup import build_network
 
 TWO = "title = 'Kernels'\n[variants.small]\n[variants.'7 wide']\nmodel.kernel_size = 7\n"
@@ -109,3 +109,12 @@ def test_models_are_variants():
         with pytest.raises(InputError) as caught:
             of_models(models, ('a', 'resnet8'))
         assert str(caught.value).startswith(message)
+
+
+def test_an_option_goes_to_the_networks_that_take_it_and_is_refused_where_none_does():
+    study = of_models('dsconv,resnet8', ('dsconv', 'resnet8'))
+    taken = overrides_by_variant(study, 'configs/digits.py', ['model.dim=8', 'epochs=3'])
+    assert taken == {'dsconv': ['model.dim=8', 'epochs=3'], 'resnet8': ['epochs=3']}
+    with pytest.raises(InputError, match='^--config.model.dim=8 has no effect: no network of --models takes it'):
+        study = of_models('resnet20,resnet8', ('resnet20', 'resnet8'))
+        overrides_by_variant(study, 'configs/digits.py', ['model.dim=8'])

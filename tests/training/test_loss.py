@@ -7,8 +7,7 @@ from jax.test_util import check_grads
 from sklearn.metrics import log_loss
 
 from configs import common
-from dsconv.config_checks import CHOICES
-from dsconv.training.loss import focal_loss, make_loss
+from dsconv.training.loss import LOSSES, focal_loss, make_loss
 
 RANDOM = np.random.default_rng(0)
 LOGITS = RANDOM.normal(size=(6, 4), scale=3).astype(np.float32)
@@ -64,13 +63,13 @@ def test_focal_loss_of_no_gamma_is_the_cross_entropy():
     np.testing.assert_allclose(focal_loss(LOGITS, SOFT, 0.0), loss('cross_entropy')(LOGITS, SOFT), rtol=1e-6)
 
 
-@pytest.mark.parametrize('name', CHOICES['loss.name'])
+@pytest.mark.parametrize('name', LOSSES)
 def test_gradients(name):
     with jax.enable_x64(True):
         check_grads(loss(name), (LOGITS.astype(np.float64), SOFT.astype(np.float64)), order=1, modes=['rev'])
 
 
-@pytest.mark.parametrize('name', CHOICES['loss.name'])
+@pytest.mark.parametrize('name', LOSSES)
 @pytest.mark.parametrize('gamma', [0.0, 0.5, 2.0])
 def test_certainty_keeps_the_gradient_finite(name, gamma):
     certain = np.array([[200.0, 0.0, 0.0, 0.0], [0.0, 200.0, 0.0, 0.0]], np.float32)

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from dsconv.config import defaults
-from dsconv.config_checks import CHOICES
+from dsconv.config_checks import choices
 from dsconv.training.loop import train
 from dsconv.training.optimizer import OPTIMIZERS, make_optimizer
 from dsconv.training.setup import build_network
@@ -207,7 +207,7 @@ def test_a_run_by_muon_resumes_to_the_last_bit(tmp_path):
 
 
 def test_the_config_names_them_all():
-    assert set(CHOICES['optimizer.name']) == set(OPTIMIZERS)
+    assert set(choices('optimizer.name')) == set(OPTIMIZERS)
 
 
 @pytest.mark.parametrize('name', OPTIMIZERS)

@@ -62,7 +62,8 @@ def test_it_never_takes_the_place_of_something(published, averaged_run):
 def test_no_path_of_the_machine_is_in_it(averaged_run, tmp_path):
     file = averaged_run / 'config.json'
     facts = json.loads(file.read_text())
-    facts['command'] = "python -m dsconv.main --config=a.py --workdir='/my place/run' --config.dataset.data_dir /mnt/data --x=1"
+    paths = "--workdir='/my place/run' --config.dataset.data_dir /mnt/data"
+    facts['command'] = f'python -m dsconv.main --config=a.py {paths} --x=1'
     facts['config']['dataset']['data_dir'] = '/mnt/data'
     file.write_text(json.dumps(facts))
     publish(averaged_run, tmp_path / 'copy')

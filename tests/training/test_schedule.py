@@ -3,7 +3,7 @@ import optax
 import pytest
 
 from dsconv.config import load
-from dsconv.config_checks import CHOICES
+from dsconv.config_checks import choices
 from dsconv.errors import InputError
 from dsconv.training.optimizer import SCHEDULES, make_schedule
 
@@ -85,4 +85,4 @@ def test_a_wrong_name_is_told_the_right_one(name):
 
 
 def test_the_config_names_them_all():
-    assert set(CHOICES['schedule.name']) == set(SCHEDULES)
+    assert set(choices('schedule.name')) == set(SCHEDULES)

@@ -1,4 +1,4 @@
-"""From a config to the parts of a run: the layout of a training batch."""
+"""From a config to the network of a run: how its images are folded, and in which form it is computed."""
 
 import types
 
@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 
 from dsconv.config_checks import resolve
+from dsconv.models import DSConv, FastDSConv
 from dsconv.training.mesh import make_mesh
-from dsconv.training.setup import build_network
+from dsconv.training.setup import build_network, build_training
 from tests.conftest import tiny_config
 
 CIFAR = types.SimpleNamespace(image_size=32, channels=3, class_names=('a', 'b'), flippable=True)
 
 
-def tpu_mesh(devices):
-    """Stands for a mesh of TPU cores: what the layout looks at."""
-    core = types.SimpleNamespace(platform='tpu')
+def mesh_of(devices, platform='tpu'):
+    """Stands for a mesh: what the choice of form and folding looks at."""
+    core = types.SimpleNamespace(platform=platform)
     return types.SimpleNamespace(size=devices, devices=np.array([core] * devices))
 
 
@@ -33,7 +34,7 @@ def tpu_mesh(devices):
 )
 def test_on_a_tpu_parts_of_images_fill_the_lanes(changed, fold, shards):
     config = resolve(tiny_config(**{'model__patch_size': 2, 'model__kernel_size': 5} | changed), CIFAR)
-    network = build_network(config, tpu_mesh(8))
+    network = build_network(config, mesh_of(8))
     assert (network.fold, network.shards) == (fold, shards)
 
 
@@ -41,3 +42,29 @@ def test_elsewhere_images_stay_whole():
     config = resolve(tiny_config(model__patch_size=2), CIFAR)
     assert build_network(config, make_mesh(jax.devices())).fold == 1
     assert (build_network(config).fold, build_network(config).shards) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ('platform', 'changes', 'network'),
+    [
+        ('cpu', {}, FastDSConv),
+        ('tpu', {}, FastDSConv),
+        ('gpu', {}, DSConv),
+        ('gpu', {'model__remat': True}, FastDSConv),  # which plain has not
+        ('gpu', {'model__implementation': 'fast'}, FastDSConv),
+        ('cpu', {'model__implementation': 'plain'}, DSConv),
+    ],
+)
+def test_auto_is_fast_where_that_is_faster(platform, changes, network):
+    config = resolve(tiny_config(model__patch_size=2, **changes), CIFAR)
+    assert type(build_network(config, mesh_of(8, platform))) is network
+    assert type(build_network(config)) is (DSConv if changes.get('model__implementation') == 'plain' else FastDSConv)
+
+
+def test_options_of_another_network_are_left_aside_with_a_line(caplog):
+    config = tiny_config(model__dim=16)
+    config.model.name = 'resnet8'  # as a file may
+    caplog.set_level('INFO')
+    build_training(resolve(config, CIFAR), 64, jax.devices()[:1])
+    (line,) = [line for line in caplog.messages if 'left aside' in line]
+    assert line == 'model.depth, model.dim, model.kernel_size, model.patch_size left aside: resnet8 does not take them'

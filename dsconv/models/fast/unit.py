@@ -1,8 +1,7 @@
-"""What the thesis's network is made of: a convolution, then the activation, then the norm.
+"""A convolution, the activation and batch norm, differentiated as one operation.
 
-With batch normalisation the three are differentiated as one operation: the backward pass needs the convolution's
-output alone, and works the activation out again. A step moves activations through memory more than it computes, on
-CPU as on TPU, and this moves fewer.
+The backward pass keeps the output of the convolution alone and recomputes the activation. A step moves activations
+through memory more than it computes, on CPU as on TPU, and this moves fewer.
 """
 
 import functools
@@ -13,12 +12,15 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dsconv.models.layers import ACTIVATIONS, NORM_EPSILON, BatchNorm, affine, by_group, statistics
+from dsconv.models.batch_norm import EPSILON, BatchNorm, affine, by_group, statistics
+from dsconv.models.fast.convolutions import convolution_of
+from dsconv.models.fast.folding import WHOLE, Layout
+from dsconv.models.layers import ACTIVATIONS, NORMS, ConvUnit
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def conv_unit(convolve, activation, groups: int, x, kernel, bias, scale, shift):
-    """Batch norm over `groups` equal parts of the batch, of the activation of a convolution.
+    """Applies a convolution, the activation, then batch norm over `groups` equal parts of the batch.
 
     Args:
       convolve: (x, kernel) → `(batch, height, width, features)`.
@@ -44,7 +46,7 @@ def _forward(convolve, activation, groups, x, kernel, bias, scale, shift):
 
 def _backward(convolve, activation, groups, residuals, gradients):
     x, kernel, output, mean, variance, scale = residuals
-    dy, inverse = gradients[0], lax.rsqrt(variance + NORM_EPSILON)
+    dy, inverse = gradients[0], lax.rsqrt(variance + EPSILON)
     wide_dy = by_group(dy, groups)
     active, derivative = _with_derivative(activation, by_group(output, groups))
 
@@ -67,9 +69,9 @@ def _backward(convolve, activation, groups, residuals, gradients):
         return *through_convolution(written), jnp.sum(written, axis=(0, 1))
 
     def never_written(output, dy):
-        """Works `d_output` out inside each product that takes it: on a TPU cheaper than to write it and read it twice.
+        """Recomputes `d_output` inside each product that takes it: on a TPU cheaper than to write it and read it twice.
 
-        The barrier hides from XLA that both are the same. The bias's gradient is the sum of `d_output`.
+        The barrier hides from XLA that both are the same. The gradient of the bias is the sum of `d_output`.
         """
         dx, _ = through_convolution(d_output(output, dy))
         _, d_kernel = through_convolution(d_output(*lax.optimization_barrier((output, dy))))
@@ -85,9 +87,9 @@ def _with_derivative(activation, x):
 
 
 def _sum(*factors):
-    """The sum of a product over each group's places, `(groups, 1, features)`."""
+    """Sums a product over the places of each group: `(groups, 1, features)`."""
     product = math.prod(factors)
-    # Over the second axis alone, with one group, XLA's CPU backend takes a hundred times as long.
+    # With one group, a sum over the second axis alone takes XLA's CPU backend a hundred times as long.
     axes = (0, 1) if len(product) == 1 else 1
     return jnp.sum(product, axis=axes, keepdims=True)
 
@@ -95,41 +97,26 @@ def _sum(*factors):
 conv_unit.defvjp(_forward, _backward)
 
 
-class ConvUnit(nn.Module):
-    """A convolution, followed by the activation, followed by the norm, each of the latter chosen by name.
+class FastConvUnit(ConvUnit):
+    """A `ConvUnit` with the same parameters and the same result, folded images allowed.
 
-    `activation` is a key of `layers.ACTIVATIONS`, `norm` one of `layers.NORMS`; layer normalisation (Ba et al. 2016)
-    is over the channels. The result is `(batch, height, width, features)` in `dtype`.
+    `layout` says how images stand in the batch, `depthwise_form` is that of `depthwise.depthwise_conv`.
     """
 
-    convolution: nn.Module
-    activation: str = 'gelu'
-    norm: str = 'batch'
-    groups: int = 1
-    dtype: jnp.dtype = jnp.float32
+    layout: Layout = WHOLE
+    depthwise_form: str = 'auto'
 
     @nn.compact
     def __call__(self, x, train: bool):
-        activation = ACTIVATIONS[self.activation]
-        if self.norm == 'batch':
-            norm = BatchNorm(self.groups, self.dtype, name='batch_norm')
-            if not train:
-                return norm(activation(self.convolution(x)), train)
-            kernel, bias = self.convolution.weights(x.shape[-1])
-            scale, shift, running = norm.weights(bias.size)
-            y, mean, variance = conv_unit(
-                self.convolution.apply_kernel(),
-                activation,
-                self.groups,
-                x.astype(self.dtype),
-                kernel,
-                bias,
-                scale,
-                shift,
-            )
-            norm.update(running, mean, variance)
-            return y
-        x = activation(self.convolution(x))
-        if self.norm == 'layer':
-            return nn.LayerNorm(epsilon=NORM_EPSILON, dtype=self.dtype, name='layer_norm')(x)
-        return x
+        if self.is_initializing():
+            return super().__call__(x, train)
+        convolution, activation = self.convolution, ACTIVATIONS[self.activation]
+        kernel, bias = (convolution.get_variable('params', name).astype(self.dtype) for name in ('kernel', 'bias'))
+        convolve, x = convolution_of(convolution, self.layout, self.depthwise_form), x.astype(self.dtype)
+        if not train or self.norm != 'batch':
+            return NORMS[self.norm](activation(convolve(x, kernel) + bias), train, self.groups, self.dtype)
+        norm = BatchNorm(self.groups, self.dtype, name='batch_norm')
+        scale, shift, running = norm.weights(bias.size)
+        y, mean, variance = conv_unit(convolve, activation, self.groups, x, kernel, bias, scale, shift)
+        norm.update(running, mean, variance)
+        return y

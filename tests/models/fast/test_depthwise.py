@@ -10,9 +10,8 @@ import pytest
 import scipy.ndimage
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dsconv.models import depthwise
-from dsconv.models.convolutions import DepthwiseConv
-from dsconv.models.depthwise import depthwise_conv
+from dsconv.models.fast import depthwise
+from dsconv.models.fast.depthwise import depthwise_conv
 from tests.quick import quick_jit
 
 SHAPES = {
@@ -177,24 +176,6 @@ def test_a_sharded_batch_is_not_gathered():
     placed = jax.device_put((x, kernel, gradient), (batch, whole, batch))
     for result, expected in zip(compiled(*placed), jax.jit(public)(x, kernel, gradient), strict=True):
         np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
-
-
-def test_layer_is_the_convolution_plus_bias():
-    x, kernel, _ = (a.astype(np.float32) for a in draw(2, 4, 5, 3, 3))
-    bias = np.array([1.0, -2.0, 3.0], np.float32)
-    variables = {'params': {'kernel': kernel, 'bias': bias}}
-    y = jax.jit(DepthwiseConv(kernel_size=3).apply)(variables, x)
-    np.testing.assert_allclose(y, scipy_forward(x, kernel) + bias, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
-def test_layer_keeps_float32_parameters(dtype):
-    layer = functools.partial(DepthwiseConv(dtype, kernel_size=5).init_with_output, jax.random.key(0))
-    y, variables = jax.eval_shape(layer, jax.ShapeDtypeStruct((2, 4, 6, 3), jnp.float32))
-    assert y.shape == (2, 4, 6, 3)
-    assert y.dtype == dtype
-    shapes = {name: (leaf.shape, leaf.dtype) for name, leaf in variables['params'].items()}
-    assert shapes == {'kernel': ((5, 5, 1, 3), jnp.float32), 'bias': ((3,), jnp.float32)}
 
 
 def test_an_even_kernel_is_refused():

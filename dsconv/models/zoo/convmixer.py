@@ -1,7 +1,7 @@
 """ConvMixer: Trockman & Kolter 2022, "Patches Are All You Need?" (arXiv:2201.09792), section 2.
 
-Like DSConv it has a norm behind the activation behind each convolution; `unit.ConvUnit` is that, with this project's
-momentum and epsilon.
+Like DSConv it has a norm behind the activation behind each convolution: `layers.ConvUnit`, with the momentum and the
+epsilon of this project, here in its fast form.
 """
 
 import functools
@@ -9,9 +9,8 @@ import functools
 import flax.linen as nn
 import jax.numpy as jnp
 
-from dsconv.models.convolutions import DepthwiseConv, PatchEmbedding, PointwiseConv, glorot_uniform
-from dsconv.models.layers import GlobalAveragePool, check_patches
-from dsconv.models.unit import ConvUnit
+from dsconv.models.fast import FastConvUnit
+from dsconv.models.layers import GlobalAveragePool, check_patches, glorot_uniform
 
 
 class ConvMixer(nn.Module):
@@ -35,15 +34,20 @@ class ConvMixer(nn.Module):
     @nn.compact
     def __call__(self, images, train: bool = False):
         check_patches(images, self.patch)
-        unit = functools.partial(ConvUnit, groups=self.norm_groups, dtype=self.dtype)
-        stem = PatchEmbedding(
-            self.dtype, features=self.width, patch_size=self.patch, kernel_size=self.patch, name='stem'
-        )
+        unit = functools.partial(FastConvUnit, groups=self.norm_groups, dtype=self.dtype)
+        options = dict(kernel_init=glorot_uniform, dtype=self.dtype)
+        patch, kernel = (self.patch, self.patch), (self.kernel, self.kernel)
+        stem = nn.Conv(self.width, patch, patch, name='stem', **options)
         x = unit(stem, name='stem_unit')(images, train)
         for index in range(self.layers):
-            depthwise = DepthwiseConv(self.dtype, kernel_size=self.kernel, name=f'depthwise_{index}')
-            pointwise = PointwiseConv(self.dtype, features=self.width, name=f'pointwise_{index}')
+            depthwise = nn.Conv(
+                self.width, kernel, feature_group_count=self.width, name=f'depthwise_{index}', **options
+            )
+            pointwise = nn.Dense(self.width, name=f'pointwise_{index}', **options)
             x += unit(depthwise, name=f'depthwise_{index}_unit')(x, train)
             x = unit(pointwise, name=f'pointwise_{index}_unit')(x, train)
         x = GlobalAveragePool(name='pool')(x)
         return nn.Dense(self.num_classes, kernel_init=glorot_uniform, name='head')(x)
+
+
+NETWORKS = {'convmixer_256_8': ConvMixer}

@@ -5,9 +5,8 @@ import functools
 import flax.linen as nn
 import jax.numpy as jnp
 
-from dsconv.models.conv_norm import Conv, ConvNorm
-from dsconv.models.convolutions import glorot_uniform
-from dsconv.models.layers import check_size
+from dsconv.models.layers import check_size, glorot_uniform
+from dsconv.models.zoo.blocks import Conv, ConvNorm
 
 
 class VGG(nn.Module):
@@ -19,8 +18,8 @@ class VGG(nn.Module):
       stages: 3×3 convolutions of each stage; a stage ends with max pooling by 2.
       features: of each stage's convolutions.
       hidden: widths of the dense layers before the head, each with dropout of a half.
-      batch_norm: between each convolution, then without bias, and its ReLU (the paper has none); its momentum and
-        epsilon are this project's.
+      batch_norm: between each convolution, then without bias, and its ReLU (the paper has none), with the momentum
+        and the epsilon of this project.
     """
 
     num_classes: int
@@ -50,4 +49,12 @@ class VGG(nn.Module):
     def _convolve(self, x, features, train, name):
         if self.batch_norm:
             return ConvNorm(features, groups=self.norm_groups, dtype=self.dtype, name=name)(x, train)
-        return nn.relu(Conv(features, use_bias=True, kernel_init=glorot_uniform, dtype=self.dtype, name=name)(x))
+        conv = Conv(features, (3, 3), padding=1, use_bias=True, kernel_init=glorot_uniform, dtype=self.dtype, name=name)
+        return nn.relu(conv(x))
+
+
+NETWORKS = {
+    'vgg16': VGG,
+    'vgg16_cifar': functools.partial(VGG, hidden=(), batch_norm=True),
+    'vgg19': functools.partial(VGG, stages=(2, 2, 4, 4, 4)),
+}

@@ -5,13 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.signal
-from jax import lax
 
 from dsconv.models import build_model
-from dsconv.models.conv_norm import Conv, conv
-from dsconv.models.resnet import Block, ConvNorm, ResNet, padded_shortcut
+from dsconv.models.zoo.resnet import Block, ConvNorm, ResNet, padded_shortcut
 from tests.models.networks import check_forward_and_gradient, output_in_bfloat16, parameters
-from tests.quick import quick_jit
 
 
 def named(name, classes=10):
@@ -95,48 +92,3 @@ def by_scipy(x, kernel, stride):
         for image in padded
     ]
     return np.moveaxis(np.array(outputs), 1, -1)[:, ::stride, ::stride]
-
-
-@pytest.mark.parametrize(
-    ('size', 'stride', 'padding', 'height'),
-    [(3, 1, 1, 6), (3, 2, 1, 6), (3, 2, 1, 7), (7, 2, 3, 9), (11, 4, 0, 16), (5, 3, 2, 8)],
-)
-def test_the_convolution_and_its_gradients_are_those_of_xla(size, stride, padding, height):
-    generator = np.random.default_rng(0)
-    x = generator.normal(size=(2, height, height + 1, 3)).astype(np.float32)
-    kernel = generator.normal(size=(size, size, 3, 4)).astype(np.float32)
-
-    def of_xla(x, kernel):
-        return lax.conv_general_dilated(
-            x, kernel, (stride, stride), [(padding, padding)] * 2, dimension_numbers=('NHWC', 'HWIO', 'NHWC')
-        )
-
-    @quick_jit
-    def both(x, kernel):
-        expected, transposed = jax.vjp(of_xla, x, kernel)
-        got, ours = jax.vjp(lambda x, kernel: conv(x, kernel, stride, padding), x, kernel)
-        return (got, *ours(jnp.cos(got))), (expected, *transposed(jnp.cos(expected)))
-
-    for got, expected in zip(*both(x, kernel)):
-        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
-
-
-def test_in_a_loop_too_no_gradient_moves_the_axes_inside_a_convolution():
-    """XLA's CPU backend takes such a convolution by the slow way: a hundred times the time."""
-    x, kernel = jnp.ones((2, 8, 8, 3)), jnp.ones((3, 3, 3, 4))
-
-    def step(kernel, x):
-        return kernel - jax.grad(lambda kernel: jnp.sum(jnp.square(conv(x, kernel, 2, 1))))(kernel), None
-
-    text = jax.jit(lambda kernel, x: lax.scan(step, kernel, x[None])[0]).lower(kernel, x).as_text()
-    layouts = [line.split('dim_numbers = ')[1].split(',  ')[0] for line in text.splitlines() if 'convolution(' in line]
-    assert layouts
-    assert all(layout.startswith('[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]') for layout in layouts)
-
-
-def test_a_pointwise_convolution_with_stride_is_the_general_one():
-    x = np.random.default_rng(0).normal(size=(2, 5, 6, 3)).astype(np.float32)
-    layer = Conv(4, kernel_size=1, stride=2, use_bias=True)
-    variables = layer.init(jax.random.key(0), x)
-    kernel = variables['params']['kernel'].reshape(1, 1, 3, 4)
-    np.testing.assert_allclose(layer.apply(variables, x), conv(x, kernel, 2, 0), rtol=1e-5, atol=1e-6)

@@ -7,8 +7,7 @@ import pytest
 
 from dsconv.errors import InputError
 from dsconv.models import build_model
-from dsconv.models.layers import AttentionProduct
-from dsconv.models.vit import ClassTokenAndPositions, ViT
+from dsconv.models.zoo.vit import AttentionProduct, ClassTokenAndPositions, ViT
 from tests.models.networks import check_forward_and_gradient, drawn_variables, output_in_bfloat16, parameters
 
 TINY = ViT(3, patch=2, width=8, layers=1, heads=2)

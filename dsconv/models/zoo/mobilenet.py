@@ -1,6 +1,6 @@
 """MobileNetV2: Sandler et al. 2018, "Inverted Residuals and Linear Bottlenecks" (arXiv:1801.04381).
 
-Batch norm's momentum and epsilon are this project's, of `layers.BatchNorm`.
+Momentum and epsilon of batch norm are those of this project, of `batch_norm.BatchNorm`.
 """
 
 import functools
@@ -9,8 +9,8 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax.numpy as jnp
 
-from dsconv.models.conv_norm import ConvNorm
 from dsconv.models.layers import GlobalAveragePool
+from dsconv.models.zoo.blocks import ConvNorm
 
 # Table 2: expansion, features at width 1 and blocks of each stage.
 STAGES = ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1))
@@ -76,3 +76,6 @@ def rounded(features: float) -> int:
     """The nearest multiple of 8, at least 8 and at least nine tenths of `features`, as the authors' code has it."""
     nearest = max(8, int(features + 4) // 8 * 8)
     return nearest if nearest >= 0.9 * features else nearest + 8
+
+
+NETWORKS = {'mobilenetv2_050': functools.partial(MobileNetV2, multiplier=0.5, strides=CIFAR_STRIDES)}

@@ -9,14 +9,14 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dsconv.models import build_model
-from dsconv.models.folding import Layout, fold, mean_of_parts, with_neighbours
+from dsconv.models.fast.folding import Layout, fold, mean_of_parts, with_neighbours
 from tests.models.networks import drawn_variables
 from tests.quick import quick_jit
 
 LAYOUTS = [Layout(2, 1), Layout(4, 2), Layout(2, 8)]
 MODEL = {
-    'name': 'dsconv', 'patch_size': 2, 'stem_kernel_size': None, 'dim': 8, 'depth': 1, 'kernel_size': 5,
-    'reduction': (2, 4), 'norm_groups': 2, 'dtype': 'float32',
+    'name': 'dsconv', 'implementation': 'fast', 'patch_size': 2, 'stem_kernel_size': None, 'dim': 8, 'depth': 1,
+    'kernel_size': 5, 'reduction': (2, 4), 'norm_groups': 2, 'dtype': 'float32',
 }  # fmt: skip
 
 
@@ -86,7 +86,7 @@ def loss_and_gradient(stem_kernel_size, **layout):
     ],
 )
 def test_the_network_and_its_gradient_are_the_same(images, stem_kernel_size, layout):
-    model, whole = loss_and_gradient(stem_kernel_size)
+    model, whole = loss_and_gradient(stem_kernel_size, implementation='plain')
     variables = drawn_variables(model, images.shape[1:])
     expected = whole(variables, images)
     result = loss_and_gradient(stem_kernel_size, **layout)[1](variables, images)

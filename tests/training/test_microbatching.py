@@ -8,14 +8,14 @@ import pytest
 
 from dsconv.config_checks import resolve
 from dsconv.errors import InputError
-from dsconv.training.layout import (
+from dsconv.training.mesh import batch_sharding, make_mesh
+from dsconv.training.microbatching import (
     accumulation_steps,
     fold,
     inference_steps,
     mean_over_microbatches,
     over_microbatches,
 )
-from dsconv.training.mesh import batch_sharding, make_mesh
 from tests.conftest import tiny_config
 
 CIFAR = types.SimpleNamespace(image_size=32, channels=3, class_names=('a', 'b'), flippable=True)
@@ -27,8 +27,10 @@ def mesh_of(platform, devices):
     return types.SimpleNamespace(size=devices, devices=np.array([device] * devices))
 
 
-def make_config(**changes):
-    return resolve(tiny_config(**{'model__patch_size': 2, 'model__kernel_size': 5, 'model__dim': 128} | changes), CIFAR)
+def make_config(model__name='dsconv', **changes):
+    config = tiny_config(**{'model__patch_size': 2, 'model__kernel_size': 5, 'model__dim': 128} | changes)
+    config.model.name = model__name  # as a config file may, whatever it sets for dsconv
+    return resolve(config, CIFAR)
 
 
 @pytest.mark.parametrize(

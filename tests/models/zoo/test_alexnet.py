@@ -7,7 +7,7 @@ import pytest
 
 from dsconv.errors import InputError
 from dsconv.models import build_model
-from dsconv.models.alexnet import AlexNet, local_response_norm
+from dsconv.models.zoo.alexnet import AlexNet, local_response_norm
 from tests.models.networks import check_forward_and_gradient, output_in_bfloat16, parameters
 
 TINY = AlexNet(3, features=(4, 4, 4, 4, 4), stem=(3, 1, 1), hidden=(8, 8), smallest=15)

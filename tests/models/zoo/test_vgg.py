@@ -6,7 +6,7 @@ import pytest
 
 from dsconv.errors import InputError
 from dsconv.models import build_model
-from dsconv.models.vgg import VGG
+from dsconv.models.zoo.vgg import VGG
 from tests.models.networks import check_forward_and_gradient, output_in_bfloat16, parameters
 
 

@@ -1,6 +1,6 @@
 """DenseNet-BC: Huang et al. 2017, "Densely Connected Convolutional Networks" (arXiv:1608.06993), section 3.
 
-Batch norm's momentum and epsilon are this project's, of `layers.BatchNorm`.
+Momentum and epsilon of batch norm are those of this project, of `batch_norm.BatchNorm`.
 """
 
 import functools
@@ -8,8 +8,9 @@ import functools
 import flax.linen as nn
 import jax.numpy as jnp
 
-from dsconv.models.conv_norm import Conv
-from dsconv.models.layers import BatchNorm, GlobalAveragePool, check_size
+from dsconv.models.batch_norm import BatchNorm
+from dsconv.models.layers import GlobalAveragePool, check_size
+from dsconv.models.zoo.blocks import Conv, PointwiseConv
 
 
 class NormConv(nn.Module):
@@ -23,7 +24,10 @@ class NormConv(nn.Module):
     @nn.compact
     def __call__(self, x, train: bool):
         x = nn.relu(BatchNorm(self.groups, self.dtype, name='batch_norm')(x, train))
-        return Conv(self.features, self.kernel_size, dtype=self.dtype, name='conv')(x)
+        if self.kernel_size == 1:
+            return PointwiseConv(self.features, dtype=self.dtype, name='conv')(x)
+        size, padding = (self.kernel_size, self.kernel_size), self.kernel_size // 2
+        return Conv(self.features, size, padding=padding, dtype=self.dtype, name='conv')(x)
 
 
 class DenseNet(nn.Module):
@@ -45,7 +49,7 @@ class DenseNet(nn.Module):
     def __call__(self, images, train: bool = False):
         check_size(images, 2 ** (len(self.layers) - 1))
         conv = functools.partial(NormConv, groups=self.norm_groups, dtype=self.dtype)
-        x = Conv(2 * self.growth, dtype=self.dtype, name='stem')(images)
+        x = Conv(2 * self.growth, (3, 3), padding=1, dtype=self.dtype, name='stem')(images)
         for block, layers in enumerate(self.layers):
             if block:
                 x = conv(x.shape[-1] // 2, 1, name=f'transition_{block}')(x, train)
@@ -57,3 +61,6 @@ class DenseNet(nn.Module):
         x = nn.relu(BatchNorm(self.norm_groups, self.dtype, name='batch_norm')(x, train))
         x = GlobalAveragePool(name='pool')(x)
         return nn.Dense(self.num_classes, name='head')(x)
+
+
+NETWORKS = {'densenet_40_12': DenseNet}

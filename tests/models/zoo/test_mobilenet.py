@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from jax import lax
 
-from dsconv.models import build_model, mobilenet
-from dsconv.models.conv_norm import Conv
-from dsconv.models.mobilenet import CIFAR_STRIDES, MobileNetV2, rounded
+from dsconv.models import build_model
+from dsconv.models.zoo import mobilenet
+from dsconv.models.zoo.blocks import Conv
+from dsconv.models.zoo.mobilenet import CIFAR_STRIDES, MobileNetV2, rounded
 from tests.models.networks import check_forward_and_gradient, output_in_bfloat16, parameters
 
 
@@ -39,7 +40,7 @@ def test_features_are_rounded_as_in_table_2_at_half_width():
 @pytest.mark.parametrize('shape', [(2, 6, 7, 4), (1, 5, 5, 3)])
 def test_a_depthwise_convolution_with_stride_is_that_of_xla(shape):
     x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    layer = Conv(shape[-1], 3, stride=2, depthwise=True)
+    layer = Conv(shape[-1], (3, 3), (2, 2), padding=1, feature_group_count=shape[-1])
     variables = layer.init(jax.random.key(0), x)
     expected = lax.conv_general_dilated(
         x,

@@ -7,7 +7,7 @@ import pytest
 
 from dsconv.errors import InputError
 from dsconv.models import build_model
-from dsconv.models.convmixer import ConvMixer
+from dsconv.models.zoo.convmixer import ConvMixer
 from tests.models.networks import check_forward_and_gradient, drawn_variables, output_in_bfloat16, parameters
 
 TINY = ConvMixer(3, patch=2, width=4, layers=1, kernel=3)

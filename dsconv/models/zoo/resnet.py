@@ -1,6 +1,6 @@
 """Residual networks: He et al. 2015, "Deep Residual Learning for Image Recognition" (arXiv:1512.03385).
 
-Batch norm's momentum and epsilon are this project's, of `layers.BatchNorm`.
+Momentum and epsilon of batch norm are those of this project, of `batch_norm.BatchNorm`.
 """
 
 import functools
@@ -9,8 +9,8 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax.numpy as jnp
 
-from dsconv.models.conv_norm import Conv, ConvNorm
 from dsconv.models.layers import GlobalAveragePool
+from dsconv.models.zoo.blocks import ConvNorm, PointwiseConv
 
 
 class Block(nn.Module):
@@ -36,7 +36,8 @@ class Block(nn.Module):
         if self.shortcut == 'pad':
             return padded_shortcut(x, features, stride)
         if self.shortcut == 'conv':
-            return Conv(features, 1, stride, use_bias=True, dtype=x.dtype, name='shortcut')(x)
+            shortcut = PointwiseConv(features, use_bias=True, dtype=x.dtype, name='shortcut')
+            return shortcut(x[:, ::stride, ::stride])
         return self.conv(features, 1, stride, activation=None, name='shortcut')(x, train)
 
 
@@ -93,3 +94,14 @@ def _basic(features, stride):
 
 def _bottleneck(features, stride):
     return (features, 1, 1), (features, 3, stride), (4 * features, 1, 1)
+
+
+NETWORKS = {
+    # MLPerf Tiny (arXiv:2106.07597).
+    'resnet8': functools.partial(ResNet, stages=(1, 1, 1), shortcut='conv', use_bias=True),
+    'resnet20': ResNet,
+    'resnet56': functools.partial(ResNet, stages=(9, 9, 9)),
+    'resnet50': functools.partial(
+        ResNet, stages=(3, 4, 6, 3), width=64, bottleneck=True, shortcut='conv_norm', large_stem=True
+    ),
+}

@@ -8,8 +8,8 @@ import functools
 import flax.linen as nn
 import jax.numpy as jnp
 
-from dsconv.models.conv_norm import Conv
 from dsconv.models.layers import check_size
+from dsconv.models.zoo.blocks import Conv
 
 gaussian = nn.initializers.normal(0.01)  # section 5
 
@@ -41,7 +41,8 @@ class AlexNet(nn.Module):
         for number, (features, (kernel_size, stride, padding)) in enumerate(zip(self.features, layers, strict=True), 1):
             bias = nn.initializers.ones if number in (2, 4, 5) else nn.initializers.zeros  # section 5
             conv = functools.partial(Conv, use_bias=True, kernel_init=gaussian, bias_init=bias, dtype=self.dtype)
-            x = nn.relu(conv(features, kernel_size, stride, padding=padding, name=f'conv_{number}')(x))
+            sizes = (kernel_size, kernel_size), (stride, stride)
+            x = nn.relu(conv(features, *sizes, padding=padding, name=f'conv_{number}')(x))
             if number in (1, 2):
                 x = local_response_norm(x)
             if number in (1, 2, 5):
@@ -61,3 +62,16 @@ def local_response_norm(x, window: int = 5):
     squares = jnp.pad(jnp.square(x), ((0, 0), (0, 0), (0, 0), (window // 2, window // 2)))
     total = sum(squares[..., offset : offset + channels] for offset in range(window))
     return x * (2 + 1e-4 * total) ** -0.75
+
+
+NETWORKS = {
+    'alexnet': AlexNet,
+    'alexnet_cifar': functools.partial(
+        # The features of Krizhevsky 2014 (arXiv:1404.5997); stem and hidden layers cut to the size of the images.
+        AlexNet,
+        features=(64, 192, 384, 256, 256),
+        stem=(3, 1, 1),
+        hidden=(1024, 1024),
+        smallest=15,
+    ),
+}

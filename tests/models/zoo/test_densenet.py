@@ -6,7 +6,7 @@ import pytest
 
 from dsconv.errors import InputError
 from dsconv.models import build_model
-from dsconv.models.densenet import DenseNet
+from dsconv.models.zoo.densenet import DenseNet
 from tests.models.networks import check_forward_and_gradient, output_in_bfloat16, parameters
 
 TINY = DenseNet(3, growth=2, layers=(2, 1))

@@ -3,12 +3,24 @@
 import functools
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
-from dsconv.models.convolutions import PatchEmbedding, glorot_uniform
-from dsconv.models.layers import AttentionProduct, check_patches
+from dsconv.models.fast import conv_general_dilated
+from dsconv.models.layers import check_patches, glorot_uniform
 
 layer_norm = functools.partial(nn.LayerNorm, epsilon=1e-6)
+
+
+class AttentionProduct(nn.Module):
+    """Scaled dot-product attention (Vaswani et al. 2017, equation 1), a module so that its arithmetic is counted.
+
+    Queries, keys and values, `(batch, tokens, heads, features)` each → the same shape.
+    """
+
+    @nn.compact
+    def __call__(self, queries, keys, values):
+        return jax.nn.dot_product_attention(queries, keys, values)
 
 
 class ClassTokenAndPositions(nn.Module):
@@ -69,8 +81,15 @@ class ViT(nn.Module):
     @nn.compact
     def __call__(self, images, train: bool = False):
         check_patches(images, self.patch)
-        stem = PatchEmbedding(
-            self.dtype, features=self.width, patch_size=self.patch, kernel_size=self.patch, name='stem'
+        patch = (self.patch, self.patch)
+        stem = nn.Conv(
+            self.width,
+            patch,
+            patch,
+            kernel_init=glorot_uniform,
+            dtype=self.dtype,
+            conv_general_dilated=conv_general_dilated,
+            name='stem',
         )
         x = ClassTokenAndPositions(self.dtype, name='tokens')(stem(images))
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
@@ -78,3 +97,10 @@ class ViT(nn.Module):
             x = EncoderBlock(self.heads, self.dropout, self.dtype, name=f'block_{index}')(x, train)
         x = layer_norm(name='norm')(x)
         return nn.Dense(self.num_classes, kernel_init=glorot_uniform, name='head')(x[:, 0])
+
+
+NETWORKS = {
+    'vit_base': ViT,
+    # The width of Touvron et al. (arXiv:2012.12877).
+    'vit_tiny': functools.partial(ViT, patch=4, width=192, heads=3, dropout=0.0),
+}

@@ -1,7 +1,7 @@
-"""Images cut into parts along their height that stand in the batch axis, so that a small batch fills a TPU's lanes.
+"""Folding: images cut into parts along their height, which stand in the batch axis, so that they fill a TPU's lanes.
 
-A core of a v3-8 gets 64 of 512 images, and has 128 lanes: with two parts to an image they are full. Every layer that
-treats each place by itself is untouched by it; what looks at neighbouring rows gets them from the neighbouring part
+A core of a v3-8 gets 64 of 512 images, and has 128 lanes: with two parts to an image they are full. A layer that treats
+each place by itself is not affected; a layer that looks at neighbouring rows gets a halo from the neighbouring parts
 (`with_neighbours`). The mathematics stays the same.
 """
 
@@ -24,8 +24,11 @@ class Layout(NamedTuple):
     shards: int = 1
 
 
+WHOLE = Layout()  # images that are not folded
+
+
 def fold(x, layout: Layout):
-    """`(batch, height, …)` → `(parts · batch, height / parts, …)`."""
+    """Folds `(batch, height, …)` to `(parts · batch, height / parts, …)`."""
     parts, shards = layout
     if parts == 1:
         return x
@@ -35,7 +38,7 @@ def fold(x, layout: Layout):
 
 
 def mean_of_parts(x, layout: Layout):
-    """`(parts · batch, features)` → `(batch, features)`, the mean over each image's parts."""
+    """Averages `(parts · batch, features)` over the parts of each image: `(batch, features)`."""
     parts, shards = layout
     if parts == 1:
         return x
@@ -43,7 +46,7 @@ def mean_of_parts(x, layout: Layout):
 
 
 def with_neighbours(x, rows: int, layout: Layout):
-    """Adds to each part `rows` rows above and below: its neighbours', or zeros at the image's edge.
+    """Adds a halo of `rows` rows above and below each part: those of its neighbours, or zeros at the image's edge.
 
     `(parts · batch, height, width, channels)` → height + 2 · `rows`.
     """
@@ -53,7 +56,7 @@ def with_neighbours(x, rows: int, layout: Layout):
 
 
 def _from_part(edges, step: int, layout: Layout):
-    """For each part the edge of the one `step` before it; zeros for the first, or last."""
+    """Returns for each part the edge of the one `step` before it; zeros for the first, or last."""
     parts, shards = layout
     shift = step * (len(edges) // (shards * parts))
     edges_by_shard = edges.reshape(shards, -1, *edges.shape[1:])

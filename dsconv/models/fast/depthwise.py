@@ -1,4 +1,4 @@
-"""Depthwise convolution, stride 1, SAME padding, odd kernel: the form follows the platform compiled for.
+"""Depthwise convolution, stride 1, SAME padding, odd kernel, in the form that suits the platform compiled for.
 
 XLA's grouped convolution is very slow on CPU, its weight gradient slower still, so there the layer is k² shifted
 products added up. On TPU and GPU XLA's own convolution is used. Both are the same mathematics;
@@ -13,11 +13,11 @@ import jax.numpy as jnp
 from jax import lax
 
 _TOGETHER = 8  # images, and
-_ROWS = 16  # rows of them that a turn of the kernel's gradient takes
+_ROWS = 16  # rows of them that one iteration of the kernel's gradient takes
 
 
 def _wide(dtype):
-    """What numbers of `dtype` are summed in: float32, or float64."""
+    """Returns the dtype that numbers of `dtype` are summed in: float32, or float64."""
     return jnp.promote_types(dtype, jnp.float32)
 
 
@@ -36,12 +36,12 @@ def _shift_forward(x, kernel, pad_rows):
 
 @functools.partial(jax.jit, static_argnames=('kernel_size', 'pad_rows'))
 def _shift_kernel_gradient(x, gradient, kernel_size, pad_rows):
-    """Each tap's gradient, summed over images, rows and columns: `(k, k, 1, channels)`, at least float32.
+    """Sums the gradient of each tap over images, rows and columns: `(k, k, 1, channels)`, at least float32.
 
-    A turn of the loop takes some rows of some images, and adds the rows up in registers, so that the k² sums read
-    from the cache and write little: three times as fast as k² reductions of whole images. (With fewer than some 16
-    rows XLA's CPU backend hands the sums to a library, and takes four times as long: hence zeros below a low image.)
-    The images of one turn are a stride apart, so that a batch sharded over devices is never gathered.
+    One iteration takes some rows of some images, and adds the rows up in registers, so that the k² sums read from the
+    cache and write little: three times as fast as k² reductions of whole images. (With fewer than some 16 rows XLA's
+    CPU backend hands the sums to a library, and takes four times as long: hence zeros below a low image.) The images
+    of one iteration are a stride apart, so that a batch sharded over devices is never gathered.
     """
     (images, height, width, channels), half = gradient.shape, kernel_size // 2
     together, rows_below = math.gcd(images, _TOGETHER), -height % _ROWS
@@ -51,24 +51,24 @@ def _shift_kernel_gradient(x, gradient, kernel_size, pad_rows):
     parts = gradient.shape[2] // _ROWS
     taps = [(i, j) for i in range(kernel_size) for j in range(kernel_size)]
 
-    def take(a, turn, rows):
-        start = (0, turn // parts, turn % parts * _ROWS, 0, 0)
+    def take(a, iteration, rows):
+        start = (0, iteration // parts, iteration % parts * _ROWS, 0, 0)
         return lax.dynamic_slice(a, start, (together, 1, rows, *a.shape[3:]))[:, 0].astype(_wide(a.dtype))
 
-    def add_turn(turn, sums):
-        some, some_gradient = take(x, turn, _ROWS + kernel_size - 1), take(gradient, turn, _ROWS)
+    def add_rows(iteration, sums):
+        some, some_gradient = take(x, iteration, _ROWS + kernel_size - 1), take(gradient, iteration, _ROWS)
         return [
             total + sum(some[:, row + i, j : j + width] * some_gradient[:, row] for row in range(_ROWS))
             for total, (i, j) in zip(sums, taps, strict=True)
         ]
 
     zeros = [jnp.zeros((together, width, channels), _wide(x.dtype))] * len(taps)
-    sums = lax.fori_loop(0, images // together * parts, add_turn, zeros)
+    sums = lax.fori_loop(0, images // together * parts, add_rows, zeros)
     return jnp.stack([jnp.sum(total, axis=(0, 1)) for total in sums]).reshape(kernel_size, kernel_size, 1, channels)
 
 
 def _shift_backward(x, kernel, gradient, pad_rows):
-    """The input's gradient is the same operation with the kernel turned by 180°."""
+    """Returns both gradients; that of the input is the same operation with the kernel turned by 180°."""
     x_gradient = _shift_forward(gradient, kernel[::-1, ::-1], len(kernel) - 1 - pad_rows)
     return x_gradient, _shift_kernel_gradient(x, gradient, len(kernel), pad_rows).astype(kernel.dtype)
 
@@ -90,7 +90,7 @@ FORMS = ('auto', 'shift', 'lax')
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def depthwise_conv(x, kernel, pad_rows: int, form: str = 'auto'):
-    """Depthwise convolution with stride 1 over zero-padded images.
+    """Convolves each channel of zero-padded images by itself, with stride 1.
 
     Args:
       x: `(batch, height, width, channels)`, floating point.

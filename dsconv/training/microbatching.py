@@ -1,4 +1,4 @@
-"""How a training batch is cut: into microbatches taken one after another, and images into parts side by side.
+"""Microbatches: how many a batch is cut into, how many parts its images are folded into, and the loop over them.
 
 Neither changes what is computed, only how fast, and in how much memory.
 """
@@ -16,7 +16,7 @@ CPU_BYTES = 2**22  # of a block's output for a microbatch: near enough to a CPU'
 
 
 def accumulation_steps(config, mesh) -> int:
-    """Microbatches of a batch: `accumulation_steps`, or on a CPU as many as suit its caches.
+    """Returns the number of microbatches of a batch: `accumulation_steps`, or on a CPU as many as suit its caches.
 
     Raises:
       InputError: a microbatch would cut a device's images, or a group of batch norm.
@@ -41,20 +41,20 @@ def accumulation_steps(config, mesh) -> int:
 
 
 def fold(config, mesh) -> int:
-    """Parts that a training image is cut into: `model.fold`, or as many as fill a TPU's lanes."""
+    """Returns the parts that a training image is folded into: `model.fold`, or as many as fill a TPU's lanes."""
     if config.model.fold or mesh.devices.flat[0].platform != 'tpu':
         return config.model.fold or 1
     rows = config.dataset.image_size // config.model.patch_size
     images = config.batch_size // mesh.size // accumulation_steps(config, mesh)
-    enough = max(config.model.kernel_size // 2, 1)  # a part lends this many rows to its neighbours
+    halo = max(config.model.kernel_size // 2, 1)  # rows of a part that its neighbours need
     parts = 1
-    while 2 * parts * images <= TPU_LANES and rows % (2 * parts) == 0 and rows // (2 * parts) >= enough:
+    while 2 * parts * images <= TPU_LANES and rows % (2 * parts) == 0 and rows // (2 * parts) >= halo:
         parts *= 2
     return parts
 
 
 def inference_steps(config, images: int, mesh) -> int:
-    """Microbatches of `images` to be classified: on a CPU as many as suit its caches, if they divide; elsewhere 1."""
+    """Returns the number of microbatches in inference: on a CPU as many as suit its caches, if they divide; else 1."""
     if mesh.devices.flat[0].platform != 'cpu':
         return 1
     on_device, suited = images // mesh.size, _cpu_images(config)
@@ -67,13 +67,13 @@ def _norm_looks_at_batch(config) -> bool:
 
 
 def _cpu_images(config) -> int:
-    """32 of Small, 16 of Medium, 4 of Large; with other networks as if they were dsconv."""
+    """Returns 32 for Small, 16 for Medium, 4 for Large; the other networks count as if they were dsconv."""
     places = max(1, config.dataset.image_size // config.model.patch_size) ** 2
     return max(1, CPU_BYTES // (4 * places * config.model.dim))
 
 
 def mean_over_microbatches(function, steps: int, devices: int, *batch):
-    """The mean of `function`'s results, a pytree of arrays, over `steps` microbatches of `batch`.
+    """Averages the results of `function`, a pytree of arrays, over `steps` microbatches of `batch`.
 
     Each microbatch takes an equal part of what every device holds, so that nothing moves between devices.
     """
@@ -90,7 +90,7 @@ def mean_over_microbatches(function, steps: int, devices: int, *batch):
 
 
 def over_microbatches(function, steps: int, devices: int, batch):
-    """`function(batch)`, an array with a row for each of `batch`, by `steps` microbatches one after another."""
+    """Computes `function(batch)`, an array with a row for each of `batch`, one of `steps` microbatches at a time."""
     if steps == 1:
         return function(batch)
     parts = lax.map(function, _cut(batch, steps, devices))
@@ -99,6 +99,6 @@ def over_microbatches(function, steps: int, devices: int, batch):
 
 
 def _cut(array, steps, devices):
-    """`(batch, …)` → `(steps, batch / steps, …)`, of each device's part."""
+    """Reshapes `(batch, …)` to `(steps, batch / steps, …)`, each step with a part of what every device holds."""
     parts = array.reshape(devices, steps, -1, *array.shape[1:]).swapaxes(0, 1)
     return parts.reshape(steps, -1, *array.shape[1:])

@@ -8,39 +8,40 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsconv.models.convolutions import DepthwiseConv, PatchEmbedding, PointwiseConv
-from dsconv.models.layers import ACTIVATIONS, NORM_EPSILON, NORMS
-from dsconv.models.unit import ConvUnit, conv_unit
+from dsconv.models.batch_norm import EPSILON
+from dsconv.models.fast.convolutions import convolution_of
+from dsconv.models.fast.unit import FastConvUnit, conv_unit
+from dsconv.models.layers import ACTIVATIONS, NORMS
 from tests.quick import quick_jit
 
 LAYERS = {
-    'pointwise': functools.partial(PointwiseConv, features=3),
-    'depthwise': functools.partial(DepthwiseConv, kernel_size=3),
-    'patches': functools.partial(PatchEmbedding, features=3, patch_size=2, kernel_size=2),
-    'overlapping patches': functools.partial(PatchEmbedding, features=3, patch_size=2, kernel_size=3),
+    'pointwise': nn.Dense(3),
+    'depthwise': nn.Conv(5, (3, 3), feature_group_count=5),
+    'patches': nn.Conv(3, (2, 2), (2, 2)),
+    'overlapping patches': nn.Conv(3, (3, 3), (2, 2)),
 }
 
 
 def draw(layer, dtype=np.float64):
     """An input, and the weights of the layer and of the norm behind it."""
     generator = np.random.default_rng(0)
-    shape = layer.kernel_shape(5)
+    shape = jax.eval_shape(layer.init, jax.random.key(0), jnp.zeros((1, 4, 6, 5)))['params']['kernel'].shape
     features = shape[-1:]
     sizes = ((12, 4, 6, 5), shape, features, features, features)
     return [generator.normal(size=size).astype(dtype) for size in sizes]
 
 
 def reference(layer, activation, groups, x, kernel, bias, scale, shift):
-    active = activation(layer.apply_kernel()(x, kernel) + bias)
+    active = activation(layer.apply({'params': {'kernel': kernel, 'bias': bias}}, x))
     grouped = active.reshape(groups, -1, active.shape[-1])
     mean, var = jnp.mean(grouped, 1, keepdims=True), jnp.var(grouped, 1, keepdims=True)
-    return ((grouped - mean) / jnp.sqrt(var + NORM_EPSILON) * scale + shift).reshape(active.shape)
+    return ((grouped - mean) / jnp.sqrt(var + EPSILON) * scale + shift).reshape(active.shape)
 
 
 @pytest.mark.parametrize('groups', [1, 3])
 @pytest.mark.parametrize('name', LAYERS)
 def test_output_and_gradients_equal_autodiff_in_float64(name, groups):
-    layer = LAYERS[name]()
+    layer = LAYERS[name]
 
     def weighted(function, *arguments):
         y = function(*arguments)
@@ -48,7 +49,7 @@ def test_output_and_gradients_equal_autodiff_in_float64(name, groups):
 
     with jax.enable_x64(True):
         arguments = draw(layer)
-        fused = functools.partial(lambda *a: conv_unit(layer.apply_kernel(), nn.gelu, groups, *a)[0])
+        fused = functools.partial(lambda *a: conv_unit(convolution_of(layer), nn.gelu, groups, *a)[0])
         plain = functools.partial(reference, layer, nn.gelu, groups)
         results = [
             quick_jit(jax.grad(functools.partial(weighted, f), argnums=range(5), has_aux=True))(*arguments)
@@ -61,12 +62,12 @@ def test_output_and_gradients_equal_autodiff_in_float64(name, groups):
 
 @pytest.mark.parametrize('activation', ACTIVATIONS)
 def test_the_form_of_accelerators_has_the_same_gradients(activation, monkeypatch):
-    layer = LAYERS['pointwise']()
+    layer = LAYERS['pointwise']
 
     def gradients():
         # A new function each time, so that nothing is taken from a cache of compiled functions.
         def loss(*arguments):
-            y = conv_unit(layer.apply_kernel(), ACTIVATIONS[activation], 3, *arguments)[0]
+            y = conv_unit(convolution_of(layer), ACTIVATIONS[activation], 3, *arguments)[0]
             return jnp.sum(y * jnp.cos(jnp.arange(y.size).reshape(y.shape)))
 
         return quick_jit(jax.grad(loss, argnums=range(5)))(*arguments)
@@ -84,9 +85,9 @@ def test_the_form_of_accelerators_has_the_same_gradients(activation, monkeypatch
 
 
 def test_statistics_are_of_the_activation_and_have_no_gradient():
-    layer = LAYERS['pointwise']()
+    layer = LAYERS['pointwise']
     x, kernel, bias, scale, shift = draw(layer, np.float32)
-    apply = functools.partial(conv_unit, layer.apply_kernel(), nn.relu, 3)
+    apply = functools.partial(conv_unit, convolution_of(layer), nn.relu, 3)
     _, mean, var = apply(x, kernel, bias, scale, shift)
     active = np.maximum(x @ kernel + bias, 0).reshape(3, -1, 3)
     np.testing.assert_allclose(mean, active.mean(1, keepdims=True), rtol=1e-4, atol=1e-5)
@@ -96,7 +97,7 @@ def test_statistics_are_of_the_activation_and_have_no_gradient():
 
 
 def apply_unit(unit, variables, x, train):
-    layer = PointwiseConv(features=5, dtype=unit.keywords.get('dtype', jnp.float32), name='layer')
+    layer = nn.Dense(5, dtype=unit.keywords.get('dtype', jnp.float32), name='layer')
 
     class Network(nn.Module):
         @nn.compact
@@ -114,7 +115,7 @@ def images():
 
 
 def test_the_layer_normalises_by_the_batch_and_then_by_the_running_statistics(images):
-    unit = functools.partial(ConvUnit, activation='relu', groups=3)
+    unit = functools.partial(FastConvUnit, activation='relu', groups=3)
     _, variables = apply_unit(unit, None, images, False)
     params, generator = variables['params'], np.random.default_rng(1)
     params['layer']['bias'] = generator.normal(size=5)
@@ -136,14 +137,14 @@ def test_the_layer_normalises_by_the_batch_and_then_by_the_running_statistics(im
 
 @pytest.mark.parametrize('train', [False, True])
 def test_layer_norm_is_over_the_channels_after_the_activation(images, train):
-    y, variables = apply_unit(functools.partial(ConvUnit, activation='relu', norm='layer'), None, images, train)
+    y, variables = apply_unit(functools.partial(FastConvUnit, activation='relu', norm='layer'), None, images, train)
     active = np.maximum(images @ np.asarray(variables['params']['layer']['kernel']), 0)
     expected = (active - active.mean(-1, keepdims=True)) / np.sqrt(active.var(-1, keepdims=True) + 1e-3)
     np.testing.assert_allclose(y, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_no_norm_is_the_activation_alone(images):
-    y, variables = apply_unit(functools.partial(ConvUnit, activation='relu', norm='none'), None, images, True)
+    y, variables = apply_unit(functools.partial(FastConvUnit, activation='relu', norm='none'), None, images, True)
     assert set(variables['params']) == {'layer'}
     np.testing.assert_allclose(y, np.maximum(images @ np.asarray(variables['params']['layer']['kernel']), 0), atol=1e-5)
 
@@ -151,7 +152,7 @@ def test_no_norm_is_the_activation_alone(images):
 @pytest.mark.parametrize('train', [False, True])
 @pytest.mark.parametrize('norm', NORMS)
 def test_a_unit_computes_in_its_dtype_with_float32_parameters(norm, train):
-    unit = functools.partial(ConvUnit, norm=norm, groups=2, dtype=jnp.bfloat16)
+    unit = functools.partial(FastConvUnit, norm=norm, groups=2, dtype=jnp.bfloat16)
     x = jax.ShapeDtypeStruct((4, 3, 3, 5), jnp.float32)
     y, variables = jax.eval_shape(lambda x: apply_unit(unit, None, x, train), x)
     assert y.dtype == jnp.bfloat16

@@ -1,0 +1,149 @@
+"""Convolutions in the form that suits the platform, with gradients that XLA computes fast.
+
+`conv_general_dilated` stands for `lax.conv_general_dilated` in an `nn.Conv`, `dot_general` for `lax.dot_general` in an
+`nn.Dense`. Neither changes the result.
+"""
+
+import functools
+
+import jax
+from flax.linen.linear import canonicalize_padding
+from jax import lax
+
+from dsconv.models.fast.depthwise import depthwise_conv
+from dsconv.models.fast.folding import WHOLE, with_neighbours
+
+_NHWC = ('NHWC', 'HWIO', 'NHWC')
+
+
+def conv_general_dilated(
+    x,
+    kernel,
+    strides,
+    padding,
+    lhs_dilation=(1, 1),
+    rhs_dilation=(1, 1),
+    dimension_numbers=None,
+    feature_group_count=1,
+    precision=None,
+    layout=WHOLE,
+    depthwise_form='auto',
+):
+    """Convolves images, by the arguments of `lax.conv_general_dilated` as `nn.Conv` gives them.
+
+    Args:
+      x: `(batch, height, width, channels)`.
+      kernel: `(k, k, channels / feature_group_count, features)`, of the dtype of `x`.
+      strides: (s, s).
+      padding: 'SAME', 'VALID' or ((above, below), (left, right)).
+      lhs_dilation, rhs_dilation, dimension_numbers, precision: those of an `nn.Conv` with its defaults.
+      feature_group_count: 1, or the number of channels.
+      layout: how the images stand in the batch, where they are folded; only a depthwise convolution with stride 1 looks
+        across the parts of an image.
+      depthwise_form: of `depthwise.depthwise_conv`.
+
+    Returns:
+      `(batch, …, …, features)`, of the dtype of `x`.
+    """
+    size, stride, half = len(kernel), strides[0], len(kernel) // 2
+    sides = x.shape[1:3]
+    pads = lax.padtype_to_pads(sides, kernel.shape[:2], strides, padding) if isinstance(padding, str) else padding
+    pads = tuple(map(tuple, pads))
+    if feature_group_count == x.shape[-1] == kernel.shape[-1] and size % 2 and pads == ((half, half),) * 2:
+        # XLA's own takes thirty times as long on a CPU, even though here the strided-over places are computed too.
+        return _folded_depthwise_conv(x, kernel, layout, depthwise_form)[:, ::stride, ::stride]
+    if feature_group_count > 1:
+        return lax.conv_general_dilated(
+            x, kernel, strides, pads, dimension_numbers=_NHWC, feature_group_count=feature_group_count
+        )
+    if size == stride and not any(side % size for side in sides) and pads == ((0, 0),) * 2:
+        return _embed_patches(x, kernel)
+    return conv(x, kernel, stride, pads)
+
+
+def dot_general(x, kernel, *_, **__):
+    """Multiplies `(…, channels)` by `(channels, features)`, by the arguments of `lax.dot_general` in an `nn.Dense`."""
+    return pointwise_conv(x, kernel)
+
+
+def convolution_of(layer, layout=WHOLE, depthwise_form='auto'):
+    """Returns the pure function (x, kernel) → output without bias of `layer`, an `nn.Conv` or an `nn.Dense`."""
+    if not hasattr(layer, 'kernel_size'):
+        return pointwise_conv
+    strides = layer.strides if isinstance(layer.strides, tuple) else (layer.strides or 1,) * 2
+    return functools.partial(
+        conv_general_dilated,
+        strides=strides,
+        padding=canonicalize_padding(layer.padding, 2),
+        feature_group_count=layer.feature_group_count,
+        layout=layout,
+        depthwise_form=depthwise_form,
+    )
+
+
+@jax.custom_vjp
+def pointwise_conv(x, kernel):
+    """`(…, channels)` and `(channels, features)` → `(…, features)`."""
+    return x @ kernel
+
+
+def _pointwise_backward(residuals, gradient):
+    x, kernel = residuals
+    # Autodiff takes the transpose of gradientᵀ·x instead, which XLA's CPU backend multiplies four times as slowly.
+    places = tuple(range(x.ndim - 1))
+    return gradient @ kernel.T, lax.dot_general(x, gradient, ((places, places), ((), ())))
+
+
+pointwise_conv.defvjp(lambda x, kernel: (pointwise_conv(x, kernel), (x, kernel)), _pointwise_backward)
+
+
+def _embed_patches(images, kernel):
+    """Multiplies patches that do not overlap by the kernel: their convolution is a dense layer over each patch.
+
+    The gradient of a strided convolution's kernel takes XLA's CPU backend a third of Small's whole step.
+    """
+    (batch, height, width, channels), size = images.shape, len(kernel)
+    rows, columns = height // size, width // size
+    patches = images.reshape(batch, rows, size, columns, size, channels).swapaxes(2, 3)
+    return pointwise_conv(patches.reshape(batch, rows, columns, -1), kernel.reshape(-1, kernel.shape[-1]))
+
+
+def _folded_depthwise_conv(x, kernel, layout, form):
+    half = len(kernel) // 2
+    if layout.parts == 1 or not half:
+        return depthwise_conv(x, kernel, half, form)
+    return depthwise_conv(with_neighbours(x, half, layout), kernel, 0, form)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def conv(x, kernel, stride: int, pads):
+    """Convolves `(batch, height, width, channels)` by `(k, k, channels, features)`.
+
+    `pads` are the zeros ((above, below), (left, right)). The result is
+    `(batch, (height + above + below − k) // stride + 1, …, features)`.
+
+    Its gradients are those of autodiff with the axes moved, so that all are convolutions of NHWC by HWIO. XLA's CPU
+    backend does that by itself, but not in a loop, as of steps or microbatches: there those of autodiff take a hundred
+    times as long.
+    """
+    return _nhwc(x, kernel, padding=pads, window_strides=(stride,) * 2)
+
+
+def _conv_backward(stride, pads, residuals, gradient):
+    x, kernel = residuals
+    size, dilation = len(kernel), (stride,) * 2
+    # Rows and columns that no window reaches.
+    rests = [(side + sum(pad) - size) % stride for side, pad in zip(x.shape[1:3], pads, strict=True)]
+    around = [(size - 1 - low, size - 1 - high + rest) for (low, high), rest in zip(pads, rests, strict=True)]
+    turned = kernel[::-1, ::-1].swapaxes(2, 3)
+    dx = _nhwc(gradient, turned, padding=around, lhs_dilation=dilation)
+    by_channel, by_place = x.transpose(3, 1, 2, 0), gradient.transpose(1, 2, 0, 3)
+    within = [(low, high - rest) for (low, high), rest in zip(pads, rests, strict=True)]
+    return dx, _nhwc(by_channel, by_place, padding=within, rhs_dilation=dilation).transpose(1, 2, 0, 3)
+
+
+def _nhwc(x, kernel, window_strides=(1, 1), **options):
+    return lax.conv_general_dilated(x, kernel, window_strides, dimension_numbers=_NHWC, **options)
+
+
+conv.defvjp(lambda x, kernel, *options: (conv(x, kernel, *options), (x, kernel)), _conv_backward)

@@ -1,0 +1,52 @@
+"""The network of the thesis in its fast form: folded images, fused units, blocks recomputed where memory is short."""
+
+import functools
+
+import flax.linen as nn
+
+from dsconv.models.dsconv import Block, DSConv
+from dsconv.models.fast.folding import WHOLE, Layout, fold, mean_of_parts
+from dsconv.models.fast.unit import FastConvUnit
+from dsconv.models.layers import GlobalAveragePool, check_patches, glorot_uniform
+
+
+class FastDSConv(DSConv):
+    """A `DSConv` with the same parameters and the same result.
+
+    Attributes:
+      fold: parts that a training image is cut into, of `folding.Layout`.
+      shards: of the same.
+      depthwise_form: of `depthwise.depthwise_conv`.
+      remat: recomputes each block in the backward pass instead of keeping its activations.
+    """
+
+    fold: int | None = None
+    shards: int = 1
+    depthwise_form: str = 'auto'
+    remat: bool = False
+
+    @nn.compact
+    def __call__(self, images, train: bool = False):
+        if self.is_initializing():
+            return super().__call__(images, train)
+        check_patches(images, self.patch_size)
+        layout = Layout(self.fold or 1, self.shards) if train else WHOLE
+        unit = functools.partial(
+            FastConvUnit,
+            activation=self.activation,
+            norm=self.norm,
+            groups=self.norm_groups,
+            dtype=self.dtype,
+            depthwise_form=self.depthwise_form,
+        )
+        stem, patches_overlap = (
+            unit(self.stem(), name='stem_unit'),
+            self.stem_kernel_size not in (None, self.patch_size),
+        )
+        x = fold(stem(images, train), layout) if patches_overlap else stem(fold(images, layout), train)
+        block = nn.remat(Block, static_argnums=(2,)) if self.remat else Block
+        unit = functools.partial(unit, layout=layout)
+        for index in range(self.depth):
+            x = block(*self.block_options(), unit, self.dtype, name=f'block_{index}')(x, train)
+        x = mean_of_parts(GlobalAveragePool(name='pool')(x), layout)
+        return nn.Dense(self.num_classes, kernel_init=glorot_uniform, name='head')(x)

@@ -1,0 +1,10 @@
+"""The networks that DSConv is compared with, each module with a table `NETWORKS`: name → what makes the network.
+
+A new module in this folder is found by itself.
+"""
+
+import importlib
+import pkgutil
+
+_MODULES = [importlib.import_module(f'{__name__}.{module.name}') for module in pkgutil.iter_modules(__path__)]
+NETWORKS = {name: network for module in _MODULES for name, network in getattr(module, 'NETWORKS', {}).items()}

@@ -1,0 +1,66 @@
+"""The fast network against the plain one: logits, gradients and batch statistics from the same parameters."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from dsconv.models.dsconv import DSConv
+from dsconv.models.fast import FastDSConv
+from dsconv.models.layers import ACTIVATIONS, NORMS
+from tests.models.networks import drawn_variables
+from tests.quick import quick_jit
+
+TINY = dict(num_classes=5, patch_size=2, dim=8, depth=1, kernel_size=3, norm_groups=2)
+CASES = [
+    *(dict(activation=name, norm=norm) for name, norm in zip(ACTIVATIONS, itertools.cycle(NORMS))),
+    dict(patch_size=1, stem_kernel_size=2),
+    dict(patch_size=1, stem_kernel_size=2, fold=2, shards=4),
+    dict(fold=2, shards=2, kernel_size=5, remat=True),
+    dict(depthwise_form='lax', reduction=(1, 8)),  # one channel in the depthwise layer
+]
+
+
+def images():
+    return np.random.default_rng(1).normal(size=(8, 8, 6, 3)).astype(np.float32)
+
+
+def results_of(network, variables, images):
+    """Logits of inference, and of training with the gradient of a loss and the statistics that come of it."""
+
+    def loss(params):
+        logits, updated = network.apply(variables | {'params': params}, images, train=True, mutable='batch_stats')
+        return jnp.sum(jnp.sin(logits)), (logits, updated)
+
+    return network.apply(variables, images), jax.grad(loss, has_aux=True)(variables['params'])
+
+
+def check_same(results, references):
+    leaves = jax.tree_util.tree_leaves_with_path(results)
+    for (path, value), reference in zip(leaves, jax.tree.leaves(references), strict=True):
+        scale = max(1, np.abs(reference).max())
+        np.testing.assert_allclose(value, reference, rtol=5e-4, atol=5e-5 * scale, err_msg=jax.tree_util.keystr(path))
+
+
+@pytest.mark.parametrize('options', CASES, ids=str)
+def test_fast_is_plain(options):
+    of_plain = {key: value for key, value in options.items() if key in DSConv.__dataclass_fields__}
+    plain, fast = DSConv(**TINY | of_plain), FastDSConv(**TINY | options)
+    variables = drawn_variables(plain, (8, 6, 3))
+    assert jax.tree.map(jnp.shape, drawn_variables(fast, (8, 6, 3))) == jax.tree.map(jnp.shape, variables)
+    both = quick_jit(lambda variables, images: [results_of(one, variables, images) for one in (fast, plain)])
+    check_same(*both(variables, images()))
+
+
+@pytest.mark.skipif(jax.device_count() < 8, reason='needs eight devices')
+def test_fast_on_eight_devices_is_plain_on_one():
+    plain, fast = DSConv(**TINY | dict(norm_groups=8)), FastDSConv(**TINY | dict(norm_groups=8), fold=2, shards=8)
+    variables = drawn_variables(plain, (8, 6, 3))
+    mesh = Mesh(np.array(jax.devices()[:8]), ('data',))
+    whole, by_image = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), ('data',)))
+    sharded = jax.jit(functools.partial(results_of, fast), in_shardings=(whole, by_image), out_shardings=whole)
+    check_same(sharded(variables, images()), quick_jit(functools.partial(results_of, plain))(variables, images()))
