@@ -4,12 +4,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from dsconv.models import MODELS, build_model
+from dsconv.models import build_model
 from dsconv.models.complexity import layer_costs
 from dsconv.models.zoo.mobilenet import MobileNetV2
 from dsconv.models.zoo.resnet import ResNet
 from dsconv.models.zoo.vit import AttentionProduct
-from tests.models.networks import parameters
 
 
 def network(**options):
@@ -30,13 +29,15 @@ def total(costs, key):
         (SMALL, 130_442, 32_539_904, '0.0325'),
         (SMALL | {'dim': 256}, 490_250, 123_800_064, '0.1238'),
         (LARGE, 996_362, 1_009_256_960, '1.0092'),
+        (LARGE | {'stem_kernel_size': 2}, 998_666, None, None),  # the published parameters of Large
     ],
 )
 def test_the_figures_of_the_thesis(options, parameters, thesis_flops, published):
     costs = layer_costs(network(**options), (32, 32, 3))
     assert total(costs, 'parameters') == parameters
-    assert total(costs, 'thesis_flops') == thesis_flops
-    assert str(thesis_flops / 1e9)[:6] == published
+    if published:
+        assert total(costs, 'thesis_flops') == thesis_flops
+        assert str(thesis_flops / 1e9)[:6] == published
 
 
 def test_macs_of_one_block_by_hand():
@@ -88,11 +89,6 @@ def test_macs_are_the_published_ones(network, side, macs, published):
     assert macs / 1e6 == pytest.approx(published, rel=2e-3)
 
 
-def test_option_a_saves_the_projections():
-    projections = 16 * 16 * 16 * 32 + 8 * 8 * 32 * 64
-    assert total(layer_costs(named('resnet20', 10), (32, 32, 3)), 'macs') == 40_813_184 - projections
-
-
 def test_attention_by_hand():
     costs = {cost.path: cost for cost in layer_costs(named('vit_tiny', 10), (32, 32, 3))}
     assert costs['block_0/product'].kind == AttentionProduct.__name__
@@ -100,11 +96,3 @@ def test_attention_by_hand():
     assert costs['block_0/product'].flops == 2 * costs['block_0/product'].macs
     assert costs['block_0/queries_keys_values'].macs == 65 * 192 * 3 * 192
     assert costs['tokens'].parameters == 192 + 65 * 192
-
-
-@pytest.mark.parametrize('name', MODELS)
-def test_no_parameter_is_left_out(name):
-    side = 67 if name == 'alexnet' else 32
-    assert total(layer_costs(named(name, 10), (side, side, 3)), 'parameters') == parameters(
-        named(name, 10), (side, side, 3)
-    )

@@ -1,7 +1,6 @@
 """The network against a NumPy forward pass written from the thesis, and its published parameter counts."""
 
 import functools
-import itertools
 import math
 
 import jax
@@ -11,7 +10,6 @@ import pytest
 
 from dsconv.errors import InputError
 from dsconv.models.dsconv import DSConv
-from dsconv.models.layers import ACTIVATIONS, NORMS
 from tests.models.networks import ACTIVATION_FORMULAS
 from tests.quick import quick_jit
 
@@ -23,10 +21,6 @@ def shapes(network, size=SIZE, train=False):
     """Logits and variables as shapes: nothing is compiled."""
     init = functools.partial(network.init_with_output, train=train)
     return jax.eval_shape(init, jax.random.key(0), jax.ShapeDtypeStruct(size, jnp.float32))
-
-
-def count(network, size):
-    return sum(leaf.size for leaf in jax.tree.leaves(shapes(network, size)[1]['params']))
 
 
 def random_variables(network, size=SIZE):
@@ -116,106 +110,30 @@ def check_against_numpy(network, size=SIZE, train=False):
     np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=2e-4 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize(('activation', 'norm'), list(zip(ACTIVATIONS, itertools.cycle(NORMS))))
-def test_forward_equals_numpy_for_every_activation_and_norm(activation, norm):
-    check_against_numpy(DSConv(**TINY, activation=activation, norm=norm))
-
-
 @pytest.mark.parametrize(
     ('options', 'size'),
     [
+        (dict(activation='silu', norm='layer'), SIZE),
+        (dict(activation='leaky_relu', norm='none'), SIZE),
         (dict(residual_depthwise=False), SIZE),
-        (dict(residual_block=False), SIZE),
-        (dict(residual_depthwise=False, residual_block=False), SIZE),
-        (dict(reduction=(1, 8)), SIZE),
+        (dict(residual_block=False, reduction=(1, 8)), SIZE),
         (dict(patch_size=1, stem_kernel_size=2), SIZE),
-        (dict(patch_size=2, stem_kernel_size=3), SIZE),
         (dict(patch_size=4, kernel_size=5, num_classes=26), (2, 12, 4, 1)),
-        (dict(patch_size=3, kernel_size=7, num_classes=2), (2, 3, 9, 4)),
-        (dict(depth=0), SIZE),
+        (dict(depth=0, patch_size=2, stem_kernel_size=3), SIZE),
     ],
     ids=str,
 )
-def test_forward_equals_numpy_for_other_settings(options, size):
+def test_forward_equals_numpy(options, size):
     check_against_numpy(DSConv(**TINY | options), size)
 
 
-@pytest.mark.parametrize('groups', [1, 2])
-def test_training_normalises_by_the_batch(groups):
-    check_against_numpy(DSConv(**TINY, norm_groups=groups), (4, 8, 8, 3), train=True)
+def test_training_normalises_by_the_batch():
+    check_against_numpy(DSConv(**TINY, norm_groups=2), (4, 8, 8, 3), train=True)
 
 
-@pytest.mark.parametrize(
-    ('options', 'parameters'),
-    [
-        (dict(), 130_442),
-        (dict(dim=256), 490_250),
-        (dict(patch_size=1, dim=256, kernel_size=7, depth=16), 996_362),
-        (dict(patch_size=1, dim=256, kernel_size=7, depth=16, stem_kernel_size=2), 998_666),
-    ],
-    ids=['small', 'medium', 'large', 'large with a 2×2 stem'],
-)
-def test_published_parameter_counts(options, parameters):
-    assert count(DSConv(num_classes=10, **options), (1, 32, 32, 3)) == parameters
-
-
-@pytest.mark.parametrize('norm', NORMS)
-@pytest.mark.parametrize(
-    ('dim', 'depth', 'kernel', 'patch', 'reduction', 'channels', 'classes'),
-    [(64, 4, 3, 4, (2, 4), 1, 2), (48, 1, 7, 2, (3, 2), 4, 26), (24, 3, 9, 1, (1, 8), 3, 100)],
-)
-def test_parameter_count_formula(norm, dim, depth, kernel, patch, reduction, channels, classes):
-    first, second = dim // reduction[0], dim // reduction[1]
-    unit = 0 if norm == 'none' else 2
-    stem = (channels * patch**2 + 1 + unit) * dim
-    block = (dim + 1 + unit) * first + (first + 1 + unit) * second + (kernel**2 + 1 + unit) * second
-    block += (second + 1 + unit) * dim
-    network = DSConv(classes, patch, None, dim, depth, kernel, reduction, norm=norm)
-    assert count(network, (1, 8, 8, channels)) == stem + depth * block + (dim + 1) * classes
-
-
-@pytest.mark.parametrize('reduction', [(2, 4), (4, 2), [2, 8]])
-def test_reduction_gives_the_widths(reduction):
-    params = shapes(DSConv(**TINY | dict(dim=16, depth=1), reduction=reduction))[1]['params']['block_0']
-    first, second = (16 // divisor for divisor in reduction)
-    widths = {name: params[name]['kernel'].shape for name in ('reduce_1', 'reduce_2', 'depthwise', 'expand')}
-    assert widths == {
-        'reduce_1': (16, first),
-        'reduce_2': (first, second),
-        'depthwise': (3, 3, 1, second),
-        'expand': (second, 16),
-    }
-
-
-@pytest.mark.parametrize(('height', 'width'), [(4, 4), (4, 12), (20, 8)])
-@pytest.mark.parametrize('channels', [1, 3, 4])
-@pytest.mark.parametrize('classes', [2, 26])
-def test_any_picture_that_the_patch_divides(height, width, channels, classes):
-    network = DSConv(**TINY | dict(num_classes=classes, patch_size=4))
-    logits, variables = shapes(network, (2, height, width, channels))
-    assert logits.shape == (2, classes)
-    assert logits.dtype == jnp.float32
-    assert variables['params']['stem']['kernel'].shape == (4, 4, channels, 8)
-
-
-@pytest.mark.parametrize(('height', 'width'), [(9, 8), (8, 10), (2, 2)])
-def test_other_pictures_are_a_clear_error(height, width):
-    with pytest.raises(InputError, match=f'{height}×{width} do not divide into the 4×4 patches'):
-        shapes(DSConv(**TINY | dict(patch_size=4)), (1, height, width, 3))
-
-
-def test_one_set_of_variables_serves_every_picture_size():
-    network = DSConv(**TINY)
-    assert shapes(network, (1, 4, 4, 3))[1] == shapes(network, (2, 32, 16, 3))[1]
-
-
-@pytest.mark.parametrize('norm', NORMS)
-@pytest.mark.parametrize('train', [False, True])
-def test_bfloat16_keeps_float32_logits_and_variables(norm, train):
-    logits, variables = shapes(DSConv(**TINY, norm=norm, dtype=jnp.bfloat16), train=train)
-    assert logits.dtype == jnp.float32
-    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype('float32')}
-    assert ('batch_stats' in variables) == (norm == 'batch')
+def test_pictures_that_do_not_divide_are_refused():
+    with pytest.raises(InputError, match='8×10 do not divide into the 4×4 patches'):
+        shapes(DSConv(**TINY | dict(patch_size=4)), (1, 8, 10, 3))
 
 
 def test_bfloat16_computes_in_bfloat16_and_comes_near_float32():
@@ -250,6 +168,9 @@ def test_kernels_are_glorot_uniform(initial):
         'head': (64, 26),
     }
     assert kernels.keys() == fans.keys()
+    for path, leaf in leaves:
+        if path[-1].key != 'kernel':
+            assert np.all(leaf == {'bias': 0, 'scale': 1}[path[-1].key]), path
     for name, kernel in kernels.items():
         bound = math.sqrt(6 / sum(fans[name]))
         largest = np.abs(kernel).max()
@@ -257,34 +178,3 @@ def test_kernels_are_glorot_uniform(initial):
         assert 0.97 * bound < largest <= bound * (1 + 1e-6), name
         assert kernel.std() == pytest.approx(bound / math.sqrt(3), rel=0.1), name
         assert abs(kernel.mean()) < 0.2 * bound, name
-
-
-def test_biases_are_zero_and_scales_one(initial):
-    for path, leaf in jax.tree_util.tree_leaves_with_path(initial):
-        if path[-1].key != 'kernel':
-            assert np.all(leaf == {'bias': 0, 'scale': 1}[path[-1].key]), path
-
-
-def test_every_parameter_receives_a_gradient():
-    network, images = DSConv(**TINY | dict(depth=1)), random_images()
-    variables = random_variables(network)
-
-    def loss(params):
-        logits, _ = network.apply(variables | {'params': params}, images, train=True, mutable=['batch_stats'])
-        return jnp.sum(jnp.sin(logits))
-
-    for path, gradient in jax.tree_util.tree_leaves_with_path(quick_jit(jax.grad(loss))(variables['params'])):
-        assert np.all(np.isfinite(gradient)), path
-        assert np.any(gradient != 0), path
-
-
-def test_training_moves_the_statistics_of_every_layer():
-    network, images = DSConv(**TINY), random_images()
-    variables = random_variables(network)
-    _, changed = quick_jit(functools.partial(network.apply, train=True, mutable=['batch_stats']))(variables, images)
-    moved = jax.tree.map(
-        lambda old, new: not np.array_equal(old, new), variables['batch_stats'], changed['batch_stats']
-    )
-    # Mean, variance and count of the stem's norm and of four norms a block.
-    assert len(jax.tree.leaves(moved)) == 3 * (1 + 4 * TINY['depth'])
-    assert all(jax.tree.leaves(moved))

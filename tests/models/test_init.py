@@ -1,7 +1,5 @@
 """`build_model`: a config's `model` part → a network."""
 
-import functools
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -9,7 +7,9 @@ import pytest
 
 import dsconv.models
 from configs import common
-from dsconv.config_checks import CHOICES
+from dsconv import config as configuration
+from dsconv.config_checks import choices
+from dsconv.errors import InputError
 from dsconv.models import MODELS, DSConv, FastDSConv, build_model, options_of
 
 # Each differs from the default of the network and of configs/common.py.
@@ -41,26 +41,29 @@ def settings():
     return common.get_config().model
 
 
-def test_every_option_arrives():
-    network = build_model(dict(OPTIONS, name='dsconv', dtype='bfloat16'), 7)
-    assert isinstance(network, DSConv)
-    assert network.num_classes == 7
-    assert network.dtype == jnp.bfloat16
-    assert {key: getattr(network, key) for key in OPTIONS} == OPTIONS
-
-
-def test_fast_has_options_that_plain_has_not(settings):
-    options = dict(OPTIONS, name='dsconv', dtype='float32', fold=2, shards=4, remat=True, depthwise_form='lax')
-    network = build_model(options | {'implementation': 'fast'}, 7)
-    assert isinstance(network, FastDSConv)
-    assert {key: getattr(network, key) for key in options if key not in ('name', 'dtype')} == {
-        key: value for key, value in options.items() if key not in ('name', 'dtype')
-    }
-    assert type(build_model(options | {'implementation': 'plain'}, 7)) is DSConv
-    of_fast = {'fold', 'depthwise_form', 'remat'}
-    assert options_of(dict(settings, implementation='fast')) == options_of(settings) == set(settings)
-    assert options_of(dict(settings, implementation='plain')) == set(settings) - of_fast
+def test_every_option_arrives_and_fast_has_more_than_plain(settings):
+    options = dict(OPTIONS, fold=2, shards=4, remat=True, depthwise_form='lax')
+    fast, plain = (
+        build_model(options | {'name': 'dsconv', 'dtype': 'bfloat16', 'implementation': implementation}, 7)
+        for implementation in ('fast', 'plain')
+    )
+    assert fast == FastDSConv(7, **options, dtype=jnp.dtype('bfloat16'))
+    assert plain == DSConv(7, **OPTIONS, dtype=jnp.dtype('bfloat16'))
+    assert options_of(settings) == set(settings)
+    assert set(settings) - options_of(dict(settings, implementation='plain')) == {'fold', 'depthwise_form', 'remat'}
     assert options_of(dict(settings, name='resnet20')) == {'name', 'dtype', 'norm_groups'}
+
+
+def test_an_option_that_the_network_does_not_take_is_refused_where_it_is_typed():
+    for overrides, message in (
+        (['model.name=resnet20', 'model.dim=64'], 'model.dim=64 has no effect: model.name=resnet20 does not take it'),
+        (['model.name=vit_tiny', 'model.norm=none'], 'model.norm=none has no effect'),
+        (['model.implementation=plain', 'model.fold=2'], 'model.fold=2 has no effect: model.name=dsconv model.impl'),
+    ):
+        with pytest.raises(InputError, match=f'^{message}'):
+            configuration.load('configs/digits.py', overrides)
+    taken = ['model.name=resnet20', 'model.dtype=bfloat16', 'model.norm_groups=2']
+    assert configuration.load('configs/large.py', taken).model.dim == 256  # of the file, left aside
 
 
 def test_the_default_config_is_the_small_network(settings):
@@ -84,22 +87,6 @@ def test_options_of_other_networks_are_ignored(settings, monkeypatch):
     assert (other.num_classes, other.width) == (4, 5)
 
 
-def test_options_left_out_keep_the_network_default():
-    assert build_model({'name': 'dsconv', 'dtype': 'float32', 'depth': 3}, 10) == DSConv(10, depth=3)
-
-
-def test_an_unknown_name_is_a_key_error(settings):
-    with pytest.raises(KeyError, match='dsconf'):
-        build_model(dict(settings, name='dsconf'), 10)
-
-
-@pytest.mark.parametrize('dtype', CHOICES['model.dtype'])
-def test_allowed_dtypes_are_floating_point(settings, dtype):
-    network = build_model(dict(settings, dtype=dtype), 10)
-    assert jnp.issubdtype(network.dtype, jnp.floating)
-    assert network.dtype.name == dtype
-
-
 @pytest.mark.parametrize('name', sorted(set(MODELS) - {'dsconv'}))
 def test_a_network_of_another_name_is_its_published_self_whatever_is_set_for_dsconv(settings, name):
     fast = dict(implementation='fast', fold=2, shards=2, remat=True, depthwise_form='lax')
@@ -115,12 +102,6 @@ def test_a_network_of_another_name_is_its_published_self_whatever_is_set_for_dsc
     assert network == published.clone(**arrived)
 
 
-def test_what_a_name_fixes_wins_over_the_config(monkeypatch):
-    monkeypatch.setitem(dsconv.models.MODELS, 'shallow', functools.partial(DSConv, depth=1))
-    network = build_model({'name': 'shallow', 'dtype': 'float32', 'depth': 8, 'dim': 16}, 10)
-    assert network == DSConv(10, depth=1, dim=16)
-
-
 @pytest.mark.parametrize('name', sorted(MODELS))
 def test_batch_norm_needs_no_random_numbers(settings, name):
     """Its recalibration gives none: no network has both batch norm and dropout."""
@@ -129,3 +110,12 @@ def test_batch_norm_needs_no_random_numbers(settings, name):
     variables = jax.eval_shape(network.init, jax.random.key(0), images)
     if 'batch_stats' in variables:
         jax.eval_shape(lambda v: network.apply(v, images, train=True, mutable='batch_stats'), variables)
+
+
+@pytest.mark.parametrize(
+    'key', ['model.implementation', 'model.activation', 'model.norm', 'optimizer.name', 'schedule.name', 'loss.name']
+)
+def test_the_comment_of_a_key_names_its_choices(key):
+    text = (configuration.ROOT / 'configs' / 'common.py').read_text()
+    comment = text.partition(f'config.{key} = ')[2].partition('\n    config.')[0]
+    assert [name for name in choices(key) if name not in comment] == []

@@ -7,7 +7,6 @@ import optax
 import pytest
 
 from dsconv.config import defaults
-from dsconv.config_checks import choices
 from dsconv.training.loop import train
 from dsconv.training.optimizer import OPTIMIZERS, make_optimizer
 from dsconv.training.setup import build_network
@@ -204,10 +203,6 @@ def test_a_run_by_muon_resumes_to_the_last_bit(tmp_path):
     shutil.rmtree(tmp_path / 'broken' / 'checkpoints' / str(2 * STEPS_PER_EPOCH))  # as if it had ended before
     assert train(config, tmp_path / 'broken')
     jax.tree.map(np.testing.assert_array_equal, *(variables_of(tmp_path / name) for name in ('whole', 'broken')))
-
-
-def test_the_config_names_them_all():
-    assert set(choices('optimizer.name')) == set(OPTIMIZERS)
 
 
 @pytest.mark.parametrize('name', OPTIMIZERS)

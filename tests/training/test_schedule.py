@@ -3,7 +3,6 @@ import optax
 import pytest
 
 from dsconv.config import load
-from dsconv.config_checks import choices
 from dsconv.errors import InputError
 from dsconv.training.optimizer import SCHEDULES, make_schedule
 
@@ -82,7 +81,3 @@ def test_the_exponential_may_not():
 def test_a_wrong_name_is_told_the_right_one(name):
     with pytest.raises(InputError, match=f'^schedule.name={name}s is not one of exp.* did you mean {name}\\?$'):
         load('configs/small.py', [f'schedule.name={name}s'])
-
-
-def test_the_config_names_them_all():
-    assert set(choices('schedule.name')) == set(SCHEDULES)

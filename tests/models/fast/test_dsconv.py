@@ -56,6 +56,16 @@ def test_fast_is_plain(options):
     check_same(*both(variables, images()))
 
 
+def test_bfloat16_is_the_dtype_of_everything_but_pool_and_head():
+    fast, x = FastDSConv(**TINY, fold=2, shards=2, dtype=jnp.bfloat16), images()
+    variables = drawn_variables(fast, x.shape[1:])
+    options = dict(train=True, capture_intermediates=True, mutable=['intermediates', 'batch_stats'])
+    _, changed = jax.eval_shape(functools.partial(fast.apply, **options), variables, x)
+    outputs = jax.tree_util.tree_leaves_with_path(changed['intermediates'])
+    assert {path[0].key for path, output in outputs if output.dtype == jnp.float32} == {'pool', 'head', '__call__'}
+    assert {leaf.dtype for leaf in jax.tree.leaves(changed['batch_stats'])} == {jnp.dtype('float32')}
+
+
 @pytest.mark.skipif(jax.device_count() < 8, reason='needs eight devices')
 def test_fast_on_eight_devices_is_plain_on_one():
     plain, fast = DSConv(**TINY | dict(norm_groups=8)), FastDSConv(**TINY | dict(norm_groups=8), fold=2, shards=8)

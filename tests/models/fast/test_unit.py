@@ -10,8 +10,8 @@ import pytest
 
 from dsconv.models.batch_norm import EPSILON
 from dsconv.models.fast.convolutions import convolution_of
-from dsconv.models.fast.unit import FastConvUnit, conv_unit
-from dsconv.models.layers import ACTIVATIONS, NORMS
+from dsconv.models.fast.unit import conv_unit
+from dsconv.models.layers import ACTIVATIONS
 from tests.quick import quick_jit
 
 LAYERS = {
@@ -38,8 +38,7 @@ def reference(layer, activation, groups, x, kernel, bias, scale, shift):
     return ((grouped - mean) / jnp.sqrt(var + EPSILON) * scale + shift).reshape(active.shape)
 
 
-@pytest.mark.parametrize('groups', [1, 3])
-@pytest.mark.parametrize('name', LAYERS)
+@pytest.mark.parametrize(('name', 'groups'), zip(LAYERS, (1, 3, 3, 1)))
 def test_output_and_gradients_equal_autodiff_in_float64(name, groups):
     layer = LAYERS[name]
 
@@ -60,7 +59,7 @@ def test_output_and_gradients_equal_autodiff_in_float64(name, groups):
         np.testing.assert_allclose(result, expected, rtol=1e-9, atol=1e-10)
 
 
-@pytest.mark.parametrize('activation', ACTIVATIONS)
+@pytest.mark.parametrize('activation', ['gelu', 'leaky_relu'])
 def test_the_form_of_accelerators_has_the_same_gradients(activation, monkeypatch):
     layer = LAYERS['pointwise']
 
@@ -94,67 +93,3 @@ def test_statistics_are_of_the_activation_and_have_no_gradient():
     np.testing.assert_allclose(var, active.var(1, keepdims=True), rtol=1e-4, atol=1e-5)
     gradient = jax.grad(lambda x: jnp.sum(apply(x, kernel, bias, scale, shift)[1]))(x)
     assert not np.any(gradient)
-
-
-def apply_unit(unit, variables, x, train):
-    layer = nn.Dense(5, dtype=unit.keywords.get('dtype', jnp.float32), name='layer')
-
-    class Network(nn.Module):
-        @nn.compact
-        def __call__(self, x):
-            return unit(layer.clone(parent=self), name='unit')(x, train)
-
-    if variables is None:
-        return Network().init_with_output(jax.random.key(0), x)
-    return Network().apply(variables, x, mutable=['batch_stats'])
-
-
-@pytest.fixture(scope='module')
-def images():
-    return np.random.default_rng(0).normal(1, 2, (12, 3, 4, 5)).astype(np.float32)
-
-
-def test_the_layer_normalises_by_the_batch_and_then_by_the_running_statistics(images):
-    unit = functools.partial(FastConvUnit, activation='relu', groups=3)
-    _, variables = apply_unit(unit, None, images, False)
-    params, generator = variables['params'], np.random.default_rng(1)
-    params['layer']['bias'] = generator.normal(size=5)
-    params['unit']['batch_norm'] = {'scale': generator.uniform(1, 2, 5), 'bias': generator.normal(size=5)}
-    active = np.maximum(images @ np.asarray(params['layer']['kernel']) + params['layer']['bias'], 0)
-    scale, shift = params['unit']['batch_norm'].values()
-
-    y, changed = apply_unit(unit, variables, images, True)
-    parts = np.split(active, 3)
-    expected = [(p - p.mean((0, 1, 2))) / np.sqrt(p.var((0, 1, 2)) + 1e-3) * scale + shift for p in parts]
-    np.testing.assert_allclose(y, np.concatenate(expected), rtol=1e-3, atol=1e-4)
-
-    statistics = changed['batch_stats']['unit']['batch_norm']
-    assert statistics['count'] == 1
-    y, _ = apply_unit(unit, {'params': params} | changed, images, False)
-    expected = (active - statistics['mean']) / np.sqrt(statistics['var'] + 1e-3) * scale + shift
-    np.testing.assert_allclose(y, expected, rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize('train', [False, True])
-def test_layer_norm_is_over_the_channels_after_the_activation(images, train):
-    y, variables = apply_unit(functools.partial(FastConvUnit, activation='relu', norm='layer'), None, images, train)
-    active = np.maximum(images @ np.asarray(variables['params']['layer']['kernel']), 0)
-    expected = (active - active.mean(-1, keepdims=True)) / np.sqrt(active.var(-1, keepdims=True) + 1e-3)
-    np.testing.assert_allclose(y, expected, rtol=1e-3, atol=1e-4)
-
-
-def test_no_norm_is_the_activation_alone(images):
-    y, variables = apply_unit(functools.partial(FastConvUnit, activation='relu', norm='none'), None, images, True)
-    assert set(variables['params']) == {'layer'}
-    np.testing.assert_allclose(y, np.maximum(images @ np.asarray(variables['params']['layer']['kernel']), 0), atol=1e-5)
-
-
-@pytest.mark.parametrize('train', [False, True])
-@pytest.mark.parametrize('norm', NORMS)
-def test_a_unit_computes_in_its_dtype_with_float32_parameters(norm, train):
-    unit = functools.partial(FastConvUnit, norm=norm, groups=2, dtype=jnp.bfloat16)
-    x = jax.ShapeDtypeStruct((4, 3, 3, 5), jnp.float32)
-    y, variables = jax.eval_shape(lambda x: apply_unit(unit, None, x, train), x)
-    assert y.dtype == jnp.bfloat16
-    assert y.shape == x.shape
-    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype('float32')}

@@ -1,0 +1,198 @@
+"""The networks to compare with: published counts, what each must do on a tiny variant, and what is its own."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.signal
+
+from dsconv.errors import InputError
+from dsconv.models import MODELS, build_model
+from dsconv.models.complexity import layer_costs
+from dsconv.models.zoo import mobilenet
+from dsconv.models.zoo.alexnet import AlexNet, local_response_norm
+from dsconv.models.zoo.convmixer import ConvMixer
+from dsconv.models.zoo.densenet import DenseNet
+from dsconv.models.zoo.mobilenet import MobileNetV2, rounded
+from dsconv.models.zoo.resnet import Block, ConvNorm, ResNet, padded_shortcut
+from dsconv.models.zoo.vgg import VGG
+from dsconv.models.zoo.vit import AttentionProduct, ClassTokenAndPositions, ViT
+from tests.models.networks import drawn_variables, parameters
+from tests.quick import quick_jit
+
+
+def named(name, classes=10):
+    return build_model({'name': name, 'dtype': 'float32'}, classes)
+
+
+COUNTS = [
+    # 11²·3·96 + 5²·96·256 + 9·(256·384 + 384² + 384·256), 9216·4096 + 4096² + 4096·1000, and a bias an output.
+    ('alexnet', 1000, 227, 62_378_344),
+    ('alexnet_cifar', 10, 32, 5_868_362),
+    # Stem 2²·3·256, of each layer 5²·256 + 256², a bias and scale and shift behind each convolution; head 2570.
+    ('convmixer_256_8', 10, 32, 594_186),
+    ('densenet_40_12', 10, 32, 176_122),
+    ('mobilenetv2_050', 1000, 32, 1_968_680),  # Keras: 1,987,224, of which 18,544 are running statistics
+    ('resnet8', 10, 32, 78_186),  # MLPerf Tiny: 78,666 with the running statistics of 240 channels
+    ('resnet20', 10, 32, 269_722),  # He et al., table 6: 0.27 M
+    ('resnet56', 10, 32, 853_018),  # 0.85 M
+    ('resnet50', 1000, 224, 25_557_032),  # torchvision
+    ('vgg16', 1000, 224, 138_357_544),  # Simonyan & Zisserman, table 2: 138 M
+    ('vgg19', 1000, 224, 143_667_240),  # 144 M
+    # The convolutions of vgg16 have 14,710,464 weights and 4,224 outputs, here with scale and shift; head 5,130.
+    ('vgg16_cifar', 10, 32, 14_724_042),
+    ('vit_base', 1000, 224, 86_567_656),  # Dosovitskiy et al., table 1: 86 M
+    ('vit_tiny', 10, 32, 5_362_762),
+]
+
+
+@pytest.mark.parametrize(('name', 'classes', 'side', 'count'), COUNTS)
+def test_parameters_are_the_published_ones(name, classes, side, count):
+    network = named(name, classes)
+    assert parameters(network, (side, side, 3)) == count
+    assert sum(row.parameters for row in layer_costs(network, (side, side, 3))) == count
+
+
+def test_every_network_is_counted():
+    assert {name for name, *_ in COUNTS} == set(MODELS) - {'dsconv'}
+
+
+TINY = {
+    'alexnet': (AlexNet(3, features=(4, 4, 4, 4, 4), stem=(3, 1, 1), hidden=(64, 8), smallest=15), 15),
+    'convmixer': (ConvMixer(3, patch=2, width=4, layers=1, kernel=3), 6),
+    'densenet': (DenseNet(3, growth=2, layers=(2, 1)), 6),
+    'mobilenet': (MobileNetV2(3, multiplier=0.5, strides=(2, 1, 2), norm_groups=2), 9),
+    'resnet': (ResNet(3, stages=(1, 1), width=4, shortcut='conv', use_bias=True), 9),
+    'bottleneck': (
+        ResNet(3, (1, 1), 4, bottleneck=True, shortcut='conv_norm', large_stem=True, norm_groups=2),
+        9,
+    ),
+    'vgg': (VGG(3, stages=(1, 2), features=(4, 8), hidden=(16,)), 8),
+    'vgg with batch norm': (VGG(3, stages=(1,), features=(4,), hidden=(), batch_norm=True, norm_groups=2), 6),
+    'vit': (ViT(3, patch=2, width=8, layers=1, heads=2), 4),
+}
+
+
+@pytest.mark.parametrize('name', TINY)
+def test_forward_and_gradient(name, monkeypatch):
+    """Shapes and dtypes; gradients that are finite, and not all zero in any parameter; training is not evaluation."""
+    monkeypatch.setattr(mobilenet, 'STAGES', ((1, 8, 1), (2, 8, 2)))
+    network, side = TINY[name]
+    images = np.random.default_rng(1).normal(size=(4, side, side, 3)).astype(np.float32)
+    weights = np.random.default_rng(2).normal(size=(4, network.num_classes)).astype(np.float32)
+    variables = drawn_variables(network, (side, side, 3))
+
+    def run(key):
+        def weighted(params):
+            logits, _ = network.apply(
+                variables | {'params': params}, images, train=True, mutable='batch_stats', rngs={'dropout': key}
+            )
+            return jnp.sum(weights * logits), logits
+
+        (_, trained), gradient = jax.value_and_grad(weighted, has_aux=True)(variables['params'])
+        return network.apply(variables, images), trained, gradient
+
+    evaluated, trained, gradient = quick_jit(run)(jax.random.key(0))
+    for logits in (evaluated, trained):
+        assert logits.shape == (4, network.num_classes)
+        assert logits.dtype == jnp.float32
+        assert np.all(np.isfinite(logits))
+    assert not np.allclose(evaluated, trained)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
+        assert np.all(np.isfinite(leaf)), path
+        assert np.any(leaf), path
+    logits, narrow = jax.eval_shape(network.clone(dtype=jnp.bfloat16).init_with_output, jax.random.key(0), images)
+    assert logits.dtype == jnp.float32
+    assert {leaf.dtype for leaf in jax.tree.leaves(narrow)} == {jnp.dtype('float32')}
+
+
+@pytest.mark.parametrize(
+    ('network', 'shape', 'message'),
+    [
+        (named('alexnet_cifar'), (14, 15), 'images of 14×15 are too small for this network, which needs 15×15 or more'),
+        (named('vgg16_cifar'), (31, 32), 'needs 32×32 or more'),
+        (DenseNet(3, layers=(1, 1)), (1, 1), 'needs 2×2 or more'),
+        (ConvMixer(3), (7, 8), 'a dataset.image_size that is a multiple of 2'),
+        (ViT(3, patch=4), (8, 9), 'images of 8×9 do not divide into the 4×4 patches of this network'),
+    ],
+)
+def test_images_that_do_not_fit_are_refused(network, shape, message):
+    with pytest.raises(InputError, match=message):
+        jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, *shape, 3)))
+
+
+def test_local_response_norm_is_the_formula_of_section_3_3():
+    x = 30 * np.random.default_rng(0).normal(size=(2, 2, 2, 7)).astype(np.float32)
+    expected = np.empty_like(x)
+    for i in range(7):
+        neighbours = x[..., max(0, i - 2) : min(6, i + 2) + 1]
+        expected[..., i] = x[..., i] / (2 + 1e-4 * (neighbours**2).sum(-1)) ** 0.75
+    np.testing.assert_allclose(local_response_norm(x), expected, rtol=1e-5)
+
+
+def test_the_residual_of_convmixer_is_around_the_depthwise_convolution_alone():
+    network, _ = TINY['convmixer']
+    images = np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype(np.float32)
+    variables, apply = drawn_variables(network, (4, 4, 3)), quick_jit(network.apply)
+
+    def logits_without(layer):
+        zeroed = {layer: jax.tree.map(jnp.zeros_like, variables['params'][layer])}
+        return apply(variables | {'params': variables['params'] | zeroed}, images)
+
+    assert not np.allclose(*logits_without('depthwise_0'))
+    np.testing.assert_allclose(*logits_without('pointwise_0'), atol=1e-6)
+
+
+def test_features_of_mobilenet_are_rounded_as_in_table_2_at_half_width():
+    assert [rounded(width / 2) for width in (32, 16, 24, 64, 96, 320)] == [16, 8, 16, 32, 48, 160]
+    assert rounded(17) == 16
+    assert rounded(11) == 16  # 8 would be less than nine tenths of it
+
+
+def test_option_a_takes_every_other_place_and_adds_zeros():
+    x = np.arange(2 * 5 * 4 * 3, dtype=np.float32).reshape(2, 5, 4, 3)
+    y = padded_shortcut(x, 7, 2)
+    assert np.array_equal(y[..., :3], x[:, ::2, ::2])
+    assert not np.any(y[..., 3:])
+
+
+def test_a_residual_block_is_the_relu_of_shortcut_plus_branch():
+    x = np.random.default_rng(0).normal(size=(2, 6, 6, 3)).astype(np.float32)
+    block = Block(((4, 3, 2), (4, 3, 1)), 'pad', ConvNorm)
+    variables = jax.jit(block.init, static_argnums=2)(jax.random.key(0), x, False)
+    kernels = [np.asarray(variables['params'][name]['conv']['kernel'], np.float64) for name in ('conv_1', 'conv_2')]
+    initial_norm = 1 / np.sqrt(1 + 1e-3)  # mean 0, variance 1, and the epsilon of this project
+    y = np.maximum(by_scipy(x, kernels[0], 2) * initial_norm, 0)
+    y = by_scipy(y, kernels[1], 1) * initial_norm
+    y[..., :3] += x[:, ::2, ::2]
+    np.testing.assert_allclose(block.apply(variables, x, False), np.maximum(y, 0), rtol=1e-4, atol=1e-5)
+
+
+def by_scipy(x, kernel, stride):
+    """A 3×3 convolution with a zero on each side, one image, channel and feature at a time."""
+    padded = np.pad(np.asarray(x, np.float64), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    outputs = [
+        [
+            sum(scipy.signal.correlate2d(image[..., c], kernel[..., c, f], 'valid') for c in range(image.shape[-1]))
+            for f in range(kernel.shape[-1])
+        ]
+        for image in padded
+    ]
+    return np.moveaxis(np.array(outputs), 1, -1)[:, ::stride, ::stride]
+
+
+def test_attention_is_the_softmax_of_scaled_products():
+    queries, keys, values = np.random.default_rng(0).normal(size=(3, 2, 5, 3, 4)).astype(np.float32)
+    expected = np.empty_like(values)
+    for image, head in np.ndindex(2, 3):
+        weights = np.exp(queries[image, :, head] @ keys[image, :, head].T / np.sqrt(4))
+        expected[image, :, head] = weights / weights.sum(1, keepdims=True) @ values[image, :, head]
+    np.testing.assert_allclose(AttentionProduct().apply({}, queries, keys, values), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_tokens_are_the_learned_one_then_the_places_row_by_row():
+    x = np.random.default_rng(0).normal(size=(2, 2, 3, 4)).astype(np.float32)
+    token, positions = np.full((1, 1, 4), 7, np.float32), np.arange(28, dtype=np.float32).reshape(1, 7, 4)
+    y = ClassTokenAndPositions().apply({'params': {'token': token, 'positions': positions}}, x)
+    assert np.array_equal(y[:, 0], np.broadcast_to(7 + positions[0, 0], (2, 4)))
+    np.testing.assert_allclose(y[:, 1 + 3 * 1 + 2], x[:, 1, 2] + positions[0, 6], rtol=1e-6)
