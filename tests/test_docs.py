@@ -18,6 +18,7 @@ from pathlib import Path
 
 import jax
 import pytest
+import yaml
 from jax.experimental.compilation_cache import compilation_cache
 from markdown_it import MarkdownIt
 
@@ -28,13 +29,13 @@ from dsconv.errors import InputError
 from dsconv.models import MODELS
 from dsconv.performance.topology import SLICES
 from dsconv.studies.study import of_models, read_study
-from launch import tpu
 from tests.conftest import TINY
 
 PAGES = [ROOT / 'README.md', ROOT / 'docs' / 'quickstart.md']  # first what makes the run that others speak of
 PAGES += sorted({*ROOT.glob('*.md'), *ROOT.glob('docs/*.md')} - set(PAGES))
 NEEDS = {
     'a TPU',
+    'a cloud',
     'jax[tpu]',
     'CIFAR-10',
     'pictures',
@@ -45,7 +46,7 @@ NEEDS = {
     'docker',
 }
 TRAINING = [f'--config.{key}={value}' for key, value in (TINY | {'epochs': '2'}).items()]
-OTHER_PROGRAMS = ('.', 'cd', 'git', 'pre-commit', 'tensorboard', 'pip', 'docker', 'kubectl')
+OTHER_PROGRAMS = ('.', 'cd', 'export', 'gcloud', 'git', 'pre-commit', 'tensorboard', 'pip', 'docker', 'kubectl')
 
 
 @functools.cache
@@ -97,6 +98,10 @@ def check(text):
         elif name == 'sbatch':
             rest = words[words.index(files[0]) + 1 :]
             check_command(*((rest[0], rest[1:]) if Path(files[0]).stem == 'study' else ('main', rest)))
+        elif name == 'sky':
+            check_sky(*words)
+        elif name == 'tpu.sh':
+            check_tpu_script(*words)
         else:
             assert is_and or name in OTHER_PROGRAMS, f'{program} is not a command that these tests know'
 
@@ -114,9 +119,7 @@ def check_python(kind, *words):
 
 def check_module(name, *words):
     assert importlib.util.find_spec(name), f'there is no module {name}'
-    if name == 'launch.tpu' and '--' in words:
-        check(shlex.join(tpu.parse(tpu.flags(), list(words)).command))
-    elif name == 'tests.drills':
+    if name == 'tests.drills':
         known = (ROOT / 'tests' / 'drills' / '__main__.py').read_text()
         assert all(word.split('=')[0] in known for word in words)
         assert all((ROOT / 'tests' / 'drills' / f'{word}.py').exists() for word in words if not word.startswith('--'))
@@ -153,6 +156,20 @@ def check_make(target, *settings):
         check_command('main', [f'--config={config}', *shlex.split(settings.get('ARGS', ''))])
 
 
+def check_sky(*words):
+    given = dict(words[index + 1].split('=', 1) for index, word in enumerate(words) if word == '--env')
+    for file in [word for word in words if word.endswith('.yaml')]:
+        variables = yaml.safe_load((ROOT / file).read_text())['envs']
+        assert set(given) <= set(variables)
+        check_command('main', shlex.split((variables | given)['FLAGS']))
+
+
+def check_tpu_script(step, *words):
+    assert re.search(rf'^  ([a-z]+ \| )*{step}( \| [a-z]+)*\) ', (ROOT / 'launch' / 'tpu.sh').read_text(), re.MULTILINE)
+    if step == 'run':
+        check(shlex.join(words))
+
+
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
 def test_commands_are_still_understood(page):
     inside = [text for text in quoted(page) if re.match(r'(python|make|pip|kubectl) .*[-\w]', text) and '…' not in text]
@@ -165,12 +182,14 @@ def test_commands_are_still_understood(page):
 
 def test_flags_and_keys_in_the_text_exist():
     files = [file for file in sorted((ROOT / 'dsconv').glob('*.py')) if 'def flags()' in file.read_text()]
-    parsers = [tpu.flags(), *(importlib.import_module(f'dsconv.{file.stem}').flags() for file in files)]
-    flags = {flag for parser in parsers for flag in re.findall(r'--\w[\w-]*', parser.format_help())}
+    helps = [importlib.import_module(f'dsconv.{file.stem}').flags().format_help() for file in files]
+    helps.append((ROOT / 'launch' / 'tpu.sh').read_text())
+    flags = {flag for text in helps for flag in re.findall(r'--\w[\w-]*', text)}
+    flags |= {'--build-arg', '--recursive', '--service-account'}  # Docker's and gcloud's
     keys = configuration.flatten(configuration.defaults())
     groups = '|'.join({key.partition('.')[0] for key in keys if '.' in key})
     for text in itertools.chain.from_iterable(map(quoted, PAGES)):
-        assert set(re.findall(r'(?<![\w.-])--(?!config\.)\w[\w-]*', text)) <= flags | {'--build-arg'}, text  # Docker's
+        assert set(re.findall(r'(?<![\w.-])--(?!config\.)\w[\w-]*', text)) <= flags, text
         named = re.findall(r'--config\.([\w.]*\w)', text) + re.findall(rf'^(?:{groups})\.\w+', text)
         assert all(key in {*keys, 'key'} for key in named), text
 
@@ -194,12 +213,9 @@ def run(text):
     _, _, module, *words = words_of(text)
     words = [file for word in words for file in sorted(glob.glob(word)) or [word]]
     try:
-        if module == 'launch.tpu':
-            tpu.main(words)
-        else:
-            command = importlib.import_module(module)
-            shorter = TRAINING if module == 'dsconv.main' and '--config=configs/digits.py' in words else []
-            cli.run(command.flags(), getattr(command, module.removeprefix('dsconv.')), words + shorter)
+        command = importlib.import_module(module)
+        shorter = TRAINING if module == 'dsconv.main' and '--config=configs/digits.py' in words else []
+        cli.run(command.flags(), getattr(command, module.removeprefix('dsconv.')), words + shorter)
     except SystemExit as end:
         return end.code
     return 0
@@ -210,9 +226,7 @@ def test_commands_that_need_nothing_do_what_they_say(quick_compiler, tmp_path, m
         (tmp_path / entry.name).symlink_to(entry)
     monkeypatch.chdir(tmp_path)
     given = dict.fromkeys(text.split('  #')[0] for page in PAGES for text in commands(page) if not needs(text))
-    given = [text for text in given if re.match(r'python -m (dsconv\.|launch\.)', text)]
-    if not (ROOT / '.git').exists():
-        given = [text for text in given if 'launch.tpu' not in text]  # it sends a commit
+    given = [text for text in given if text.startswith('python -m dsconv.')]
     modules = {words_of(text)[2].removeprefix('dsconv.') for text in given}
     assert modules >= {'main', 'evaluate', 'predict', 'summary', 'report', 'show_augment', 'ablate', 'compare'}
     printed = ''

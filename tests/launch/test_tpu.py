@@ -1,266 +1,224 @@
-"""The launcher against a gcloud that only pretends."""
+"""TPU VMs: the task for SkyPilot, read and run as far as this machine can, and the script against a stand-in gcloud."""
 
+import importlib.util
 import json
+import os
 import re
 import shlex
 import subprocess
+import sys
 import tarfile
+import time
 
 import pytest
+import yaml
 
-from dsconv.errors import RunError
-from launch import tpu
-from launch.commands import Commands
-from launch.vm import TpuVm
+from dsconv.config import ROOT
+from dsconv.main import flags
+from dsconv.training.runtime import PREEMPTED
 
-COMMAND = ['python', '-m', 'dsconv.main', '--config=configs/small.py']
-SINGLE = ['--type=v3-8']
-POD = ['--type=v5litepod-16', '--queued', '--spot', '--valid-until=6h', '--project=p-1', '--service-account=a@b']
-
-
-def launch(step, *flags, command=()):
-    """Exit code of the launcher."""
-    line = [step, '--name=t', '--zone=europe-west4-a', '--poll-seconds=0', *flags]
-    try:
-        tpu.main([*line, '--', *command] if command else line)
-    except SystemExit as end:
-        return end.code
-    return 0
-
-
-@pytest.mark.parametrize('kind', [SINGLE, POD])
-def test_a_dry_run_prints_what_the_run_does(cloud, checkout, capfd, kind):
-    cloud.script(created=['ACTIVE' if '--queued' in kind else 'READY'])
-    flags = [*kind, '--bucket=my-bucket']
-    assert launch('up', *flags, '--dry-run', command=COMMAND) == 0
-    assert cloud.calls() == []
-    assert not (checkout / 'runs').exists()
-    printed = [shlex.split(line) for line in capfd.readouterr().out.splitlines() if not line.startswith('#')]
-    assert launch('up', *flags, command=COMMAND) == 0
-    assert [words[1:] for words in printed if words[0] == 'gcloud'] == cloud.calls()
-    assert {words[0] for words in printed} == {'gcloud', 'git', 'mkdir'}
-    steps = [
-        'describe',
-        'create',
-        'describe',
-        'scp',
-        'install',
-        'start',
-        'follow',
-        'status',
-        'start',
-        'follow',
-        'status',
-    ]
-    assert cloud.verbs() == ['buckets', *steps, 'rsync', 'describe', 'delete']
+TASK = ROOT / 'launch' / 'tpu.sky.yaml'
+SCRIPT = ROOT / 'launch' / 'tpu.sh'
+# What the vendor's page on TPU software versions names for JAX.
+IMAGES = {
+    'v2-8': 'tpu-ubuntu2204-base',
+    'v3-8': 'tpu-ubuntu2204-base',
+    'v4-32': 'tpu-ubuntu2204-base',
+    'v5litepod-16': 'v2-alpha-tpuv5-lite',
+    'v5p-8': 'v2-alpha-tpuv5',
+    'v6e-8': 'v2-alpha-tpuv6e',
+}
+# A gcloud that records each call, gives one state of the VM after another, and takes its ssh to a home of its own.
+GCLOUD = """
+import json, os, subprocess, sys
+os.chdir(os.environ['HOME'])
+print(json.dumps(sys.argv[1:]), file=open('calls', 'a'))
+if 'describe' in sys.argv:
+    state, *rest = open('states').read().split(',')
+    open('states', 'w').write(','.join(rest))
+    sys.exit('no network') if state == 'SILENT' else print(state)
+for word in sys.argv:
+    if word.startswith('--command='):
+        sys.exit(subprocess.run(['bash', '-c', word.partition('=')[2]]).returncode)
+"""
+LEAVING = f'import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit({PREEMPTED})); print("up"); '
 
 
-def test_a_queued_spot_slice_is_asked_for_as_the_cli_wants_it(cloud):
-    cloud.script(created=['WAITING_FOR_RESOURCES', 'PROVISIONING', 'ACTIVE'])
-    assert launch('create', *POD) == 0
-    assert cloud.verbs() == ['describe', 'create', 'describe', 'describe', 'describe']
-    assert cloud.calls()[1] == [
-        'compute', 'tpus', 'queued-resources', 'create', 't', '--accelerator-type=v5litepod-16',
-        '--scopes=https://www.googleapis.com/auth/cloud-platform', '--runtime-version=v2-alpha-tpuv5-lite',
-        '--node-id=t', '--valid-until-duration=6h', '--spot', '--service-account=a@b', '--zone=europe-west4-a',
-        '--project=p-1', '--quiet',
+@pytest.fixture(scope='module')
+def task():
+    return yaml.safe_load(TASK.read_text())
+
+
+def test_skypilot_reads_the_task(tmp_path):
+    if not importlib.util.find_spec('sky'):
+        pytest.skip('SkyPilot is not installed')
+    code = f"""if True:
+        import json, sky, yaml
+        task = sky.Task.from_yaml_config(yaml.safe_load(open({str(TASK)!r})), env_overrides=[('BUCKET', 'b')])
+        (resources,) = task.resources
+        keys = ('accelerators', 'accelerator_args', 'use_spot', 'job_recovery')
+        told = {{key: getattr(resources, key) for key in keys}}
+        print(json.dumps(told | {{'mounts': {{path: store.source for path, store in task.storage_mounts.items()}}}}))"""
+    environment = os.environ | {'HOME': str(tmp_path), 'SKYPILOT_DISABLE_USAGE_COLLECTION': '1'}
+    said = subprocess.run([sys.executable, '-c', code], cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True)
+    assert json.loads(said.stdout) == {
+        'accelerators': {'tpu-v3-8': 1},
+        'accelerator_args': {'tpu_vm': True, 'runtime_version': IMAGES['v3-8'], 'gcp_queued_resource': False},
+        'use_spot': True,
+        'job_recovery': {'strategy': 'FAILOVER', 'recover_on_exit_codes': [PREEMPTED]},
+        'mounts': {'/bucket': 'gs://b'},
+    }
+
+
+def test_the_task_names_the_image_of_each_tpu(task):
+    rows = re.findall(r'((?:tpu-\w+-\*(?:, )?)+) +(\S+)', TASK.read_text())
+    table = {kind: image for kinds, image in rows for kind in re.findall(r'tpu-(\w+)-', kinds)}
+    assert table == {kind.partition('-')[0]: image for kind, image in IMAGES.items()}
+    resources = task['resources']
+    assert resources['accelerator_args']['runtime_version'] == IMAGES[resources['accelerators'].removeprefix('tpu-')]
+
+
+def test_the_task_trains_in_the_bucket_and_passes_its_exit_code_on(task, tmp_path):
+    python = tmp_path / 'venv' / 'bin' / 'python'
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/bash\nprintf "%s\\n" "$TFDS_DATA_DIR" "$@"\nexit {PREEMPTED}\n')
+    python.chmod(0o755)
+    environment = {'HOME': str(tmp_path), 'PATH': os.environ['PATH']} | task['envs'] | {'BUCKET': 'b'}
+    said = subprocess.run(['bash', '-c', task['run']], env=environment, stdout=subprocess.PIPE, text=True)
+    assert said.returncode == PREEMPTED
+    data, dash, module, *line = said.stdout.splitlines()
+    assert (data, dash, module) == ('gs://b/tensorflow_datasets', '-m', 'dsconv.main')
+    arguments = flags().parse_args([word for word in line if not word.startswith('--config.')])
+    assert (str(arguments.workdir), arguments.coordinator) == ('gs://b/runs/small', 'auto')
+    assert arguments.config == 'configs/small.py'
+
+
+def test_the_task_installs_what_a_checkout_needs(task):
+    subprocess.run(['bash', '-n', '-c', task['setup']], check=True)
+    assert task['workdir'] == '.' and "-r requirements.txt 'jax[tpu]'" in task['setup']
+
+
+@pytest.fixture
+def cloud(tmp_path):
+    """Calls the script; `cloud.home` is the home directory of the one host."""
+    (tmp_path / 'bin').mkdir()
+    (tmp_path / 'bin' / 'gcloud').write_text(f'#!/usr/bin/env -S {sys.executable} -I -S\n{GCLOUD}')
+    (tmp_path / 'bin' / 'gcloud').chmod(0o755)
+    (tmp_path / 'venv' / 'bin').mkdir(parents=True)
+    (tmp_path / 'venv' / 'bin' / 'python').symlink_to(sys.executable)
+    (tmp_path / 'dsconv').symlink_to(ROOT)
+    environment = os.environ | {
+        'HOME': str(tmp_path), 'PATH': f'{tmp_path}/bin:{os.environ["PATH"]}', 'POLL_SECONDS': '0', 'NAME': 't',
+        'ZONE': 'europe-west4-a', 'BUCKET': 'b', 'TYPE': 'v3-8', 'PYTHONUNBUFFERED': '1',
+    }  # fmt: skip
+
+    def call(*words, **changes):
+        return subprocess.run(['bash', SCRIPT, *words], env=environment | changes, capture_output=True, text=True)
+
+    call.home = tmp_path
+    yield call
+    if (tmp_path / 'pid').exists():
+        call('stop')
+
+
+def calls(cloud):
+    return [json.loads(line) for line in (cloud.home / 'calls').read_text().splitlines()]
+
+
+def wait_for(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize('kind, image', IMAGES.items())
+def test_a_dry_run_prints_the_commands_and_runs_none(cloud, kind, image):
+    said = cloud('create', '--spot', '--valid-until-duration=6h', DRY_RUN='1', TYPE=kind)
+    assert shlex.split(said.stdout) == [
+        'gcloud', 'compute', 'tpus', 'queued-resources', 'create', 't', '--node-id=t', f'--accelerator-type={kind}',
+        f'--runtime-version={image}', '--scopes=https://www.googleapis.com/auth/cloud-platform', '--spot',
+        '--valid-until-duration=6h', '--zone=europe-west4-a', '--quiet',
     ]  # fmt: skip
+    assert said.returncode == 0 and not (cloud.home / 'calls').exists()
+
+
+@pytest.mark.parametrize('states, code', [('SILENT,WAITING_FOR_RESOURCES,ACTIVE', 0), ('ACCEPTED,FAILED,FAILED', 1)])
+def test_the_queue_is_waited_for(cloud, states, code):
+    (cloud.home / 'states').write_text(states)
+    said = cloud('create')
+    assert said.returncode == code, said.stderr
+    assert [words[3] for words in calls(cloud)] == ['create', *['describe'] * (3 - code)]
 
 
 @pytest.mark.parametrize(
-    'kind, image',
-    [('v2-8', 'tpu-ubuntu2204-base'), ('v4-32', 'tpu-ubuntu2204-base'), ('v5p-8', 'v2-alpha-tpuv5'),
-     ('v5litepod-4', 'v2-alpha-tpuv5-lite'), ('v6e-8', 'v2-alpha-tpuv6e')],
-)  # fmt: skip
-def test_each_type_has_its_image(capsys, kind, image):
-    launch('create', f'--type={kind}', '--dry-run')
-    assert f'--version={image} ' in capsys.readouterr().out
-
-
-def test_what_is_there_is_not_made_again(cloud):
-    cloud.script(state='READY')
-    assert launch('create', *SINGLE) == 0
-    assert set(cloud.verbs()) == {'describe'}
-
-
-@pytest.mark.parametrize('state', ['PREEMPTED', 'TERMINATED'])
-def test_what_was_preempted_is_made_anew(cloud, state):
-    cloud.script(state=state)
-    assert launch('create', *SINGLE) == 0
-    assert [verb for verb in cloud.verbs() if verb != 'describe'] == ['delete', 'create']
-
-
-def test_what_is_being_deleted_is_waited_for(cloud):
-    cloud.script(state='DELETING', states=['DELETING', ''])
-    assert launch('create', *SINGLE) == 0
-    assert cloud.verbs() == ['describe', 'describe', 'describe', 'create', 'describe']
-
-
-def test_a_stopped_vm_is_left_to_the_person(cloud, capsys):
-    cloud.script(state='STOPPED')
-    assert launch('create', *SINGLE) == 2
-    assert 'STOPPED' in capsys.readouterr().err
-
-
-def test_only_what_is_committed_is_sent_to_all_workers(cloud, checkout):
-    assert launch('install') == 0
-    scp, ssh = cloud.calls()
-    assert scp[3] == 'scp' and scp[5] == 't:' and '--worker=all' in scp and '--worker=all' in ssh
-    with tarfile.open(scp[4]) as archive:
-        names = archive.getnames()
-    assert {'committed.py', 'configs/small.py'} <= set(names) and 'secret' not in names
-    revision = subprocess.run(['git', '-C', checkout, 'rev-parse', 'HEAD'], capture_output=True, text=True).stdout
-    assert f'ln -sfn dsconv-{revision[:12]} dsconv' in ssh[6]
-
-
-def test_the_command_reaches_the_worker_word_by_word(cloud):
-    words = [
-        *COMMAND,
-        "--config.dataset.name=image_folder:it's  here",
-        '--config.dataset.data_dir=$HOME "*"',
-        '--workdir=gs://b/w',
-    ]
-    assert launch('run', *SINGLE, '--bucket=gs://my-bucket/', '--run=r-1', command=words) == 0
-    start = cloud.calls()[0]
-    assert '--worker=all' in start
-    remote = next(word for word in start if word.startswith('--command=')).removeprefix('--command=')
-    spoken = subprocess.run(['bash', '-c', remote.replace('bash dsconv', 'printf "%s\\n" dsconv', 1)],
-                            capture_output=True, text=True).stdout.splitlines()  # fmt: skip
-    assert spoken == ['dsconv/launch/on_worker.sh', 'start', 'r-1', 'env',
-                      'TFDS_DATA_DIR=gs://my-bucket/tensorflow_datasets', *words, '--coordinator=auto']  # fmt: skip
-
-
-def test_a_run_lives_in_the_bucket_unless_told_otherwise(capsys):
-    launch('run', *SINGLE, '--bucket=my-bucket', '--run=r-1', '--dry-run', command=COMMAND)
-    assert '--workdir=gs://my-bucket/runs/r-1 --coordinator=auto' in capsys.readouterr().out
-    launch('run', *SINGLE, '--bucket=my-bucket', '--dry-run', command=['python', '-m', 'dsconv.evaluate'])
-    assert '--coordinator' not in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    'command, written',
-    [
-        (COMMAND, 'gs://my-bucket/runs/t'),
-        ([*COMMAND, '--workdir', 'gs://other/w'], 'gs://other/w'),
-        (['python', '-m', 'dsconv.ablate', '--study=norm'], 'gs://my-bucket/runs/t'),
-        (['python', '-m', 'dsconv.compare', '--output=gs://other/c'], 'gs://other/c'),
-        (['python', '-m', 'dsconv.evaluate', '--workdir=gs://other/w'], None),
-    ],
+    'step, changes, reason',
+    [('create', {'TYPE': 'v5e-8'}, 'v5litepod-'), ('run', {'BUCKET': ''}, 'BUCKET: '), ('go', {}, 'launch/tpu.sh run')],
 )
-def test_what_a_command_writes_is_fetched_before_the_vm_goes(cloud, checkout, command, written):
-    assert launch('up', *SINGLE, '--bucket=my-bucket', command=command) == 0
-    start = next(call for call in cloud.calls() if any('on_worker.sh start t ' in word for word in call))
-    fetched = [call[3] for call in cloud.calls() if call[1] == 'rsync']
-    assert fetched == ([written] if written else [])
-    assert not written or any(re.search(f'--(workdir|output)[= ]{written}( |$)', word) for word in start)
-    assert cloud.verbs()[-1] == 'delete'
+def test_what_is_given_wrong_is_said_before_gcloud_is_called(cloud, step, changes, reason):
+    said = cloud(step, **changes)
+    assert said.returncode and reason in said.stderr
+    assert not (cloud.home / 'calls').exists()
 
 
-def test_data_is_prepared_by_one_worker_or_not_at_all(cloud):
-    assert launch('data', '--bucket=my-bucket', '--dataset=mnist') == 0
-    start = cloud.calls()[0]
-    assert '--worker=0' in start
-    assert 'start data-mnist bash launch/on_worker.sh prepare mnist gs://my-bucket/tensorflow_datasets' in start[6]
-    cloud.script()
-    assert launch('data', '--bucket=my-bucket', '--dataset=none') == 0
-    assert cloud.calls() == []
+def test_a_run_outlives_its_connection_once_and_saves_when_stopped(cloud):
+    words = ['python', '-c', LEAVING + 'time.sleep(60)', 'it\'s  "*" $HOME']
+    assert cloud('run', *words).returncode == 0
+    wait_for(lambda: (cloud.home / 'log').exists() and 'up' in (cloud.home / 'log').read_text())
+    pid = int((cloud.home / 'pid').read_text())
+    assert os.getsid(pid) != os.getsid(0)
+    with open(f'/proc/{pid}/cmdline') as file:
+        assert file.read().split('\0')[1:-1] == words[1:]
+    with open(f'/proc/{pid}/environ') as file:
+        assert 'TFDS_DATA_DIR=gs://b/tensorflow_datasets' in file.read().split('\0')
+    again = cloud('run', 'python', '-c', '')
+    assert (again.returncode, again.stdout) == (1, 'something runs there already\n')
+    assert cloud('status').stdout == 'running\n'
+    assert cloud('stop').returncode == 0
+    wait_for(lambda: cloud('status').stdout == f'exit code {PREEMPTED}\n')
+    assert cloud('stop').returncode == 0  # nothing is there to be stopped
+    cloud('run', 'python', '-c', '')
+    wait_for(lambda: cloud('status').stdout == 'exit code 0\n')
+    assert {words[5] for words in calls(cloud)} == {'--worker=all'}
 
 
-@pytest.mark.parametrize(
-    'words, prepared',
-    [
-        (['--config=configs/small.py'], 'cifar10'),
-        (['--config=configs/small.py', '--config.dataset.name=cifar100:3.0.2'], 'cifar100:3.0.2'),
-        (['--config=configs/digits.py'], None),
-        (['--config=gs://b/config.json'], 'cifar10'),
-        (['--config=configs/small.py', '--config.dataset.name', 'image_folder:gs://b/p'], None),
-    ],
-)
-def test_the_data_are_those_of_the_command(cloud, checkout, words, prepared):
-    assert launch('up', *SINGLE, '--bucket=my-bucket', command=[*COMMAND[:3], *words]) == 0
-    said = [word for call in cloud.calls() for word in call if 'on_worker.sh prepare' in word]
-    assert len(said) == bool(prepared)
-    assert not prepared or f' prepare {prepared} gs://my-bucket/tensorflow_datasets' in said[0]
-
-
-def test_data_without_a_command_are_cifar10(cloud):
-    assert launch('data', '--bucket=my-bucket') == 0
-    assert ' prepare cifar10 gs://my-bucket/tensorflow_datasets' in cloud.calls()[0][6]
-
-
-def test_the_whole_of_gclouds_message_is_told(cloud, capsys):
-    cloud.script(
-        failures=[['describe', 1, 'ERROR: (gcloud) Error parsing [tpu].\nFailed to find attribute [project].']]
+def test_the_data_is_prepared_by_one_host(cloud):
+    (cloud.home / 'tensorflow_datasets.py').write_text(
+        'import os\n'
+        'class builder:\n'
+        '    def __init__(self, name): self.name = name\n'
+        '    def download_and_prepare(self, download_dir): print(self.name, os.environ["TFDS_DATA_DIR"])\n'
     )
-    assert launch('delete') == 1
-    assert 'Error parsing [tpu]. Failed to find attribute [project].' in capsys.readouterr().err.splitlines()[-1]
+    assert cloud('data', 'svhn_cropped', PYTHONPATH=str(cloud.home)).returncode == 0
+    wait_for(lambda: cloud('status').stdout == 'exit code 0\n')
+    assert (cloud.home / 'log').read_text().startswith('svhn_cropped gs://b/tensorflow_datasets\n')
+    assert calls(cloud)[0][5] == '--worker=0'
 
 
-def test_logs_stop_and_fetch(cloud, tmp_path):
-    assert launch('logs', '--run=r-1') == launch('stop', '--run=r-1') == 0
-    assert launch('fetch', '--run=r-1', '--bucket=my-bucket', '--output=here') == 0
-    logs, stop, fetch = cloud.calls()
-    assert '--worker=0' in logs and '--command=bash dsconv/launch/on_worker.sh follow r-1' in logs
-    assert '--worker=all' in stop and '--command=bash dsconv/launch/on_worker.sh stop r-1' in stop
-    assert fetch == ['storage', 'rsync', '--recursive', 'gs://my-bucket/runs/r-1', 'here', '--quiet']
-    assert (tmp_path / 'here').is_dir()
+def test_what_is_committed_is_sent_to_all_hosts(cloud, tmp_path):
+    checkout = tmp_path / 'checkout'
+    (checkout / 'launch').mkdir(parents=True)
+    (checkout / 'launch' / 'tpu.sh').write_text(SCRIPT.read_text())
+    for words in (['init', '-q'], ['add', '.'], ['-c', 'user.name=x', '-c', 'user.email=x@x', 'commit', '-qm', 'x']):
+        subprocess.run(['git', '-C', checkout, *words], check=True)
+    (checkout / 'secret').touch()
+    cloud.home.joinpath('dsconv').unlink()  # which the installation replaces
+    environment = os.environ | {'HOME': str(tmp_path), 'PATH': f'{tmp_path}/bin:{os.environ["PATH"]}'}
+    environment |= {'NAME': 't', 'ZONE': 'z', 'BUCKET': 'b'}
+    (tmp_path / 'bin' / 'python3').write_text(f'#!/bin/bash\necho "$@" >>{tmp_path}/python3\n')
+    (tmp_path / 'bin' / 'python3').chmod(0o755)
+    (tmp_path / 'dsconv.tar.gz').symlink_to(checkout / 'runs' / 'dsconv.tar.gz')  # as scp would bring it
+    subprocess.run(['bash', checkout / 'launch' / 'tpu.sh', 'install'], env=environment, check=True)
+    with tarfile.open(checkout / 'runs' / 'dsconv.tar.gz') as archive:
+        assert archive.getnames() == ['dsconv', 'dsconv/launch', 'dsconv/launch/tpu.sh']
+    assert (tmp_path / 'dsconv' / 'launch' / 'tpu.sh').exists()
+    assert (tmp_path / 'python3').read_text().splitlines()[-1].endswith('-r dsconv/requirements.txt jax[tpu]')
+    assert [words[3] for words in calls(cloud)] == ['scp', 'ssh']
+    assert all('--worker=all' in words for words in calls(cloud))
 
 
-def test_a_fault_of_its_own_leaves_no_vm_either(cloud, checkout, monkeypatch):
-    monkeypatch.setattr(tpu, 'carry_out', lambda *_, **__: [][0])
-    with pytest.raises(IndexError):
-        launch('up', *SINGLE, '--bucket=my-bucket', '--delete-on-failure', command=COMMAND)
-    assert cloud.verbs()[-1] == 'delete'
-
-
-def test_a_request_that_waits_is_not_given_up_for_a_network_that_is_gone():
-    looks = iter(['WAITING_FOR_RESOURCES', RunError('no network'), RunError('no network'), 'ACTIVE'])
-
-    class Lost(TpuVm):
-        def state(self, pretended=''):
-            look = next(looks)
-            if isinstance(look, RunError):
-                raise look
-            return look
-
-    Lost('t', 'europe-west4-a', Commands(), queued=True, poll_seconds=0).create()
-    assert next(looks, None) is None
-
-
-def test_deleting_twice_is_deleting_once(cloud):
-    cloud.script(state='READY')
-    assert launch('delete') == launch('delete') == 0
-    assert cloud.verbs() == ['describe', 'delete', 'describe']
-    cloud.script(state='ACTIVE')
-    assert launch('delete', '--queued') == 0
-    assert cloud.calls()[1][2:6] == ['queued-resources', 'delete', 't', '--force']
-
-
-def test_a_failure_leaves_the_vm_and_says_so(cloud, checkout, capfd):
-    cloud.script(failures=[['on_worker.sh install', 1, 'ERROR: (gcloud) no space left']])
-    assert launch('up', *SINGLE, '--bucket=my-bucket', command=COMMAND) == 1
-    assert 'delete' not in cloud.verbs()
-    last = capfd.readouterr().err.splitlines()[-1]
-    assert 'ERROR: (gcloud) no space left' in last and 't may be there, and cost' in last
-
-
-@pytest.mark.parametrize('part', ['on_worker.sh install', 'tpu-vm create', 'on_worker.sh start t '])
-def test_a_failure_deletes_what_was_made_if_asked(cloud, checkout, part):
-    cloud.script(failures=[[part, 1, 'ERROR: no']])
-    assert launch('up', *SINGLE, '--bucket=my-bucket', '--delete-on-failure', command=COMMAND) == 1
-    assert cloud.verbs()[-1] == ('describe' if 'create' in part else 'delete')
-    assert json.loads((cloud.directory / 'script.json').read_text())['state'] == ''
-
-
-@pytest.mark.parametrize(
-    'state, flags, failures, code',
-    [
-        ('READY', ['--delete-on-failure'], [['on_worker.sh install', 1, 'ERROR: no']], 1),
-        ('READY', [], [], 0),
-        ('', ['--keep'], [], 0),
-    ],
-)
-def test_what_was_there_before_or_is_to_be_kept_is_not_deleted(cloud, checkout, state, flags, failures, code):
-    cloud.script(state=state, failures=failures)
-    assert launch('up', *SINGLE, '--bucket=my-bucket', *flags, command=COMMAND) == code
-    assert 'delete' not in cloud.verbs()
+def test_results_are_fetched_and_the_vm_is_deleted(cloud):
+    said = cloud('fetch', DRY_RUN='1').stdout.splitlines()
+    assert said == ['mkdir -p runs ', 'gcloud storage rsync --recursive gs://b/runs runs ']
+    assert cloud('delete').returncode == 0
+    assert calls(cloud)[0][2:] == ['queued-resources', 'delete', 't', '--force', '--zone=europe-west4-a', '--quiet']

@@ -1,1 +1,0 @@
-"""Training elsewhere than on this machine: TPU VMs, Kubernetes, SLURM."""
