@@ -85,7 +85,7 @@ def test_the_task_trains_in_the_bucket_and_passes_its_exit_code_on(task, tmp_pat
     python.chmod(0o755)
     environment = {'HOME': str(tmp_path), 'PATH': os.environ['PATH']} | task['envs'] | {'BUCKET': 'b'}
     said = subprocess.run(['bash', '-c', task['run']], env=environment, stdout=subprocess.PIPE, text=True)
-    assert said.returncode == PREEMPTED
+    assert [said.returncode] == task['resources']['job_recovery']['recover_on_exit_codes'] == [PREEMPTED]
     data, dash, module, *line = said.stdout.splitlines()
     assert (data, dash, module) == ('gs://b/tensorflow_datasets', '-m', 'dsconv.main')
     arguments = flags().parse_args([word for word in line if not word.startswith('--config.')])
