@@ -4,6 +4,28 @@
 """
 
 import difflib
+from collections.abc import Iterator
+
+# The canonical status codes of Abseil, in their order: what XLA, TensorStore and TensorFlow report.
+STATUS_CODES = (
+    'OK',
+    'CANCELLED',
+    'UNKNOWN',
+    'INVALID_ARGUMENT',
+    'DEADLINE_EXCEEDED',
+    'NOT_FOUND',
+    'ALREADY_EXISTS',
+    'PERMISSION_DENIED',
+    'RESOURCE_EXHAUSTED',
+    'FAILED_PRECONDITION',
+    'ABORTED',
+    'OUT_OF_RANGE',
+    'UNIMPLEMENTED',
+    'INTERNAL',
+    'UNAVAILABLE',
+    'DATA_LOSS',
+    'UNAUTHENTICATED',
+)
 
 
 class InputError(Exception):
@@ -22,6 +44,27 @@ class Preempted(BaseException):
 
     Like KeyboardInterrupt it is nothing that went wrong, so that no `except Exception` keeps it.
     """
+
+
+def status_of(error: BaseException) -> str | None:
+    """Returns the status code of an error of TensorFlow, XLA or TensorStore, and None for any other error.
+
+    TensorFlow has a type for each code. XLA and TensorStore have one type for all: their message begins with the code.
+    """
+    if type(error).__module__.startswith('tensorflow.'):
+        code = getattr(error, 'error_code', None)
+        return STATUS_CODES[code] if code in range(len(STATUS_CODES)) else None
+    word, colon, _ = str(error).partition(':')
+    return word if colon and word in STATUS_CODES else None
+
+
+def with_causes(error: BaseException) -> Iterator[BaseException]:
+    """Yields the error and what it was raised from, or while handling, down to the first one."""
+    seen = set()
+    while error is not None and id(error) not in seen:
+        yield error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
 
 
 def nearest(name, names, cutoff: float = 0.5) -> str | None:

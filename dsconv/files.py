@@ -1,4 +1,4 @@
-"""Where files are, on a disk or in an object store (`gs://`), and how they are there whole or not at all."""
+"""Files on a disk or in an object store (`gs://`): paths, writing in one step, and the errors of reading."""
 
 import errno
 import os
@@ -8,10 +8,23 @@ import sys
 import threading
 from pathlib import Path
 
-from dsconv.errors import InputError
+from dsconv.errors import InputError, status_of, with_causes
 
 # TensorFlow's client tries for up to twenty minutes where a firewall drops its packets. It reads these when imported.
 PATIENCE = {'GCS_REQUEST_CONNECTION_TIMEOUT_SECS': '10', 'GCS_RETRY_CONFIG_MAX_RETRIES': '8'}
+
+# What tells of the content of files: they are missing, cut short, or do not parse.
+WRONG_KIND = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+CONTENT_STATUS = ('INVALID_ARGUMENT', 'NOT_FOUND', 'FAILED_PRECONDITION', 'OUT_OF_RANGE', 'UNIMPLEMENTED', 'DATA_LOSS')
+STORE_STATUS = (
+    'ABORTED',
+    'DEADLINE_EXCEEDED',
+    'NOT_FOUND',
+    'PERMISSION_DENIED',
+    'RESOURCE_EXHAUSTED',
+    'UNAUTHENTICATED',
+    'UNAVAILABLE',
+)
 
 
 def is_remote(path: str | Path) -> bool:
@@ -86,14 +99,60 @@ def replace_file(path: Path, content: bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
-def is_out_of_reach(error: Exception) -> bool:
-    """Whether an object store refused a request or did not answer: nothing then follows for what it holds."""
-    text = str(error)
-    return bool(re.search('HTTP re(quest|sponse)', text)) and not re.search('response code:? 4(04|16)', text)
+def read_if_there(path: Path) -> bytes | None:
+    """Returns the content of a file, or None where there is no such file.
+
+    Raises OSError where it cannot be read; `Path.exists` answers False then, as if there was none.
+    """
+    try:
+        return path.read_bytes()
+    except Exception as error:  # TensorFlow has a type of its own
+        if isinstance(error, FileNotFoundError) or status_of(error) == 'NOT_FOUND':
+            return None
+        raise
 
 
-def is_store_fault(error: Exception) -> bool:
-    """Whether `error` tells of an object store that refused something or was out of reach."""
+def read_through(directory: Path) -> None:
+    """Reads every file below a directory of this machine.
+
+    Raises OSError where one cannot be read, as of a stale handle or a broken disk, unlike one that is missing.
+    """
+    try:
+        entries = list(os.scandir(directory))
+    except WRONG_KIND:
+        return
+    for entry in entries:
+        if entry.is_dir():
+            read_through(Path(entry.path))
+        else:
+            read_if_there(Path(entry.path))
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether an error in reading files tells of the machine or the store, and nothing of what the files hold.
+
+    So do errors of the operating system, other than of a missing file or one of the wrong kind; a lack of memory or
+    threads; and a refusal or silence of an object store.
+    """
+    return isinstance(error, RuntimeError) or any(_is_passing(link) for link in with_causes(error))
+
+
+def _is_passing(error):
+    if status := status_of(error):
+        return status not in CONTENT_STATUS
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and not isinstance(error, WRONG_KIND))
+
+
+def is_store_fault(error: BaseException) -> bool:
+    """Whether an error is of an object store that refused something or was out of reach: TensorFlow's client has types
+    of its own for that, which etils turns into an OSError in part."""
     tensorflow = sys.modules.get('tensorflow')
-    kinds = (OSError, tensorflow.errors.OpError) if tensorflow else ()
-    return isinstance(error, kinds) and any(sign in str(error) for sign in ('gs://', 'HTTP request'))
+    return tensorflow is not None and any(
+        isinstance(link, tensorflow.errors.OpError) and status_of(link) in STORE_STATUS for link in with_causes(error)
+    )
+
+
+def describe(error: BaseException) -> str:
+    """Returns the type and the whole text of an error on one line, without the source locations of TensorStore."""
+    text = ' '.join(str(error).split(' [source locations=')[0].split())
+    return f'{type(error).__name__}: {text}' if text else type(error).__name__

@@ -2,8 +2,10 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import tensorflow as tf
 
-from dsconv.files import replace_file
+from dsconv.errors import status_of
+from dsconv.files import is_passing, is_store_fault, read_through, replace_file
 
 
 def test_replaces_the_content(tmp_path):
@@ -34,3 +36,45 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
         replace_file(path, b'new')
     assert path.read_text() == 'old'
     assert os.listdir(tmp_path) == ['a.txt']
+
+
+def caused(error, cause):
+    """`error`, raised from `cause`."""
+    error.__cause__ = cause
+    return error
+
+
+def test_an_error_is_told_by_its_type_then_by_the_status_that_begins_its_message():
+    assert status_of(ValueError('NOT_FOUND: no such key')) == 'NOT_FOUND'
+    assert status_of(ValueError('it is UNAVAILABLE: try again')) is None
+    assert status_of(tf.errors.PermissionDeniedError(None, None, 'NOT_FOUND: no')) == 'PERMISSION_DENIED'
+    damage = [
+        ValueError('DATA_LOSS: checksum'), FileNotFoundError(), NotADirectoryError(), KeyError('x'), TypeError(),
+        ValueError('a text with UNAVAILABLE in it'), tf.errors.OutOfRangeError(None, None, 'HTTP response code 416'),
+        caused(ValueError('x'), FileNotFoundError()),
+    ]  # fmt: skip
+    passing = [
+        ValueError('UNAVAILABLE: no answer'), OSError(5, 'EIO'), TimeoutError(), MemoryError(),
+        RuntimeError("can't start new thread"), tf.errors.UnavailableError(None, None, 'x'),
+        caused(ValueError('x'), OSError(5, 'EIO')),
+    ]  # fmt: skip
+    assert [error for error in damage if is_passing(error)] == []
+    assert [error for error in passing if not is_passing(error)] == []
+
+
+def test_a_fault_of_the_store_is_told_by_its_type():
+    refused = tf.errors.PermissionDeniedError(None, None, 'HTTP response code 403')
+    assert is_store_fault(refused) and is_store_fault(caused(OSError('as etils puts it'), refused))
+    assert not is_store_fault(OSError('gs://bucket: HTTP request'))
+    assert not is_store_fault(tf.errors.InvalidArgumentError(None, None, 'gs://bucket'))
+
+
+def test_a_file_that_cannot_be_read_is_told_from_one_that_is_missing(tmp_path):
+    (tmp_path / 'a').mkdir()
+    (tmp_path / 'a' / 'loop').symlink_to('loop')
+    with pytest.raises(OSError, match='symbolic links'):
+        read_through(tmp_path)
+    (tmp_path / 'a' / 'loop').unlink()
+    (tmp_path / 'a' / 'missing').symlink_to('nowhere')
+    read_through(tmp_path)
+    read_through(tmp_path / 'b')

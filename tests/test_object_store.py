@@ -249,7 +249,7 @@ def test_what_the_store_refuses_is_one_line(store, monkeypatch, capsys, status):
     monkeypatch.setattr(store, 'refuses', status)
     code, said = run(monkeypatch, capsys, evaluate.evaluate, evaluate.flags, f'--workdir={BUCKET}/else')
     assert code == 1 and len(said.splitlines()) == 1
-    assert f'the object store failed: Error executing an HTTP request: HTTP response code {status}' in said
+    assert 'the object store failed: ' in said and f'HTTP response code {status}' in said
 
 
 @pytest.mark.parametrize('path', ['s3://bucket/run', 'gs://', 'gs:///run'])

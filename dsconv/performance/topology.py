@@ -1,14 +1,15 @@
 """Compiles the training step for a TPU that is not there, with libtpu, and reads the compiler's estimates."""
 
 import os
-from importlib import metadata
+from importlib import metadata, util
 
 import jax
 import jax.numpy as jnp
 from jax.experimental import topologies
 
 from dsconv.augment import OFF
-from dsconv.errors import InputError, RunError, did_you_mean
+from dsconv.errors import InputError, RunError, did_you_mean, status_of
+from dsconv.files import describe
 from dsconv.performance import hlo
 from dsconv.training.checkpoint import with_shardings
 from dsconv.training.mesh import batch_sharding, replicated
@@ -67,14 +68,18 @@ def topology_devices(name: str) -> list:
         options['chip_config_name'] = 'megacore'  # the two cores of a chip as one device, as a TPU VM has them
     if own.endswith(':1x1'):
         options['chips_per_host_bounds'] = (1, 1, 1)
+    if util.find_spec('libtpu') is None and 'TPU_LIBRARY_PATH' not in os.environ:
+        raise InputError("to compile for a TPU takes its compiler: pip install 'jax[tpu]'")
     try:
-        # Of an empty name the compiler makes a v2.
+        # The compiler takes an empty name for a v2.
         description = topologies.get_topology_desc(platform='tpu', topology_name=own or 'none', **options)
-    except Exception as error:  # a RuntimeError without libtpu, else whatever it makes of the name
-        if 'not installed' in str(error):
-            raise InputError("to compile for a TPU takes its compiler: pip install 'jax[tpu]'") from error
-        if 'lockfile' in str(error):
-            raise RunError('another process uses libtpu, which serves one at a time: wait for it to end') from error
+    except Exception as error:
+        if status_of(error) == 'ABORTED':  # libtpu's lock file
+            raise RunError(
+                f'another process uses libtpu, which serves one at a time: wait for it to end ({describe(error)})'
+            ) from error
+        if status_of(error) not in ('INVALID_ARGUMENT', 'NOT_FOUND', 'UNIMPLEMENTED', 'OUT_OF_RANGE'):
+            raise
         meant = did_you_mean(name, SLICES) or ';'
         raise InputError(
             f'topology {name} is none that the compiler knows{meant} take one of {", ".join(SLICES)}, or a name of the '

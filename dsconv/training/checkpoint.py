@@ -1,11 +1,15 @@
 """Checkpoints of a run, by Orbax: written in the background, the newest and the best by validation kept.
 
 A checkpoint has three items: `model`, which is what evaluation needs; `training`, the rest of the state; `checksums` of
-both, since not every flipped bit is noticed by the files' own format. What is damaged is never deleted: it is moved to
-`workdir/damaged` when a run goes on from an older one.
+both, since not every flipped bit is noticed by the files' own format.
+
+A checkpoint is damaged when it fails its checksums, does not parse, is incomplete or of the wrong kind. It is never
+deleted: it is moved to `workdir/damaged` when a run goes on from an older one. Whatever else keeps it from being read
+(a stale handle, a broken disk, too many open files, no memory, a time-out) ends the run, and nothing is moved.
 """
 
 import contextlib
+import errno
 import itertools
 import json
 import logging
@@ -17,25 +21,38 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
-from dsconv.errors import InputError, RunError
-from dsconv.files import absolute, is_out_of_reach, make_directory
+from dsconv.errors import InputError, RunError, status_of, with_causes
+from dsconv.files import (
+    WRONG_KIND,
+    absolute,
+    describe,
+    is_passing,
+    is_remote,
+    make_directory,
+    read_if_there,
+    read_through,
+)
 from dsconv.training.checksums import checksums
 from dsconv.training.state import TrainState
 
 logger = logging.getLogger('dsconv')
+TRIES = 2  # Orbax takes a file whose status cannot be read for a missing one: a passing fault is gone the second time
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Checkpoints:
     """The checkpoints in `workdir/checkpoints`; a context manager that waits for saves under way.
 
-    Raises InputError where the metrics of all are damaged, or, `read_only`, of one; and RunError, in `save` or at the
-    end, where a checkpoint could not be written.
+    Raises:
+      InputError: the metrics of all are damaged, or, `read_only`, of one.
+      RunError: the directory could not be read; or, in `save` or at the end, a checkpoint could not be written.
     """
 
     def __init__(self, workdir: Path, keep: int = 2, read_only: bool = False):
         self._directory = absolute(workdir) / 'checkpoints'
-        steps = sorted(int(path.name) for path in self._directory.glob('[0-9]*') if path.name.isdecimal())
-        damaged = [step for step in steps if _has_damaged_metrics(self._directory / str(step))]
+        with self._reading():
+            steps = self._listed()
+            damaged = [step for step in steps if _is_plainly_damaged(self._directory / str(step))]
         if damaged and read_only:
             raise InputError(
                 f'{self._directory / str(damaged[0])} is damaged: move it away, or go on with the training'
@@ -53,13 +70,27 @@ class Checkpoints:
                 ),
             ]
         )
-        self._manager = ocp.CheckpointManager(
-            self._directory,
-            item_names=('model', 'training', 'checksums'),
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=policy, best_fn=_validation_accuracy, read_only=read_only
-            ),
-        )
+        with self._reading():
+            self._manager = ocp.CheckpointManager(
+                self._directory,
+                item_names=('model', 'training', 'checksums'),
+                options=ocp.CheckpointManagerOptions(
+                    preservation_policy=policy, best_fn=_validation_accuracy, read_only=read_only
+                ),
+            )
+            # Orbax leaves out a directory whose status it cannot read.
+            missed = set(steps) - set(damaged) - set(self._manager.all_steps())
+            if not is_remote(self._directory) and missed & set(self._listed()):
+                raise OSError(f'step {min(missed)} is there, and was not found')
+
+    def _listed(self) -> list[int]:
+        """The steps in the directory, in order; raises OSError where it cannot be read."""
+        try:
+            return sorted(int(path.name) for path in self._directory.iterdir() if path.name.isdecimal())
+        except Exception as error:
+            if isinstance(error, FileNotFoundError) or status_of(error) == 'NOT_FOUND':
+                return []
+            raise
 
     def __enter__(self):
         return self
@@ -102,33 +133,49 @@ class Checkpoints:
         """
         steps = sorted(self._manager.all_steps(), reverse=True)
         for index, step in enumerate(steps):
-            state, fault = self._try_to_restore(step, shape)
-            if not _anywhere(fault is not None):
-                self._set_aside(steps[:index])
-                self._manager.reload()
-                return state
+            for _ in range(TRIES):
+                state, fault = self._try_to_restore(step, shape)
+                if not _anywhere(fault is not None):
+                    if index:
+                        self._set_aside(steps[:index])
+                        with self._reading():
+                            self._manager.reload()
+                    return state
             logger.warning('%s: %s', self._directory / str(step), fault or 'damaged for another process')
         if steps:
             raise self._none_is_sound()
         return None
 
     def restore_model(self, step: int, shape: dict) -> dict:
-        """`variables` and `average` alone of the state at `step`, laid out as `shape`, as for `restore_newest`.
+        """Restores what evaluation needs of the state at `step`.
+
+        Args:
+          step: of `choose`.
+          shape: of `variables` and `average`, laid out as for `restore_newest`.
+
+        Returns:
+          `variables`, `average` and, an int, `nonfinite_steps`.
 
         Raises:
           InputError: the checkpoint is damaged, or of another network.
+          RunError: it could not be read.
         """
-        try:
-            return self._restore(step, model=shape)['model']
-        except Exception as error:
-            others = ', '.join(str(other) for other in sorted(self._manager.all_steps()) if other != step) or 'none'
-            raise InputError(
-                f'{self._directory / str(step)}: {_fault(error)}; choose another one by --checkpoint (there are: '
-                f'{others})'
-            ) from error
+        for attempt in range(TRIES):
+            try:
+                items = self._restore(step, model=shape)
+                return items['model'] | {'nonfinite_steps': int(items['training']['nonfinite_steps'])}
+            except Exception as error:
+                fault = self._fault(step, error)
+                if attempt + 1 < TRIES:
+                    continue
+                others = ', '.join(str(other) for other in sorted(self._manager.all_steps()) if other != step)
+                raise InputError(
+                    f'{self._directory / str(step)}: {fault}; choose another one by --checkpoint (there are: '
+                    f'{others or "none"})'
+                ) from error
 
     def _try_to_restore(self, step, shape):
-        """(state, None), or (None, what is wrong)."""
+        """(state, None), or (None, what is wrong). Raises RunError of a fault that is not in the checkpoint."""
         model, training = _split(shape)
         try:
             items = self._restore(step, model=model, training=training)
@@ -137,12 +184,37 @@ class Checkpoints:
                 raise _Damaged(f'holds step {int(state.step)}')
             return state, None
         except Exception as error:  # Orbax and TensorStore raise whatever the damage happens to break
-            return None, _fault(error)
+            return None, self._fault(step, error)
+
+    def _fault(self, step, error):
+        """What is wrong with a checkpoint that `error` kept from being restored. Raises RunError where it may be
+        sound."""
+        with self._reading():
+            if is_passing(error):
+                raise error
+            if not is_remote(self._directory):
+                read_through(self._directory / str(step))
+        if isinstance(error, _Damaged):
+            return f'damaged, {error}'
+        logger.debug('%s', self._directory / str(step), exc_info=error)
+        return f'cannot be restored ({type(error).__name__}): it is damaged, or config.json is not its own'
+
+    @contextlib.contextmanager
+    def _reading(self):
+        try:
+            yield
+        except Exception as error:
+            raise RunError(
+                f'the checkpoints in {self._directory} could not be read ({describe(error)}) and are as they were; try '
+                f'again'
+            ) from error
 
     def _restore(self, step, **shapes):
         items = {name: ocp.args.StandardRestore(shape) for name, shape in shapes.items()}
         items['checksums'] = ocp.args.JsonRestore()
         restored = dict(self._manager.restore(step, args=ocp.args.Composite(**items)))
+        if 'training' not in shapes:
+            restored['training'] = _restore_nonfinite_steps(self._directory / str(step) / 'training')
         restored['metrics'] = self._manager.metrics(step)
         written, read = restored.pop('checksums'), checksums(restored)
         if wrong := [path for path, checksum in read.items() if written.get(path) != checksum]:
@@ -169,10 +241,10 @@ class Checkpoints:
         try:
             yield
         except Exception as error:
-            sound = ', '.join(path.name for path in sorted(self._directory.glob('[0-9]*')) if path.name.isdecimal())
+            sound = ', '.join(map(str, self._listed())) or 'none'
             raise RunError(
-                f'a checkpoint could not be written to {self._directory} ({_reason(error)}); there are: '
-                f'{sound or "none"}. The same command goes on from the newest'
+                f'a checkpoint could not be written to {self._directory} ({_reason(error)}); there are: {sound}. The '
+                f'same command goes on from the newest'
             ) from error
 
     def choose(self, which: str | None) -> int:
@@ -205,31 +277,20 @@ class _Damaged(Exception):
     """What is restored is not what was saved."""
 
 
-def _fault(error):
-    """What is wrong with a checkpoint. Raises RunError where the store it is in is at fault: it may be sound."""
-    if is_out_of_reach(error):
-        raise RunError(
-            f'the checkpoints could not be read ({_reason(error)}) and are as they were; try again once the object '
-            f'store answers'
-        ) from error
-    if isinstance(error, _Damaged):
-        return f'damaged, {error}'
-    return f'cannot be restored ({type(error).__name__}): it is damaged, or config.json is not its own'
-
-
-def _has_damaged_metrics(step: Path) -> bool:
-    """Whether they are not as they were saved: by them Orbax tells which checkpoint is the best, and to be kept."""
-    file = step / 'metrics' / 'metrics'
+def _is_plainly_damaged(step: Path) -> bool:
+    """Whether the step is no directory, or its metrics are not as they were saved: by them Orbax tells which checkpoint
+    is the best, and to be kept. Raises OSError where they cannot be read."""
     try:
-        metrics = json.loads(file.read_bytes()) if file.exists() else None
-        read = checksums({'metrics': metrics})
-    except (OSError, ValueError, TypeError):
+        metrics = read_if_there(step / 'metrics' / 'metrics')
+        read = checksums({'metrics': None if metrics is None else json.loads(metrics)})
+    except (ValueError, TypeError, *WRONG_KIND):
         return step.exists()  # a run that goes on may have deleted it by now
     try:
-        written = json.loads((step / 'checksums' / 'metadata').read_bytes())
-    except (OSError, ValueError):  # said when it is restored
+        written = json.loads(read_if_there(step / 'checksums' / 'metadata') or b'')
+        expected = {path: written[path] for path in written if path.startswith("['metrics']")}
+    except (ValueError, TypeError, AttributeError, *WRONG_KIND):  # said when it is restored
         return False
-    return read != {path: written[path] for path in written if path.startswith("['metrics']")}
+    return read != expected and step.exists()
 
 
 def _anywhere(flag: bool) -> bool:
@@ -240,6 +301,16 @@ def _anywhere(flag: bool) -> bool:
 def _free_place(path):
     numbered = (path.with_name(f'{path.name}-{number}') for number in itertools.count(2))
     return next(place for place in itertools.chain([path], numbered) if not place.exists())
+
+
+def _restore_nonfinite_steps(directory):
+    """That leaf alone of the item `training`, whose other leaves need the optimizer to be known."""
+    name = 'nonfinite_steps'
+    arguments = ocp.args.PyTreeRestore(
+        {name: np.int32(0)}, restore_args={name: ocp.RestoreArgs(restore_type=np.ndarray)}, partial_restore=True
+    )
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        return checkpointer.restore(directory, args=arguments)
 
 
 def with_shardings(shape, sharding):
@@ -258,11 +329,12 @@ def _split(state: TrainState) -> tuple[dict, dict]:
 
 
 def _reason(error):
-    """Of an error that may have come from any depth of Orbax and TensorStore, in a few words."""
-    text = str(error)
-    if 'No space left' in text or 'RESOURCE_EXHAUSTED' in text:
-        return 'the disk is full'
-    return f'{type(error).__name__}: {next(iter(text.splitlines()), "")[:200]}'
+    links = list(with_causes(error))
+    if any(isinstance(link, OSError) and link.errno in DISK_FULL for link in links):
+        return f'the disk is full: {describe(error)}'
+    if any(status_of(link) == 'RESOURCE_EXHAUSTED' for link in links):
+        return f'the disk, or what a process may open, is full: {describe(error)}'
+    return describe(error)
 
 
 def _validation_accuracy(metrics: dict) -> float:

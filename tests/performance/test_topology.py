@@ -1,9 +1,13 @@
 """What a TPU's compiler says; where it is not installed, that one line says how to get it."""
 
 import json
+from importlib import util
 
+import jax
 import pytest
 
+from dsconv.errors import InputError, RunError
+from dsconv.performance import topology
 from tests.performance.process import HAS_COMPILER, run
 
 
@@ -18,6 +22,26 @@ def test_without_the_compiler_one_line_says_how_to_get_it():
     assert result.stderr.splitlines() == [
         "python -m dsconv.benchmark: error: to compile for a TPU takes its compiler: pip install 'jax[tpu]'"
     ]
+
+
+@pytest.mark.parametrize(
+    ('text', 'kind'),
+    [
+        ('ABORTED: Internal error when accessing libtpu multi-process lockfile.', RunError),
+        ('INVALID_ARGUMENT: Invalid TPU external name: TPU v9', InputError),
+        ('INTERNAL: the lockfile of a library that is not installed', jax.errors.JaxRuntimeError),
+    ],
+)
+def test_what_the_compiler_refuses_is_told_by_its_status(monkeypatch, text, kind):
+    def refuse(**_):
+        raise jax.errors.JaxRuntimeError(text)
+
+    monkeypatch.setattr(topology, '_NO_TPU_VM', {})
+    monkeypatch.setattr(util, 'find_spec', lambda _: 'libtpu')
+    monkeypatch.setattr(jax.config, 'update', lambda *_: None)
+    monkeypatch.setattr(topology.topologies, 'get_topology_desc', refuse)
+    with pytest.raises(kind):
+        topology.topology_devices('v9:1x1')
 
 
 @pytest.mark.skipif(not HAS_COMPILER, reason='libtpu is not installed')

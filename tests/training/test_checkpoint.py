@@ -1,6 +1,9 @@
 import contextlib
+import errno
 import json
 import logging
+import os
+import re
 import resource
 import shutil
 from pathlib import Path
@@ -8,6 +11,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from dsconv.errors import InputError, RunError
@@ -231,6 +235,106 @@ def test_the_metrics_of_an_unfinished_save_are_nobodys(tmp_path):
     (unfinished / 'metrics').touch()
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.restore_newest(shape_of(make_state(1))).step == 3
+
+
+PASSING = [
+    OSError(errno.ESTALE, os.strerror(errno.ESTALE)),
+    OSError(errno.EMFILE, os.strerror(errno.EMFILE)),
+    PermissionError(errno.EACCES, os.strerror(errno.EACCES)),
+    TimeoutError('no answer'),
+    MemoryError(),
+    RuntimeError("can't start new thread"),
+    # As TensorStore and XLA put it.
+    ValueError(
+        'ABORTED: Error opening "zarr" driver: Error reading local file: [OS error 116: ESTALE Stale file handle]'
+    ),
+    ValueError('RESOURCE_EXHAUSTED: Error opening "zarr" driver: [OS error 24: EMFILE Too many open files]'),
+    ValueError('UNKNOWN: Error reading from open file: [OS error 5: EIO Input/output error]'),
+    jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 4096 bytes.'),
+]
+
+
+@pytest.fixture
+def two_saved(tmp_path):
+    """A workdir of the checkpoints 3 and 4."""
+    with Checkpoints(tmp_path) as checkpoints:
+        for step in (3, 4):
+            checkpoints.save(make_state(step, scale=step), {'accuracy': 0.5})
+    return tmp_path
+
+
+def test_a_passing_fault_ends_the_run_and_moves_nothing(two_saved, monkeypatch):
+    restore, shape = ocp.CheckpointManager.restore, shape_of(make_state(1))
+    with Checkpoints(two_saved) as checkpoints:
+        for fault in PASSING:
+            faults = iter([fault])
+
+            def restore_after_fault(self, *arguments, faults=faults, **named):
+                for fault in faults:
+                    raise fault
+                return restore(self, *arguments, **named)
+
+            monkeypatch.setattr(ocp.CheckpointManager, 'restore', restore_after_fault)
+            with pytest.raises(RunError, match=f'could not be read .{type(fault).__name__}.*{re.escape(str(fault))}'):
+                checkpoints.restore_newest(shape)
+            assert saved_steps(two_saved) == [3, 4]
+        assert checkpoints.restore_newest(shape).step == 4
+    assert not (two_saved / 'damaged').exists()
+
+
+@pytest.fixture
+def stale(two_saved, monkeypatch):
+    """`stale(place, times)`: so often the status of a path below `checkpoints` cannot be read."""
+    status, left = os.stat, {}
+
+    def stat(path, *arguments, **named):
+        if left.get(path := str(path), 0) > 0:
+            left[path] -= 1
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return status(path, *arguments, **named)
+
+    monkeypatch.setattr(os, 'stat', stat)
+    return lambda place, times: left.update({str(two_saved / 'checkpoints' / place): times})
+
+
+@pytest.mark.parametrize('place', ['4/model', '4/training/_METADATA', '4/checksums/metadata'])
+def test_a_status_that_cannot_be_read_once_does_not_mean_that_the_file_is_missing(two_saved, stale, place):
+    with Checkpoints(two_saved) as checkpoints:
+        stale(place, times=1)
+        assert checkpoints.restore_newest(shape_of(make_state(1))).step == 4
+    assert not (two_saved / 'damaged').exists()
+
+
+@pytest.mark.parametrize('place', ['', '4'])  # Orbax would find no checkpoint at all, or an older one
+def test_what_is_there_and_not_found_ends_the_run(two_saved, stale, place):
+    stale(place, times=1000)
+    with pytest.raises(RunError, match='could not be read .* are as they were; try again'):
+        Checkpoints(two_saved)
+    stale(place, times=0)
+    assert saved_steps(two_saved) == [3, 4]
+    assert not (two_saved / 'damaged').exists()
+
+
+def test_too_many_open_files_are_no_damage(two_saved):
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Checkpoints(two_saved) as checkpoints:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        try:
+            with pytest.raises(RunError, match='Too many open files'):
+                checkpoints.restore_newest(shape_of(make_state(1)))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert checkpoints.restore_newest(shape_of(make_state(1))).step == 4
+
+
+def test_a_file_in_place_of_a_checkpoint_is_set_aside(two_saved):
+    shutil.rmtree(two_saved / 'checkpoints' / '4')
+    (two_saved / 'checkpoints' / '4').write_bytes(b'')
+    with Checkpoints(two_saved) as checkpoints:
+        assert checkpoints.restore_newest(shape_of(make_state(1))).step == 3
+        checkpoints.save(make_state(4), {'accuracy': 0.5})
+    assert saved_steps(two_saved) == [3, 4]
+    assert (two_saved / 'damaged' / '4').is_file()
 
 
 def test_where_none_is_sound_all_stay(tmp_path):
