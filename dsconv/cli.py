@@ -3,14 +3,15 @@
 import argparse
 import errno
 import itertools
+import logging
 import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from pathlib import Path
 
 from dsconv.errors import InputError, Preempted, RunError, did_you_mean
-from dsconv.files import is_store_fault, to_path
-from dsconv.training.runtime import PREEMPTED, leave, prepare_process
+from dsconv.files import describe, is_store_fault, to_path
+from dsconv.process import PREEMPTED, leave, prepare_process
 
 CONFIG_FLAG = '--config.'
 UNUSABLE_PATH = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
@@ -149,13 +150,14 @@ def run(flags: Parser, command: Callable, arguments: list[str] | None = None) ->
 
 def _verdict(error):
     """Returns (line, exit code) for what a person can mend, None for a fault of the program."""
+    logging.getLogger('dsconv').debug('this is the traceback of the error below', exc_info=error)
     if isinstance(error, (InputError, RunError)):
         return error, 2 if isinstance(error, InputError) else 1
     if isinstance(error, OSError) and (error.filename is not None or error.errno in DISK_CODES):
         where = f'{error.filename}: ' if error.filename else ''
         is_input = isinstance(error, UNUSABLE_PATH) or error.errno in UNUSABLE_CODES
         return f'{where}{error.strerror}', 2 if is_input else 1
-    return (f'the object store failed: {" ".join(str(error).split())[:300]}', 1) if is_store_fault(error) else None
+    return (f'the object store failed: {describe(error)}', 1) if is_store_fault(error) else None
 
 
 def take_overrides(line: list[str]) -> tuple[list[str], list[str]]:

@@ -10,11 +10,11 @@ from dsconv.files import to_path
 def main(arguments) -> None:
     """Trains in the workdir that `arguments` name, then scores the final split."""
     from dsconv import config as configuration
-    from dsconv.training import runtime
+    from dsconv import process
 
     workdir = arguments.workdir or _default_workdir(arguments.config)
     config = configuration.load(arguments.config, arguments.overrides, workdir)
-    runtime.connect(arguments.coordinator, arguments.num_processes, arguments.process_id)
+    process.connect(arguments.coordinator, arguments.num_processes, arguments.process_id)
 
     from dsconv.training.loop import train
     from dsconv.training.run import warn_of_other_versions

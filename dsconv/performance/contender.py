@@ -17,7 +17,7 @@ import sys
 from dsconv.config import ROOT
 from dsconv.performance.timing import seconds_of_calls
 from dsconv.performance.worker import failure, take_stdout
-from dsconv.training.runtime import ALLOCATOR, prepare_process
+from dsconv.process import ALLOCATOR, prepare_process
 
 WARM_UP = 2  # the first call compiles; the second may again, for the layouts that the first has left
 CHECKED = 32  # images whose logits are reported
@@ -28,7 +28,7 @@ def measure_apart(module: str, settings: dict, environment: dict) -> dict:
 
     Args:
       settings: for its `prepare`, and `steps`, `as_command` for the process: whether it first starts itself anew, as
-        this project's commands do (`dsconv.training.runtime.prepare_process`).
+        this project's commands do (`dsconv.process.prepare_process`).
 
     Returns:
       `parameters`, `losses` of the steps before those that are timed, `logits` of the first CHECKED images before any

@@ -7,12 +7,12 @@ import sys
 from typing import NamedTuple
 
 from dsconv.errors import InputError
-from dsconv.training.runtime import ALLOCATOR, SWITCH
+from dsconv.process import ALLOCATOR, SWITCH
 
 OURS = 'dsconv'
 TUNED = '+allocator'
 INSTALL = 'pip install -r benchmarks/requirements.txt'
-# What dsconv.training.runtime.prepare_process sets for this project's commands and would slow TensorFlow's layers.
+# What dsconv.process.prepare_process sets for this project's commands and would slow TensorFlow's layers.
 NOT_FOR_PEERS = ('TF_ENABLE_ONEDNN_OPTS',)
 
 

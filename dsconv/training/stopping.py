@@ -1,4 +1,4 @@
-"""Leaving when told to: by SIGTERM, the notice of a preemption, or by SIGINT, Ctrl-C."""
+"""Requests to stop: SIGTERM, the notice of a preemption, and SIGINT, Ctrl-C."""
 
 import collections
 import logging
@@ -20,9 +20,10 @@ DISPATCHES_BEHIND = 2  # so that no process waits for the others' answer
 
 
 class StopRequest:
-    """A context manager around the training loop: in it the two signals ask for a stop instead of ending the process.
+    """A context manager around the training loop, in which the two signals request a stop and do not end the process.
 
-    A second SIGINT ends it at once. Elsewhere than in the main thread signals stay as they are, and nothing asks.
+    So they do where the process was started with SIGINT ignored. A second SIGINT ends the process at once. In another
+    thread than the main one signals stay as they are.
     """
 
     def __init__(self, mesh):
@@ -32,8 +33,8 @@ class StopRequest:
         self._anywhere = jax.jit(jnp.any, out_shardings=replicated(mesh)) if jax.process_count() > 1 else None
 
     def reached(self) -> bool:
-        """Whether to stop now. With several processes each asks all others, after every dispatch; all get the same
-        answer, that of two dispatches ago."""
+        """Returns whether to stop now. With several processes each asks all others after every dispatch; all get the
+        same answer, that of two dispatches ago."""
         if self._anywhere is None:
             return self._asked.is_set()
         asked = np.full(self._mesh.local_mesh.size, self._asked.is_set())

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from dsconv.files import replace_file
-from dsconv.training.runtime import prepare_process
+from dsconv.process import prepare_process
 
 DRILLS = ('kills', 'damage', 'disk', 'processes', 'memory')
 

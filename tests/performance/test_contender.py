@@ -7,7 +7,7 @@ import pytest
 from dsconv.config import ROOT
 from dsconv.errors import RunError
 from dsconv.performance.contender import CHECKED, measure_apart, measure_here
-from dsconv.training.runtime import ALLOCATOR
+from dsconv.process import ALLOCATOR
 
 PEER = 'tests.performance.fake_network_peer'
 

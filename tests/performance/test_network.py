@@ -10,7 +10,7 @@ from dsconv.errors import InputError, RunError
 from dsconv.performance import network, network_peers
 from dsconv.performance.augmentation import on_pictures
 from dsconv.performance.network_peers import PEERS, Peer
-from dsconv.training.runtime import ALLOCATOR, SWITCH
+from dsconv.process import ALLOCATOR, SWITCH
 
 TINY = ('batch_size=16', 'model.dim=16', 'model.depth=2', 'model.norm_groups=1', 'dataset.image_size=12')
 STAND_IN = Peer('tests.performance.fake_network_peer', '', ('json',))

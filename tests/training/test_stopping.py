@@ -15,7 +15,8 @@ from dsconv.training.mesh import make_mesh
 from dsconv.training.stopping import StopRequest
 
 BLOCKED = """
-import hashlib
+import hashlib, signal
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in a background job of a script
 from dsconv.training.mesh import make_mesh
 from dsconv.training.stopping import StopRequest
 with StopRequest(make_mesh()) as stop:

@@ -1,4 +1,4 @@
-"""What a process needs before it computes: memory allocator, quiet libraries, its peers.
+"""The process: memory allocator, quiet libraries, signals, the other processes of a run.
 
 `prepare_process` is for commands only; a notebook that imports dsconv is left as it is.
 """
@@ -14,13 +14,13 @@ import sys
 import threading
 import traceback
 
-from dsconv.errors import InputError, Preempted
+from dsconv.errors import InputError, Preempted, status_of
 
 PREEMPTED = 75  # exit code: the same command goes on
 SWITCH = 'DSCONV_ALLOCATOR'
 PATIENCE = 30  # seconds without a sign of life after which a process of the run counts as lost
-# glibc returns every step's buffers to the kernel and faults them in again, page by page: with these Small at batch 256
-# on two cores trains 1.5 times as fast (results/allocator.json). They are read when a process starts: it starts anew.
+# glibc returns every step's buffers to the kernel and faults them in again, page by page: with these settings Small at
+# batch 256 on two cores trains 1.5 times as fast (results/allocator.json). glibc reads them when a process starts.
 ALLOCATOR = {
     'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1',
     'MALLOC_TOP_PAD_': '1000000000',
@@ -30,7 +30,7 @@ ALLOCATOR = {
 
 
 def prepare_process() -> None:
-    """Quiets the libraries, keeps what is compiled, and on Linux without an accelerator starts anew with `ALLOCATOR`.
+    """Quiets the libraries, caches what is compiled, and on Linux without an accelerator restarts with `ALLOCATOR`.
 
     Compiled programs are kept in `~/.cache/dsconv`, or where `JAX_COMPILATION_CACHE_DIR` says, so that a second start
     need not compile; `JAX_ENABLE_COMPILATION_CACHE=false` turns that off.
@@ -39,16 +39,18 @@ def prepare_process() -> None:
     It is for `python -m dsconv.COMMAND` alone: a test runner, a notebook, a debugger or a profiler that calls a
     command goes on as it is. `DSCONV_ALLOCATOR=system` leaves the allocator alone; so do allocator settings or an
     LD_PRELOAD of one's own, and a C library other than glibc.
+
+    SIGTERM raises `Preempted` and SIGINT KeyboardInterrupt, also where SIGINT is ignored, as in a background job of a
+    script: who sends it there means this process. `DSCONV_LOG=DEBUG` shows the traceback behind each line of an error.
     """
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')  # concerns layers, which are JAX's here, and is announced
     os.environ.setdefault('GRPC_VERBOSITY', 'ERROR')
     logging.basicConfig(level=logging.WARNING, format='%(message)s')
-    logging.getLogger('dsconv').setLevel(logging.INFO)
-    logging.getLogger('absl').setLevel(
-        logging.CRITICAL
-    )  # Orbax and TFDS tell of their inner life, and log what they raise
-    logging.getLogger('asyncio').setLevel(logging.CRITICAL)  # Orbax leaves futures of a damaged checkpoint behind
+    logging.getLogger('dsconv').setLevel(os.environ.get('DSCONV_LOG', '').upper() or logging.INFO)
+    # Orbax and TFDS log what they raise; Orbax leaves futures of a damaged checkpoint behind.
+    for library in ('absl', 'asyncio'):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     sys.unraisablehook = _on_unraisable
     if not _is_command():
         return
@@ -59,20 +61,21 @@ def prepare_process() -> None:
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     signal.signal(signal.SIGTERM, _on_sigterm)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _compilation_cache() -> dict[str, str]:
-    """Environment variables of JAX: a directory for each machine, since a program is compiled for its processor."""
+    """Returns variables for JAX: a directory per machine, since a program is compiled for its processor."""
     caches = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
     directory = os.path.join(caches, 'dsconv', platform.node())
     return {'JAX_COMPILATION_CACHE_DIR': directory, 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '1'}
 
 
 def _on_unraisable(unraisable) -> None:
-    """What Python would report and forget, as of a callback of the garbage collector: JAX has one.
+    """Handles what Python would report and forget, as in a callback of the garbage collector: JAX has one.
 
-    A Ctrl-C or SIGTERM in it is sent again, once the callback is over. What Orbax began to do with a damaged
-    checkpoint, before it gave up, says nothing.
+    A SIGINT or SIGTERM in it is sent again once the callback is over. What Orbax leaves of a damaged checkpoint is not
+    reported.
     """
     frames = list(traceback.walk_tb(unraisable.exc_traceback))
     is_of_orbax = bool(frames) and 'orbax' in frames[-1][0].f_code.co_filename
@@ -84,12 +87,12 @@ def _on_unraisable(unraisable) -> None:
 
 
 def _on_sigterm(*_):
-    """Wherever nothing is to be saved first; a run has a handler of its own (`stopping.StopRequest`)."""
+    """Leaves where nothing is to be saved first; a training loop has its own handler (`stopping.StopRequest`)."""
     raise Preempted('told to leave')
 
 
 def _is_command() -> bool:
-    """Whether Python was started as `python [its own options] -m dsconv.COMMAND`, with no other program between."""
+    """Returns whether Python was started as `python [its own options] -m dsconv.COMMAND`, no other program between."""
     by_python = re.match(r'(-[XW] ?\S+ |-\w+ )*-\w*m ?dsconv\.', ' '.join(sys.orig_argv[1:]))
     return by_python is not None and sys.gettrace() is None
 
@@ -101,7 +104,7 @@ def _wants_allocator() -> bool:
 
 
 def _has_accelerator() -> bool:
-    """Whether JAX will find a TPU or GPU, told without importing it."""
+    """Returns whether JAX will find a TPU or GPU, without importing it."""
     if os.environ.get('JAX_PLATFORMS'):
         return os.environ['JAX_PLATFORMS'] != 'cpu'
     return any(glob.glob(pattern) for pattern in ('/dev/accel*', '/dev/vfio/[0-9]*', '/dev/nvidia[0-9]*', '/dev/kfd'))
@@ -149,7 +152,7 @@ def connect(coordinator: str | None, num_processes: int | None, process_id: int 
 
 
 def leave(code: int):
-    """Ends the process. One that fails does not wait for its peers, which may wait for it in a computation."""
+    """Ends the process. A process that fails does not wait for its peers: they may wait for it in a computation."""
     has_peers = 'jax' in sys.modules and sys.modules['jax'].distributed.is_initialized()
     if has_peers and code not in (0, PREEMPTED):
         sys.stdout.flush()
@@ -159,15 +162,25 @@ def leave(code: int):
 
 
 def _on_uncaught(kind, error, trace) -> None:
-    if re.search('Gloo|UNAVAILABLE|heartbeat|Connection closed', str(error)):
+    sys.__excepthook__(kind, error, trace)
+    if _is_of_lost_peer(error):
         print(
-            f'another process of the run is gone ({str(error).splitlines()[0]}): start all of them again, and they go '
-            f'on from the last checkpoint',
+            f'another process of the run is gone ({" ".join(str(error).split())}): start all of them again, and they '
+            f'go on from the last checkpoint',
             file=sys.stderr,
         )
-    else:
-        sys.__excepthook__(kind, error, trace)
     leave(1)
+
+
+def _is_of_lost_peer(error) -> bool:
+    """XLA has one type for all its errors: the status code at the beginning of the message tells them apart. Gloo, the
+    transport between CPUs, has no code of its own."""
+    import jax
+
+    if not isinstance(error, jax.errors.JaxRuntimeError):
+        return False
+    gloo = re.match(r'(UNKNOWN|INTERNAL|FAILED_PRECONDITION): (Error dispatching computation: )?Gloo ', str(error))
+    return gloo is not None or status_of(error) in ('ABORTED', 'CANCELLED', 'DEADLINE_EXCEEDED', 'UNAVAILABLE')
 
 
 def _check_address(coordinator):

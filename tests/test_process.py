@@ -11,9 +11,8 @@ import time
 import jax
 import pytest
 
-from dsconv import cli, config, main
+from dsconv import cli, config, main, process
 from dsconv.errors import InputError, Preempted
-from dsconv.training import runtime
 
 COMMAND = ['/venv/bin/python', '-m', 'dsconv.main', '--config=x.py']
 
@@ -34,7 +33,7 @@ def machine(monkeypatch):
         calls.append((program, arguments))
         raise Restarted
 
-    for name in [*runtime.ALLOCATOR, *runtime._compilation_cache(), runtime.SWITCH, 'LD_PRELOAD', 'JAX_PLATFORMS']:
+    for name in [*process.ALLOCATOR, *process._compilation_cache(), process.SWITCH, 'LD_PRELOAD', 'JAX_PLATFORMS']:
         monkeypatch.setenv(name, '')  # so that whatever the code sets is undone
         monkeypatch.delenv(name)
     monkeypatch.setattr(sys, 'platform', 'linux')
@@ -43,6 +42,7 @@ def machine(monkeypatch):
     monkeypatch.setattr(glob, 'glob', lambda pattern: [])
     monkeypatch.setattr(sys, 'orig_argv', COMMAND)
     monkeypatch.setattr(os, 'execv', execv)
+    monkeypatch.setattr(signal, 'signal', lambda *_: None)
     return calls
 
 
@@ -58,10 +58,10 @@ def machine(monkeypatch):
 def test_a_command_restarts_once_with_its_arguments(machine, monkeypatch, words):
     monkeypatch.setattr(sys, 'orig_argv', ['python', *words])
     with pytest.raises(Restarted):
-        runtime.prepare_process()
+        process.prepare_process()
     assert machine == [(sys.executable, [sys.executable, *words])]
-    assert {name: os.environ[name] for name in runtime.ALLOCATOR} == runtime.ALLOCATOR
-    runtime.prepare_process()  # as the new process does, which has inherited the environment
+    assert {name: os.environ[name] for name in process.ALLOCATOR} == process.ALLOCATOR
+    process.prepare_process()  # as the new process does, which has inherited the environment
     assert len(machine) == 1
 
 
@@ -84,7 +84,7 @@ def test_a_command_restarts_once_with_its_arguments(machine, monkeypatch, words)
 )
 def test_nothing_else_restarts(machine, monkeypatch, words):
     monkeypatch.setattr(sys, 'orig_argv', ['python', *words])
-    runtime.prepare_process()
+    process.prepare_process()
     assert machine == []
 
 
@@ -101,7 +101,7 @@ def test_nothing_else_restarts(machine, monkeypatch, words):
 )
 def test_the_allocator_is_left_alone_when_the_surroundings_say_so(machine, monkeypatch, name, value):
     monkeypatch.setenv(name, value)
-    runtime.prepare_process()
+    process.prepare_process()
     assert machine == []
 
 
@@ -114,17 +114,17 @@ def test_the_allocator_is_left_alone_elsewhere(machine, monkeypatch):
     ):
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, value)
-            runtime.prepare_process()
+            process.prepare_process()
     assert machine == []
     with pytest.raises(Restarted):  # the machine does restart without them
-        runtime.prepare_process()
+        process.prepare_process()
 
 
 def test_a_cpu_that_was_asked_for_counts_even_beside_an_accelerator(machine, monkeypatch):
     monkeypatch.setattr(glob, 'glob', lambda pattern: ['/dev/accel0'])
     monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
     with pytest.raises(Restarted):
-        runtime.prepare_process()
+        process.prepare_process()
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_commands_keep_what_they_compile(machine, monkeypatch, words, environmen
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, 'orig_argv', words)
     monkeypatch.setattr(platform, 'node', lambda: 'here')
-    runtime.prepare_process()
+    process.prepare_process()
     assert os.environ.get('JAX_COMPILATION_CACHE_DIR') == directory
 
 
@@ -154,7 +154,7 @@ def test_this_test_runner_is_never_restarted(monkeypatch):
         pytest.fail(f'restarted as {arguments}')
 
     monkeypatch.setattr(os, 'execv', execv)
-    for name in [*runtime.ALLOCATOR, runtime.SWITCH, 'LD_PRELOAD', 'JAX_PLATFORMS']:
+    for name in [*process.ALLOCATOR, process.SWITCH, 'LD_PRELOAD', 'JAX_PLATFORMS']:
         monkeypatch.delenv(name, raising=False)
     seen = []
     cli.run(main.flags(), seen.append, arguments=['--config=x'])
@@ -163,7 +163,7 @@ def test_this_test_runner_is_never_restarted(monkeypatch):
 
 def test_libraries_are_quiet_and_ours_is_heard(monkeypatch):
     monkeypatch.setenv('TF_CPP_MIN_LOG_LEVEL', '0')  # a person's own choice
-    runtime.prepare_process()
+    process.prepare_process()
     assert os.environ['TF_CPP_MIN_LOG_LEVEL'] == '0'
     assert logging.getLogger('dsconv').isEnabledFor(logging.INFO)
     assert not logging.getLogger('absl').isEnabledFor(logging.WARNING)
@@ -175,10 +175,23 @@ def test_a_real_restart_keeps_process_arguments_input_and_exit_code(tmp_path):
     (tmp_path / 'sitecustomize.py').write_text(
         'import os, sys\nprint(os.getpid(), os.environ.get("DSCONV_ALLOCATOR"), sys.flags.dev_mode, file=sys.stderr)'
     )
-    (tmp_path / 'ends.py').write_text('raise SystemExit(input())')
+    (tmp_path / 'ends.py').write_text('import signal\nraise SystemExit(f"{input()} {signal.getsignal(2).__name__}")')
     environment = {name: value for name, value in os.environ.items() if not name.startswith(('DSCONV', 'JAX', 'XLA'))}
     done = subprocess.run(
-        [sys.executable, '-X', 'dev', '-m', 'dsconv.main', '--config=ends.py', '--workdir=a b'],
+        # SIGINT is ignored, as in a background job of a script.
+        [
+            'sh',
+            '-c',
+            'trap "" INT; exec "$@"',
+            'sh',
+            sys.executable,
+            '-X',
+            'dev',
+            '-m',
+            'dsconv.main',
+            '--config=ends.py',
+            '--workdir=a b',
+        ],
         cwd=tmp_path,
         env=environment | {'PYTHONPATH': f'{config.ROOT}{os.pathsep}{tmp_path}', 'JAX_PLATFORMS': 'cpu'},
         input='from stdin\n',
@@ -188,7 +201,7 @@ def test_a_real_restart_keeps_process_arguments_input_and_exit_code(tmp_path):
     first, second, error = done.stderr.splitlines()
     assert (first.split()[1:], second.split()[1:]) == (['None', 'True'], ['tuned', 'True'])
     assert first.split()[0] == second.split()[0]
-    assert error.endswith('--config=ends.py cannot be loaded: SystemExit: from stdin (line 1)')
+    assert error.endswith('--config=ends.py cannot be loaded: SystemExit: from stdin default_int_handler (line 2)')
     assert done.returncode == 2
 
 
@@ -201,11 +214,11 @@ def joined(monkeypatch):
 
 
 def test_connect(joined):
-    runtime.connect(None, None, None)
+    process.connect(None, None, None)
     assert joined == []
-    runtime.connect('127.0.0.1:8476', 2, 1)
-    runtime.connect('[::1]:8476', 1, 0)
-    runtime.connect('auto', None, None)
+    process.connect('127.0.0.1:8476', 2, 1)
+    process.connect('[::1]:8476', 1, 0)
+    process.connect('auto', None, None)
     assert joined == [('127.0.0.1:8476', 2, 1), ('[::1]:8476', 1, 0), ()]
 
 
@@ -231,7 +244,7 @@ def test_connect(joined):
 )
 def test_connect_refuses(joined, arguments, message):
     with pytest.raises(InputError) as caught:
-        runtime.connect(*arguments)
+        process.connect(*arguments)
     assert str(caught.value).startswith(message)
     assert joined == []
 
@@ -240,9 +253,9 @@ def test_an_unknown_host_is_named(joined, monkeypatch):
     def unknown(host, port):
         raise OSError(-2, 'Name or service not known')
 
-    monkeypatch.setattr(runtime.socket, 'getaddrinfo', unknown)
+    monkeypatch.setattr(process.socket, 'getaddrinfo', unknown)
     with pytest.raises(InputError, match='^--coordinator=elsewhere:80: there is no host elsewhere'):
-        runtime.connect('elsewhere:80', 2, 0)
+        process.connect('elsewhere:80', 2, 0)
 
 
 def test_auto_outside_a_cluster(monkeypatch):
@@ -251,13 +264,15 @@ def test_auto_outside_a_cluster(monkeypatch):
 
     monkeypatch.setattr(jax.distributed, 'initialize', initialize)
     with pytest.raises(InputError, match='^--coordinator=auto: no TPU pod or cluster was recognised; give '):
-        runtime.connect('auto', None, None)
+        process.connect('auto', None, None)
 
 
 @pytest.mark.parametrize('ending', [KeyboardInterrupt, Preempted])
 def test_a_signal_in_a_callback_of_the_garbage_collector_is_not_lost(monkeypatch, ending):
-    monkeypatch.setattr(sys, 'unraisablehook', runtime._on_unraisable)
-    before = signal.signal(signal.SIGTERM, runtime._on_sigterm)
+    monkeypatch.setattr(sys, 'unraisablehook', process._on_unraisable)
+    # As in a command; a test runner in the background may have been started with SIGINT ignored.
+    handlers = {signal.SIGTERM: process._on_sigterm, signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
 
     class Interrupted:
         def __del__(self):
@@ -269,13 +284,39 @@ def test_a_signal_in_a_callback_of_the_garbage_collector_is_not_lost(monkeypatch
             for _ in range(1000):
                 time.sleep(0.01)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(
+    ('error', 'is_of_peer'),
+    [
+        (jax.errors.JaxRuntimeError('UNAVAILABLE: Connection reset by peer'), True),
+        (jax.errors.JaxRuntimeError('UNKNOWN: Gloo all-reduce failed: [pair.cc:538] Read error'), True),
+        (jax.errors.JaxRuntimeError('INTERNAL: Error dispatching computation: Gloo all-reduce failed: x'), True),
+        (jax.errors.JaxRuntimeError('INTERNAL: a kernel read the file UNAVAILABLE; Gloo'), False),
+        (ValueError('UNAVAILABLE: Connection closed'), False),
+    ],
+)
+def test_an_error_of_a_lost_peer_is_told_by_its_type_and_status_and_keeps_its_traceback(
+    monkeypatch, capsys, error, is_of_peer
+):
+    left = []
+    monkeypatch.setattr(process, 'leave', left.append)
+    try:
+        raise error
+    except Exception as caught:
+        process._on_uncaught(type(caught), caught, caught.__traceback__)
+    said = capsys.readouterr().err
+    assert said.startswith('Traceback') and left == [1]
+    last = said.splitlines()[-1]
+    assert last.startswith(f'another process of the run is gone ({error})') if is_of_peer else last.endswith(str(error))
 
 
 def test_a_port_that_is_taken_is_said(joined):
     with socket.create_server(('', 0)) as server:
         coordinator = f'127.0.0.1:{server.getsockname()[1]}'
         with pytest.raises(InputError, match=f'^--coordinator={coordinator}: port .* cannot be used .Address already'):
-            runtime.connect(coordinator, 2, 0)
-        runtime.connect(coordinator, 2, 1)
+            process.connect(coordinator, 2, 0)
+        process.connect(coordinator, 2, 1)
     assert joined == [(coordinator, 2, 1)]
