@@ -44,8 +44,15 @@ class Evaluator:
         )
 
 
-def scored_variables(config, variables, average, step: int):
-    """The variables that are evaluated: the averaged ones where `optimizer.ema_decay` is set."""
-    if average is None or step == 0:
+def scored_variables(config, variables, average, updates: int):
+    """Returns the variables to evaluate: the debiased EMA where `optimizer.ema_decay` is set.
+
+    Args:
+      config: resolved.
+      variables: of the network.
+      average: the EMA of the variables, or None.
+      updates: steps taken, the skipped ones not among them: `step - nonfinite_steps` of the state.
+    """
+    if average is None or updates == 0:
         return variables
-    return debiased_average(average, config.optimizer.ema_decay, step)
+    return debiased_average(average, config.optimizer.ema_decay, updates)

@@ -15,7 +15,7 @@ from dsconv.training.evaluation import Evaluator, scored_variables
 from dsconv.training.mesh import replicated, to_global
 from dsconv.training.progress import Progress
 from dsconv.training.recalibration import recalibrate
-from dsconv.training.run import check_workdir, claim, write_config
+from dsconv.training.run import check_workdir, lock_workdir, write_config
 from dsconv.training.setup import build_training, count_parameters, open_data
 from dsconv.training.stopping import StopRequest
 
@@ -44,7 +44,7 @@ def train(config, workdir: Path, source: data.Source | None = None) -> bool:
     monitored = 'validation' if 'validation' in source.split_sizes else config.eval.final_split
     monitored_split = source.load(monitored)
 
-    with claim(workdir), Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
+    with lock_workdir(workdir), Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
         # First of all, since a network may refuse images of this size: the workdir is then not this run's.
         state = checkpoints.restore_newest(_shape_of_state(training)) or training.new_state()
         first_step = int(state.step)
@@ -63,7 +63,7 @@ def train(config, workdir: Path, source: data.Source | None = None) -> bool:
                 state, loss = training.train_step(state, *batches)
                 progress.advance(step, state, loss)
 
-                if step == _next_line(step - 1, config, training):
+                if step == progress.next_line(step - 1):
                     log(step=step, split='train', **progress.summarise(step, state))
                     state = state.replace(metrics=training.zero_metrics())
 
@@ -74,7 +74,8 @@ def train(config, workdir: Path, source: data.Source | None = None) -> bool:
                 scores = None
                 if _is_due(config.eval.every_epochs, step, training):
                     with progress.paused():
-                        variables = scored_variables(config, state.variables, state.average, step)
+                        updates = step - int(state.nonfinite_steps)
+                        variables = scored_variables(config, state.variables, state.average, updates)
                         scores = evaluator.score(variables, monitored_split)
                     log(step=step, split=monitored, **scores)
                     progress.show_scores(monitored, scores)
@@ -122,8 +123,7 @@ def _shape_of_state(training):
 
 
 def dispatches(config, training, split, step: int, progress):
-    """Yields (step after it, global batches) for each call of the device: `steps_per_dispatch` steps, or up to a line
-    of the log."""
+    """Yields (step after it, global batches) per dispatch: `steps_per_dispatch` steps, or up to a line of the log."""
     stream = data.train_batches(
         split,
         batch_size=config.batch_size,
@@ -134,26 +134,21 @@ def dispatches(config, training, split, step: int, progress):
         process_count=jax.process_count(),
     )
     while step < training.total_steps:
-        length = min(config.steps_per_dispatch, _next_line(step, config, training) - step)
+        length = min(config.steps_per_dispatch, progress.next_line(step) - step)
         with progress.waiting_for_input():
             images, labels = zip(*(next(stream) for _ in range(length)), strict=True)
         step += length
         yield step, to_global(training.mesh, (np.stack(images), np.stack(labels)), leading_axes=1)
 
 
-def _next_line(step: int, config, training) -> int:
-    """The first step after `step` that ends a line of the log: each `log.every_steps`, and the end of an epoch."""
-    return min((step // every + 1) * every for every in (config.log.every_steps, training.steps_per_epoch))
-
-
 def _is_due(every_epochs: int, step: int, training) -> bool:
-    """Whether `step` ends one of each `every_epochs` epochs, or the run."""
+    """Returns whether `step` ends every `every_epochs`-th epoch, or the run."""
     return step % (every_epochs * training.steps_per_epoch) == 0 or step == training.total_steps
 
 
 @contextlib.contextmanager
 def _open_log(workdir: Path, step: int, steps_per_epoch: int, tensorboard: bool):
-    """Gives `log(step=…, split=…, **metrics)`, and `flush()`; only process 0 writes."""
+    """Yields `log(step=…, split=…, **metrics)` and `flush()`; process 0 alone writes."""
     if jax.process_index():
         yield lambda **metrics: None, lambda: None
         return

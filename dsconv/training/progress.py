@@ -1,4 +1,4 @@
-"""How a run is going: rates and averages for the log, and a line that a person can watch."""
+"""The progress of a run: averages and rates for the log, and a line to watch."""
 
 import collections
 import contextlib
@@ -16,8 +16,22 @@ SECONDS_BETWEEN_LINES = 10
 DISPATCHES_IN_FLIGHT = 2
 
 
+def log_interval(step: int, every_steps: int, steps_per_epoch: int) -> tuple[int, int]:
+    """Returns (first, last): a line of the log that averages the step after `step` averages the steps first + 1 … last.
+
+    An epoch is cut into intervals of `every_steps`. What is left at its end has a line of its own where it is at least
+    half an interval, and joins the line before otherwise, so that no line averages a few steps alone.
+    """
+    epoch, position = divmod(step, steps_per_epoch)
+    whole, left = divmod(steps_per_epoch, every_steps)
+    intervals = max(1, whole + (2 * left >= every_steps))
+    index = min(position // every_steps, intervals - 1)
+    end = steps_per_epoch if index == intervals - 1 else (index + 1) * every_steps
+    return epoch * steps_per_epoch + index * every_steps, epoch * steps_per_epoch + end
+
+
 class Progress:
-    """Times the steps of a run, apart from compilation, evaluation and saving.
+    """Times the steps of a run, without compilation, evaluation and saving.
 
     A window is the steps since the last line of the log.
     """
@@ -34,26 +48,26 @@ class Progress:
 
     @contextlib.contextmanager
     def waiting_for_input(self):
-        """Around the fetch of the next batches: times the part of it in which the device had nothing left to do."""
+        """Wraps the fetch of the next batches; times the part of it in which the device was idle."""
         start = time.perf_counter()
         yield
         end = time.perf_counter()
-        if self._in_flight and self._in_flight[-1].done():  # else it is still busy: nothing was lost
+        if self._in_flight and self._in_flight[-1].done():  # else the device is still busy
             self._waited += max(0.0, end - max(start, self._in_flight[-1].result()))
 
     @contextlib.contextmanager
     def paused(self):
-        """Around what is not training."""
+        """Wraps what is not training; its time is left out."""
         start = time.perf_counter()
         yield
         pause = time.perf_counter() - start
         self._window_start, self._shown = self._window_start + pause, self._shown + pause
 
     def advance(self, step: int, state, loss) -> None:
-        """After each dispatch, `step` steps into the run: shows a line every few seconds.
+        """Is called after each dispatch, `step` steps into the run. Shows a line every few seconds.
 
-        Waits for the loss of the dispatch before the last, so that the host is ahead of the device by just enough to
-        keep it busy, and batches do not pile up.
+        Waits for the loss of the dispatch before the last: the host stays ahead of the device by just enough to keep it
+        busy, and batches do not pile up.
         """
         self._in_flight.append(self._watch.submit(_moment_of, loss))
         if len(self._in_flight) > DISPATCHES_IN_FLIGHT:
@@ -66,7 +80,7 @@ class Progress:
             self._show(step, self._averages(state))
 
     def check(self, state):
-        """The state's metrics, on the host. Warns of steps that were left out.
+        """Returns the state's metrics, on the host. Warns of steps that were skipped.
 
         Raises:
           RunError: more steps than `max_skipped_steps` had a loss or gradient that was not finite.
@@ -75,9 +89,11 @@ class Progress:
         if not (step := int(metrics.nonfinite_step)):
             return metrics
         count, allowed = int(state.nonfinite_steps), self._config.max_skipped_steps
+        last = int(state.step)
+        skipped_since_line = last - self._interval(last - 1)[0] - int(metrics.steps)
         fault = (
             f'step {step}: loss {metrics.nonfinite_loss:.4g}, gradient norm {metrics.nonfinite_grad_norm:.4g}, '
-            f'learning rate {float(self._training.schedule(step - 1)):.3g}'
+            f'learning rate {self._learning_rate(step, count - skipped_since_line):.3g}'
         )
         if count > allowed:
             raise RunError(
@@ -90,7 +106,13 @@ class Progress:
         return metrics
 
     def summarise(self, step: int, state) -> dict[str, float]:
-        """The averages and rates of the window that ends at `step`; starts the next one. Raises RunError as `check`."""
+        """Returns the averages and rates of the window that ends at `step`, and starts the next one.
+
+        `learning_rate` is that of the last step that was not skipped.
+
+        Raises:
+          RunError: as `check`.
+        """
         averages = self._averages(state)
         seconds = time.perf_counter() - self._window_start
         steps = step - self._window_step
@@ -101,15 +123,26 @@ class Progress:
         if step % self._training.steps_per_epoch == 0:
             self._show(step, averages)
         self._window_start, self._window_step, self._waited = time.perf_counter(), step, 0.0
-        return averages | {'learning_rate': float(self._training.schedule(step - 1))}
+        return averages | {'learning_rate': self._learning_rate(step, int(state.nonfinite_steps))}
+
+    def next_line(self, step: int) -> int:
+        """Returns the first step after `step` that ends a line of the log."""
+        return self._interval(step)[1]
+
+    def _interval(self, step):
+        return log_interval(step, self._config.log.every_steps, self._training.steps_per_epoch)
+
+    def _learning_rate(self, step, skipped):
+        """That of step `step`, counted from 1: the schedule counts the steps that were not skipped."""
+        return float(self._training.schedule(max(0, step - 1 - skipped)))
 
     def show_scores(self, split: str, scores: dict) -> None:
-        """A line for an evaluation."""
+        """Shows the line of an evaluation."""
         logger.info('  %s: loss %.4f, accuracy %.2f %%', split, scores['loss'], 100 * scores['accuracy'])
 
     def _averages(self, state) -> dict[str, float]:
         metrics = self.check(state)
-        steps = int(metrics.steps) or math.nan  # nothing to tell of where every step was left out
+        steps = int(metrics.steps) or math.nan  # every step was skipped
         return {name: float(getattr(metrics, name)) / steps for name in ('loss', 'accuracy', 'grad_norm')}
 
     def _show(self, step, averages):
@@ -138,7 +171,7 @@ class Progress:
 
 
 def _moment_of(loss) -> float:
-    """Waits until the device has computed `loss`; when that was."""
+    """Waits until the device has computed `loss`; returns when that was."""
     jax.block_until_ready(loss)
     return time.perf_counter()
 

@@ -1,4 +1,4 @@
-"""Batch norm's statistics estimated anew on clean images, at the end of a run that trained on augmented ones."""
+"""Recalibration: batch norm's statistics estimated on clean images after a training on augmented ones."""
 
 import functools
 
@@ -36,22 +36,23 @@ def recalibrate(config, training, state: TrainState, split) -> TrainState:
         process_count=jax.process_count(),
     )
     statistics_of = _make_batch_statistics(config, training.model, training.mesh)
-    variables = scored_variables(config, state.variables, state.average, int(state.step))
+    updates = int(state.step) - int(state.nonfinite_steps)
+    variables = scored_variables(config, state.variables, state.average, updates)
     total = None
     for images, _ in batches:
         statistics = statistics_of(variables, to_global(training.mesh, images))
         total = statistics if total is None else jax.tree.map(jnp.add, total, statistics)
     if state.average is None:
         return state.replace(variables=_with_statistics(state.variables, total, config.eval.recalibration_batches))
-    # The average keeps its share of the zeros that it started from: `scored_variables` undoes that.
-    share = 1 - config.optimizer.ema_decay ** int(state.step)
+    # The EMA is stored with its bias towards zero, which `scored_variables` removes.
+    share = 1 - config.optimizer.ema_decay**updates
     return state.replace(average=_with_statistics(state.average, total, config.eval.recalibration_batches / share))
 
 
 def _make_batch_statistics(config, model, mesh):
     @functools.partial(jax.jit, in_shardings=(replicated(mesh), batch_sharding(mesh)), out_shardings=replicated(mesh))
     def statistics_of(variables, images):
-        # At a count of −1 the old statistics weigh nothing (`models.batch_norm`): what comes out is the batch's.
+        # At a count of −1 `batch_norm.BatchNorm` gives the old statistics no weight and returns the batch's own.
         statistics = _map_leaves(lambda is_count, old: old * 0 - 1 if is_count else old, variables['batch_stats'])
         inputs = normalise(images, config.dataset.mean, config.dataset.std)
         fresh = variables | {'batch_stats': statistics}
@@ -68,7 +69,7 @@ def _with_statistics(variables, total, divisor):
 
 
 def _map_leaves(function, *statistics):
-    """Maps `function(is it a count, leaves …)` over trees of batch norm's statistics."""
+    """Maps `function(is_count, *leaves)` over trees of batch norm's statistics."""
     return jax.tree_util.tree_map_with_path(
         lambda path, *leaves: function(path[-1].key == 'count', *leaves), *statistics
     )

@@ -1,4 +1,4 @@
-"""A run's workdir: whose it is, and what is written down about the run."""
+"""A run's workdir: its lock, its config.json, and the checks before a run goes on in it."""
 
 import contextlib
 import errno
@@ -83,8 +83,8 @@ def is_published(workdir: Path) -> bool:
 
 
 @contextlib.contextmanager
-def claim(workdir: Path):
-    """Holds `workdir` for this run, as long as the process lives; not in an object store, which has no locks.
+def lock_workdir(workdir: Path):
+    """Locks `workdir` for this run, as long as the process lives; not in an object store, which has no locks.
 
     Raises:
       InputError: another run trains in it.
@@ -109,7 +109,7 @@ def claim(workdir: Path):
 
 
 def warn_of_other_versions(file: Path) -> None:
-    """Says where the run that `file`, a config.json, tells of was made by other versions than these."""
+    """Warns where the run of `file`, a config.json, was made by other versions than these."""
     facts = json.loads(file.read_text(encoding='utf-8'))
     then = dict(facts.get('versions') or {}) | {'dsconv': facts.get('git_revision')}
     now = _versions() | {'dsconv': _git_revision()}
@@ -137,7 +137,7 @@ def write_config(workdir: Path, config) -> None:
 
 
 def command_line() -> str:
-    """What the person typed."""
+    """Returns the command line of this process."""
     return shlex.join(['python', *sys.orig_argv[1:]])
 
 
@@ -158,7 +158,7 @@ def _versions() -> dict[str, str]:
 
 
 def _git_revision() -> str | None:
-    """The checkout's commit, with `+changes` where files differ from it; that of an archive; None elsewhere."""
+    """Returns the checkout's commit, with `+changes` where files differ from it; that of an archive; None elsewhere."""
 
     def git(*arguments):
         return subprocess.run(

@@ -36,7 +36,8 @@ def restore_network(workdir: Path, config, which: str | None = None):
         step = checkpoints.choose(which)
         averaging = config.optimizer.ema_decay is not None and not is_published(workdir)  # its weights are the average
         model = checkpoints.restore_model(step, {'variables': shape, 'average': shape if averaging else None})
-    return network, scored_variables(config, model['variables'], model['average'], step), step
+    updates = step - model['nonfinite_steps']
+    return network, scored_variables(config, model['variables'], model['average'], updates), step
 
 
 def is_reported(workdir: Path, split: str) -> bool:

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 class Metrics:
     """Sums over the steps since the last line of the log; in the state, so that a resumed run logs the same lines.
 
-    A step whose loss or gradient is not finite is not in the sums: of the first such step there are its number, counted
-    from 1 as in the log (0: there is none), its loss and its gradient's norm.
+    A step whose loss or gradient is not finite is not in the sums. The first such step is described by its number,
+    counted from 1 as in the log (0: there is none), its loss and its gradient norm.
     """
 
     steps: jax.Array
@@ -25,7 +25,7 @@ class Metrics:
 
     @classmethod
     def zeros(cls):
-        """Of an empty sum."""
+        """Returns the zeroed metrics."""
         counts = {'steps', 'nonfinite_step'}
         return cls(*(jnp.int32(0) if field in counts else jnp.float32(0) for field in cls.__dataclass_fields__))
 
@@ -37,11 +37,11 @@ class TrainState:
     Attributes:
       step: int32 scalar.
       variables: the network's `params` and, with batch norm, `batch_stats`; float32.
-      average: exponential moving average of `variables`, started at zero (`debiased_average` undoes that); None when
-        off.
+      average: exponential moving average (EMA) of `variables`, started at zero (see `debiased_average`); None when off.
       opt_state: Optax's.
       metrics: sums for the log.
-      nonfinite_steps: int32 scalar, how many steps of the run had a loss or gradient that was not finite.
+      nonfinite_steps: int32 scalar, the steps of the run whose loss or gradient was not finite. They were skipped:
+        neither `average` nor the schedule has advanced by them.
     """
 
     step: jax.Array
@@ -53,12 +53,12 @@ class TrainState:
 
 
 def init_variables(model, image_shape: tuple[int, int, int], seed: int):
-    """The network's initial variables for images of (height, width, channels)."""
+    """Returns the network's initial variables for images of (height, width, channels)."""
     return model.init(jax.random.key(seed), jnp.zeros((1, *image_shape)))
 
 
 def create_state(model, optimizer, image_shape: tuple[int, int, int], seed: int, averaging: bool) -> TrainState:
-    """The state before the first step; `image_shape` is (height, width, channels)."""
+    """Returns the state before the first step; `image_shape` is (height, width, channels)."""
     variables = init_variables(model, image_shape, seed)
     return TrainState(
         step=jnp.int32(0),
@@ -71,10 +71,10 @@ def create_state(model, optimizer, image_shape: tuple[int, int, int], seed: int,
 
 
 def update_average(average, variables, decay: float):
-    """One step of the exponential moving average: d·average + (1 − d)·variables."""
+    """Returns the EMA after one more update: d·average + (1 − d)·variables."""
     return jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, average, variables)
 
 
-def debiased_average(average, decay: float, step: int):
-    """The average without its share of the zeros it was started from, 1 − dᵗ (Kingma & Ba 2014, section 3)."""
-    return jax.tree.map(lambda value: value / (1 - decay**step), average)
+def debiased_average(average, decay: float, updates: int):
+    """Divides the EMA by 1 − dᵗ, as it was started at zero and updated t times (Kingma & Ba 2014, section 3)."""
+    return jax.tree.map(lambda value: value / (1 - decay**updates), average)

@@ -15,7 +15,7 @@ import yaml
 
 from dsconv.config import ROOT
 from dsconv.main import flags
-from dsconv.training.runtime import PREEMPTED
+from dsconv.process import PREEMPTED
 
 TASK = ROOT / 'launch' / 'tpu.sky.yaml'
 SCRIPT = ROOT / 'launch' / 'tpu.sh'

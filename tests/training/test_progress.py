@@ -47,11 +47,14 @@ class World:
 
     def train(self, split):
         """Six steps as `loop.train` makes them; the line of the log."""
-        state = types.SimpleNamespace(metrics=Metrics.zeros())
+        state = types.SimpleNamespace(step=0, metrics=Metrics.zeros(), nonfinite_steps=0)
         for step, _ in loop.dispatches(*self.parts, split, 0, self):
             self.losses.append(Loss(self))
             self.progress.advance(step, state, self.losses[-1])
         return self.progress.summarise(step, state)
+
+    def next_line(self, step):
+        return self.progress.next_line(step)
 
     def waiting_for_input(self):
         waiting = self.progress.waiting_for_input()
@@ -123,9 +126,26 @@ def test_a_fast_source_is_not_waited_for(begin, source):
     assert world.train(source(world))['input_wait_fraction'] == 0
 
 
+@pytest.mark.parametrize(
+    ('every', 'epoch', 'lengths'),
+    [
+        (50, 351, [50] * 6 + [51]),
+        (50, 375, [50] * 7 + [25]),
+        (50, 374, [50] * 6 + [74]),
+        (7, 19, [7, 7, 5]),
+        (50, 20, [20]),
+        (1, 3, [1, 1, 1]),
+    ],
+)
+def test_the_lines_of_the_log_average_whole_intervals_or_at_least_half_of_one(every, epoch, lengths):
+    intervals = [progress.log_interval(step, every, epoch) for step in range(2 * epoch)]
+    assert all(first <= step < last for step, (first, last) in enumerate(intervals))
+    assert [last - first for first, last in sorted(set(intervals))] == 2 * lengths
+
+
 def test_a_wait_behind_a_busy_device_costs_nothing(begin):
     world = begin(read_seconds=3)
-    state, loss = types.SimpleNamespace(metrics=Metrics.zeros()), Loss(world)
+    state, loss = types.SimpleNamespace(step=0, metrics=Metrics.zeros(), nonfinite_steps=0), Loss(world)
     world.progress.advance(1, state, Loss(world))
     world.progress.advance(2, state, loss)
     with world.progress.waiting_for_input():

@@ -38,15 +38,14 @@ def logits(config, training, variables, images, train):
     return np.asarray(training.model.apply(variables, inputs, train=train, mutable=mutable)[0])
 
 
-@pytest.mark.parametrize('averaging', [False, True])
-def test_of_one_batch_the_network_scores_it_as_if_by_its_own_statistics(trained, averaging):
+@pytest.mark.parametrize(('averaging', 'skipped'), [(False, 0), (True, 0), (True, 2)])
+def test_of_one_batch_the_network_scores_it_as_if_by_its_own_statistics(trained, averaging, skipped):
     config, training, state, split = trained
-    if not averaging:
-        state = state.replace(average=None)
+    state = state.replace(nonfinite_steps=skipped) if averaging else state.replace(average=None)
     images, _ = next(iter(batches(config, split, 1)))
-    before = scored_variables(config, state.variables, state.average, STEPS)
+    before = scored_variables(config, state.variables, state.average, STEPS - skipped)
     after_state = recalibrate(config, training, state, split)
-    after = scored_variables(config, after_state.variables, after_state.average, STEPS)
+    after = scored_variables(config, after_state.variables, after_state.average, STEPS - skipped)
     by_itself = logits(config, training, before, images, train=True)
     np.testing.assert_allclose(logits(config, training, after, images, train=False), by_itself, atol=2e-4)
     assert np.abs(logits(config, training, before, images, train=False) - by_itself).max() > 1e-2

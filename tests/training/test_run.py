@@ -7,7 +7,7 @@ import pytest
 
 from dsconv import config as configuration
 from dsconv.errors import InputError, RunError
-from dsconv.training.run import check_workdir, claim, warn_of_other_versions, write_config
+from dsconv.training.run import check_workdir, lock_workdir, warn_of_other_versions, write_config
 from tests.conftest import tiny_config
 
 
@@ -70,11 +70,11 @@ def test_outside_a_checkout_the_commit_is_that_of_the_archive(tmp_path, monkeypa
 
 
 def test_a_second_run_in_a_workdir_is_refused_until_the_first_ends(tmp_path):
-    with claim(tmp_path):
+    with lock_workdir(tmp_path):
         mine = f'process {os.getpid()} on '
-        with pytest.raises(InputError, match=f'is being trained in .{mine}.*: wait'), claim(tmp_path):
+        with pytest.raises(InputError, match=f'is being trained in .{mine}.*: wait'), lock_workdir(tmp_path):
             pass
-    with claim(tmp_path):
+    with lock_workdir(tmp_path):
         assert (tmp_path / 'lock').read_text().startswith(mine)
 
 
