@@ -1,4 +1,4 @@
-"""The jitted steps: training (loss, gradient, optimizer, batch statistics) and scoring."""
+"""The jitted steps: training (loss, gradient, optimizer, batch statistics) and evaluation."""
 
 import jax
 import jax.numpy as jnp
@@ -15,24 +15,24 @@ from dsconv.training.microbatching import (
 )
 from dsconv.training.state import Metrics, TrainState, update_average
 
-DROPOUT = 2**32 - 1  # folded into a step's key; far from the small numbers, which the augmentation's keys are made by
+DROPOUT = 2**32 - 1  # folded into a step's key; the augmentation's keys are made with small numbers
 
 
 def normalise(images, mean, std):
-    """uint8 `(…, channels)` → float32, (pixel / 255 − mean) / std by channel."""
+    """Returns (pixel / 255 − mean) / std per channel, float32, of uint8 images `(…, channels)`."""
     return (images.astype(jnp.float32) / 255 - jnp.asarray(mean, jnp.float32)) / jnp.asarray(std, jnp.float32)
 
 
 def make_train_step(config, model, optimizer, augment, steps_per_epoch: int, mesh):
-    """Makes the training step, compiled for `mesh`.
+    """Makes the training step, jitted for `mesh`.
 
     Returns:
-      `train_step(state, images, labels) → state, loss of the last step`. It takes a step for each batch: images are
+      `train_step(state, images, labels) → state, loss of the last step`, which takes one step per batch: images are
       uint8 `(steps, batch, height, width, channels)`, labels int32 `(steps, batch)`, the batch axis sharded. The old
       state is donated.
     """
     run_key = jax.random.key(config.seed)
-    loss_of_each = make_loss(config.loss)
+    per_example_loss = make_loss(config.loss)
     mean, std = config.dataset.mean, config.dataset.std
     microbatches = accumulation_steps(config, mesh)
 
@@ -42,20 +42,20 @@ def make_train_step(config, model, optimizer, augment, steps_per_epoch: int, mes
         images, targets = augment(step_key, state.step // steps_per_epoch, images, labels)
         dropout_key = jax.random.fold_in(step_key, DROPOUT)
 
-        def evaluate(inputs, targets, numbers):
-            """Loss and gradient of a microbatch, its share of right answers, the updated batch statistics."""
-            rngs = {'dropout': jax.random.fold_in(dropout_key, numbers[0])}  # another one for each microbatch
+        def loss_and_gradient(inputs, targets, indices):
+            """Returns ((loss, (accuracy, updated batch statistics)), gradient) of a microbatch."""
+            rngs = {'dropout': jax.random.fold_in(dropout_key, indices[0])}  # a key for each microbatch
 
-            def loss_of(params):
+            def loss_fn(params):
                 variables = state.variables | {'params': params}
                 logits, updated = model.apply(variables, inputs, train=True, mutable='batch_stats', rngs=rngs)
                 hits = jnp.argmax(logits, axis=-1) == jnp.argmax(targets, axis=-1)
-                return jnp.mean(loss_of_each(logits, targets)), (jnp.mean(hits), updated)
+                return jnp.mean(per_example_loss(logits, targets)), (jnp.mean(hits), updated)
 
-            return jax.value_and_grad(loss_of, has_aux=True)(state.variables['params'])
+            return jax.value_and_grad(loss_fn, has_aux=True)(state.variables['params'])
 
         (loss, (accuracy, updated)), gradient = mean_over_microbatches(
-            evaluate, microbatches, mesh.size, normalise(images, mean, std), targets, jnp.arange(len(images))
+            loss_and_gradient, microbatches, mesh.size, normalise(images, mean, std), targets, jnp.arange(len(images))
         )
         grad_norm = optax.tree.norm(gradient)
         is_finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
@@ -64,15 +64,15 @@ def make_train_step(config, model, optimizer, augment, steps_per_epoch: int, mes
         average = state.average
         if average is not None:
             average = update_average(average, variables, config.optimizer.ema_decay)
-        learned = (variables, average, opt_state)
+        updated_state = (variables, average, opt_state)
         if config.max_skipped_steps:
-            before = (state.variables, state.average, state.opt_state)
-            learned = jax.tree.map(lambda new, old: jnp.where(is_finite, new, old), learned, before)
+            old_state = (state.variables, state.average, state.opt_state)
+            updated_state = jax.tree.map(lambda new, old: jnp.where(is_finite, new, old), updated_state, old_state)
         metrics = _add(state.metrics, state.step + 1, is_finite, loss, accuracy, grad_norm)
-        return TrainState(state.step + 1, *learned, metrics, state.nonfinite_steps + ~is_finite), loss
+        return TrainState(state.step + 1, *updated_state, metrics, state.nonfinite_steps + ~is_finite), loss
 
     def steps(state, images, labels):
-        # A single step is not put into a loop: XLA's CPU backend runs the body of one on fewer threads.
+        # A single step is not put into a loop: XLA's CPU backend runs a loop's body on fewer threads.
         state, losses = lax.scan(one_step, state, (images, labels), unroll=len(images) == 1)
         return state, losses[-1]
 
@@ -86,20 +86,20 @@ def make_train_step(config, model, optimizer, augment, steps_per_epoch: int, mes
 
 
 def _add(sums: Metrics, step, is_finite, loss, accuracy, grad_norm) -> Metrics:
-    is_first_bad = ~is_finite & (sums.nonfinite_step == 0)
+    is_first_nonfinite = ~is_finite & (sums.nonfinite_step == 0)
     return Metrics(
         steps=sums.steps + is_finite,
         loss=sums.loss + jnp.where(is_finite, loss, 0),
         accuracy=sums.accuracy + jnp.where(is_finite, accuracy, 0),
         grad_norm=sums.grad_norm + jnp.where(is_finite, grad_norm, 0),
-        nonfinite_step=jnp.where(is_first_bad, step, sums.nonfinite_step),
-        nonfinite_loss=jnp.where(is_first_bad, loss, sums.nonfinite_loss),
-        nonfinite_grad_norm=jnp.where(is_first_bad, grad_norm, sums.nonfinite_grad_norm),
+        nonfinite_step=jnp.where(is_first_nonfinite, step, sums.nonfinite_step),
+        nonfinite_loss=jnp.where(is_first_nonfinite, loss, sums.nonfinite_loss),
+        nonfinite_grad_norm=jnp.where(is_first_nonfinite, grad_norm, sums.nonfinite_grad_norm),
     )
 
 
 def make_logits(config, model, mesh):
-    """Makes `logits(variables, images)`, float32 `(batch, classes)`, on every process whole.
+    """Makes `logits(variables, images)`, float32 `(batch, classes)`, replicated.
 
     Images are uint8 `(batch, height, width, channels)`, the batch axis sharded over `mesh`.
     """
@@ -120,7 +120,7 @@ def make_forward(config, model, mesh):
 
 
 def make_score(forward):
-    """Makes `score(variables, images, labels, mask) → sums` of loss (nats) and hits over the images that count."""
+    """Makes `score(variables, images, labels, mask)`, the sums of loss (nats) and hits over the unmasked images."""
 
     @jax.jit
     def score(variables, images, labels, mask):
