@@ -112,10 +112,11 @@ class Checkpoints:
 
     def save_network(self, step: int, variables) -> None:
         """Starts to save variables alone, for `restore_model`; there is no state that a run could go on from."""
-        model = {'variables': variables, 'average': None}
+        model, training = {'variables': variables, 'average': None}, {'nonfinite_steps': np.int32(0)}
         items = ocp.args.Composite(
             model=ocp.args.StandardSave(model),
-            checksums=ocp.args.JsonSave(checksums({'model': model, 'metrics': None})),
+            training=ocp.args.StandardSave(training),
+            checksums=ocp.args.JsonSave(checksums({'model': model, 'training': training, 'metrics': None})),
         )
         with self._saving():
             self._manager.save(step, args=items, force=True)

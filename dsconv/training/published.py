@@ -1,7 +1,7 @@
 """A published network: a run's directory with the weights that are scored and nothing to train on with."""
 
 import json
-import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from dsconv.training.scoring import restore_network
 
 # Of `config.json`: they say where a run lay on one machine, and nothing about the network.
 PATHS = ('data_dir', 'archive')
-PATH_FLAGS = re.compile(r" '?--(workdir|config\.dataset\.(data_dir|archive))[= ]('[^']*'|\S+)")
+PATH_FLAGS = ('--workdir', *(f'--config.dataset.{name}' for name in PATHS))
 
 
 def publish(workdir: Path, output: Path, which: str | None = None) -> int:
@@ -39,7 +39,7 @@ def publish(workdir: Path, output: Path, which: str | None = None) -> int:
     _, variables, step = restore_network(workdir, config, which)
     facts = json.loads((to_path(workdir) / 'config.json').read_text(encoding='utf-8'))
     del facts['config']
-    facts['command'] = PATH_FLAGS.sub('', facts['command'])
+    facts['command'] = without_paths(facts['command'])
     with config.unlocked():
         for name in PATHS:
             config.dataset[name] = None
@@ -52,3 +52,15 @@ def publish(workdir: Path, output: Path, which: str | None = None) -> int:
         checkpoints.save_network(step, variables)
     partial.rename(output)
     return step
+
+
+def without_paths(command: str) -> str:
+    """Returns a command line without the flags that name a place on the machine, `--flag value` among them."""
+    kept, words = [], shlex.split(command)
+    while words:
+        flag, has_value, _ = words[0].partition('=')
+        if flag in PATH_FLAGS:
+            del words[: 1 if has_value else 2]
+        else:
+            kept.append(words.pop(0))
+    return shlex.join(kept)
