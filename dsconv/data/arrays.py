@@ -13,7 +13,7 @@ from dsconv.data.threads import map_threads
 def array_source(
     splits: dict[str, tuple[np.ndarray, np.ndarray]], class_names: tuple[str, ...], flippable: bool, dataset
 ) -> Source:
-    """A source of arrays already in memory.
+    """Makes a source of arrays that are in memory.
 
     Args:
       splits: split's name → (images uint8 `(n, size, size, channels)`, labels `(n,)`).
@@ -47,7 +47,7 @@ def array_source(
 
 
 def fitted_reader(images: np.ndarray, image_size: int, channels: int) -> Callable[[np.ndarray], np.ndarray]:
-    """indices → images brought to uint8 `(n, image_size, image_size, channels)`."""
+    """Returns a function: indices → images brought to uint8 `(n, image_size, image_size, channels)`."""
     if images.shape[1:] == (image_size, image_size, channels):
         return images.__getitem__
 

@@ -37,7 +37,7 @@ def open_cifar_archive(dataset) -> Source:
 
 
 def _verified(path: pathlib.Path) -> bytes:
-    """The content of the archive, once it is known to be the one that its authors publish."""
+    """Returns the content of the archive. Raises InputError unless its checksum is the published one."""
     try:
         content = path.read_bytes()
     except OSError as error:

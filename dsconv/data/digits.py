@@ -11,7 +11,7 @@ TEST_SIZE, VALIDATION_SIZE = 360, 180
 
 
 def open_digits(dataset) -> Source:
-    """The digits in a fixed stratified division: 1,257 train, 180 validation and 360 test (about 70/10/20 %)."""
+    """Opens the digits in a fixed stratified division: 1,257 train, 180 validation and 360 test (about 70/10/20 %)."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()

@@ -129,7 +129,7 @@ def _check(listing: Listing, broken: list[str], total: int) -> None:
 
 
 def _reasons(broken: list[str]) -> str:
-    """What is wrong with the first three; a process has met those alone that it has read."""
+    """Says what is wrong with the first three, read again: a process has read only its part."""
     errors = [attempt(lambda path: read_picture(path, 1, 3))(path) for path in broken[:3]]
     return '; '.join(
         str(error) if isinstance(error, InputError) else f'{path}: could not be read'

@@ -117,7 +117,7 @@ def _existing(root: pathlib.Path) -> pathlib.Path:
 
 
 def _unwrapped(root: pathlib.Path) -> pathlib.Path:
-    """The folder inside a folder that holds nothing else, as archives make them."""
+    """Returns the folder inside a folder that holds nothing else, as archives make them."""
     above = [_real_path(root)]
     while len(inside := _subfolders(root)) == 1:
         [folder] = inside
@@ -129,7 +129,7 @@ def _unwrapped(root: pathlib.Path) -> pathlib.Path:
 
 
 def _split_folders(root: pathlib.Path, notes: list[str]) -> dict[str, pathlib.Path]:
-    """Split → its folder, training first; {'': root} where classes stand at the top, and one may be called 'train'."""
+    """Maps each split to its folder, training first; '' to `root` where the classes, perhaps one 'train', stand."""
     found = collections.defaultdict(list)
     others = []
     for folder in _subfolders(root):
@@ -157,7 +157,7 @@ def _is_left_behind(path: pathlib.Path) -> bool:
 
 
 def _classes(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
-    """Composed name → its folders: two where a copy from a Mac has the same name in another form."""
+    """Maps each composed name to its folders: two where a copy from a Mac has the same name in another form."""
     for entry in sorted(folder.iterdir()):
         if not _is_left_behind(entry) and _is_broken_link(entry):
             raise InputError(f'{entry}: this link leads nowhere: mend or remove it')
@@ -168,7 +168,7 @@ def _classes(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
 
 
 def _is_labelled(classes: dict, split: str, training: str) -> bool:
-    """Whether a split has class folders; one folder that is no class may hold all its pictures."""
+    """Returns whether a split has class folders. One folder that is no class may hold all its pictures."""
     names = set(classes[split])
     return len(names) > 1 or bool(names & set(classes[training]))
 
@@ -181,7 +181,7 @@ def _alike(class_names: tuple[str, ...]) -> list[str]:
 
 
 def _pictures(folders: list[pathlib.Path], above: tuple[str, ...], others: collections.Counter) -> Iterator[str]:
-    """Files under the folders of a class that have the extension of a picture, or none; counts the `others`."""
+    """Yields the files of a class that have the extension of a picture, or none; counts the `others`."""
     for folder in folders:
         for file in _files(folder, (*above, _real_below(folder, above))):
             extension = file.suffix.lower()
@@ -204,7 +204,7 @@ def _files(folder: pathlib.Path, above: tuple[str, ...]) -> Iterator[pathlib.Pat
 
 
 def _is_broken_link(path: pathlib.Path) -> bool:
-    """Whether it is a link that leads nowhere, or to itself."""
+    """Returns whether it is a link that leads nowhere, or to itself."""
     return not is_remote(path) and path.is_symlink() and not path.exists()
 
 
@@ -213,7 +213,7 @@ def _real_path(path: pathlib.Path) -> str:
 
 
 def _real_below(folder: pathlib.Path, above) -> str:
-    """The real path of a folder. Raises InputError where a link leads back to what holds it: it would have no end."""
+    """Returns the real path of a folder. Raises InputError where a link leads back to a folder above it."""
     real = _real_path(folder)
     for holder in above:
         if holder == real or holder.startswith(real.rstrip('/') + '/'):

@@ -45,7 +45,7 @@ def read_picture(path, image_size: int, channels: int) -> np.ndarray:
 
 
 def decode_picture(file, image_size: int, channels: int) -> np.ndarray:
-    """As `read_picture`, of the bytes or the open binary file of one picture; messages do not name it."""
+    """Decodes the bytes or the open binary file of a picture as `read_picture`; errors do not name it."""
     with _open(io.BytesIO(file) if isinstance(file, bytes) else file) as picture:
         try:
             return fit(picture, image_size, channels)
@@ -56,13 +56,13 @@ def decode_picture(file, image_size: int, channels: int) -> np.ndarray:
 
 
 def picture_header(path) -> tuple[tuple[int, int], str]:
-    """((width, height), mode) from a picture's header alone. Raises InputError, naming the file, as `read_picture`."""
+    """Returns ((width, height), mode) from a picture's header. Raises InputError as `read_picture`."""
     with _file(path) as file, _open(file) as picture:
         return picture.size, picture.mode
 
 
 def is_grey(mode: str) -> bool:
-    """Whether a Pillow mode holds no colour."""
+    """Returns whether a Pillow mode holds no colour."""
     return mode in GREY_MODES or mode.startswith('I;16')
 
 
@@ -85,7 +85,7 @@ def fit(picture, image_size: int, channels: int) -> np.ndarray:
 
 
 def fit_array(image: np.ndarray, image_size: int, channels: int) -> np.ndarray:
-    """`fit` for an array: uint8 `(height, width, 1 or 3)` → uint8 `(image_size, image_size, channels)`."""
+    """Applies `fit` to an array: uint8 `(height, width, 1 or 3)` → uint8 `(image_size, image_size, channels)`."""
     if image.shape == (image_size, image_size, channels):
         return image
     return fit(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), image_size, channels)
@@ -93,7 +93,7 @@ def fit_array(image: np.ndarray, image_size: int, channels: int) -> np.ndarray:
 
 @contextlib.contextmanager
 def _file(path):
-    """The open file; what is wrong with it, or found to be while it is open, is an InputError that names it."""
+    """Opens a file. Errors while it is open become InputErrors that name it."""
     path = to_path(path)
     try:
         if is_remote(path):

@@ -19,7 +19,7 @@ def train_batches(
     process_index: int = 0,
     process_count: int = 1,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Shuffled batches for the global steps `start_step` .. `num_steps - 1`.
+    """Yields shuffled batches for the global steps `start_step` .. `num_steps - 1`.
 
     The batch of a step depends on (seed, step) alone, so a run resumed at any step sees what the uninterrupted one
     would have seen. An epoch is `num_examples // batch_size` steps, every epoch has an order of its own, and the
@@ -41,7 +41,7 @@ def train_batches(
 def eval_batches(
     split, *, batch_size: int, process_index: int = 0, process_count: int = 1
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Every example once, in order, in `ceil(num_examples / batch_size)` batches on every process.
+    """Yields every example once, in order, in `ceil(num_examples / batch_size)` batches on every process.
 
     Yields: (images uint8 `(b, image_size, image_size, channels)`, labels int32 `(b,)`, mask bool `(b,)`), with
       b = batch_size / process_count; images and labels are zero where the mask is False, past the last example.
@@ -52,7 +52,7 @@ def eval_batches(
 
 
 def channel_statistics(split) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of every channel, of pixels in [0, 1], summed in float64, rounded to 6 decimals.
+    """Computes mean and standard deviation of every channel, of pixels in [0, 1], in float64, rounded to 6 decimals.
 
     Taken from all examples in memory, else from about 10,000 of them, always the same. A constant channel has the
     standard deviation 1, so that one can divide by it.

@@ -15,7 +15,7 @@ _open = weakref.WeakSet()
 
 
 def import_tensorflow():
-    """TensorFlow, its start-up chatter off, kept from taking the accelerators away from JAX."""
+    """Imports TensorFlow without its start-up messages, and leaves the accelerators to JAX."""
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
     os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')  # concerns layers, which are JAX's here, and is announced
     import tensorflow as tf
@@ -28,7 +28,7 @@ def import_tensorflow():
 
 
 def read_ahead(requests, read: Callable) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Reads a batch for each request, a few ahead of the one that is asked for.
+    """Reads a batch for each request, and prefetches a few.
 
     Args:
       requests: a `tf.data.Dataset` of tensors or tuples of them, or a `range`.
@@ -43,7 +43,7 @@ def read_ahead(requests, read: Callable) -> Iterator[tuple[np.ndarray, np.ndarra
 
 @atexit.register
 def _close_all() -> None:
-    """What is still read when Python ends would keep it from ending: tf.data waits for threads that wait for Python."""
+    """Closes open pipelines: Python could not exit while tf.data waits for threads that wait for Python."""
     for batches in list(_open):
         batches.close()
 

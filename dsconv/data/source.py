@@ -41,7 +41,7 @@ class Source:
 
     @property
     def split_sizes(self) -> dict[str, int]:
-        """Split's name → number of examples, after the validation and the training fraction."""
+        """Maps each split to its number of examples, after the validation and the training fraction."""
         return self.division.sizes
 
     def load(self, name: str) -> Split:
@@ -67,7 +67,7 @@ class Source:
 
 
 def choose_class_names(names: tuple[str, ...], dataset) -> tuple[str, ...]:
-    """`dataset.class_names` where set, else the data's own. Raises InputError when their number is wrong."""
+    """Returns `dataset.class_names` where set, else the data's own. Raises InputError when their number is wrong."""
     if dataset.class_names is None:
         return tuple(names)
     if len(dataset.class_names) != len(names):
@@ -78,7 +78,7 @@ def choose_class_names(names: tuple[str, ...], dataset) -> tuple[str, ...]:
 
 
 def folder_class_names(names: tuple[str, ...], labels: np.ndarray, dataset) -> tuple[tuple[str, ...], np.ndarray]:
-    """As `choose_class_names`, where names are those of folders: the same ones in another order give labels that order.
+    """As `choose_class_names` for folders, whose names are matched: another order of them reorders the labels.
 
     Returns: (class names, labels).
     """
@@ -90,11 +90,11 @@ def folder_class_names(names: tuple[str, ...], labels: np.ndarray, dataset) -> t
 
 
 def are_characters(class_names: tuple[str, ...]) -> bool:
-    """Whether every class is a character, judged by its name's last word: 'A', '7', 'letter_c', 'seven'."""
+    """Returns whether every class is a character, judged by its name's last word: 'A', '7', 'letter_c', 'seven'."""
     last_words = [(re.findall(r'[^\W_]+', name) or [name])[-1] for name in class_names]
     return all(len(word) == 1 or word.lower() in SPELLED_DIGITS for word in last_words)
 
 
 def fits_in_memory(num_images: int, image_size: int, channels: int, dataset) -> bool:
-    """Whether so many decoded images stay within `dataset.memory_gigabytes` (of 10⁹ bytes)."""
+    """Returns whether so many decoded images stay within `dataset.memory_gigabytes` (of 10⁹ bytes)."""
     return num_images * image_size**2 * channels <= dataset.memory_gigabytes * 1e9

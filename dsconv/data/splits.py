@@ -39,11 +39,11 @@ class Split:
         return len(self.labels)
 
     def subset(self, members: np.ndarray) -> 'Split':
-        """The split of the examples at the indices `members`."""
+        """Returns the split of the examples at the indices `members`."""
         return Split(self.labels[members], lambda indices: self.images(members[indices]), self.in_memory)
 
     def shuffled(self, batch_size: int, seed: int, steps: range, rows: slice) -> Iterator[tuple]:
-        """(images, labels) of `rows` of each global batch of `steps`; a batch is a pure function of (seed, step)."""
+        """Yields (images, labels) of `rows` of each global batch of `steps`, a pure function of (seed, step)."""
         steps_per_epoch = self.num_examples // batch_size
 
         @functools.lru_cache(maxsize=2)  # batches on both sides of an epoch's end are prepared at the same time
@@ -58,7 +58,7 @@ class Split:
         return read_ahead(steps, read)
 
     def in_order(self, batch_size: int, rows: slice) -> Iterator[tuple]:
-        """(images, labels) of `rows` of each global batch, in order; the last ones may be short or empty."""
+        """Yields (images, labels) of `rows` of each global batch, in order; the last ones may be short or empty."""
 
         def read(start):
             indices = np.arange(start, min(start + batch_size, self.num_examples))[rows]
@@ -67,7 +67,7 @@ class Split:
         return read_ahead(range(0, self.num_examples, batch_size), read)
 
     def sample(self) -> Iterator[np.ndarray]:
-        """Images to take statistics from: all when in memory, else about 10,000, evenly spaced."""
+        """Yields images for statistics: all when in memory, else about 10,000, evenly spaced."""
         stride = 1 if self.in_memory else max(1, self.num_examples // STATISTICS_EXAMPLES)
         indices = np.arange(0, self.num_examples, stride)
         for start in range(0, len(indices), 250):
@@ -143,7 +143,7 @@ class Division:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Our splits and their numbers of examples, in the order train, validation, test."""
+        """Maps our splits to their numbers of examples, in the order train, validation, test."""
         sizes = dict(self.own_sizes)
         if 'train' in sizes:
             sizes['train'] = round((sizes['train'] - self._tested - self._held) * self.train_fraction)
@@ -154,16 +154,16 @@ class Division:
         return {name: sizes[name] for name in ('train', 'validation', 'test') if name in sizes}
 
     def own_split(self, name: str) -> str:
-        """The dataset's own split that our split `name` is cut out of."""
+        """Returns the dataset's own split that our split `name` is part of."""
         fraction = {'validation': self.validation_fraction, 'test': self.test_fraction}.get(name, 0)
         return 'train' if fraction else name
 
     def is_whole(self, name: str) -> bool:
-        """Whether our split `name` is the whole of the dataset's own."""
+        """Returns whether our split `name` is the whole of the dataset's own."""
         return self.sizes[name] == self.own_sizes[self.own_split(name)]
 
     def members(self, name: str, labels: np.ndarray, class_names: tuple) -> np.ndarray:
-        """Sorted indices of our split `name` in its own split, whose labels are `labels`.
+        """Returns the sorted indices of our split `name` in its own split, whose labels are `labels`.
 
         Logs what classes have no example in a part that is held out. Raises InputError when one has none to train on.
         """

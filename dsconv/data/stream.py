@@ -53,18 +53,18 @@ class StreamedSplit:
         return labels if self.members is None else labels[self.members]
 
     def subset(self, members: np.ndarray) -> 'StreamedSplit':
-        """The split of the examples at the indices `members` of this one."""
+        """Returns the split of the examples at the indices `members` of this one."""
         return dataclasses.replace(self, members=members if self.members is None else self.members[members])
 
     def images(self, indices: np.ndarray) -> np.ndarray:
-        """As `Split.images`, but reads through the whole split: for a few looks, not for training."""
+        """Reads images as `Split.images`, by a pass over the whole split: not for training."""
         stored = np.asarray(indices) if self.members is None else self.members[indices]
         wanted, order = np.unique(stored, return_inverse=True)
         chosen = dataclasses.replace(self, members=wanted)
         return np.concatenate([images for images, _ in chosen.in_order(READ_BATCH, slice(None))])[order]
 
     def shuffled(self, batch_size: int, seed: int, steps: range, rows: slice) -> Iterator[tuple]:
-        """As `Split.shuffled`; consecutive examples come from a buffer of `SHUFFLE_BYTES`, not from the whole."""
+        """Yields batches as `Split.shuffled`, shuffled by file and in a buffer of `SHUFFLE_BYTES`."""
         tf = import_tensorflow()
 
         def requests():
@@ -81,11 +81,11 @@ class StreamedSplit:
         return self._decoded(tf.data.Dataset.from_generator(requests, output_signature=signature))
 
     def in_order(self, batch_size: int, rows: slice) -> Iterator[tuple]:
-        """As `Split.in_order`."""
+        """Yields batches as `Split.in_order`."""
         return self._decoded(_requests(self._examples(None).batch(batch_size), rows))
 
     def sample(self) -> Iterator[np.ndarray]:
-        """Images to take statistics from: the first ones."""
+        """Yields the first images, for statistics."""
         count = 0
         for images, _ in self.in_order(READ_BATCH, slice(None)):
             yield images
@@ -111,12 +111,12 @@ class StreamedSplit:
 
 
 def _requests(batches, rows: slice):
-    """The process's rows of every global batch, still encoded."""
+    """Cuts out the process's rows of every global batch, still encoded."""
     return batches.map(lambda batch: (batch['image'][rows], batch['label'][rows]))
 
 
 def _epochs(steps: range, steps_per_epoch: int) -> Iterator[tuple[int, range]]:
-    """(epoch, positions in it) of consecutive steps."""
+    """Yields (epoch, positions in it) of consecutive steps."""
     step = steps.start
     while step < steps.stop:
         epoch, position = divmod(step, steps_per_epoch)
@@ -126,7 +126,7 @@ def _epochs(steps: range, steps_per_epoch: int) -> Iterator[tuple[int, range]]:
 
 
 def read_labels(records: Callable, where: str) -> np.ndarray:
-    """int64 labels of all records, in the stored order."""
+    """Reads the int64 labels of all records, in the stored order."""
     labels = records(None, False).map(lambda example: example['label']).batch(READ_BATCH)
     with _naming_damage(where):
         return np.concatenate(list(labels.as_numpy_iterator()))

@@ -156,7 +156,7 @@ def _common_size(image, name: str) -> int:
 
 
 def _records(tfds, builder, split: str, seed: int | None, positioned: bool):
-    """See `StreamedSplit.records`."""
+    """Opens the records of a split; see `StreamedSplit.records`."""
     tf = import_tensorflow()
     config = tfds.ReadConfig(
         try_autocache=False,
@@ -197,7 +197,7 @@ def _records(tfds, builder, split: str, seed: int | None, positioned: bool):
 
 @contextlib.contextmanager
 def _without_absl_warnings():
-    """TFDS warns of its own use of `FeatureConnector.dtype`, once a feature, whenever it decodes partially."""
+    """Silences what TFDS warns of its own use of `FeatureConnector.dtype` whenever it decodes partially."""
     logger = logging.getLogger('absl')
     level = logger.level
     logger.setLevel(logging.ERROR)

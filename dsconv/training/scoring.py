@@ -41,7 +41,7 @@ def restore_network(workdir: Path, config, which: str | None = None):
 
 
 def is_reported(workdir: Path, split: str) -> bool:
-    """Whether `workdir/report` is of the split and of the checkpoint that `report_run` would take."""
+    """Returns whether `workdir/report` is of the split and of the checkpoint that `report_run` would take."""
     with Checkpoints(workdir, read_only=True) as checkpoints:
         step = checkpoints.choose(None)
     report = read_report(workdir)
