@@ -7,7 +7,8 @@ from dsconv.config_checks import CHOICES, RANGES, check, check_splits, get, reso
 from dsconv.config_keys import read_keys
 from dsconv.errors import InputError
 
-FREE_TEXT = {'dataset.name', 'dataset.data_dir', 'dataset.archive', 'dataset.class_names', 'eval.final_split'}
+FREE_TEXT = {f'dataset.{name}' for name in ('name', 'data_dir', 'archive', 'fingerprint', 'class_names')}
+FREE_TEXT |= {'eval.final_split'}
 
 
 def config_with(**changes):
