@@ -22,9 +22,8 @@ def saved(figure):
     return np.asarray(Image.open(io.BytesIO(figures.png(figure))).convert('RGB')).astype(int)
 
 
-def cell_colour(figure, row, column):
-    """Brightness of a cell near its corner, where no number stands."""
-    image = pixels(figure)
+def brightness(figure, image, row, column):
+    """Of a cell near its corner, where no number is."""
     x, y = figure.axes[0].transData.transform((column - 0.4, row - 0.4))
     return image[image.shape[0] - int(y), int(x)].sum()
 
@@ -38,22 +37,20 @@ def random_counts(classes):
     return rng.poisson(1.0, (classes, classes)) + 900 * np.eye(classes, dtype=int)
 
 
-def test_confusion_matrix_prints_rows_as_true_classes():
+def test_confusion_matrix_prints_rows_as_true_classes_coloured_by_their_share():
     figure = figures.confusion_matrix([[90, 10, 0], [0, 5, 5], [0, 0, 0]], ['a', 'b', 'c'], 'title')
     assert numbers(figure) == {(0, 0): '90', (0, 1): '10', (1, 1): '5', (1, 2): '5'}
     assert figure.axes[0].get_ylabel() == 'true class'
     assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ['a', 'b', 'c']
     assert figure.axes[0].yaxis_inverted()  # the first class on top
+    image = pixels(figure)
+    assert brightness(figure, image, 0, 0) < brightness(figure, image, 1, 1) < brightness(figure, image, 0, 1)
+    assert brightness(figure, image, 0, 1) < brightness(figure, image, 0, 2)
+    assert brightness(figure, image, 1, 1) == brightness(figure, image, 1, 2)
+    assert brightness(figure, image, 2, 2) == brightness(figure, image, 0, 2)  # no examples: nothing, not 0 / 0
 
 
-def test_confusion_matrix_colours_are_shares_of_the_row():
-    figure = figures.confusion_matrix([[90, 10, 0], [0, 5, 5], [0, 0, 0]], ['a', 'b', 'c'], 'title')
-    assert cell_colour(figure, 0, 0) < cell_colour(figure, 1, 1) < cell_colour(figure, 0, 1) < cell_colour(figure, 0, 2)
-    assert cell_colour(figure, 1, 1) == cell_colour(figure, 1, 2)
-    assert cell_colour(figure, 2, 2) == cell_colour(figure, 0, 2)  # a class without examples: nothing, not 0 / 0
-
-
-@pytest.mark.parametrize('classes', [2, 10, 26, 30, 31, 100])
+@pytest.mark.parametrize('classes', [2, 30, 100])
 def test_confusion_matrix_is_readable(classes):
     names = [f'a name of quite some length, Nº {index}' for index in range(classes)]
     figure = figures.confusion_matrix(random_counts(classes), names, 'test: 10,000 examples, accuracy 95.02 %')
@@ -65,7 +62,6 @@ def test_confusion_matrix_is_readable(classes):
         assert not any(boxes[index].overlaps(boxes[index + 1]) for index in range(len(boxes) - 1))
         assert all(box.x0 >= 0 and box.y0 >= 0 and box.x1 <= image.shape[1] for box in boxes)
     assert len({label.get_text() for label in labels}) == len(labels)  # cut names still differ
-    assert len(figures.png(figure)) < 300_000
 
 
 def test_any_character_may_stand_in_a_name():
@@ -90,12 +86,14 @@ def test_curves_draw_a_line_for_each_split():
     assert loss.lines[1].get_marker() == 'o'  # a single point would not be seen otherwise
     assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ['train', 'test']
     assert [line.get_label() for line in learning_rate.lines] == ['train']
+    legends = [axes.get_legend().get_title().get_text() for axes in (loss, accuracy, learning_rate)]
+    assert ['mixing and label smoothing' in text for text in legends] == [True, True, False]
 
 
 def test_curves_of_evaluations_alone():
     figure = figures.curves([{'epoch': 1.0, 'split': 'test', 'loss': None, 'accuracy': 0.5}])
     assert [len(axes.lines) for axes in figure.axes] == [0, 1, 0]
-    assert saved(figure).std() > 1
+    assert not figure.axes[1].get_legend().get_title().get_text()
 
 
 def test_mistakes_show_grey_and_colour_pictures_as_they_are():
@@ -108,7 +106,7 @@ def test_mistakes_show_grey_and_colour_pictures_as_they_are():
     assert (grey == 99).all(axis=2).sum() > 10_000
 
 
-@pytest.mark.parametrize(('count', 'rows'), [(1, 1), (5, 1), (6, 2), (25, 5)])
+@pytest.mark.parametrize(('count', 'rows'), [(5, 1), (6, 2)])
 def test_mistakes_fill_rows_of_five(count, rows):
     figure = figures.mistakes(np.zeros((count, 8, 8, 3), np.uint8), [str(index) for index in range(count)])
     shown = [axes for axes in figure.axes if axes.images]
@@ -122,24 +120,13 @@ def test_large_pictures_are_averaged_down():
     halves[:, :, 50:] += 100
     shown = figures.mistakes(halves, ['stripes']).axes[0].images[0].get_array()
     assert shown.shape == (60, 25, 3)
-    assert (shown[:, :12] == 50).all() and (shown[:, 13:] == 150).all()
+    assert (shown[:, :12] == 50).all() and (shown[:, 13:] == 150).all()  # the means of the stripes
 
 
-@pytest.mark.parametrize(
-    ('true', 'predicted', 'probability', 'caption'),
-    [
-        ('cat', 'dog', 0.974, 'cat → dog, 97 %'),
-        ('automobile', 'pickup_truck', 0.5, 'automobile →\npickup_truck, 50 %'),
-        (
-            'Großstraßenbahnhaltestelle',
-            'a_very_long_name_of_a_class',
-            1.0,
-            'Großstraßen…altestelle →\na_very_lon…f_a_class, 100 %',
-        ),
-    ],
-)
-def test_captions(true, predicted, probability, caption):
-    assert figures.mistake_caption(true, predicted, probability) == caption
+def test_captions():
+    assert figures.mistake_caption('cat', 'dog', 0.974) == 'cat → dog, 97 %'
+    long = figures.mistake_caption('Großstraßenbahnhaltestelle', 'a_very_long_name_of_a_class', 1.0)
+    assert long == 'Großstraßen…altestelle →\na_very_lon…f_a_class, 100 %'
 
 
 def test_pyplot_stays_out():
@@ -162,7 +149,6 @@ def test_reliability_draws_accuracy_and_its_distance_from_confidence():
     assert heights[2][14] == pytest.approx(0.45)  # and less often
     assert [bar.get_height() for bar in lower.containers[0]] == [0] * 8 + [2] + [0] * 5 + [2]
     assert upper.get_title() == 'expected calibration error 45.00 %'
-    assert len(np.unique(saved(figure).reshape(-1, 3), axis=0)) > 10
 
 
 def test_corruptions_stand_by_harm_beside_what_is_clean():

@@ -51,15 +51,6 @@ def test_curves_are_drawn_while_the_run_goes_on_and_once_more_at_its_end(display
     assert Image.open(io.BytesIO(last)).format == 'PNG'
 
 
-def test_what_is_drawn_already_is_not_drawn_again(display, tmp_path):
-    with MetricsLog(tmp_path, restored_step=0, tensorboard=False) as log:
-        log.write(step=1, epoch=1, split='train', loss=2.0)
-    with live_curves(tmp_path, seconds=0.001):
-        assert display.updated.wait(60)
-        time.sleep(0.1)
-    assert len(display.pictures) == 1
-
-
 def test_a_run_without_metrics_shows_no_picture_and_an_error_ends_the_watch(display, tmp_path):
     before = threading.active_count()
     with pytest.raises(InputError), live_curves(tmp_path / 'missing', seconds=60):
@@ -74,8 +65,3 @@ def test_a_framed_page_is_the_page(tmp_path):
     (source,) = re.findall('srcdoc="([^"]*)"', shown)
     assert html.unescape(source) == page
     assert '<style>' not in shown and 'height="300"' in shown
-
-
-def test_a_page_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match='missing.html'):
-        framed(tmp_path / 'missing.html')
