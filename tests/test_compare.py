@@ -37,10 +37,8 @@ def test_networks_are_trained_in_turn_and_measured_first(tmp_path, monkeypatch, 
 @pytest.mark.parametrize(
     ('flags', 'message'),
     [
-        ([], 'the following arguments are required: --models'),
         (['--models=dsconv,resnet9'], "--models: 'resnet9' is not one of dsconv, "),
         (['--models=dsconv'], '--models=dsconv is one network alone'),
-        (['--models=dsconv,resnet8', '--shard=3/2'], "argument --shard: '3/2' must be"),
     ],
 )
 def test_wrong_flags(flags, message, capsys):

@@ -36,6 +36,7 @@ def test_a_run_without_a_report_is_scored_first(workdir, tmp_path, monkeypatch, 
 
 
 def test_robustness_is_measured_once(workdir, tmp_path, monkeypatch):
+    monkeypatch.setattr(robustness, 'CORRUPTIONS', {'contrast': CORRUPTIONS['contrast']})
     line = ['--workdirs', workdir, f'--output={tmp_path / "page"}', '--robustness']
     run(monkeypatch, *line)
     file = workdir / 'report' / 'report.json'
@@ -64,7 +65,6 @@ def test_a_report_is_completed_for_its_own_split_and_checkpoint(workdir, tmp_pat
 
 
 def test_what_is_wrong_is_said_in_a_line(finished_run, tmp_path, monkeypatch, capsys):
-    (tmp_path / 'file').write_text('')
     (tmp_path / 'empty').mkdir()
     damaged = tmp_path / 'damaged'
     shutil.copytree(finished_run, damaged, ignore=shutil.ignore_patterns('checkpoints'))
@@ -72,11 +72,9 @@ def test_what_is_wrong_is_said_in_a_line(finished_run, tmp_path, monkeypatch, ca
     page = f'--output={tmp_path / "page"}'
     for line, message in (
         (['--workdirs', page], 'expected at least one argument'),
-        ([page], '--workdirs'),
         (['--workdirs', tmp_path / 'empty', page], 'is not the workdir of a run'),
         (['--workdirs', finished_run, finished_run / '..' / finished_run.name, page], 'is named twice'),
         (['--workdirs', damaged, page], 'report.json is damaged'),
-        (['--workdirs', finished_run, f'--output={tmp_path / "file"}'], 'file'),
         (['--workdirs', finished_run, f'--output={finished_run / "report"}'], "run's own report"),
     ):
         with pytest.raises(SystemExit) as ended:

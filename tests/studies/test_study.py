@@ -31,7 +31,7 @@ def test_a_file_of_ones_own(tmp_path):
 
 
 @pytest.mark.parametrize('file', sorted(BUILT_IN.glob('*.toml')), ids=lambda file: file.stem)
-@pytest.mark.parametrize('config', ['configs/small.py', 'configs/digits.py', 'configs/fast.py'])
+@pytest.mark.parametrize('config', ['configs/small.py', 'configs/digits.py'])
 def test_the_built_in_studies_fit_the_configs(file, config):
     study = read_study(file.stem)
     assert study == read_study(str(file))._replace(where=study.where)
@@ -40,8 +40,8 @@ def test_the_built_in_studies_fit_the_configs(file, config):
         assert len({str(one) for one in settings}) == len(settings)  # no two ask the same
     assert {one.batch_size // one.model.norm_groups for one in settings} == {64} or study.name != 'batch_size'
     if config == 'configs/small.py':
-        ten = ['dataset.class_names=0,1,2,3,4,5,6,7,8,9']
-        settings = [configuration.load(config, [*overrides, *ten]) for overrides in study.variants.values()]
+        more = ['model.depth=2', 'dataset.class_names=0,1,2,3,4,5,6,7,8,9']
+        settings = [configuration.load(config, [*more, *overrides]) for overrides in study.variants.values()]
         for network in {build_network(one) for one in settings}:
             logits, _ = jax.eval_shape(network.init_with_output, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
             assert logits.shape == (1, 10)
@@ -65,26 +65,18 @@ def test_the_three_sizes_are_those_of_their_configs():
     ('content', 'message'),
     [
         ('title = ', r'mine.toml is not TOML: '),
-        (b"title = '\xff'", 'mine.toml is not TOML: '),
         ('[variants.a]\n[variants.b]', 'needs title = '),
-        ("title = ''\n[variants.a]\n[variants.b]", 'needs title = '),
         ("title = 'x'", 'needs two variants or more'),
-        ("title = 'x'\n[variants.a]\nseed = 1", 'needs two variants or more'),
-        ("title = 'x'\nvariants = 3", 'needs two variants or more'),
         ("title = 'x'\n[variant.a]\n[variant.b]", 'there is no key variant; did you mean variants?'),
         ("title = 'x'\n[variants]\na = 3\nb = 4", r'the variant a must be a table, \[variants."a"\]'),
         ("title = 'x'\n[variants.a]\n[variants.'b/c']", "the variant 'b/c' cannot be a directory"),
-        ("title = 'x'\n[variants.a]\n[variants.'..']", "the variant '..' cannot be a directory"),
         ("title = 'x'\n[variants.a]\n[variants.'b.']", "the variant 'b.' cannot be a directory"),
-        ("title = 'x'\n[variants.a]\n[variants.'']", "the variant '' cannot be a directory"),
-        (f"title = 'x'\n[variants.a]\n[variants.{'b' * 61}]", 'cannot be a directory'),
-        (TWO + 'seed = 3', 'variant 7 wide: seed cannot be varied: --seeds says which'),
         (TWO + "eval.final_split = 'test'", 'eval.final_split cannot be varied: a study is scored on the validation'),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(content, message, tmp_path):
     file = tmp_path / 'mine.toml'
-    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    file.write_text(content)
     with pytest.raises(InputError, match=f'^--study={file}.*{message}') as caught:
         read_study(str(file))
     assert '\n' not in str(caught.value)
@@ -93,8 +85,6 @@ def test_what_is_wrong_with_a_file_is_said(content, message, tmp_path):
 def test_a_study_that_is_not_there():
     with pytest.raises(InputError, match='^--study=kernelsize: there is no such study.*; did you mean kernel_size?'):
         read_study('kernelsize')
-    with pytest.raises(InputError, match='there is no such study, nor file; there are activation, augmentation'):
-        read_study('zzzz.toml')
 
 
 def test_models_are_variants():
@@ -104,7 +94,6 @@ def test_models_are_variants():
         ('a,resnet', "--models: 'resnet' is not one of a, resnet8; did you mean resnet8?"),
         ('a,resnet8,a', '--models=a,resnet8,a names a twice'),
         ('a', '--models=a is one network alone'),
-        ('', "--models: '' is not one of"),
     ):
         with pytest.raises(InputError) as caught:
             of_models(models, ('a', 'resnet8'))
