@@ -1,1 +1,1 @@
-"""The peers that `python -m dsconv.benchmark` measures this project against."""
+"""What measures dsconv against others. `python -m dsconv.benchmark` is the way to it."""

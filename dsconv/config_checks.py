@@ -2,6 +2,7 @@
 
 import math
 import pkgutil
+from types import SimpleNamespace
 
 from ml_collections import ConfigDict
 
@@ -84,6 +85,19 @@ def resolve(config: ConfigDict, source) -> ConfigDict:
         if config.augment.flip == 'auto':
             config.augment.flip = 'random' if source.flippable else 'none'
     _check_images(config)
+    return config
+
+
+def resolve_without_data(config: ConfigDict) -> ConfigDict:
+    """Resolves a config for random images, pixel statistics included.
+
+    What the config leaves to the data is as CIFAR-10 has it: 32×32 pixels, three channels, ten classes.
+    """
+    names = config.dataset.class_names or tuple(map(str, range(10)))
+    size, channels = config.dataset.image_size or 32, config.dataset.channels or 3
+    config = resolve(config, SimpleNamespace(image_size=size, channels=channels, class_names=names, flippable=True))
+    for key in ('mean', 'std'):
+        config.dataset[key] = config.dataset[key] or (0.5,) * channels
     return config
 
 

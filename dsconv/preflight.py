@@ -11,20 +11,20 @@ CIFAR10_TRAINING_IMAGES = 50_000
 def preflight(arguments) -> None:
     """Prints the estimate of each slice, as text or JSON, and writes the JSON to a file where one is named."""
     from dsconv import config as configuration
+    from dsconv.config_checks import resolve_without_data
     from dsconv.files import replace_file
     from dsconv.models.complexity import layer_costs
-    from dsconv.performance import preflight as estimate
-    from dsconv.performance.augmentation import on_pictures
+    from dsconv.performance import step_cost
     from dsconv.performance.topology import topology_devices
     from dsconv.training.setup import build_network, image_shape
 
     if arguments.output and not arguments.output.parent.is_dir():
         raise InputError(f'--output={arguments.output}: there is no directory {arguments.output.parent}')
     slices = {name: topology_devices(name) for name in arguments.topology.split(',')}
-    config = on_pictures(configuration.load(arguments.config, arguments.overrides))
+    config = resolve_without_data(configuration.load(arguments.config, arguments.overrides))
     macs = sum(row.macs for row in layer_costs(build_network(config), image_shape(config)))
     results = {
-        name: estimate.preflight(config, macs, arguments.images, name, devices) for name, devices in slices.items()
+        name: step_cost.estimate(config, macs, arguments.images, name, devices) for name, devices in slices.items()
     }
     (first, *others) = results.values()
     shown = results if others else first
@@ -33,11 +33,11 @@ def preflight(arguments) -> None:
     if arguments.json:
         print(json.dumps(shown))
     else:
-        print(estimate.as_table(results, config) if others else estimate.as_text(first, config))
+        print(step_cost.as_table(results, config) if others else step_cost.as_text(first, config))
 
 
 def flags() -> cli.Parser:
-    """The command's flags."""
+    """Returns the command's flags."""
     parser = cli.parser('preflight', 'Compiles a training step for a TPU slice that need not be there, and estimates.')
     cli.add_config_flag(parser)
     parser.add_argument(

@@ -93,7 +93,7 @@ def _on_sigterm(*_):
 
 def _is_command() -> bool:
     """Returns whether Python was started as `python [its own options] -m dsconv.COMMAND`, no other program between."""
-    by_python = re.match(r'(-[XW] ?\S+ |-\w+ )*-\w*m ?dsconv\.', ' '.join(sys.orig_argv[1:]))
+    by_python = re.match(r'(-[XW] ?\S+ |-\w+ )*-\w*m ?(dsconv|benchmarks)\.', ' '.join(sys.orig_argv[1:]))
     return by_python is not None and sys.gettrace() is None
 
 

@@ -15,16 +15,19 @@ def show_augment(arguments) -> None:
     _check_output(arguments.output)
     config = configuration.load(arguments.config, arguments.overrides)
 
+    from dsconv.augment.samples import operation_blocks, training_blocks
     from dsconv.data import train_batches
-    from dsconv.reporting.contact_sheet import contact_sheet
-    from dsconv.training.augment_rows import operation_blocks, training_blocks
+    from dsconv.reporting.contact_sheet import Block, Row, contact_sheet
     from dsconv.training.setup import open_data
 
     _, split, config = open_data(config)
     batches = train_batches(split, batch_size=config.batch_size, seed=config.seed, start_step=0, num_steps=1)
     images, labels = next(batches)
-    sheet = contact_sheet([operation_blocks(images, config.augment.fill), training_blocks(config, images, labels)])
-    replace_file(arguments.output, sheet)
+    panels = operation_blocks(images, config.augment.fill), training_blocks(config, images, labels)
+    drawn = [
+        [Block(heading, columns, [Row(*row) for row in rows]) for heading, columns, rows in panel] for panel in panels
+    ]
+    replace_file(arguments.output, contact_sheet(drawn))
     print(arguments.output)
 
 
@@ -45,7 +48,7 @@ def _check_output(path: Path) -> None:
 
 
 def flags() -> cli.Parser:
-    """The command's flags."""
+    """Returns the command's flags."""
     parser = cli.parser('show_augment', 'Draws what the augmentation that a config describes does to images.')
     cli.add_config_flag(parser)
     parser.add_argument(

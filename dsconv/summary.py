@@ -36,12 +36,12 @@ def summary(arguments) -> None:
 
 
 def _truncated_giga(flops: int) -> str:
-    """As the thesis prints it: four decimals, truncated."""
+    """Formats as the thesis prints it: four decimals, truncated."""
     return f'{flops // 10**5 / 10**4:.4f}'
 
 
 def flags() -> cli.Parser:
-    """The command's flags."""
+    """Returns the command's flags."""
     parser = cli.parser('summary', 'Shows the layers of the network that a config describes, and what they cost.')
     cli.add_config_flag(parser)
     parser.add_argument('--json', action='store_true', help='the totals alone, as one JSON object')

@@ -1,12 +1,10 @@
 import json
-import sys
-import types
 
 import pytest
 
-from dsconv import benchmark, cli, performance
-from dsconv.performance import augmentation, network
-from dsconv.performance.network_peers import PEERS
+from benchmarks.augment import comparison as augmentation
+from benchmarks.network import comparison
+from dsconv import benchmark, cli
 
 RESULT = {
     'what': 'augment',
@@ -34,8 +32,8 @@ def run(capsys, line):
 def measured(monkeypatch):
     calls = []
 
-    def measure(config, libraries, rounds):
-        calls.append((config.batch_size, libraries, rounds))
+    def measure(config, **given):
+        calls.append((config.batch_size, given))
         return RESULT
 
     monkeypatch.setattr(augmentation, 'measure', measure)
@@ -49,14 +47,14 @@ def test_prints_a_table_or_json_alone(measured, capsys):
     assert 'pillow' in output
     code, output, _ = run(capsys, [*LINE, '--json', '--rounds=2', '--peers=none', '--config.batch_size=64'])
     assert (code, json.loads(output)) == (0, RESULT)
-    assert measured == [(512, augmentation.LIBRARIES, 9), (64, (), 2)]
+    assert measured == [(512, {}), (64, {'peers': (), 'rounds': 2})]
 
 
 def test_writes_the_json(measured, capsys, tmp_path):
     code, output, _ = run(capsys, [*LINE, f'--output={tmp_path / "augment.json"}', '--peers=pillow,keras'])
     assert (code, json.loads((tmp_path / 'augment.json').read_text())) == (0, RESULT)
     assert output.startswith('Augmentation alone')
-    assert measured == [(512, ('pillow', 'keras'), 9)]
+    assert measured == [(512, {'peers': ('pillow', 'keras')})]
 
 
 def test_writes_json_and_picture_into_a_directory(measured, capsys, tmp_path, monkeypatch):
@@ -71,23 +69,14 @@ def test_writes_json_and_picture_into_a_directory(measured, capsys, tmp_path, mo
 def test_the_network_is_what_is_measured_unless_told(capsys, monkeypatch):
     calls = []
 
-    def measure(config, peers, rounds, steps):
-        calls.append((config.model.dim, peers, rounds, steps))
+    def measure(config, **given):
+        calls.append((config.model.dim, given))
         return {'what': 'network'}
 
-    monkeypatch.setattr(network, 'measure', measure)
+    monkeypatch.setattr(comparison, 'measure', measure)
     for line in ([], ['--what=network', '--peers=torch,keras-jax,torch', '--rounds=2', '--steps=3']):
         assert run(capsys, [LINE[0], '--json', *line])[:2] == (0, '{"what": "network"}\n')
-    assert calls == [(128, tuple(PEERS), 5, 5), (128, ('torch', 'keras-jax'), 2, 3)]
-
-
-def test_the_feed_is_a_module_of_its_own(capsys, monkeypatch):
-    feed = types.ModuleType('dsconv.performance.feed')
-    feed.measure, feed.as_text = lambda config, rounds: {'rounds': rounds}, str
-    monkeypatch.setitem(sys.modules, feed.__name__, feed)
-    monkeypatch.setattr(performance, 'feed', feed, raising=False)
-    assert run(capsys, [LINE[0], '--what=feed', '--rounds=4'])[:2] == (0, "{'rounds': 4}\n")
-    assert run(capsys, [LINE[0], '--what=feed'])[:2] == (0, "{'rounds': 5}\n")
+    assert calls == [(128, {}), (128, {'peers': ('torch', 'keras-jax'), 'rounds': 2, 'steps': 3})]
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from PIL import Image
 
 from dsconv import cli, show_augment
 from dsconv import config as configuration
+from dsconv.augment.samples import operation_blocks
 from dsconv.data import train_batches
 from dsconv.reporting import contact_sheet
 from dsconv.training import step as step_module
-from dsconv.training.augment_rows import operation_blocks
 from dsconv.training.setup import build_training, open_data
 from tests.conftest import TINY
 
@@ -66,15 +66,15 @@ def test_a_sheet_is_drawn(sheet):
 
 def named(blocks):
     """Name → its images, those of following rows without a name after them."""
-    rows, name = {}, ''
-    for row in (row for block in blocks for row in block.rows):
-        name = row.name or name
-        rows.setdefault(name, []).append(row.images)
+    rows, last = {}, ''
+    for name, _, images in (row for _, _, rows in blocks for row in rows):
+        last = name or last
+        rows.setdefault(last, []).append(images)
     return rows
 
 
 def notes(blocks):
-    return {row.name: row.note for block in blocks for row in block.rows if row.name}
+    return {name: note for _, _, rows in blocks for name, note, _ in rows if name}
 
 
 @pytest.fixture(scope='module')
@@ -91,7 +91,7 @@ def operations(colours):
 
 
 def test_every_operation_has_a_row(operations):
-    assert [(block.columns, len(block.rows)) for block in operations[1]] == [
+    assert [(columns, len(rows)) for _, columns, rows in operations[1]] == [
         ((-10, -5, 0, 5, 10), 5),
         ((0, 2, 5, 8, 10), 7),
         ((), 4),

@@ -1,1 +1,1 @@
-"""Augmentation: what `dsconv.performance.augmentation` starts, one module a library."""
+"""The default augmentation in several libraries: `comparison` measures it, one module a library does it."""

@@ -1,27 +1,27 @@
 """What Keras 3's layers have of the default policy: crop, flip, RandAugment, MixUp and CutMix, in their own ranges.
 
 RandomCrop and RandAugment draw a place and operations for the whole batch (how strong an operation is, for each
-image), and there is no AutoAugment. `prepare` is as `dsconv.performance.worker` asks for.
+image), and there is no AutoAugment. `prepare` is as `benchmarks.process` asks for.
 """
 
 import os
 
 import numpy as np
 
-from dsconv.performance.worker import pictures
+from benchmarks.process import random_batch
 
 
-def prepare(worker_settings: dict):
-    """A function that augments a batch, and returns it, by the backend that the variant names."""
-    os.environ['KERAS_BACKEND'] = worker_settings['variant']
+def prepare(task: dict) -> dict:
+    """Returns the function that augments a batch, and returns it, by the backend that the variant names."""
+    os.environ['KERAS_BACKEND'] = task['variant']
     import keras
     from keras import layers
 
-    settings, random = worker_settings['augment'], np.random.default_rng(0)
-    images, labels = pictures(worker_settings)
+    settings, random = task['augment'], np.random.default_rng(0)
+    images, labels = random_batch(task)
     batch = {
         'images': keras.ops.convert_to_tensor(images),
-        'labels': keras.ops.one_hot(labels, worker_settings['classes']),
+        'labels': keras.ops.one_hot(labels, task['classes']),
     }
     pad = layers.ZeroPadding2D(settings['crop_padding'], dtype='uint8')
     crop, flip = layers.RandomCrop(*images.shape[1:3]), layers.RandomFlip('horizontal')
@@ -52,4 +52,4 @@ def prepare(worker_settings: dict):
         augmented = augment[random.choice(list(augment), p=chances)](**batch)
         return {name: keras.ops.convert_to_numpy(part) for name, part in augmented.items()}
 
-    return run
+    return {'augment': run}

@@ -1,14 +1,14 @@
 """The default policy by Pillow, image by image; NumPy draws, crops, mirrors and mixes.
 
-`prepare` is as `dsconv.performance.worker` asks for.
+`prepare` is as `benchmarks.process` asks for.
 """
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
+from benchmarks.process import random_batch
 from dsconv.augment.operations import RANDAUGMENT_OPERATIONS
 from dsconv.augment.policies import AUTOAUGMENT
-from dsconv.performance.worker import pictures
 
 SIGNED = ('Rotate', 'ShearX', 'ShearY', 'TranslateX', 'TranslateY')
 
@@ -80,12 +80,12 @@ def mix(random, images, soft_labels, settings):
     return images, kept * soft_labels + (1 - kept) * np.roll(soft_labels, 1, axis=0)
 
 
-def prepare(worker_settings: dict):
-    """A function that augments a batch, and returns it."""
-    settings, random = worker_settings['augment'], np.random.default_rng(0)
-    images, labels = pictures(worker_settings)
+def prepare(task: dict) -> dict:
+    """Returns the function that augments a batch, and returns it."""
+    settings, random = task['augment'], np.random.default_rng(0)
+    images, labels = random_batch(task)
     batch, size, pad = len(images), images.shape[1], settings['crop_padding']
-    operation, soft_labels = operations(size, settings['fill']), np.eye(worker_settings['classes'], dtype=np.float32)
+    operation, soft_labels = operations(size, settings['fill']), np.eye(task['classes'], dtype=np.float32)
 
     def run():
         padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
@@ -103,4 +103,4 @@ def prepare(worker_settings: dict):
             augmented[i] = pixels
         return mix(random, augmented, soft_labels[labels], settings)
 
-    return run
+    return {'augment': run}

@@ -1,19 +1,19 @@
 """The default policy by torchvision.transforms.v2 on uint8 tensors, in its own ranges.
 
-`prepare` is as `dsconv.performance.worker` asks for.
+`prepare` is as `benchmarks.process` asks for.
 """
 
 import torch
 from torchvision.transforms import v2
 
-from dsconv.performance.worker import pictures
+from benchmarks.process import random_batch
 
 
-def prepare(worker_settings: dict):
-    """A function that augments a batch, and returns it: by image, or, with one draw for all, by batch."""
+def prepare(task: dict) -> dict:
+    """Returns the function that augments a batch, and returns it: by image, or, with one draw for all, by batch."""
     torch.set_num_threads(1)
-    settings, classes = worker_settings['augment'], worker_settings['classes']
-    images, labels = (torch.from_numpy(part) for part in pictures(worker_settings))
+    settings, classes = task['augment'], task['classes']
+    images, labels = (torch.from_numpy(part) for part in random_batch(task))
     images, labels, fill = images.permute(0, 3, 1, 2).contiguous(), labels.long(), settings['fill']
     magnitude = round(3 * settings['randaugment_magnitude'])  # of its 31 bins
     augment = v2.Compose(
@@ -34,8 +34,8 @@ def prepare(worker_settings: dict):
     mix = v2.RandomApply([v2.RandomChoice([cutmix, mixup], p=[share, 1 - share])], p=settings['mix_probability'])
 
     def run():
-        by_image = worker_settings['variant'] == 'by image'
+        by_image = task['variant'] == 'by image'
         augmented = torch.stack([augment(image) for image in images]) if by_image else augment(images)
         return mix(augmented.float(), labels)
 
-    return run
+    return {'augment': run}

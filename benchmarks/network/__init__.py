@@ -1,1 +1,1 @@
-"""The network in other libraries: what `dsconv.performance.network` starts, one module a library."""
+"""The network in several libraries: `comparison` measures it, one module a library builds it."""

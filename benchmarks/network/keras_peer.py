@@ -1,6 +1,6 @@
 """The network in Keras 3, on TensorFlow or on JAX, compiled as `compile` does by default; AdamW on every parameter.
 
-`prepare` is as `dsconv.performance.contender` asks for. The images are normalised before anything is timed.
+`prepare` is as `benchmarks.process` asks for. The images are normalised before anything is timed.
 """
 
 import os

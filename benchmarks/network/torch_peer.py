@@ -1,6 +1,6 @@
 """The network in PyTorch, eager or by torch.compile: NCHW, batch norm over the whole batch, AdamW on every parameter.
 
-`prepare` is as `dsconv.performance.contender` asks for. The images are normalised before anything is timed.
+`prepare` is as `benchmarks.process` asks for. The images are normalised before anything is timed.
 """
 
 import numpy as np

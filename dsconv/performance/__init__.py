@@ -1,1 +1,1 @@
-"""Performance: what `python -m dsconv.benchmark` measures."""
+"""Measurement: timing, the machine, and what a compiled step costs. Used by benchmarks, studies and preflight."""

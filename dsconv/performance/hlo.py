@@ -1,8 +1,7 @@
-"""What a compiled program says in its text (HLO) and `cost_analysis` leaves out: loops, cycles, what devices exchange.
+"""What a compiled program's text (HLO) adds to `cost_analysis`: trip counts of loops, cycles, collectives.
 
-XLA's `cost_analysis` counts the body of a loop once, however often it runs. Here each computation is weighed by how
-often it runs, so that a step that goes through its batch in parts, or a network whose layers are scanned, is counted
-whole.
+XLA's `cost_analysis` counts the body of a loop once, however often it runs. Here each computation is weighted by how
+often it runs, so that a step in microbatches, or a network whose layers are scanned, is counted whole.
 """
 
 import math
@@ -13,7 +12,7 @@ from typing import NamedTuple
 ITEM_BYTES = {'pred': 1, 's8': 1, 'u8': 1, 'bf16': 2, 'f16': 2, 's16': 2, 'u16': 2, 's32': 4, 'u32': 4, 'f32': 4}
 ITEM_BYTES |= {'s64': 8, 'u64': 8, 'f64': 8}
 COLLECTIVES = ('all-reduce', 'all-gather', 'all-to-all', 'collective-permute', 'reduce-scatter')
-# Instructions that move nothing of their own: names for what is there, and calls, whose insides are counted.
+# Instructions that move no bytes themselves: aliases, and calls, whose bodies are counted.
 FREE = ('parameter', 'constant', 'tuple', 'get-tuple-element', 'bitcast', 'while', 'conditional', 'call')
 SLICES = ('slice', 'dynamic-slice', 'gather')
 WORDS = ('convert', 'broadcast', 'iota', 'copy', 'reshape', 'transpose', 'pad', 'concatenate', 'reverse', 'select')
@@ -38,14 +37,14 @@ class Instruction(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """Over one run of the program on a device.
+    """Totals of one execution of the program on a device.
 
     Attributes:
       collectives: kind → `count` and `bytes` of their results.
-      megacycles: sum of the compiler's estimates of the scheduled instructions, as if none overlapped.
-      bytes_factor: how much more is moved than with the body of every loop counted once.
-      flops_factor: the same of arithmetic.
-      unknown_loops: loops whose number of turns the program does not say; counted once.
+      megacycles: sum of the compiler's estimates of the scheduled instructions, without overlap.
+      bytes_factor: bytes moved ÷ those with the body of every loop counted once.
+      flops_factor: the same for arithmetic.
+      unknown_loops: loops with an unknown trip count; counted once.
     """
 
     collectives: dict[str, dict[str, int]]
@@ -58,10 +57,10 @@ class Totals(NamedTuple):
 def totals(program: str) -> Totals:
     """Reads a compiled program, `compiled.as_text()`."""
     entry, computations = parse(program)
-    turns, unknown = _turns(entry, computations)
+    times_run, unknown = _executions(entry, computations)
     found = defaultdict(lambda: {'count': 0, 'bytes': 0})
     cycles, moved, worked = 0, [0, 0], [0, 0]
-    for name, times in turns.items():
+    for name, times in times_run.items():
         for line in computations[name].values():
             kind = line.kind.removesuffix('-start')
             if kind in COLLECTIVES:
@@ -77,7 +76,7 @@ def totals(program: str) -> Totals:
 
 
 def parse(program: str) -> tuple[str, dict[str, dict[str, Instruction]]]:
-    """The entry's name, and each computation's instructions by name."""
+    """Returns the entry's name, and each computation's instructions by name."""
     entry, computations, current = '', {}, None
     for line in program.splitlines():
         if current is not None and (match := _INSTRUCTION.match(line)):
@@ -90,12 +89,12 @@ def parse(program: str) -> tuple[str, dict[str, dict[str, Instruction]]]:
     return entry, computations
 
 
-def _turns(entry, computations):
-    """How often each computation that is run by itself, not inside an instruction, runs; loops of unknown length."""
-    turns, unknown, left = defaultdict(int), 0, [(entry, 1)]
+def _executions(entry, computations):
+    """Returns how often each computation outside of fusions runs, and how many loops have an unknown trip count."""
+    times_run, unknown, left = defaultdict(int), 0, [(entry, 1)]
     while left:
         name, times = left.pop()
-        turns[name] += times
+        times_run[name] += times
         for line in computations[name].values():
             called = dict(_CALLED.findall(line.line))
             if line.kind == 'while':
@@ -107,11 +106,11 @@ def _turns(entry, computations):
             elif line.kind == 'conditional':
                 branches = ','.join(_BRANCHES.findall(line.line))
                 left.extend((branch.strip(' %'), times) for branch in branches.split(','))
-    return turns, unknown
+    return times_run, unknown
 
 
 def _trips(loop, here, condition):
-    """How often a loop turns that counts up by ones, as all of JAX's that are not `while_loop` do; None: not known."""
+    """Returns the trip count of a loop that counts up by ones, as all of JAX's but `while_loop` do; None: unknown."""
     if known := _KNOWN_TRIPS.search(loop.line):
         return int(known[1])
     compared = next((line for line in condition.values() if line.kind == 'compare'), None)
@@ -128,20 +127,20 @@ def _trips(loop, here, condition):
 
 
 def shape_bytes(result: str) -> int:
-    """Bytes of an HLO type, as 'f32[8,128]{1,0}' or a tuple of such, without padding."""
+    """Returns the bytes of an HLO type, as 'f32[8,128]{1,0}' or a tuple of such, without padding."""
     kinds = re.findall(r'(\w+)\[', result)
     return sum(ITEM_BYTES.get(kind, 0) * math.prod(sides) for kind, sides in zip(kinds, _sides(result), strict=True))
 
 
 def _result_bytes(line):
-    """Of a collective; an asynchronous one, but for the reduction, returns what it was given as well."""
+    """Returns the bytes of a collective's result; asynchronous ones, but for reductions, return the operand as well."""
     both = line.kind in ('all-gather-start', 'collective-permute-start') and line.result.startswith('(')
     arrays = re.findall(r'\w+\[[\d,]*\]', line.result)
     return shape_bytes(arrays[1] if both and len(arrays) > 1 else line.result)
 
 
 def _moved(line, computations, name):
-    """Bytes that an instruction reads and writes: of what it slices, or updates in place, only that part."""
+    """Returns the bytes that an instruction reads and writes: of a slice or an update in place, only that part."""
     here = computations[name]
     if line.kind in FREE or line.kind.endswith('-done'):
         return 0
@@ -165,7 +164,7 @@ def _moved(line, computations, name):
 
 
 def _read_bytes(user, operand, inside):
-    """Bytes of `operand` that its `user` inside a fusion reads."""
+    """Returns the bytes of `operand` that its `user` inside a fusion reads."""
     if user.operands[0] == operand and user.kind in SLICES:
         return shape_bytes(user.result)
     if user.operands[0] == operand and user.kind == 'dynamic-update-slice':
@@ -178,7 +177,7 @@ def _update_bytes(line, here):
 
 
 def _flops(line, computations, name):
-    """Arithmetic of an instruction: 2 a multiply-accumulate of products and convolutions, 1 an element of the rest."""
+    """Returns an instruction's FLOPs: 2 a multiply-accumulate of products and convolutions, 1 an element otherwise."""
     if line.kind == 'fusion':
         inner = dict(_CALLED.findall(line.line))['calls']
         return sum(_flops(instruction, computations, inner) for instruction in computations[inner].values())
@@ -195,14 +194,14 @@ def _flops(line, computations, name):
 
 
 def _sides(result):
-    """The sides of each array of an HLO type."""
+    """Returns the shape of each array of an HLO type."""
     return [[int(side) for side in sides.split(',') if side] for sides in re.findall(r'\w+\[([\d,]*)\]', result)]
 
 
 def _products(line, images, kernel, output):
-    """Multiply-accumulates of a convolution; what falls on padding or between dilated elements is none.
+    """Returns the multiply-accumulates of a convolution, without those on padding or between dilated elements.
 
-    The compiler writes products as convolutions too, some with the window of a whole image and as much padding.
+    The compiler also writes products as convolutions, some with the window of a whole image and as much padding.
     """
     of_images, of_kernel, of_output = re.search(r'dim_labels=(\w+)_(\w+)->(\w+)', line).groups()
     found = re.search(r'window=\{(.*?)\}', line)

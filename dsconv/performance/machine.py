@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 def cores() -> int:
-    """How many this process may use."""
+    """Returns how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
 
 
 def cpu_model() -> str:
-    """The processor's name, or, where there is none to read, its architecture."""
+    """Returns the processor's name, or its architecture where there is no name to read."""
     with contextlib.suppress(OSError):
         for line in Path('/proc/cpuinfo').read_text().splitlines():
             if line.startswith('model name'):
@@ -22,9 +22,21 @@ def cpu_model() -> str:
 
 
 def versions(packages) -> dict[str, str]:
-    """Name → version of those of `packages` that are installed, and Python's."""
+    """Returns name → version of those of `packages` that are installed, and of Python."""
     found = {'python': platform.python_version()}
     for package in packages:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
     return found
+
+
+def surroundings(packages) -> dict:
+    """Returns what every benchmark's JSON says of the machine: `cores`, `cpu` and `versions`."""
+    return {'cores': cores(), 'cpu': cpu_model(), 'versions': versions(packages)}
+
+
+def devices() -> str:
+    """Returns JAX's devices, as '8 × TPU v3'."""
+    import jax
+
+    return f'{jax.device_count()} × {jax.devices()[0].device_kind}'

@@ -1,4 +1,4 @@
-"""Paired measurement: a busy machine slows whatever runs at the time, so that what is compared is measured in turn."""
+"""Paired measurement: a busy machine slows whatever runs at the time, so what is compared is measured in turn."""
 
 import statistics
 import time
@@ -17,7 +17,7 @@ def seconds_per_call(function: Callable, seconds: float, clock: Callable = time.
 
 
 def seconds_of_calls(function: Callable, calls: int, clock: Callable = time.perf_counter) -> list[float]:
-    """Calls `function()` so many times; returns the seconds of each call."""
+    """Calls `function()` `calls` times; returns the seconds of each call."""
     seconds = []
     for _ in range(calls):
         start = clock()
@@ -27,7 +27,7 @@ def seconds_of_calls(function: Callable, calls: int, clock: Callable = time.perf
 
 
 def in_turn(measures: dict[str, Callable], rounds: int) -> dict[str, list]:
-    """Takes every measure once a round, one after the other; returns each one's values, round by round."""
+    """Takes every measure once a round, one after the other; returns name → values, round by round."""
     values = {name: [] for name in measures}
     for _ in range(rounds):
         for name, measure in measures.items():
@@ -36,5 +36,5 @@ def in_turn(measures: dict[str, Callable], rounds: int) -> dict[str, list]:
 
 
 def median_ratio(these: list[float], those: list[float]) -> float:
-    """The median of this ÷ that of the same round."""
+    """Returns the median of this ÷ that of the same round."""
     return statistics.median(this / that for this, that in zip(these, those, strict=True))

@@ -1,21 +1,19 @@
-"""Compiles the training step for a TPU that is not there, with libtpu, and reads the compiler's estimates."""
+"""Compiles the training step for a TPU slice that need not be there, with libtpu."""
 
 import os
-from importlib import metadata, util
+from importlib import util
 
 import jax
 import jax.numpy as jnp
 from jax.experimental import topologies
 
-from dsconv.augment import OFF
 from dsconv.errors import InputError, RunError, did_you_mean, status_of
 from dsconv.files import describe
-from dsconv.performance import hlo
 from dsconv.training.checkpoint import with_shardings
 from dsconv.training.mesh import batch_sharding, replicated
 from dsconv.training.setup import build_training, image_shape
 
-# libtpu would ask the network for the TPU VM that it runs on, and complain at length that there is none.
+# Without these libtpu asks the network for the TPU VM that it runs on, and logs at length that there is none.
 _NO_TPU_VM = {
     'TPU_SKIP_MDS_QUERY': '1',
     'TPU_WORKER_HOSTNAMES': 'localhost',
@@ -51,9 +49,9 @@ SLICES = {
 
 
 def topology_devices(name: str) -> list:
-    """The devices of a TPU slice, to compile for: `name` is of `SLICES`, or the compiler's own.
+    """Returns the devices of a TPU slice, to compile for: `name` is of `SLICES`, or the compiler's own.
 
-    To be called before anything is computed: the process is then one without a TPU of its own.
+    Call it before anything is computed: afterwards the process has no TPU of its own.
 
     Raises:
       InputError: libtpu is not installed, or knows no such slice.
@@ -89,68 +87,14 @@ def topology_devices(name: str) -> list:
 
 
 def compile_step(config, devices: list):
-    """Compiles one training step, as `main` would, for `devices`.
-
-    Args:
-      config: resolved, but for `dataset.mean` and `dataset.std`, which cost nothing.
+    """Compiles one training step of a resolved config, as `main` would, for `devices`.
 
     Returns:
-      The compiled step: one, whatever `steps_per_dispatch` says.
+      The compiled step: one, whatever `steps_per_dispatch` is.
     """
-    config = config.copy_and_resolve_references()
-    config.dataset.mean = config.dataset.std = (0.5,) * config.dataset.channels
     training = build_training(config, 100 * config.batch_size, devices)
     state = with_shardings(jax.eval_shape(training.new_state), replicated(training.mesh))
     sharding = batch_sharding(training.mesh, leading_axes=1)
     images = jax.ShapeDtypeStruct((1, config.batch_size, *image_shape(config)), jnp.uint8, sharding=sharding)
     labels = jax.ShapeDtypeStruct((1, config.batch_size), jnp.int32, sharding=sharding)
     return training.train_step.lower(state, images, labels).compile()
-
-
-def step_cost(config, devices: list) -> dict[str, float]:
-    """What the compiler says of one training step (`compile_step`).
-
-    Returns:
-      `megabytes_per_image` and `megaflops_per_image`, over all devices; `milliseconds`, of a step on the slice if
-      memory and arithmetic were used as well as they can be; `megacycles`, of a step on a device, as the scheduled
-      instructions sum up to.
-    """
-    compiled = compile_step(config, devices)
-    cost, totals = compiled.cost_analysis(), hlo.totals(compiled.as_text())
-    share = len(devices) / config.batch_size / 1e6
-    return {
-        'megabytes_per_image': cost['bytes accessed'] * totals.bytes_factor * share,
-        'megaflops_per_image': cost['flops'] * totals.flops_factor * share,
-        'milliseconds': cost['optimal_seconds'] * totals.bytes_factor * 1e3,
-        'megacycles': totals.megacycles,
-    }
-
-
-def augmentation_cost(config, topology: str) -> dict:
-    """`step_cost` of a resolved config's step on a slice: `with` and `without` augmentation, and the `difference`."""
-    devices = topology_devices(topology)
-    plain = config.copy_and_resolve_references()
-    plain.augment.update(OFF)
-    costs = {'with': step_cost(config, devices), 'without': step_cost(plain, devices)}
-    costs['difference'] = {key: value - costs['without'][key] for key, value in costs['with'].items()}
-    return {
-        'what': 'augment',
-        'topology': topology,
-        'devices': f'{len(devices)} × {devices[0].device_kind}',
-        'model': config.model.name,
-        'dtype': config.model.dtype,
-        'batch_size': config.batch_size,
-        'augment': config.augment.to_dict(),
-        'versions': {package: metadata.version(package) for package in ('jax', 'jaxlib', 'libtpu')},
-        **costs,
-    }
-
-
-def as_text(result: dict) -> str:
-    """`augmentation_cost`'s result for a terminal."""
-    from dsconv.reporting import text_table
-
-    rows = [[name, *(round(value, 3) for value in result[name].values())] for name in ('with', 'without', 'difference')]
-    header = ['augmentation', 'MB an image', 'MFLOPs an image', 'ms a step', 'megacycles a step']
-    what = f'A step of {result["batch_size"]} images on {result["devices"]}, {result["dtype"]}'
-    return f"{what}: the compiler's estimates, nothing was run.\n\n{text_table(header, rows)}"

@@ -1,4 +1,4 @@
-"""Stands for a library: what `dsconv.performance.contender` starts in the tests. Its variant says how it behaves."""
+"""Stands for a library: what `benchmarks.process` starts in the tests. Its variant says how it behaves."""
 
 import os
 import sys
@@ -7,21 +7,24 @@ import numpy as np
 
 
 def prepare(settings):
-    if settings['variant'] == 'missing':
+    variant = settings.get('variant')
+    if variant == 'missing':
         import a_library_that_is_not_installed  # noqa: F401
-    if settings['variant'] == 'dies':
+    if variant == 'broken':
         sys.exit('no\nroom')
-    if settings['variant'] == 'killed':
+    if variant == 'killed':
         os.kill(os.getpid(), 9)
     calls = []
 
     def train():
         print('a library that talks')
         calls.append('train')
+        if variant == 'dies':
+            sys.exit('out of memory')
         return len(calls)
 
     def inference():
         calls.append('inference')
-        return np.full((64, 10), np.nan if settings['variant'] == 'nan' else len(calls), np.float32)
+        return np.full((64, 10), np.nan if variant == 'nan' else len(calls), np.float32)
 
     return {'parameters': 7, 'train': train, 'inference': inference}

@@ -1,4 +1,4 @@
-"""This project's network as a contender of `dsconv.performance.network`, and what its peers start from.
+"""dsconv's own network, and what its peers start from.
 
 The step is that of a training run, `dsconv.training.step.make_train_step`: it takes uint8 images and normalises them
 itself.
@@ -10,48 +10,48 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from benchmarks.process import random_batch
 from dsconv import config as configuration
-from dsconv.performance.worker import pictures
 from dsconv.training.mesh import replicated, to_global
 from dsconv.training.setup import build_network, build_training, count_parameters, image_shape
 from dsconv.training.state import init_variables
 from dsconv.training.step import make_logits, normalise
 
-ARRAYS = 'arrays.npz'
 
-
-def export(config, directory: Path) -> dict:
+def export(config, directory: Path) -> tuple[dict, dict]:
     """Writes to `directory` what every contender starts from: the resolved config, a batch, and variables.
 
     `arrays.npz`, which is no pickle, holds `images`, uint8 `(batch, height, width, channels)`, `labels`, int32
     `(batch,)`, and the variables, float32, as `params/block_0/expand/kernel`. No scale, bias or running statistic has
-    its initial value, so that whoever mistakes one of them shows it in the logits.
+    its initial value, so that a peer that confuses two of them returns other logits.
 
     Returns:
-      `parameters`, their number, `logits`, float32 `(batch, classes)`, and `image_shape`.
+      (`parameters`, their number, and `logits`, float32 `(batch, classes)`; the settings for every contender).
     """
     configuration.save_run(directory, config, {})
-    settings = {
-        'batch_size': config.batch_size,
-        'image_shape': image_shape(config),
-        'classes': len(config.dataset.class_names),
-    }
-    images, labels = pictures(settings)
+    classes, file, shape = len(config.dataset.class_names), directory / 'arrays.npz', image_shape(config)
+    images, labels = random_batch({'batch_size': config.batch_size, 'image_shape': shape, 'classes': classes})
     model, random = build_network(config), np.random.default_rng(config.seed)
-    initial = jax.device_get(init_variables(model, image_shape(config), config.seed))
+    initial = jax.device_get(init_variables(model, shape, config.seed))
     variables = {name: _disturbed(name, array, random) for name, array in flatten_dict(initial, sep='/').items()}
-    np.savez(directory / ARRAYS, images=images, labels=labels, **variables)
+    np.savez(file, images=images, labels=labels, **variables)
     variables = unflatten_dict(variables, sep='/')
     logits = jax.jit(model.apply)(variables, normalise(images, config.dataset.mean, config.dataset.std))
-    return {
-        'parameters': count_parameters(variables),
-        'logits': np.asarray(logits),
-        'image_shape': settings['image_shape'],
+    settings = {
+        'directory': str(directory),
+        'arrays': str(file),
+        'model': config.model.to_dict(),
+        'classes': classes,
+        'mean': config.dataset.mean,
+        'std': config.dataset.std,
+        'optimizer': config.optimizer.to_dict(),
+        'learning_rate': config.schedule.peak_value,
     }
+    return {'parameters': count_parameters(variables), 'logits': np.asarray(logits)}, settings
 
 
 def _disturbed(name, array, random):
-    """The initial value of the variable `name` with noise; kernels are random already, and `count` stays 0."""
+    """Adds noise to the initial value of the variable `name`; kernels are random already, and `count` stays 0."""
     leaf = name.rpartition('/')[2]
     if leaf in ('kernel', 'count'):
         return array
@@ -61,18 +61,16 @@ def _disturbed(name, array, random):
 
 
 def prepare(settings: dict) -> dict:
-    """For `dsconv.performance.contender`: the training of the config in `settings['directory']`."""
-    directory = Path(settings['directory'])
-    config = configuration.load_run(directory)
+    """Builds the training of the config in `settings['directory']`, with the exported variables."""
+    config = configuration.load_run(Path(settings['directory']))
     training = build_training(config, num_examples=100 * config.batch_size)
-    with np.load(directory / ARRAYS, allow_pickle=False) as arrays:
+    with np.load(settings['arrays'], allow_pickle=False) as arrays:
         batch = arrays['images'], arrays['labels']
         exported = {name: arrays[name] for name in arrays.files if '/' in name}
     variables = jax.device_put(unflatten_dict(exported, sep='/'), replicated(training.mesh))
     state = training.new_state().replace(variables=variables)
     images = to_global(training.mesh, batch[0])
     step_batch = to_global(training.mesh, tuple(part[None] for part in batch), leading_axes=1)
-
     logits = make_logits(config, training.model, training.mesh)
 
     def train():

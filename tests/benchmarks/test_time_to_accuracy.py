@@ -3,12 +3,12 @@ import re
 
 import pytest
 
+from benchmarks import time_to_accuracy
+from benchmarks.time_to_accuracy import as_text, comparable, draw, points_of, summary_of
 from dsconv import benchmark, cli
 from dsconv import config as configuration
 from dsconv.errors import InputError, RunError
 from dsconv.reporting import MetricsLog, read_metrics
-from dsconv.studies import time_to_accuracy
-from dsconv.studies.time_to_accuracy import as_text, comparable, draw, points_of, summary_of
 from tests.studies.grid import folder_without_validation
 
 DIGITS = 'from configs import digits\n\n\ndef get_config():\n    config = digits.get_config()\n'

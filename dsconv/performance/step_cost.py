@@ -1,4 +1,4 @@
-"""A training run on a TPU slice that is not there: does it fit, how long could it take, what does it send around."""
+"""What a training run costs on a TPU slice that need not be there: memory, time by roofline, what devices exchange."""
 
 import re
 import time
@@ -12,7 +12,7 @@ from dsconv.performance.topology import compile_step
 
 
 class Chip(NamedTuple):
-    """What its maker says of a device: a core of v2 and v3, which have two to a chip, a chip of the others.
+    """A device's published figures: of a core of v2 and v3, which have two to a chip, of a chip of the others.
 
     Attributes:
       memory: bytes.
@@ -50,11 +50,34 @@ COLUMNS = {
 }
 
 
-def preflight(config, macs: int, num_examples: int, topology: str, devices: list) -> dict:
+class Counts(NamedTuple):
+    """Of a compiled step on a device: the compiler's `cost_analysis`, loops counted as often as they run.
+
+    Attributes:
+      flops: floating-point operations.
+      moved: bytes to and from memory.
+      optimal_seconds: with memory and arithmetic used as well as they can be; it is negative at times.
+      totals: what the program's text adds.
+    """
+
+    flops: float
+    moved: float
+    optimal_seconds: float
+    totals: hlo.Totals
+
+
+def counts(compiled) -> Counts:
+    """Reads a compiled step."""
+    cost, totals = compiled.cost_analysis(), hlo.totals(compiled.as_text())
+    moved, seconds = (cost.get(key, 0) * totals.bytes_factor for key in ('bytes accessed', 'optimal_seconds'))
+    return Counts(cost['flops'] * totals.flops_factor, moved, seconds, totals)
+
+
+def estimate(config, macs: int, num_examples: int, topology: str, devices: list) -> dict:
     """Compiles a training step for a slice and estimates by roofline.
 
     Args:
-      config: resolved, but for the pixels' statistics.
+      config: resolved.
       macs: of the network's forward pass for one image.
       num_examples: training images.
       topology: the name of the slice.
@@ -62,17 +85,17 @@ def preflight(config, macs: int, num_examples: int, topology: str, devices: list
 
     Returns:
       What `python -m dsconv.preflight --json` prints. `step_ms` is what memory and arithmetic alone would take at their
-      best; what the links between devices and the host take is left out. `compiler_ms` is the compiler's own estimate
-      of the same, None where it has none; `megacycles` sums up its estimates of the scheduled instructions, which is
-      several times as much. Of a step that the compiler finds no room for, all that is read off a program is None.
+      best; links between devices and the host are left out. `compiler_ms` is the compiler's own estimate of the same,
+      None where it has none; `megacycles` sums up its estimates of the scheduled instructions, which is several times
+      as much. Where the step does not fit into memory, all that is read from the program is None.
     """
-    kind, batch = devices[0].device_kind, config.batch_size
+    kind = devices[0].device_kind
     result = {
         'topology': topology,
         'devices': len(devices),
         'device_kind': kind,
         'model': config.model.to_dict(),
-        'batch_size': batch,
+        'batch_size': config.batch_size,
         'versions': {package: metadata.version(package) for package in ('jax', 'jaxlib', 'libtpu')},
         'memory_per_device': CHIPS[kind].memory,
         'macs_per_image': macs,
@@ -86,7 +109,9 @@ def preflight(config, macs: int, num_examples: int, topology: str, devices: list
             raise
         size = float(used[1]) * 2 ** (10 * (1 + 'KMGT'.index(used[2])))
         return result | {'fits': False, 'bytes_per_device': size} | dict.fromkeys(_FROM_PROGRAM)
-    return result | _estimate(compiled, config, num_examples, CHIPS[kind], len(devices), time.perf_counter() - start)
+    return result | _from_program(
+        compiled, config, num_examples, CHIPS[kind], len(devices), time.perf_counter() - start
+    )
 
 
 _FROM_PROGRAM = (
@@ -106,8 +131,8 @@ _FROM_PROGRAM = (
 )
 
 
-def _estimate(compiled, config, num_examples, chip, num_devices, compile_seconds):
-    cost, memory, totals = compiled.cost_analysis(), compiled.memory_analysis(), hlo.totals(compiled.as_text())
+def _from_program(compiled, config, num_examples, chip, num_devices, compile_seconds):
+    memory, counted = compiled.memory_analysis(), counts(compiled)
     used = (
         memory.argument_size_in_bytes
         + memory.output_size_in_bytes
@@ -115,31 +140,29 @@ def _estimate(compiled, config, num_examples, chip, num_devices, compile_seconds
         + memory.temp_size_in_bytes
         + memory.generated_code_size_in_bytes
     )
-    moved, flops = cost['bytes accessed'] * totals.bytes_factor, cost['flops'] * totals.flops_factor
-    by_memory, by_arithmetic = moved / chip.bandwidth, flops / chip.peak
+    by_memory, by_arithmetic = counted.moved / chip.bandwidth, counted.flops / chip.peak
     step, share = max(by_memory, by_arithmetic), num_devices / config.batch_size
-    optimal = cost.get('optimal_seconds', 0) * totals.bytes_factor
     epoch = num_examples // config.batch_size * step
     values = (
-        flops * share,
-        moved * share,
-        flops / moved,
+        counted.flops * share,
+        counted.moved * share,
+        counted.flops / counted.moved,
         1e3 * step,
-        1e3 * optimal if optimal > 0 else None,  # it is negative at times
-        totals.megacycles,
+        1e3 * counted.optimal_seconds if counted.optimal_seconds > 0 else None,
+        counted.totals.megacycles,
         'memory' if by_memory >= by_arithmetic else 'arithmetic',
         config.batch_size / step,
         epoch,
         config.epochs * epoch / 60,
-        totals.collectives,
-        totals.unknown_loops,
+        counted.totals.collectives,
+        counted.totals.unknown_loops,
         compile_seconds,
     )
     return {'fits': used <= chip.memory, 'bytes_per_device': used} | dict(zip(_FROM_PROGRAM, values, strict=True))
 
 
 def as_text(result: dict, config) -> str:
-    """`preflight`'s result for a terminal."""
+    """Formats `estimate`'s result for a terminal."""
     from dsconv.reporting import text_table
 
     used, memory = result['bytes_per_device'] / 1e9, result['memory_per_device'] / 1e9
@@ -176,7 +199,7 @@ def as_text(result: dict, config) -> str:
 
 
 def as_table(results: dict[str, dict], config) -> str:
-    """Results of several slices, by name, as Markdown."""
+    """Formats the results of several slices, by name, as a Markdown table."""
     from dsconv.reporting import markdown_table
 
     rows = []

@@ -1,10 +1,12 @@
 import json
+import os
 
 import pytest
 
+from benchmarks.augment import comparison
 from dsconv import config as configuration
+from dsconv.config_checks import resolve_without_data
 from dsconv.errors import InputError
-from dsconv.performance import augmentation
 from tests.conftest import tiny_config
 
 
@@ -13,31 +15,32 @@ def small(*overrides):
 
 
 def test_takes_the_pictures_of_cifar10_where_the_config_names_none():
-    config = augmentation.on_pictures(small())
+    config = resolve_without_data(small())
     assert (config.dataset.image_size, config.dataset.channels, len(config.dataset.class_names)) == (32, 3, 10)
     assert (config.augment.flip, config.dataset.mean) == ('random', (0.5, 0.5, 0.5))
-    config = augmentation.on_pictures(small('dataset.image_size=28', 'dataset.channels=1', 'dataset.class_names=a,b'))
+    config = resolve_without_data(small('dataset.image_size=28', 'dataset.channels=1', 'dataset.class_names=a,b'))
     assert (config.dataset.image_size, config.dataset.std, config.dataset.class_names) == (28, (0.5,), ('a', 'b'))
 
 
 def test_a_tiny_step_is_measured_beside_its_augmentation():
-    result = augmentation.measure(tiny_config(dataset__image_size=8), libraries=(), rounds=2, seconds=0)
+    result = comparison.measure(tiny_config(dataset__image_size=8), peers=(), rounds=2, seconds=0)
     step = result['step']
     assert len(step['augment_seconds']) == len(step['step_seconds']) == 2
     assert min(step['augment_seconds'] + step['step_seconds'] + [step['share']]) > 0
     assert (result['devices'], result['rounds'], result['peers']) == ('8 × cpu', 2, [])
     assert 'jax' in result['versions']
-    text = augmentation.as_text(json.loads(json.dumps(result)))
+    text = comparison.as_text(json.loads(json.dumps(result)))
     assert text.startswith('Augmentation alone: ')
     assert text.count('\n') == 0
 
 
-class FakeWorker:
+class FakeProcess:
     """Twice as slow as the one before it; the third of them is not installed."""
 
     started = []
 
-    def __init__(self, module, settings):
+    def __init__(self, module, settings, environment):
+        assert environment['OMP_NUM_THREADS'] == '1'
         self.place = len(self.started)
         self.missing = 'torch' if self.place == 2 else None
         self.started.append((module, settings['variant']))
@@ -48,18 +51,18 @@ class FakeWorker:
     def __exit__(self, *exception):
         pass
 
-    def images_per_second(self, seconds):
-        assert seconds == 0.5
-        return 1000 / 2**self.place
+    def call(self, function, seconds):
+        assert (function, seconds in (0, 0.5)) == ('augment', True)
+        return {'seconds': 512 / 1000 * 2**self.place}
 
 
 def test_the_table_has_ratios_and_what_is_missing(monkeypatch):
-    monkeypatch.setattr(augmentation, 'Worker', FakeWorker)
-    monkeypatch.setattr(FakeWorker, 'started', [])
-    config = augmentation.on_pictures(small())
-    rows = augmentation.race(config, ('torchvision', 'pillow'), rounds=3, seconds=0.5)
-    assert FakeWorker.started == [
-        ('dsconv.performance.augmentation', ''),
+    monkeypatch.setattr(comparison, 'Process', FakeProcess)
+    monkeypatch.setattr(FakeProcess, 'started', [])
+    config = resolve_without_data(small())
+    rows = comparison.race(config, ('torchvision', 'pillow'), rounds=3, seconds=0.5)
+    assert FakeProcess.started == [
+        ('benchmarks.augment.dsconv_peer', ''),
         ('benchmarks.augment.pillow_peer', ''),
         ('benchmarks.augment.torchvision_peer', 'by image'),
         ('benchmarks.augment.torchvision_peer', 'by batch'),
@@ -68,7 +71,7 @@ def test_the_table_has_ratios_and_what_is_missing(monkeypatch):
     assert [row.get('ratio') for row in rows] == [1, 2, None, 8]
     assert rows[1]['images_per_second'] == [500, 500, 500]
     step = {'share': 0.01, 'augment_seconds': [0.01], 'step_seconds': [1]}
-    text = augmentation.as_text(
+    text = comparison.as_text(
         {'step': step, 'rounds': 3, 'batch_size': 512, 'devices': '1 × cpu', 'cores': 2, 'peers': rows}
     )
     assert 'not installed (torch): pip install -r benchmarks/requirements.txt' in text
@@ -76,24 +79,24 @@ def test_the_table_has_ratios_and_what_is_missing(monkeypatch):
 
 
 def test_ours_and_pillow_really_run():
-    config = augmentation.on_pictures(small('batch_size=16'))
-    ours, pillow = augmentation.race(config, ('pillow',), rounds=2, seconds=0.001)
+    config = resolve_without_data(small('batch_size=16'))
+    ours, pillow = comparison.race(config, ('pillow',), rounds=2, seconds=0.001)
     assert min(ours['images_per_second'] + pillow['images_per_second']) > 0
 
 
 def test_another_policy_than_the_peers_have_is_refused():
-    augmentation.check_same_policy(augmentation.on_pictures(small('augment.crop_padding=2', 'augment.fill=0')))
+    comparison.check_same_policy(resolve_without_data(small('augment.crop_padding=2', 'augment.fill=0')))
     with pytest.raises(InputError, match='augment.cutout_size: 0 → 8.*take --peers=none'):
-        augmentation.measure(small('augment.cutout_size=8'))
+        comparison.measure(small('augment.cutout_size=8'))
     with pytest.raises(InputError, match='dataset.channels: 3 → 1'):
-        augmentation.measure(small('dataset.channels=1'), ('pillow',))
+        comparison.measure(small('dataset.channels=1'), ('pillow',))
 
 
 def test_torchvision_runs_where_it_is_installed():
-    config = augmentation.on_pictures(small('batch_size=16'))
+    config = resolve_without_data(small('batch_size=16'))
     for variant in ('by image', 'by batch'):  # in processes of their own: beside TensorFlow, PyTorch crashes
-        settings = augmentation.worker_settings(config) | {'variant': variant}
-        with augmentation.Worker('benchmarks.augment.torchvision_peer', settings) as worker:
-            if worker.missing:
-                pytest.skip(f'{worker.missing} is not installed')
-            assert worker.images_per_second(0.01) > 0
+        settings, environment = comparison.task(config) | {'variant': variant}, os.environ | comparison.ONE_THREAD
+        with comparison.Process('benchmarks.augment.torchvision_peer', settings, environment) as process:
+            if process.missing:
+                pytest.skip(f'{process.missing} is not installed')
+            assert process.call('augment', seconds=0.01)['seconds'] > 0

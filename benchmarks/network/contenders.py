@@ -1,4 +1,4 @@
-"""The libraries that `dsconv.performance.network` measures, what they need, and how their processes are started."""
+"""The libraries that `benchmarks.network.comparison` measures, what they need, and their processes' environment."""
 
 import importlib.util
 import os
@@ -12,18 +12,12 @@ from dsconv.process import ALLOCATOR, SWITCH
 OURS = 'dsconv'
 TUNED = '+allocator'
 INSTALL = 'pip install -r benchmarks/requirements.txt'
-# What dsconv.process.prepare_process sets for this project's commands and would slow TensorFlow's layers.
+# `prepare_process` sets it for this project's commands; it would slow TensorFlow's layers.
 NOT_FOR_PEERS = ('TF_ENABLE_ONEDNN_OPTS',)
 
 
 class Peer(NamedTuple):
-    """What `--peers` names.
-
-    Attributes:
-      module: with `prepare`, see `dsconv.performance.contender`.
-      variant: handed on to it.
-      needs: Python modules.
-    """
+    """What `--peers` names: a module with `prepare`, the variant that it is told, and the Python modules it needs."""
 
     module: str
     variant: str
@@ -39,10 +33,10 @@ PEERS = {
 
 
 class Contender(NamedTuple):
-    """What is started in every round: `prepare` of `module`, told `variant`, in `environment`."""
+    """A process of every round: a module, the settings that it alone gets, and its environment variables."""
 
     module: str
-    variant: str
+    settings: dict
     environment: dict
 
 
@@ -66,7 +60,7 @@ def check_same_network(config) -> None:
 
 
 def contenders(peers) -> dict[str, Contender]:
-    """Name → contender: this project as a person runs it, and each peer as installed and with our allocator settings.
+    """Returns name → contender: this project as its commands run, each peer as installed and with our allocator.
 
     The allocator settings are glibc's: elsewhere than on Linux they are left out.
     """
@@ -77,9 +71,9 @@ def contenders(peers) -> dict[str, Contender]:
     for name in NOT_FOR_PEERS:
         environment.pop(name, None)
     environment |= {'JAX_PLATFORMS': 'cpu', 'CUDA_VISIBLE_DEVICES': ''}
-    found = {OURS: Contender('dsconv.performance.own_network', '', environment)}
+    found = {OURS: Contender('benchmarks.network.dsconv_peer', {'as_command': True}, environment)}
     for name in peers:
-        found[name] = Contender(PEERS[name].module, PEERS[name].variant, environment)
+        found[name] = Contender(PEERS[name].module, {'variant': PEERS[name].variant}, environment)
         if sys.platform == 'linux':
             found[name + TUNED] = found[name]._replace(environment=environment | ALLOCATOR)
     return found

@@ -1,6 +1,6 @@
 """How fast images come from the data to the devices, with nothing trained: from memory, a folder, TFRecords.
 
-On random pictures, so that no dataset is needed, through the code that a training run reads its batches by.
+On random images, so that no dataset is needed, through the code by which a training run reads its batches.
 """
 
 import contextlib
@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
+from dsconv.config_checks import resolve_without_data
 from dsconv.performance import machine
-from dsconv.performance.augmentation import on_pictures
 from dsconv.performance.timing import in_turn
 
 MEMORY_IMAGES, MEMORY_BYTES = 50_000, 500_000_000  # CIFAR-10's training split, or as many larger images
 STREAMED_PICTURES, SIDE = 2_000, 224  # JPEGs, and their width and height in pixels, before they are resized
-WARM_UP = 2  # dispatches: those that are read side by side come together
+WARM_UP = 2  # dispatches: those that are read in parallel arrive together
 PACKAGES = ('jax', 'jaxlib', 'numpy', 'pillow', 'tensorflow', 'tensorflow-cpu', 'tensorflow-datasets')
 CASES = {
     'memory': 'from memory to the devices',
@@ -31,12 +31,12 @@ CASES = {
 }
 
 
-def measure(config, rounds: int, seconds: float = 1.5, pictures: int = STREAMED_PICTURES) -> dict:
+def measure(config, rounds: int = 5, seconds: float = 1.5, pictures: int = STREAMED_PICTURES) -> dict:
     """Measures the `CASES` in turn, in `rounds` of `seconds` each.
 
     Args:
-      config: a loaded config; of images whose size it leaves to the data, CIFAR-10's is taken. Its dataset is not read.
-      pictures: how many are streamed; one batch at the least.
+      config: a loaded config; where it leaves the image size to the data, CIFAR-10's is taken. Its dataset is not read.
+      pictures: how many are streamed, at least a batch.
 
     Returns:
       What `--json` prints: settings, surroundings, and `images_per_second`: case → `median`, `min`, `max`, `by_round`.
@@ -44,10 +44,8 @@ def measure(config, rounds: int, seconds: float = 1.5, pictures: int = STREAMED_
     Raises:
       InputError: the batch does not divide over the devices.
     """
-    import jax
-
-    config = on_pictures(config)
-    config.epochs = 10**6  # without end
+    config = resolve_without_data(config)
+    config.epochs = 10**6  # endless
     with tempfile.TemporaryDirectory(prefix='dsconv-benchmark-') as directory:
         logging.getLogger('dsconv').info('writing pictures, then %d rounds', rounds)
         streams = _open_streams(config, Path(directory), max(pictures, config.batch_size))
@@ -59,10 +57,8 @@ def measure(config, rounds: int, seconds: float = 1.5, pictures: int = STREAMED_
         'steps_per_dispatch': config.steps_per_dispatch,
         'image_shape': [config.dataset.image_size] * 2 + [config.dataset.channels],
         'rounds': rounds,
-        'devices': f'{jax.device_count()} × {jax.devices()[0].device_kind}',
-        'cores': machine.cores(),
-        'cpu': machine.cpu_model(),
-        'versions': machine.versions(PACKAGES),
+        'devices': machine.devices(),
+        **machine.surroundings(PACKAGES),
         'images_per_second': {
             case: {'median': statistics.median(rates), 'min': min(rates), 'max': max(rates), 'by_round': rates}
             for case, rates in values.items()
@@ -71,13 +67,13 @@ def measure(config, rounds: int, seconds: float = 1.5, pictures: int = STREAMED_
 
 
 def images_per_second(stream: Callable[[], Iterator[int]], seconds: float, clock: Callable = time.perf_counter):
-    """Opens a stream, lets it warm up, and reads it for so long.
+    """Opens a stream, lets it warm up, and reads it for `seconds`.
 
     Args:
-      stream: () → generator of the number of images that have just come.
+      stream: () → generator of the number of images that have just arrived.
       clock: () → seconds.
     """
-    with contextlib.closing(stream()) as counts:  # a stream left open would go on reading beside the next case
+    with contextlib.closing(stream()) as counts:  # a stream left open would keep reading beside the next case
         for _ in itertools.islice(counts, WARM_UP):
             pass
         start, images = clock(), 0
@@ -88,7 +84,7 @@ def images_per_second(stream: Callable[[], Iterator[int]], seconds: float, clock
 
 
 def _open_streams(config, directory: Path, pictures: int) -> dict[str, Callable]:
-    """Case → the stream that `images_per_second` reads."""
+    """Returns case → the stream that `images_per_second` reads."""
     memory = memory_split(config)
     write_folder(directory / 'folder', pictures, len(config.dataset.class_names))
     write_records(directory / 'folder', directory / 'records')
@@ -99,7 +95,7 @@ def _open_streams(config, directory: Path, pictures: int) -> dict[str, Callable]
 
 
 def _to_devices(config, split) -> Iterator[int]:
-    """As a training run reads the split; each batch is waited for until it is on the devices."""
+    """Reads the split as a training run does; waits for each batch until it is on the devices."""
     import jax
 
     from dsconv.training.loop import dispatches
@@ -124,7 +120,7 @@ def _to_host(config, split) -> Iterator[int]:
 
 
 def memory_split(config):
-    """Random images in memory, as many as `MEMORY_IMAGES` and `MEMORY_BYTES` allow, yet one batch at the least."""
+    """Returns random images in memory, as many as `MEMORY_IMAGES` and `MEMORY_BYTES` allow, at least a batch."""
     from dsconv.data.splits import Split
 
     shape = (config.dataset.image_size, config.dataset.image_size, config.dataset.channels)
@@ -148,7 +144,7 @@ def write_folder(folder: Path, count: int, classes: int) -> None:
 
 
 def write_records(folder: Path, directory: Path) -> None:
-    """Makes of the files of `write_folder` the dataset `pictures` of TensorFlow Datasets in `directory`."""
+    """Writes the files of `write_folder` as the dataset `pictures` of TensorFlow Datasets to `directory`."""
     from dsconv.data.read_ahead import import_tensorflow
 
     import_tensorflow()
@@ -158,7 +154,7 @@ def write_records(folder: Path, directory: Path) -> None:
     image = tfds.features.Image(shape=(SIDE, SIDE, 3), encoding_format='jpeg')
     label = tfds.features.ClassLabel(num_classes=len({file.parent for file in files}))
     examples = [(file.name, {'image': str(file), 'label': int(file.parent.name)}) for file in files]
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):  # tells its progress
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):  # logs its progress
         tfds.dataset_builders.store_as_tfds_dataset(
             'pictures',
             '1.0.0',
@@ -169,7 +165,7 @@ def write_records(folder: Path, directory: Path) -> None:
 
 
 def streamed_split(config, name: str, data_dir: Path):
-    """The training split of the dataset `name`, none of it kept in memory, its images as the config wants them."""
+    """Returns the training split of the dataset `name`, streamed, its images resized as the config asks for."""
     from dsconv import data
 
     dataset = config.copy_and_resolve_references().dataset
@@ -179,7 +175,7 @@ def streamed_split(config, name: str, data_dir: Path):
 
 
 def as_text(result: dict) -> str:
-    """`measure`'s result for a terminal."""
+    """Formats `measure`'s result for a terminal."""
     from dsconv.reporting import text_table
 
     batch = result['batch_size']

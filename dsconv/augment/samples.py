@@ -1,42 +1,49 @@
-"""What augmentation does to images, as rows of a contact sheet: each operation, each part of a config's own."""
+"""What augmentation does to images, for a contact sheet: each operation, and each stage of a config.
+
+A block is `(heading, columns, rows)`, with a number above each column or none; a row is `(name, note, images)`, its
+images uint8 `(n, height, width, C)`.
+"""
 
 import itertools
 
 import jax
 import numpy as np
 
-from dsconv.augment import OFF, make_augment
 from dsconv.augment.lookup import GATHER
 from dsconv.augment.operations import OPERATIONS, STEPS, Parameters, apply_operation, parameter_table
-from dsconv.reporting.contact_sheet import Block, Row
+from dsconv.augment.pipeline import make_augment
+from dsconv.augment.stages import OFF
 
-SIGNED, UNSIGNED = (-10, -5, 0, 5, 10), (0, 2, 5, 8, 10)  # magnitudes that are shown, as RandAugment counts them
+SIGNED, UNSIGNED = (-10, -5, 0, 5, 10), (0, 2, 5, 8, 10)  # magnitudes, on RandAugment's scale
 OPERATION_IMAGES, TRAINING_IMAGES = 5, 8  # columns
 
 
-def operation_blocks(images: np.ndarray, fill: int) -> list[Block]:
-    """Every operation: on one image at several magnitudes, or on the first images where it has no magnitude.
+def operation_blocks(images: np.ndarray, fill: int) -> list[tuple]:
+    """Shows every operation: on one image at several magnitudes, on the first images where it has no magnitude.
 
-    The one image is the most colourful of the first, so that what changes colours is seen.
+    The one image is the most colourful of the first, so that changes of colour show.
 
     Args:
       images: uint8 `(n, height, width, C)`.
-      fill: level of what comes from outside an image, and of Cutout, whose square is in the middle.
+      fill: level of the pixels from outside an image, and of Cutout, whose square is in the middle.
+
+    Returns:
+      Three blocks.
     """
     several = images[:OPERATION_IMAGES]
     one = several[np.argmax(np.ptp(several, axis=-1).mean(axis=(1, 2)))]
-    blocks = [Block('Magnitude', SIGNED, []), Block('Magnitude', UNSIGNED, []), Block('No magnitude', (), [])]
+    blocks = [('Magnitude', SIGNED, []), ('Magnitude', UNSIGNED, []), ('No magnitude', (), [])]
     for name, parameters in zip(OPERATIONS, parameter_table(*images.shape[1:3]), strict=True):
-        block = blocks[_kind(parameters)]
-        magnitudes = block.columns or (0,) * len(several)
-        originals = np.stack([one] * len(magnitudes)) if block.columns else several
+        _, columns, rows = blocks[_kind(parameters)]
+        magnitudes = columns or (0,) * len(several)
+        originals = np.stack([one] * len(magnitudes)) if columns else several
         chosen = np.stack([parameters[int(m < 0), abs(m) * STEPS // 10] for m in magnitudes])
-        block.rows.append(Row(name, '', np.asarray(_operate(originals, chosen, fill))))
+        rows.append((name, '', np.asarray(_operate(originals, chosen, fill))))
     return blocks
 
 
 def _kind(parameters) -> int:
-    """Of an operation's part of the `parameter_table`: 0 where the sign matters, 1 the magnitude alone, 2 neither."""
+    """Returns 0 where the sign of an operation's magnitude matters, 1 where the magnitude alone does, 2 for neither."""
     if (parameters[0] != parameters[1]).any():
         return 0
     return 1 if (parameters[0] != parameters[0, 0]).any() else 2
@@ -44,7 +51,7 @@ def _kind(parameters) -> int:
 
 @jax.jit
 def _operate(images, parameters, fill):
-    """Each image by the operation of its packed parameters, int32 `(n, 11)`."""
+    """Alters each image by the operation of its packed parameters, int32 `(n, 11)`."""
     count, height, width, channels = images.shape
     planes = images.transpose(0, 3, 1, 2).reshape(count, channels, height * width)
     centre = np.array([height // 2, width // 2])
@@ -57,38 +64,41 @@ def _operate(images, parameters, fill):
     return planes.reshape(count, channels, height, width).transpose(0, 2, 3, 1)
 
 
-def training_blocks(config, images: np.ndarray, labels: np.ndarray) -> list[Block]:
-    """What training does by a resolved config, and what each part of its augmentation does with the others off.
+def training_blocks(config, images: np.ndarray, labels: np.ndarray) -> list[tuple]:
+    """Shows what training does by a resolved config, and each part of its augmentation with the others off.
 
-    A part that the config has off is shown too, and said to be off. What is left to chance whether it happens, erasing
-    and mixing, always happens here.
+    A part that the config switches off is shown too, and noted as off. Erasing and mixing, which happen with a
+    probability, always happen here.
 
     Args:
       config: resolved.
-      images, labels: a batch, uint8 `(batch, height, width, C)` and int32 `(batch,)`. With that of a run's first step
-        the first row of 'augmented' is what the network sees there.
+      images, labels: a batch, uint8 `(batch, height, width, C)` and int32 `(batch,)`. With the batch of a run's first
+        step, the first row of 'augmented' is what the network sees in that step.
+
+    Returns:
+      Three blocks.
     """
     own = config.augment.to_dict()
-    key, steps = jax.random.key(config.seed), itertools.count()  # each row draws by a key of its own, as each step does
+    key, steps = jax.random.key(config.seed), itertools.count()  # a key for each row, as for each step
 
     def rows(name, note, count, changed):
         settings = {'epochs': config.epochs, 'augment': own | changed}
         augment = jax.jit(make_augment(settings, len(config.dataset.class_names)))
         shown = [augment(jax.random.fold_in(key, next(steps)), 0, images, labels)[0] for _ in range(count)]
         first, *others = (np.asarray(row[:TRAINING_IMAGES]) for row in shown)
-        return [Row(name, note, first), *(Row('', '', row) for row in others)]
+        return [(name, note, first), *(('', '', row) for row in others)]
 
     def block(heading, parts):
-        return Block(heading, (), [row for part in parts for row in rows(*part)])
+        return heading, (), [row for part in parts for row in rows(*part)]
 
     everything = block('As in training', [('augmented', 'as configured', 2, {})])
-    everything.rows.insert(0, Row('originals', '', images[:TRAINING_IMAGES]))
+    everything[2].insert(0, ('originals', '', images[:TRAINING_IMAGES]))
     parts = [block('One part alone', _parts(own, min(images.shape[1:3]))), block('Neighbours mixed', _mixings(own))]
     return [everything, *parts]
 
 
 def _parts(own, side):
-    """(name, note, number of rows, changed settings) of each part that changes images one by one."""
+    """Returns (name, note, number of rows, changed settings) of each part that changes images one by one."""
     spread = f' ± {own["randaugment_spread"]:g}' if own['randaugment_spread'] else ''
     randaugment = f'{own["randaugment_layers"]} layers, magnitude {own["randaugment_magnitude"]:g}{spread}'
     cutout = own['cutout_size'] or side // 2
@@ -105,7 +115,7 @@ def _parts(own, side):
 
 
 def _mixings(own):
-    """As `_parts`, of the two that mix an image with its neighbour."""
+    """Returns the same of the two that mix an image with its neighbour."""
     mixup, cutmix = own['mixup_alpha'] or 1.0, own['cutmix_alpha'] or 1.0
     mixes = own['mix_probability']
     changed = {'mix_probability': 1.0, 'mixup_alpha': 0.0, 'cutmix_alpha': 0.0}
@@ -116,5 +126,5 @@ def _mixings(own):
 
 
 def _part(name, note, count, is_on, changed):
-    # All of a short run may be its tail, in which nothing is mixed.
+    # The whole of a short run may be its clean tail, in which nothing is mixed.
     return name, note if is_on else f'{note} (off)'.lstrip(), count, OFF | {'clean_tail_epochs': 0} | changed

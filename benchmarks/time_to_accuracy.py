@@ -1,9 +1,9 @@
-"""How long two recipes train until so much of the validation split is right (DAWNBench, Coleman et al. 2017).
+"""How long two recipes train until they reach a validation accuracy (DAWNBench, Coleman et al. 2017).
 
-Each recipe is trained from several seeds, as ordinary runs in turn; a run that stopped goes on, a finished one is read.
+Each recipe is trained from several seeds, as ordinary runs in turn; a run that stopped is resumed, a finished one read.
 
-A second is one of training: `metrics.jsonl` has the images per second of each line's steps, apart from compilation,
-evaluation and saving, and a line's seconds are its images ÷ those. What a crash has undone is in no line.
+Seconds are of training: `metrics.jsonl` has the images per second of each line's steps, without compilation, evaluation
+and saving, and a line's seconds are its images ÷ those. Steps that a crash has undone are in no line.
 """
 
 import logging
@@ -25,14 +25,14 @@ WORKDIR = Path('runs', 'time-to-accuracy')
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy')
 
 
-def measure(config, name: str, baseline: str, seeds, targets, workdir: Path) -> dict:
-    """Trains what is not trained yet, and says when each run reached each target.
+def measure(config, name: str, baseline=BASELINE, seeds=SEEDS, targets=TARGETS, workdir: Path = WORKDIR) -> dict:
+    """Trains what is not trained yet, and returns when each run reached each target.
 
     Args:
       config: a loaded config.
       name: its file, as `configs/fast.py`.
       baseline: the file of the config that it is compared with, on the same data and for as many epochs.
-      seeds: of the runs.
+      seeds: of the runs of each.
       targets: percent of the validation split.
       workdir: for the runs, `<recipe>/seed-<seed>`.
 
@@ -57,18 +57,16 @@ def measure(config, name: str, baseline: str, seeds, targets, workdir: Path) -> 
         'recipes': {recipe: configuration.differences(configuration.defaults(), recipes[recipe]) for recipe in runs},
         'seeds': list(seeds),
         'targets': list(targets),
-        'cores': machine.cores(),
-        'cpu': machine.cpu_model(),
-        'versions': machine.versions(PACKAGES),
+        **machine.surroundings(PACKAGES),
         'runs': runs,
         'ratio': {_percent(target): _ratio(runs[other], runs[ours], _percent(target)) for target in targets},
     }
 
 
 def comparable(config, name: str, baseline: str) -> dict:
-    """Recipe → config: the two on the same data, the test split left alone, scored every epoch, equally long.
+    """Returns recipe → config: both on the same data, scored on its validation split every epoch, equally long.
 
-    A baseline that is made for a longer run has its schedule shortened, to a warm-up of a tenth of the run or less.
+    A baseline with more epochs has its schedule shortened, to a warm-up of at most a tenth of the run.
     """
     try:
         other = configuration.load(baseline)
@@ -89,7 +87,7 @@ def comparable(config, name: str, baseline: str) -> dict:
 
 
 def _train(settings, seed: int, workdir: Path) -> list[dict]:
-    """Trains the run, or what is left of it; its points."""
+    """Trains the run, or what is left of it, and returns its points."""
     from dsconv.training.loop import train
 
     config = settings.copy_and_resolve_references()
@@ -102,9 +100,9 @@ def _train(settings, seed: int, workdir: Path) -> list[dict]:
 
 
 def points_of(lines: list[dict], batch_size: int) -> list[dict[str, float]]:
-    """`epoch`, `seconds` trained until then and `accuracy` (0 to 1) of each line of the validation split.
+    """Returns `epoch`, `seconds` trained until then and `accuracy` (0 to 1) of each line of the validation split.
 
-    Where compilation took up a whole line of the log it has no rate: it counts by the median of the others.
+    A line that was all compilation has no rate: the median of the others stands in for it.
 
     Raises:
       RunError: no line has a rate.
@@ -125,7 +123,7 @@ def points_of(lines: list[dict], batch_size: int) -> list[dict[str, float]]:
 
 
 def summary_of(points: list[dict[str, float]], targets) -> dict:
-    """The first point that `reached` each target (None: none has), and the `final_accuracy` (0 to 1)."""
+    """Returns the first point that `reached` each target, None where none has, and the `final_accuracy` (0 to 1)."""
     reached = {
         _percent(target): next((point for point in points if point['accuracy'] >= target / 100), None)
         for target in targets
@@ -134,7 +132,7 @@ def summary_of(points: list[dict[str, float]], targets) -> dict:
 
 
 def _ratio(those, these, target):
-    """Median over the seeds of those seconds ÷ these; None where a run has not reached the target."""
+    """Returns the median over the seeds of those seconds ÷ these, None where a run has not reached the target."""
     points = [[run['reached'][target] for run in runs.values()] for runs in (those, these)]
     if None in points[0] + points[1]:
         return None
@@ -146,7 +144,7 @@ def _percent(target: float) -> str:
 
 
 def as_text(result: dict) -> str:
-    """`measure`'s result for a terminal."""
+    """Formats `measure`'s result for a terminal."""
     from dsconv.reporting import text_table
 
     ours, other = result['runs']
@@ -169,7 +167,7 @@ def _moment(point: dict | None) -> str:
 
 
 def draw(result: dict) -> bytes:
-    """Accuracy against seconds of training, a line a run, as the content of a PNG file."""
+    """Draws accuracy against seconds of training, a line a run, as the content of a PNG file."""
     from matplotlib.figure import Figure
 
     from dsconv.reporting.figures import png

@@ -5,15 +5,16 @@ import sys
 import numpy as np
 import pytest
 
+from benchmarks.network import comparison, contenders
+from benchmarks.network.contenders import PEERS, Peer
+from benchmarks.network.dsconv_peer import export
 from dsconv import config as configuration
+from dsconv.config_checks import resolve_without_data
 from dsconv.errors import InputError, RunError
-from dsconv.performance import network, network_peers
-from dsconv.performance.augmentation import on_pictures
-from dsconv.performance.network_peers import PEERS, Peer
 from dsconv.process import ALLOCATOR, SWITCH
 
 TINY = ('batch_size=16', 'model.dim=16', 'model.depth=2', 'model.norm_groups=1', 'dataset.image_size=12')
-STAND_IN = Peer('tests.performance.fake_network_peer', '', ('json',))
+STAND_IN = Peer('tests.benchmarks.fake_library', '', ('json',))
 
 
 def tiny(*overrides):
@@ -27,9 +28,9 @@ def one_device(monkeypatch):
 
 
 def test_this_project_against_itself(monkeypatch):
-    twin = Peer('dsconv.performance.own_network', '', ('jax',))
+    twin = Peer('benchmarks.network.dsconv_peer', '', ('jax',))
     monkeypatch.setitem(PEERS, 'twin', twin)
-    result = network.measure(tiny('model.norm_groups=8'), ('twin',), rounds=1, steps=2)
+    result = comparison.measure(tiny('model.norm_groups=8'), ('twin',), rounds=1, steps=2)
     result = json.loads(json.dumps(result))
     names = ['dsconv', 'twin', 'twin+allocator'] if sys.platform == 'linux' else ['dsconv', 'twin']
     for mode in ('train', 'inference'):
@@ -45,36 +46,34 @@ def test_this_project_against_itself(monkeypatch):
     if sys.platform == 'linux':
         assert result['allocator']['dsconv'] == result['allocator']['twin+allocator'] == 'tuned'
     assert {'python', 'jax'} <= result['versions'].keys()
-    text = network.as_text(result)
+    text = comparison.as_text(result)
     assert '1,250 parameters, batches of 16, float32' in text
     assert text.count('twin') == len(names) - 1
-    assert network.draw(result).startswith(b'\x89PNG')
+    assert comparison.draw(result).startswith(b'\x89PNG')
 
 
 def test_another_network_is_refused(monkeypatch):
     monkeypatch.setitem(PEERS, 'stand-in', STAND_IN)
     with pytest.raises(RunError, match='stand-in has 7 parameters, not 1,250'):
-        network.measure(tiny(), ('stand-in',), rounds=1, steps=1)
-    contender = network_peers.contenders(('stand-in',))['stand-in']
-    settings, expected = {'steps': 1}, {'parameters': 7, 'logits': np.full((64, 10), 1.002)}
+        comparison.measure(tiny(), ('stand-in',), rounds=1, steps=1)
+    contender = contenders.contenders(('stand-in',))['stand-in']
+    settings, expected = {}, {'parameters': 7, 'logits': np.full((64, 10), 1.002)}
     with pytest.raises(RunError, match='stand-in is another network: its logits differ by 0.002 of the largest'):
-        network._measure_one('stand-in', contender, settings, expected)
-    nan = contender._replace(variant='nan')
+        comparison.measure_one('stand-in', contender, settings, expected, 1)
+    nan = contender._replace(settings={'variant': 'nan'})
     with pytest.raises(RunError, match='differ by nan'):
-        network._measure_one('stand-in', nan, settings, expected)
+        comparison.measure_one('stand-in', nan, settings, expected, 1)
     expected['logits'][:] = 1.0005
-    facts = network._measure_one('stand-in', contender, settings, expected)
+    facts = comparison.measure_one('stand-in', contender, settings, expected, 1)
     assert facts['difference'] == pytest.approx(0.0005 / 1.0005)
-    missing = contender._replace(variant='missing')
+    missing = contender._replace(settings={'variant': 'missing'})
     with pytest.raises(InputError, match='--peers=stand-in: a_library_that_is_not_installed cannot be imported; pip'):
-        network._measure_one('stand-in+allocator', missing, settings, expected)
+        comparison.measure_one('stand-in+allocator', missing, settings, expected, 1)
 
 
 def test_the_start_that_is_exported(tmp_path):
-    from dsconv.performance.own_network import export
-
-    config = network.same_work(on_pictures(tiny()))
-    expected = export(config, tmp_path)
+    config = comparison.same_work(resolve_without_data(tiny()))
+    expected, _ = export(config, tmp_path)
     assert expected['parameters'] == 1250
     with np.load(tmp_path / 'arrays.npz', allow_pickle=False) as arrays:
         assert (arrays['images'].shape, arrays['images'].dtype) == ((16, 12, 12, 3), np.uint8)
@@ -96,7 +95,7 @@ def test_environments(monkeypatch):
     monkeypatch.setenv('TF_ENABLE_ONEDNN_OPTS', '0')  # prepare_process sets it
     for name, value in (ALLOCATOR | {SWITCH: 'tuned'}).items():
         monkeypatch.setenv(name, value)
-    found = network_peers.contenders(('torch', 'keras-jax'))
+    found = contenders.contenders(('torch', 'keras-jax'))
     assert list(found) == ['dsconv', 'torch', 'torch+allocator', 'keras-jax', 'keras-jax+allocator']
     for name, contender in found.items():
         tuned = {key: value for key, value in contender.environment.items() if key in ALLOCATOR}
@@ -106,12 +105,12 @@ def test_environments(monkeypatch):
     # What a person has set is left alone, but where it is this project's that are asked for.
     monkeypatch.setenv('MALLOC_TOP_PAD_', '5')
     monkeypatch.setenv(SWITCH, 'system')
-    found = network_peers.contenders(('torch',))
+    found = contenders.contenders(('torch',))
     pads = [contender.environment['MALLOC_TOP_PAD_'] for contender in found.values()]
     assert pads == ['5', '5', ALLOCATOR['MALLOC_TOP_PAD_']]
     assert found['dsconv'].environment[SWITCH] == 'system'
     monkeypatch.setattr(sys, 'platform', 'darwin')
-    assert list(network_peers.contenders(('torch',))) == ['dsconv', 'torch']
+    assert list(contenders.contenders(('torch',))) == ['dsconv', 'torch']
 
 
 def test_the_summary_is_of_medians_and_of_rounds_ratios():
@@ -120,7 +119,7 @@ def test_the_summary_is_of_medians_and_of_rounds_ratios():
         return [facts | {'train': [9 * s, s, s / 2], 'inference': [s / 10], 'difference': s / 1e6} for s in seconds]
 
     # A slow spell in the second round: its ratio is as the first's, which that of the medians is not.
-    summary = network.summarised({'dsconv': found([1, 10, 1]), 'torch': found([2, 20, 4])}, batch_size=100)
+    summary = comparison.summarise({'dsconv': found([1, 10, 1]), 'torch': found([2, 20, 4])}, batch_size=100)
     assert summary['by_round']['train'] == {'dsconv': [100, 10, 100], 'torch': [50, 5, 25]}
     assert summary['images_per_second']['train'] == {'dsconv': 100, 'torch': 25}
     assert summary['images_per_second']['inference'] == {'dsconv': pytest.approx(1000), 'torch': pytest.approx(250)}
@@ -131,7 +130,7 @@ def test_the_summary_is_of_medians_and_of_rounds_ratios():
 
 def test_the_work_is_the_network_alone():
     config = configuration.load('configs/digits.py', ['optimizer.clip_norm=1', 'steps_per_dispatch=4'])
-    config = network.same_work(on_pictures(config))
+    config = comparison.same_work(resolve_without_data(config))
     assert (config.augment.policy, config.augment.flip, config.augment.crop_padding) == ('none', 'none', 0)
     assert (config.augment.mix_probability, config.loss.label_smoothing) == (0, 0)
     assert config.optimizer.ema_decay is config.optimizer.clip_norm is None
@@ -142,18 +141,18 @@ def test_the_work_is_the_network_alone():
 def test_what_the_peers_have_not_is_refused(override):
     key, value = override.split('=')
     with pytest.raises(InputError, match=f'{key}={value}: the peers have .* alone; take --peers=none'):
-        network.check_same_network(on_pictures(tiny(override)))
+        contenders.check_same_network(resolve_without_data(tiny(override)))
 
 
 def test_a_missing_library_is_one_line(monkeypatch):
     monkeypatch.setitem(PEERS, 'odd', Peer('no.matter', '', ('json', 'not_there', 'nor_this')))
     with pytest.raises(InputError, match='--peers=odd needs not_there and nor_this: pip install -r'):
-        network.measure(tiny(), ('odd',))
+        comparison.measure(tiny(), ('odd',))
     monkeypatch.setitem(PEERS, 'torch-compile', Peer('no.matter', '', ('json',)))
     monkeypatch.setenv('PATH', '')
     monkeypatch.delenv('CXX', raising=False)
     with pytest.raises(InputError, match='torch-compile: there is no C\\+\\+ compiler'):
-        network_peers.check_installed(('torch-compile',))
+        contenders.check_installed(('torch-compile',))
 
 
 UNUSUAL = (
@@ -171,14 +170,12 @@ UNUSUAL = (
 @pytest.fixture(scope='module', params=[(), UNUSUAL], ids=['usual', 'unusual'])
 def started(request, tmp_path_factory):
     """(Whether the network is unusual, what contenders are told, what they are to find, this project's losses)."""
-    from dsconv.performance.own_network import export
-
     directory = tmp_path_factory.mktemp('start')
-    config = network.same_work(on_pictures(tiny(*request.param)))
-    expected, settings = export(config, directory), network.peer_settings(config, directory, 1)
+    config = comparison.same_work(resolve_without_data(tiny(*request.param)))
+    expected, settings = export(config, directory)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv('XLA_FLAGS')
-        ours = network._measure_one('dsconv', network_peers.contenders(())['dsconv'], settings, expected)
+        ours = comparison.measure_one('dsconv', contenders.contenders(())['dsconv'], settings, expected, 1)
     return bool(request.param), settings, expected, ours['losses']
 
 
@@ -189,7 +186,7 @@ def test_a_peer_is_the_same_network_where_it_is_installed(peer, started):
         pytest.skip(f'{peer} is not installed')
     if unusual != (peer == 'keras-tensorflow') and peer != 'torch':
         pytest.skip('of Keras one backend each')
-    facts = network._measure_one(peer, network_peers.contenders((peer,))[peer], settings, expected)
+    facts = comparison.measure_one(peer, contenders.contenders((peer,))[peer], settings, expected, 1)
     assert facts['difference'] < 1e-5
     assert facts['parameters'] == expected['parameters']
     # Loss, gradient, AdamW: the loss of the second step follows from the first (weight decay differs a little).

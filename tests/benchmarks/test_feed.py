@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks import feed
 from dsconv import config as configuration
+from dsconv.config_checks import resolve_without_data
 from dsconv.data import train_batches
 from dsconv.errors import InputError
-from dsconv.performance import augmentation, feed
 
 
 def small(*overrides):
@@ -48,7 +49,7 @@ def test_every_case_is_measured_on_any_config(monkeypatch):
 def test_the_streamed_sources_hold_the_same_pictures_and_keep_none(tmp_path):
     feed.write_folder(tmp_path / 'folder', count=12, classes=10)
     feed.write_records(tmp_path / 'folder', tmp_path / 'records')
-    config = augmentation.on_pictures(small('dataset.image_size=224', 'dataset.validation_fraction=0.5'))
+    config = resolve_without_data(small('dataset.image_size=224', 'dataset.validation_fraction=0.5'))
     names = (f'image_folder:{tmp_path / "folder"}', 'pictures')
     splits = [feed.streamed_split(config, name, tmp_path / 'records') for name in names]
     assert not any(split.in_memory for split in splits)
@@ -66,7 +67,7 @@ def test_the_streamed_sources_hold_the_same_pictures_and_keep_none(tmp_path):
     [((), 50_000), (('dataset.image_size=224',), 3_321), (('batch_size=60000',), 60_000)],
 )
 def test_memory_holds_what_it_may_and_a_batch(overrides, count):
-    split = feed.memory_split(augmentation.on_pictures(small(*overrides)))
+    split = feed.memory_split(resolve_without_data(small(*overrides)))
     assert split.num_examples == count
     images = split.images(np.arange(8))
     assert images.dtype == np.uint8 and len(np.unique(images)) == 256

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from benchmarks.augment import pillow_peer
+from benchmarks.process import random_batch
 from dsconv import config as configuration
 from dsconv.augment.lookup import GATHER
 from dsconv.augment.operations import OPERATIONS, STEPS, Parameters, apply_operation, parameter_table
-from dsconv.performance.worker import pictures
 
 SIZE, FILL = 32, 128
 
@@ -27,7 +27,7 @@ def ours():
 
 
 def test_operations_agree(ours):
-    images, _ = pictures({'batch_size': 1, 'image_shape': (SIZE, SIZE, 3), 'classes': 10})
+    images, _ = random_batch({'batch_size': 1, 'image_shape': (SIZE, SIZE, 3), 'classes': 10})
     image = images[0] // 2 + 40  # not of all levels, so that stretching them does something
     for name, operation in pillow_peer.operations(SIZE, FILL).items():
         for sign in (1, -1) if name in pillow_peer.SIGNED else (1,):
@@ -39,7 +39,8 @@ def test_operations_agree(ours):
 
 def test_augments_a_batch():
     augment = configuration.defaults().augment.to_dict()
-    run = pillow_peer.prepare({'batch_size': 32, 'image_shape': (SIZE, SIZE, 3), 'classes': 10, 'augment': augment})
+    task = {'batch_size': 32, 'image_shape': (SIZE, SIZE, 3), 'classes': 10, 'augment': augment}
+    run = pillow_peer.prepare(task)['augment']
     for _ in range(10):  # mixed and not
         images, labels = run()
         assert (images.shape, images.dtype, labels.shape) == ((32, SIZE, SIZE, 3), np.uint8, (32, 10))

@@ -1,0 +1,211 @@
+"""What augmentation costs: beside the training step that it is part of, and beside the same policy in other libraries.
+
+Both on random images, so that no dataset is needed.
+"""
+
+import contextlib
+import functools
+import itertools
+import logging
+import os
+import statistics
+from typing import NamedTuple
+
+from benchmarks.process import Process, last_core, random_batch
+from dsconv import config as configuration
+from dsconv.config_checks import resolve_without_data
+from dsconv.errors import InputError
+from dsconv.performance import machine
+from dsconv.performance.timing import in_turn, median_ratio, seconds_per_call
+from dsconv.training.setup import build_training, image_shape
+
+OURS = 'dsconv'
+# Settings of `augment` that the peers follow, or that do not matter; of the others they have the defaults alone.
+FOLLOWED = ('crop_padding', 'randaugment_layers', 'randaugment_magnitude', 'fill', 'clean_tail_epochs')
+PACKAGES = ('jax', 'jaxlib', 'numpy', 'pillow', 'torch', 'torchvision', 'keras', 'tensorflow', 'tensorflow-cpu')
+# One thread on the CPU, whatever the library.
+ONE_THREAD = {'JAX_PLATFORMS': 'cpu', 'CUDA_VISIBLE_DEVICES': ''}
+ONE_THREAD |= dict.fromkeys(
+    ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'TF_NUM_INTRAOP_THREADS', 'TF_NUM_INTEROP_THREADS'), '1'
+)
+
+
+class Row(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+      library: the name in `--peers`.
+      variant: of the library; passed to its `prepare`.
+      work: how its work differs from the default policy, each image by itself.
+    """
+
+    library: str
+    variant: str
+    work: str
+
+
+DSCONV = Row(OURS, '', 'the default policy, image by image')
+ROWS = (
+    Row('pillow', '', 'the same, and NumPy for crop, flip and mixing'),
+    Row('torchvision', 'by image', 'the same, transforms.v2 image by image; its own ranges'),
+    Row('torchvision', 'by batch', 'one crop, flip and policy for the whole batch'),
+    Row('keras', 'tensorflow', 'one crop and two operations for the whole batch; no AutoAugment; tf.function'),
+    Row('keras', 'jax', 'the same as under TensorFlow, not compiled: RandomCrop cannot be'),
+)
+PEERS = tuple(dict.fromkeys(row.library for row in ROWS))
+
+
+def measure(config, peers=PEERS, rounds: int = 9, seconds: float = 1.0) -> dict:
+    """Measures both, in `rounds` of at least `seconds` each.
+
+    Args:
+      config: a loaded config; where it leaves the image size to the data, CIFAR-10's is taken.
+      peers: of `PEERS`, or none.
+
+    Returns:
+      What `--json` prints: settings, surroundings, `step` (see `step_share`) and `peers` (see `race`).
+
+    Raises:
+      InputError: the config's augmentation is one that the peers do not have.
+      RunError: a peer that can be imported fails.
+    """
+    config = resolve_without_data(config)
+    if peers:
+        check_same_policy(config)
+    log = logging.getLogger('dsconv')
+    log.info('the training step: compiling, then %d rounds', rounds)
+    step = step_share(config, rounds, seconds)
+    if peers:
+        log.info('%s: starting, then %d rounds', ', '.join((OURS, *peers)), rounds)
+    return {
+        'what': 'augment',
+        'model': config.model.name,
+        'dim': config.model.dim,
+        'depth': config.model.depth,
+        'batch_size': config.batch_size,
+        'image_shape': image_shape(config),
+        'augment': config.augment.to_dict(),
+        'rounds': rounds,
+        'devices': machine.devices(),
+        'allocator': os.environ.get('DSCONV_ALLOCATOR', 'system'),
+        **machine.surroundings(PACKAGES),
+        'step': step,
+        'peers': race(config, peers, rounds, seconds) if peers else [],
+    }
+
+
+def check_same_policy(config) -> None:
+    """Raises InputError unless the peers can do what `config`, resolved, asks for."""
+    followed = tuple(f'augment.{key}:' for key in FOLLOWED)
+    differing = [
+        line
+        for line in configuration.differences(resolve_without_data(configuration.defaults()), config)
+        if line.startswith(('augment.', 'dataset.channels:')) and not line.startswith(followed)
+    ]
+    if differing:
+        raise InputError(f'the peers have the default augmentation alone ({"; ".join(differing)}); take --peers=none')
+
+
+def step_share(config, rounds: int, seconds: float) -> dict:
+    """Measures the share of a training step's time that its augmentation takes alone, on the same devices, in turn.
+
+    Returns:
+      `augment_seconds` and `step_seconds` a batch, round by round, and `share`, the median of their ratios.
+    """
+    import jax
+
+    from dsconv.augment import make_augment
+    from dsconv.training.mesh import batch_sharding, replicated, to_global
+
+    training = build_training(config, num_examples=100 * config.batch_size)
+    batch = random_batch(task(config))
+    augment = make_augment(config.to_dict(), len(config.dataset.class_names), training.mesh)
+    batches = batch_sharding(training.mesh)
+
+    @functools.partial(jax.jit, in_shardings=(replicated(training.mesh), batches, batches))
+    def augmented(number, images, labels):
+        return augment(jax.random.fold_in(jax.random.key(config.seed), number), 0, images, labels)
+
+    alone, numbers = to_global(training.mesh, batch), itertools.count()
+    within, state = to_global(training.mesh, tuple(part[None] for part in batch), leading_axes=1), training.new_state()
+
+    def run_augmentation():
+        jax.block_until_ready(augmented(next(numbers), *alone))
+
+    def run_step():
+        nonlocal state
+        state, loss = training.train_step(state, *within)
+        jax.block_until_ready((state, loss))
+
+    for run in 2 * (run_augmentation, run_step):  # compiles
+        run()
+    runs = {'augment_seconds': run_augmentation, 'step_seconds': run_step}
+    values = in_turn({key: functools.partial(seconds_per_call, run, seconds) for key, run in runs.items()}, rounds)
+    return {'share': median_ratio(values['augment_seconds'], values['step_seconds']), **values}
+
+
+def race(config, peers, rounds: int, seconds: float) -> list[dict]:
+    """Measures images per second of one core's CPU time, of dsconv and its peers on the same core, in turn.
+
+    Returns:
+      Rows of `name`, `work`, and `images_per_second` round by round, their `median` and `ratio`, the median of
+      dsconv's `images_per_second` ÷ its own; or `missing`, a Python module.
+    """
+    settings, environment = task(config), os.environ | ONE_THREAD
+    rows, started, measures = [], {}, {}
+
+    def rate(process):
+        return config.batch_size / process.call('augment', seconds=seconds)['seconds']
+
+    with contextlib.ExitStack() as stack:
+        for library, variant, work in (DSCONV, *(row for row in ROWS if row.library in peers)):
+            name, module = f'{library}, {variant}'.rstrip(', '), f'benchmarks.augment.{library}_peer'
+            rows.append({'name': name, 'work': work})
+            started[name] = stack.enter_context(Process(module, settings | {'variant': variant}, environment))
+            if not started[name].missing:
+                for _ in range(2):  # compiles
+                    started[name].call('augment', seconds=0)
+                measures[name] = functools.partial(rate, started[name])
+        values = in_turn(measures, rounds)
+    for row in rows:
+        if own := values.get(row['name']):
+            ratio = median_ratio(values[OURS], own)
+            row |= {'images_per_second': own, 'median': statistics.median(own), 'ratio': ratio}
+        else:
+            row['missing'] = started[row['name']].missing
+    return rows
+
+
+def task(config) -> dict:
+    """Returns what every peer's `prepare` is told, but for its variant."""
+    return {
+        'batch_size': config.batch_size,
+        'image_shape': image_shape(config),
+        'classes': len(config.dataset.class_names),
+        'augment': config.augment.to_dict(),
+        'core': last_core(),
+    }
+
+
+def as_text(result: dict) -> str:
+    """Formats `measure`'s result for a terminal."""
+    from dsconv.reporting import text_table
+
+    step, rounds = result['step'], result['rounds']
+    augment_seconds, step_seconds = (statistics.median(step[key]) for key in ('augment_seconds', 'step_seconds'))
+    lines = [
+        f'Augmentation alone: {100 * step["share"]:.2f} % of the time of the training step that it is part of '
+        f'({1000 * augment_seconds:,.1f} of {1000 * step_seconds:,.0f} ms for {result["batch_size"]} images), '
+        f'{result["devices"]}, {result["cores"]} cores. Medians of {rounds} rounds in turn.'
+    ]
+    if result['peers']:
+        header = ['', 'images/s of one core', f'{OURS} ÷ it', 'work']
+        rows = [[row['name'], row.get('median'), row.get('ratio'), _work(row)] for row in result['peers']]
+        lines += ['', text_table(header, rows)]
+    return '\n'.join(lines)
+
+
+def _work(row):
+    if 'missing' in row:
+        return f'not installed ({row["missing"]}): pip install -r benchmarks/requirements.txt'
+    return row['work']

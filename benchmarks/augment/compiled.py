@@ -1,0 +1,58 @@
+"""What augmentation costs on a TPU slice, by its compiler: the training step compiled with and without it."""
+
+from importlib import metadata
+
+from dsconv.augment import OFF
+from dsconv.config_checks import resolve_without_data
+from dsconv.performance.step_cost import counts
+from dsconv.performance.topology import compile_step, topology_devices
+
+
+def measure(config, topology: str) -> dict:
+    """Compiles a loaded config's step for a slice: `with` and `without` augmentation, and the `difference`.
+
+    Raises:
+      InputError: the compiler is not installed, or knows no such slice.
+    """
+    devices, config = topology_devices(topology), resolve_without_data(config)
+    plain = config.copy_and_resolve_references()
+    plain.augment.update(OFF)
+    costs = {'with': _cost(config, devices), 'without': _cost(plain, devices)}
+    costs['difference'] = {key: value - costs['without'][key] for key, value in costs['with'].items()}
+    return {
+        'what': 'augment',
+        'topology': topology,
+        'devices': f'{len(devices)} × {devices[0].device_kind}',
+        'model': config.model.name,
+        'dtype': config.model.dtype,
+        'batch_size': config.batch_size,
+        'augment': config.augment.to_dict(),
+        'versions': {package: metadata.version(package) for package in ('jax', 'jaxlib', 'libtpu')},
+        **costs,
+    }
+
+
+def _cost(config, devices) -> dict[str, float]:
+    """Returns what the compiler estimates of one step.
+
+    `megabytes_per_image` and `megaflops_per_image` are of all devices; `milliseconds` are of a step on the slice with
+    memory and arithmetic used as well as they can be; `megacycles`, of a step on a device, sum up the instructions.
+    """
+    counted = counts(compile_step(config, devices))
+    share = len(devices) / config.batch_size / 1e6
+    return {
+        'megabytes_per_image': counted.moved * share,
+        'megaflops_per_image': counted.flops * share,
+        'milliseconds': counted.optimal_seconds * 1e3,
+        'megacycles': counted.totals.megacycles,
+    }
+
+
+def as_text(result: dict) -> str:
+    """Formats `measure`'s result for a terminal."""
+    from dsconv.reporting import text_table
+
+    rows = [[name, *(round(value, 3) for value in result[name].values())] for name in ('with', 'without', 'difference')]
+    header = ['augmentation', 'MB an image', 'MFLOPs an image', 'ms a step', 'megacycles a step']
+    what = f'A step of {result["batch_size"]} images on {result["devices"]}, {result["dtype"]}'
+    return f"{what}: the compiler's estimates, nothing was run.\n\n{text_table(header, rows)}"

@@ -1,0 +1,176 @@
+"""The same network trained and run by other libraries, each measurement in a new process, in turn.
+
+On a CPU and on random images. Every contender starts from the same exported variables and must return the same logits.
+A step is forward pass, cross-entropy, gradient and AdamW on uint8 images that dsconv normalises in every step, and its
+peers before anything is timed. Nothing is augmented, averaged or clipped.
+"""
+
+import functools
+import logging
+import statistics
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.network.contenders import (
+    INSTALL,
+    OURS,
+    PEERS,
+    TUNED,
+    check_installed,
+    check_same_network,
+    contenders,
+)
+from benchmarks.process import Process
+from dsconv.config_checks import resolve_without_data
+from dsconv.errors import InputError, RunError
+from dsconv.performance import machine
+from dsconv.performance.timing import in_turn, median_ratio
+
+MODES = ('train', 'inference')
+WARM_UP = 2  # the first step compiles; the second may again, for the layouts that the first returns
+TOLERANCE = 1e-3  # of logits, relative to the largest of them
+PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy', 'torch', 'keras', 'tensorflow', 'tensorflow-cpu')
+
+
+def measure(config, peers=tuple(PEERS), rounds: int = 5, steps: int = 5) -> dict:
+    """Measures all in turn, in `rounds`, by the median of `steps` calls of each mode.
+
+    Args:
+      config: a loaded config; where it leaves the image size to the data, CIFAR-10's is taken.
+      peers: of `PEERS`, or none.
+
+    Returns:
+      What `--json` prints: settings, surroundings, and by 'train' or 'inference' and contender `images_per_second`
+      (median of the rounds), `spread` (least and most), `by_round`, and `ratio`, the median of dsconv's ÷ the peer's
+      of the same round. `logits_difference` is the largest, relative to the largest logit; `losses` are those of the
+      first training steps.
+
+    Raises:
+      InputError: a peer is not installed, or lacks what the config asks for.
+      RunError: a peer fails, or is another network.
+    """
+    check_installed(peers)
+    config = same_work(resolve_without_data(config))
+    if peers:
+        check_same_network(config)
+    from benchmarks.network.dsconv_peer import export
+
+    with tempfile.TemporaryDirectory(prefix='dsconv-benchmark-') as directory:
+        expected, settings = export(config, Path(directory))
+        measures = {
+            name: functools.partial(measure_one, name, contender, settings, expected, steps)
+            for name, contender in contenders(peers).items()
+        }
+        logging.getLogger('dsconv').info('%s: %d rounds in turn', ', '.join(measures), rounds)
+        facts = in_turn(measures, rounds)
+    return {
+        'what': 'network',
+        'model': config.model.to_dict(),
+        'image_shape': [config.dataset.image_size] * 2 + [config.dataset.channels],
+        'batch_size': config.batch_size,
+        'rounds': rounds,
+        'steps': steps,
+        **machine.surroundings(PACKAGES),
+        **summarise(facts, config.batch_size),
+    }
+
+
+def same_work(config):
+    """Returns a resolved config without what is not compared: augmentation, averaging, clipping, warm-up, …"""
+    from dsconv.augment import OFF
+
+    config = config.copy_and_resolve_references()
+    config.augment.update(OFF)
+    config.loss.label_smoothing = 0.0
+    config.optimizer.ema_decay = config.optimizer.clip_norm = None
+    config.schedule.warmup_epochs = 0.0
+    config.steps_per_dispatch = 1
+    return config
+
+
+def measure_one(name: str, contender, settings: dict, expected: dict, steps: int) -> dict:
+    """Measures one contender in a new process.
+
+    Args:
+      settings, expected: of `dsconv_peer.export`.
+
+    Returns:
+      The facts of its process, `losses` of the first steps, `difference` of its logits before any step, relative, and
+      the seconds of each call by mode.
+
+    Raises:
+      InputError: it cannot be imported.
+      RunError: it fails, or is another network.
+    """
+    with Process(contender.module, settings | contender.settings, contender.environment) as process:
+        facts = process.facts
+        if process.missing:
+            raise InputError(f'--peers={name.removesuffix(TUNED)}: {process.missing} cannot be imported; {INSTALL}')
+        if facts['parameters'] != expected['parameters']:
+            raise RunError(f'{name} has {facts["parameters"]:,} parameters, not {expected["parameters"]:,}')
+        facts['difference'] = difference(process.call('inference')['values'], expected['logits'])
+        if not facts['difference'] <= TOLERANCE:
+            raise RunError(f'{name} is another network: its logits differ by {facts["difference"]:.2g} of the largest')
+        facts['losses'] = [process.call('train')['values'] for _ in range(WARM_UP)]
+        facts['train'] = process.call('train', steps)['seconds']
+        process.call('inference')
+        facts['inference'] = process.call('inference', steps)['seconds']
+    speeds = ', '.join(f'{statistics.median(facts[mode]):.3g} s' for mode in MODES)
+    logging.getLogger('dsconv').info('%s: a training step and an inference step take %s', name, speeds)
+    return facts
+
+
+def difference(logits, expected) -> float:
+    """Returns the largest absolute difference of logits `(batch, classes)` ÷ the largest expected, NaN where one is."""
+    return float(np.max(np.abs(np.asarray(logits, float) - expected)) / np.max(np.abs(expected)))
+
+
+def summarise(facts: dict[str, list[dict]], batch_size: int) -> dict:
+    """Returns the part of `measure`'s result that follows from the contenders' facts, round by round."""
+    by_round = {
+        mode: {name: [batch_size / statistics.median(one[mode]) for one in found] for name, found in facts.items()}
+        for mode in MODES
+    }
+    by_mode = {'images_per_second': {}, 'ratio': {}, 'spread': {}, 'by_round': by_round}
+    for mode, values in by_round.items():
+        by_mode['images_per_second'][mode] = {name: statistics.median(own) for name, own in values.items()}
+        by_mode['spread'][mode] = {name: [min(own), max(own)] for name, own in values.items()}
+        by_mode['ratio'][mode] = {name: median_ratio(values[OURS], own) for name, own in values.items() if name != OURS}
+    of_first = {key: {name: found[0][key] for name, found in facts.items()} for key in ('parameters', 'losses')}
+    return {
+        **by_mode,
+        **of_first,
+        'logits_difference': {name: max(one['difference'] for one in found) for name, found in facts.items()},
+        'allocator': {name: found[0]['allocator'] for name, found in facts.items()},
+    }
+
+
+def as_text(result: dict) -> str:
+    """Formats `measure`'s result for a terminal."""
+    from dsconv.reporting import text_table
+
+    header = ['', 'training images/s', f'{OURS} ÷ it', 'inference images/s', f'{OURS} ÷ it', 'logits differ by']
+    rows = []
+    for name in result['parameters']:
+        speeds = [(result['images_per_second'][mode][name], result['ratio'][mode].get(name)) for mode in MODES]
+        rows.append([name, *speeds[0], *speeds[1], f'{result["logits_difference"][name]:.0e}'])
+    about = (
+        f'{result["parameters"][OURS]:,} parameters, batches of {result["batch_size"]}, float32, {result["cores"]} '
+        f'cores ({result["cpu"]}).\nMedians of {result["rounds"]} rounds in turn, each of {result["steps"]} steps '
+        f'after {WARM_UP} in a new process. {TUNED}: with the malloc settings that {OURS} gives itself.'
+    )
+    return f'{about}\n\n{text_table(header, rows)}'
+
+
+def draw(result: dict) -> bytes:
+    """Draws `measure`'s result, as the content of a PNG file."""
+    from dsconv.reporting.bars import grouped_bars
+    from dsconv.reporting.figures import png
+
+    titles = {'training, images/s': 'train', 'inference, images/s': 'inference'}
+    values, spreads = (
+        {title: result[key][mode] for title, mode in titles.items()} for key in ('images_per_second', 'spread')
+    )
+    return png(grouped_bars(values, spreads, marked=OURS))

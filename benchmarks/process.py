@@ -1,0 +1,155 @@
+"""A process for each library that is measured, so that no library meets another: PyTorch crashes beside TensorFlow.
+
+    python -m benchmarks.process MODULE SETTINGS
+
+The module's `prepare(settings)` returns a dict: functions of no arguments, each of which returns when its work is done,
+and facts about them, which are JSON. The process prints the facts on stdout as one JSON object, or `{"missing": …}`
+with the Python module that cannot be imported. Each line on stdin, the arguments of `answer`, is answered by another.
+Nothing heavy is imported before the library itself.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+from dsconv.config import ROOT
+from dsconv.errors import RunError
+from dsconv.performance.timing import seconds_of_calls, seconds_per_call
+from dsconv.process import ALLOCATOR, prepare_process
+
+
+class Process:
+    """The other end: a started process. A context that ends it.
+
+    Attributes:
+      facts: what the process says of itself: the module's facts, and `allocator`, 'tuned' or 'as installed'.
+      missing: the Python module for want of which it cannot measure, or None.
+    """
+
+    def __init__(self, module: str, settings: dict, environment: dict):
+        """Starts `module` and waits until it is ready.
+
+        Args:
+          module: its name.
+          settings: for its `prepare`. Of them this class reads `core`, the core that the process is held to, or None,
+            and `as_command`: whether it first restarts itself with the tuned allocator, as the commands do.
+          environment: its environment variables.
+
+        Raises:
+          RunError: it fails.
+        """
+        self._module = module
+        self._errors = tempfile.TemporaryFile('w+', errors='replace')  # noqa: SIM115 (closed by close)
+        self._process = subprocess.Popen(
+            [sys.executable, '-m', __spec__.name, module, json.dumps(settings)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            cwd=ROOT,
+            env=environment,
+        )
+        try:
+            self.facts = self._reply()
+        except BaseException:  # a failure, or Ctrl-C while it prepares
+            self.close()
+            raise
+        self.missing = self.facts.get('missing')
+
+    def call(self, function: str, calls: int = 1, seconds: float | None = None) -> dict:
+        """Calls one of the module's functions; see `answer`. Raises RunError where the process has died."""
+        with contextlib.suppress(BrokenPipeError):  # then there is no reply either
+            print(json.dumps([function, calls, seconds]), file=self._process.stdin, flush=True)
+        return self._reply()
+
+    def close(self):
+        self._process.kill()
+        self._process.communicate()
+        self._errors.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def _reply(self):
+        if line := self._process.stdout.readline():
+            return json.loads(line)
+        code = self._process.wait()
+        self._errors.seek(0)
+        last = next((line for line in reversed(self._errors.readlines()) if line.strip()), f'exit code {code}')
+        raise RunError(f'{self._module} failed: {last.strip()}')
+
+
+def answer(function, calls: int, seconds: float | None) -> dict:
+    """Calls `function` and times it.
+
+    Args:
+      calls: how often, by the clock.
+      seconds: instead, for how long, in CPU time of this process: others on the same core do not count.
+
+    Returns:
+      `seconds` of each call and `values`, what the last returned, arrays as lists; with `seconds` the mean of a call.
+    """
+    if seconds is not None:
+        return {'seconds': seconds_per_call(function, seconds, time.process_time)}
+    values = []
+    taken = seconds_of_calls(lambda: values.append(function()), calls)
+    return {'seconds': taken, 'values': values[-1].tolist() if hasattr(values[-1], 'tolist') else values[-1]}
+
+
+def last_core() -> int | None:
+    """The highest of the cores that this process may use, None where a process cannot be held to one."""
+    return max(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else None
+
+
+def random_batch(task: dict):
+    """Returns a batch that stands for any other.
+
+    Args:
+      task: `batch_size`, `image_shape`, (height, width, channels), and `classes`.
+
+    Returns:
+      Random uint8 `(batch, height, width, channels)` and int32 labels `(batch,)`.
+    """
+    import numpy as np
+
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (task['batch_size'], *task['image_shape']), np.uint8)
+    return images, random.integers(0, task['classes'], task['batch_size'], np.int32)
+
+
+def main(module: str, settings: dict) -> None:
+    """Runs the process."""
+    if settings.get('as_command'):
+        prepare_process()  # may restart it
+    if settings.get('core') is not None:
+        os.sched_setaffinity(0, {settings['core']})  # before any library counts the cores
+    replies = os.fdopen(os.dup(1), 'w', buffering=1)
+    os.dup2(2, 1)  # what a library prints goes to stderr
+
+    def reply(facts):
+        print(json.dumps(facts), file=replies)
+
+    try:
+        prepared = importlib.import_module(module).prepare(settings)
+    except ImportError as error:
+        reply({'missing': error.name or module})
+        return
+    functions = {name: value for name, value in prepared.items() if callable(value)}
+    tuned = ALLOCATOR.items() <= os.environ.items()
+    facts = {name: value for name, value in prepared.items() if name not in functions}
+    reply(facts | {'allocator': 'tuned' if tuned else 'as installed'})
+    for line in sys.stdin:
+        function, *how = json.loads(line)
+        reply(answer(functions[function], *how))
+
+
+if __name__ == '__main__':
+    main(sys.argv[1], json.loads(sys.argv[2]))

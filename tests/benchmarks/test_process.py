@@ -1,0 +1,71 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks.process import Process, last_core
+from dsconv.config import ROOT
+from dsconv.errors import RunError
+from dsconv.process import ALLOCATOR
+
+LIBRARY = 'tests.benchmarks.fake_library'
+
+
+def started(variant='', environment=(), module=LIBRARY, **settings):
+    plain = {name: value for name, value in os.environ.items() if name not in ALLOCATOR}
+    return Process(module, {'variant': variant} | settings, plain | dict(environment))
+
+
+def test_answers_in_order_whatever_its_library_prints():
+    with started(core=last_core()) as process:
+        assert process.facts == {'parameters': 7, 'allocator': 'as installed'}
+        assert process.missing is None
+        if hasattr(os, 'sched_getaffinity'):
+            assert os.sched_getaffinity(process._process.pid) == {last_core()}
+        assert process.call('inference')['values'] == [[1] * 10] * 64
+        answer = process.call('train', 3)
+        assert (len(answer['seconds']), answer['values']) == (3, 4)  # the value of the last call
+        assert 0 <= process.call('train', seconds=0.001)['seconds'] < 0.001 + sum(answer['seconds'])
+        child = process._process
+    assert child.poll() is not None
+
+
+def test_says_what_is_missing():
+    with started('missing') as process:
+        assert process.missing == 'a_library_that_is_not_installed'
+    with started(module='tests.benchmarks.no_such_library') as process:
+        assert process.missing == 'tests.benchmarks.no_such_library'
+
+
+def test_a_failure_is_one_line():
+    with pytest.raises(RunError, match=r'fake_library failed: room$'):
+        started('broken')
+    with pytest.raises(RunError, match=r'fake_library failed: exit code -9$'):
+        started('killed')
+    with started('dies') as process:
+        for _ in range(2):  # no answer, then nobody who reads
+            with pytest.raises(RunError, match='fake_library failed: out of memory'):
+                process.call('train')
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='the settings are those of glibc')
+def test_every_way_in_has_the_tuned_allocator():
+    on_cpu = {'JAX_PLATFORMS': 'cpu'}
+    for environment, settings, allocator in [
+        (ALLOCATOR, {}, 'tuned'),  # a peer with dsconv's settings
+        (on_cpu, {'as_command': True}, 'tuned'),  # dsconv, which restarts itself as its commands do
+        (on_cpu | {'DSCONV_ALLOCATOR': 'system'}, {'as_command': True}, 'as installed'),
+    ]:
+        with started(environment=environment, **settings) as process:
+            assert process.facts['allocator'] == allocator
+    plain = {name: value for name, value in os.environ.items() if name not in (*ALLOCATOR, 'DSCONV_ALLOCATOR')}
+    line = [sys.executable, '-X', 'importtime', '-m', 'dsconv.benchmark', '--help']
+    done = subprocess.run(line, cwd=ROOT, env=plain | on_cpu, capture_output=True, text=True, check=True)
+    assert len([line for line in done.stderr.splitlines() if line.endswith('| dsconv.cli')]) == 2  # started twice
+
+
+def test_no_library_is_imported_before_the_peers_own():
+    code = 'import sys, benchmarks.process; print(*{"jax", "flax", "tensorflow", "torch", "keras"} & {*sys.modules})'
+    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ''
