@@ -1,6 +1,6 @@
-"""Idea two: whatever enhances an image moves it towards, or away from, a partner made of itself.
+"""Enhancements: an image is blended with a degenerate form of itself, as by Pillow's ImageEnhance.
 
-As Pillow's ImageEnhance: the result is partner + factor · (image − partner), cut to levels. `planes` are uint8
+The result is degenerate + factor · (image − degenerate), clipped to uint8. `planes` are uint8
 `(channels, height · width)`, of one or three channels.
 """
 
@@ -27,10 +27,10 @@ def _mean_grey(planes, height, width):
 
 
 def _smooth(planes, height, width):
-    """Pillow's SMOOTH: weights 1, the centre 5, of 13, rounded; the outermost pixels stay."""
+    """Applies Pillow's SMOOTH, weights 1, the centre 5, of 13, rounded; pixels at the border stay."""
     if height < 3 or width < 3:
         return planes
-    # A pixel's neighbours stand at fixed distances from it; those that wrap round an edge are not kept.
+    # The neighbours of a pixel are at fixed offsets in the flat image; those that wrap around a border are not kept.
     first, pixels = width + 1, height * width
 
     def at(distance):
@@ -44,15 +44,15 @@ def _smooth(planes, height, width):
 
 
 def _luma(planes):
-    """ITU-R 601-2 luma of three channels in Pillow's integer arithmetic, int32 `(pixels,)`; of one channel, itself."""
+    """Returns the ITU-R 601-2 luma in Pillow's integer arithmetic, int32 `(pixels,)`; of one channel, itself."""
     levels = planes.astype(jnp.int32)
     if len(planes) == 1:
         return levels[0]
     return (19595 * levels[0] + 38470 * levels[1] + 7471 * levels[2] + 32768) >> 16
 
 
-_PARTNERS = {'brightness': _black, 'color': _grey, 'contrast': _mean_grey, 'sharpness': _smooth}
-KINDS = tuple(_PARTNERS)
+_DEGENERATES = {'brightness': _black, 'color': _grey, 'contrast': _mean_grey, 'sharpness': _smooth}
+KINDS = tuple(_DEGENERATES)
 
 
 def blend(planes, kind, factor, height: int, width: int):
@@ -60,23 +60,22 @@ def blend(planes, kind, factor, height: int, width: int):
 
     Args:
       planes: the image.
-      kind: int32, a place in `KINDS`.
-      factor: float32; 0 gives the partner, 1 the image, more goes beyond it.
+      kind: int32, an index into `KINDS`.
+      factor: float32; 0 gives the degenerate image, 1 the image, more extrapolates.
       height, width: pixels.
     """
-    branches = [lambda planes, make=make: make(planes, height, width) for make in _PARTNERS.values()]
-    partner = lax.switch(kind, branches, planes).astype(jnp.int32)
-    product = factor * (planes.astype(jnp.int32) - partner).astype(jnp.float32)
-    moved = partner.astype(jnp.float32) + unfused(product, zero=jnp.minimum(kind, 0))
+    branches = [lambda planes, make=make: make(planes, height, width) for make in _DEGENERATES.values()]
+    degenerate = lax.switch(kind, branches, planes).astype(jnp.int32)
+    product = factor * (planes.astype(jnp.int32) - degenerate).astype(jnp.float32)
+    moved = degenerate.astype(jnp.float32) + unfused(product, zero=jnp.minimum(kind, 0))
     return jnp.clip(moved, 0, 255).astype(jnp.uint8)
 
 
 def unfused(product, zero):
-    """`product`, rounded: keeps XLA's CPU backend from contracting it with a sum that follows into one instruction.
+    """Returns `product`; keeps XLA's CPU backend from fusing it with a following sum into one multiply-add.
 
-    Such a fused multiply-add rounds once where Pillow rounds twice, and one blended value in a thousand comes out a
-    level off. Bits XORed with a number that is zero, which only the running program can know, stop it; XLA's
-    optimization barrier does not.
+    A fused multiply-add rounds once where Pillow rounds twice, and one blended value in a thousand is off by a level.
+    XOR with a `zero` that is not a compile-time constant prevents it; XLA's optimization barrier does not.
     """
     bits = jnp.int64 if product.dtype == jnp.float64 else jnp.int32
     return lax.bitcast_convert_type(lax.bitcast_convert_type(product, bits) ^ zero.astype(bits), product.dtype)

@@ -1,6 +1,6 @@
-"""Boxes that are cut out of an image, or of another: Cutout, random erasing, CutMix.
+"""Boxes for Cutout, random erasing and CutMix.
 
-A box is int32 `(…, 4)`: top, left, and bottom and right, the last two outside; it may reach beyond the image.
+A box is int32 `(…, 4)`: top, left, bottom and right, the last two exclusive; it may extend beyond the image.
 """
 
 import jax
@@ -10,38 +10,47 @@ from dsconv.augment.warp import places
 
 
 def square(centre, side):
-    """The box of a square: `centre` int32 `(…, 2)`, `side` int32 (Cutout: DeVries and Taylor 2017, section 3.2)."""
+    """Returns a square box: `centre` int32 `(…, 2)`, `side` int32 (Cutout: DeVries and Taylor 2017, section 3.2)."""
     return centred(centre, jnp.asarray(side)[..., None])
 
 
 def centred(centre, sides):
-    """The box about `centre` with `sides`, int32 `(…, 2)` or `(…, 1)`: height and width."""
+    """Returns the box about `centre` with `sides`, int32 `(…, 2)` or `(…, 1)`: height and width."""
     corner = centre - sides // 2
     return jnp.concatenate([corner, corner + sides], axis=-1)
 
 
 def box_mask(box, height: int, width: int):
-    """Bool `(height · width,)`: the pixels within a box."""
+    """Returns bool `(height · width,)`: the pixels within a box."""
     row, column = places(height, width)
     top, left, bottom, right = box
     return (row >= top) & (row < bottom) & (column >= left) & (column < right)
 
 
 def erase(planes, box, filling, height: int, width: int):
-    """An image, uint8 `(channels, height · width)`, with `filling` in the box: a level, or an image of its shape."""
+    """Fills the box in an image, uint8 `(channels, height · width)`; `filling` is a level or an image of its shape."""
     return jnp.where(box_mask(box, height, width), jnp.asarray(filling, jnp.uint8), planes)
 
 
 def draw_places(key, shape, height: int, width: int):
-    """Places of an image, uniform: int32 `(*shape, 2)`, row and column."""
+    """Draws uniform positions in an image: int32 `(*shape, 2)`, row and column."""
     return jax.random.randint(key, (*shape, 2), 0, jnp.array([height, width]))
 
 
 def draw_erasing(key, batch: int, probability: float, height: int, width: int):
-    """Boxes of random erasing (Zhong et al. 2020, algorithm 1), empty where an image is left alone.
+    """Draws the boxes of random erasing (Zhong et al. 2020, algorithm 1), empty where an image is not erased.
 
-    The area is uniform in 2 % to 40 % of the image, the ratio of the sides log-uniform in 0.3 to 1/0.3, the place
-    uniform among those where the box fits. A side longer than the image is cut to it, where the paper draws again.
+    The area is uniform in 2 % to 40 % of the image, the aspect ratio log-uniform in 0.3 to 1/0.3, the position uniform
+    where the box fits. A side longer than the image is clipped to it, where the paper draws again.
+
+    Args:
+      key: a PRNG key.
+      batch: number of images.
+      probability: that an image is erased.
+      height, width: pixels.
+
+    Returns:
+      int32 `(batch, 4)`.
     """
     happens_key, area_key, ratio_key, place_key = jax.random.split(key, 4)
     area = jax.random.uniform(area_key, (batch,), minval=0.02, maxval=0.4) * height * width

@@ -1,12 +1,11 @@
-"""Three look-ups in planes, each as a gather or scatter and as products with one-hot matrices, equal to the last bit.
+"""Three look-ups, each as a gather or scatter and as products with one-hot matrices; both forms agree exactly.
 
-`planes` is an image whose pixels stand in one row, uint8 `(channels, height · width)`: the shape in which a TPU's tiles
-are full.
+`planes` is a flattened image, uint8 `(channels, height · width)`: the shape that fills a TPU's tiles.
 
-A CPU and a GPU are quick at gathers and scatters. A TPU is not: there a table look-up by gather takes 20.8 ms for a
-batch of 512 CIFAR-10 images, by the compiler's estimate for a v3-8. And a one-hot matrix takes a step for each of its
-entries, 256 for a level, 1,024 for a pixel: too many of them as well. So the numbers of levels and of pixels are split
-into two digits: the low one is looked up by a matrix product, for all values of the high one, which then picks.
+CPUs and GPUs are fast at gathers and scatters. A TPU is not: a table look-up by gather takes 20.8 ms for a batch of 512
+CIFAR-10 images, by the compiler's estimate for a v3-8. Plain one-hot products are too slow as well, with 256 entries
+for a level and 1,024 for a pixel. So an index is split into two digits: a matrix product looks up the low digit for all
+values of the high digit, which then selects.
 """
 
 from collections.abc import Callable
@@ -15,9 +14,9 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 LEVELS = 256  # of a uint8
-LOW_LEVELS = 32  # values of the low digit of a level
-LOW_PIXELS = 128  # of the low digit of a pixel's number: the lanes of a TPU's vector unit
-# With more pixels than these the products of `take_pixels`, pixels² / 128, fill the memory.
+LOW_LEVELS = 32  # values of a level's low digit
+LOW_PIXELS = 128  # values of a pixel index's low digit: the lanes of a TPU's vector unit
+# With more pixels the products of `take_pixels`, pixels² / 128, fill the memory.
 MOST_ONE_HOT_PIXELS = 64 * 64
 
 
@@ -25,8 +24,8 @@ class Lookup(NamedTuple):
     """One form of the look-ups.
 
     Attributes:
-      take_pixels: (planes, source, fill) → planes. `source` is int32 `(pixels,)`: the number of the pixel that comes to
-        each place, negative where `fill`, a level, does.
+      take_pixels: (planes, source, fill) → planes. `source` is int32 `(pixels,)`: for each output pixel the index of
+        its input pixel, negative where it is `fill`, a level.
       map_levels: (planes, table) → planes. `table` is int32 `(channels, 256)`, of levels.
       count_below: planes → int32 `(channels, 256)`: how many pixels are below each level.
     """
@@ -78,16 +77,16 @@ def _multiply_counts(planes):
 
 
 def _compare(comparison, numbers, size: int):
-    """Each of `(…, pixels)` with 0 … size − 1: bfloat16 `(…, size, pixels)` of 0 and 1.
+    """Compares `(…, pixels)` with 0 … size − 1: bfloat16 `(…, size, pixels)` of 0 and 1.
 
-    bfloat16 holds every level exactly, a sum of products with a one-hot matrix has one term, and counts are summed in
-    float32.
+    This is exact: bfloat16 represents every level, a product with a one-hot matrix has one term, and counts are summed
+    in float32.
     """
     return comparison(numbers[..., None, :], jnp.arange(size, dtype=numbers.dtype)[:, None]).astype(jnp.bfloat16)
 
 
 def _pick(by_high, high):
-    """`(channels, size, pixels)` at `high`, `(channels, pixels)` of 0 … size − 1 → uint8 `(channels, pixels)`."""
+    """Selects from `(channels, size, pixels)` by `high`, `(channels, pixels)`; returns uint8 `(channels, pixels)`."""
     chosen = high[:, None, :] == jnp.arange(by_high.shape[1], dtype=high.dtype)[:, None]
     return jnp.sum(jnp.where(chosen, by_high, 0), axis=1).astype(jnp.uint8)
 

@@ -1,4 +1,4 @@
-"""MixUp and CutMix: each image of a batch weighed against its neighbour, and their labels likewise."""
+"""MixUp and CutMix: each image of a batch mixed with its neighbour, and their labels likewise."""
 
 import jax
 import jax.numpy as jnp
@@ -8,17 +8,17 @@ from dsconv.augment.erase import box_mask, centred, draw_places
 
 
 def is_on(settings) -> bool:
-    """Whether `settings`, the `augment` part of a config, ever mixes images."""
+    """Returns whether `settings`, the `augment` section of a config, ever mixes images."""
     return bool(settings['mix_probability'] and (settings['mixup_alpha'] or settings['cutmix_alpha']))
 
 
 def mix(key, planes, soft_labels, height: int, width: int, settings, active):
     """Mixes each image with its neighbour, the first with the second, the third with the fourth, ….
 
-    Both methods are λ · image + (1 − λ) · neighbour by pixel: λ is one number for MixUp (Zhang et al. 2018,
-    equation 1), and 0 within a box, 1 around it, for CutMix (Yun et al. 2019, equation 1). The labels are weighed by
-    its mean, so that a box cut short by the image's edge counts for what it covers. Neighbours stand on the same
-    device where each device has an even number of images. Of an odd batch the last image stays.
+    Both methods are λ · image + (1 − λ) · neighbour by pixel: λ is a scalar for MixUp (Zhang et al. 2018, equation 1),
+    and 0 within a box, 1 around it, for CutMix (Yun et al. 2019, equation 1). Labels are weighted by its mean, so that
+    a box clipped at the border counts for what it covers. Neighbours are on the same device where each device has an
+    even number of images. The last image of an odd batch is not mixed.
 
     Args:
       key: a PRNG key.
@@ -26,10 +26,10 @@ def mix(key, planes, soft_labels, height: int, width: int, settings, active):
       soft_labels: float32 `(batch, classes)`.
       height, width: pixels.
       settings: a mapping with `mixup_alpha`, `cutmix_alpha`, `mix_probability`, `cutmix_probability`, `mix_per`.
-      active: bool; where False nothing is mixed.
+      active: bool; nothing is mixed where it is False.
 
     Returns:
-      (planes, rounded to levels; soft labels).
+      (planes, rounded to uint8; soft labels).
     """
     shape = (len(planes),) if settings['mix_per'] == 'image' else (1,)
     happens_key, cutmix_key, mixup_lambda_key, cutmix_lambda_key, box_key = jax.random.split(key, 5)
@@ -40,20 +40,20 @@ def mix(key, planes, soft_labels, height: int, width: int, settings, active):
     outside = 1.0 - jax.vmap(lambda box: box_mask(box, height, width))(box)
     weights = jnp.where(takes_cutmix[:, None], outside, kept[:, None])
     weights = jnp.where(happens[:, None], weights, 1.0)
-    mixed = _weighed(planes, _as_bytes(_neighbours(planes)), weights[:, None])
+    mixed = _weighted(planes, _as_bytes(_neighbours(planes)), weights[:, None])
     mixed = _as_bytes(jnp.round(mixed).astype(jnp.uint8))
-    return mixed, _weighed(soft_labels, _neighbours(soft_labels), jnp.mean(weights, axis=1, keepdims=True))
+    return mixed, _weighted(soft_labels, _neighbours(soft_labels), jnp.mean(weights, axis=1, keepdims=True))
 
 
 def draw_box(key, kept, height: int, width: int):
-    """The boxes of CutMix for areas of 1 − `kept` (Yun et al. 2019, equation 2), cut at the image's edges.
+    """Draws CutMix's boxes for areas of 1 − `kept` (Yun et al. 2019, equation 2); they may extend beyond the image.
 
     Args:
       key: a PRNG key.
       kept: λ, float32 `(batch,)`.
 
     Returns:
-      int32 `(batch, 4)`: top, left, bottom and right, the last two outside. The centre is uniform over the image.
+      int32 `(batch, 4)`: top, left, bottom and right, the last two exclusive. The centre is uniform over the image.
     """
     sides = jnp.sqrt(1 - kept)[:, None] * jnp.array([height, width])
     return centred(draw_places(key, kept.shape, height, width), sides.astype(jnp.int32))
@@ -69,7 +69,7 @@ def _draw_lambda(key, alpha: float, shape):
     return jax.random.beta(key, alpha, alpha, shape) if alpha else jnp.ones(shape)
 
 
-def _weighed(values, neighbours, weights):
+def _weighted(values, neighbours, weights):
     return weights * values + (1 - weights) * neighbours
 
 
@@ -80,5 +80,5 @@ def _neighbours(values):
 
 
 def _as_bytes(planes):
-    """`planes`; keeps XLA for a TPU from moving them as float32 up to here, or from here, at four times the cost."""
+    """Returns `planes`; keeps XLA for a TPU from moving them as float32 before or after, at four times the cost."""
     return lax.optimization_barrier(planes)

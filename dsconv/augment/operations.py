@@ -1,9 +1,9 @@
-"""The table: the operations of RandAugment and AutoAugment, each as what one of the three ideas is to do.
+"""The operations of RandAugment and AutoAugment, each as the parameters of a warp, a tone map or a blend.
 
-Magnitudes are fractions of the AutoAugment paper's ranges (Cubuk et al. 2019, table 6), in `STEPS` equal steps, so that
-both scales in use fall on steps: RandAugment's 0 … 10 on every 9th, AutoAugment's levels 0 … 9 on every 10th.
-Lengths in pixels are those of the authors' CIFAR-10 code (10 of 32 for translations, 20 of 32 for the side of Cutout)
-as parts of the image's side.
+Magnitudes are fractions of the AutoAugment paper's ranges (Cubuk et al. 2019, table 6), in `STEPS` equal steps that
+hold both scales in use: RandAugment's 0 … 10 on every 9th, AutoAugment's levels 0 … 9 on every 10th. Lengths in pixels
+are those of the authors' CIFAR-10 code (10 of 32 for translations, 20 of 32 for the side of Cutout), relative to the
+image's side.
 """
 
 import functools
@@ -22,15 +22,15 @@ WARP, TONE, BLEND, NOTHING = range(4)
 
 
 class Parameters(NamedTuple):
-    """What an operation is to do to an image.
+    """The parameters of an operation on one image.
 
     Attributes:
       block: int, WARP … NOTHING.
-      kind: int, a place in `tone.KINDS` or `blend.KINDS`.
-      amount: int, of tone.
-      factor: float, of blend.
-      affine: six ints, of warp: its map in fixed point.
-      side: int, of warp: of the square that is cut out.
+      kind: int, an index into `tone.KINDS` or `blend.KINDS`.
+      amount: int, for a tone map.
+      factor: float, for a blend.
+      affine: six ints, for a warp: its map in fixed point.
+      side: int, for a warp: of the square that is cut out.
     """
 
     block: int = NOTHING
@@ -41,13 +41,13 @@ class Parameters(NamedTuple):
     side: int = 0
 
     def packed(self) -> np.ndarray:
-        """As int32 `(11,)`; the factor is its bits in float32."""
+        """Packs them into int32 `(11,)`; the factor as the bits of its float32."""
         bits = np.float32(self.factor).view(np.int32)
         return np.array([self.block, self.kind, self.amount, bits, *self.affine, self.side], np.int32)
 
     @classmethod
     def unpacked(cls, row):
-        """Of int32 `(11,)` on the device."""
+        """Unpacks int32 `(11,)` on the device."""
         return cls(row[0], row[1], row[2], lax.bitcast_convert_type(row[3], jnp.float32), row[4:10], row[10])
 
 
@@ -71,7 +71,7 @@ def _pixels(m, side):
     return int(m * 10 * side / 32)
 
 
-# Name → (what both signs mean, magnitude in [-1, 1] and image's sides → parameters).
+# Name → (factors of the magnitude for both signs, (magnitude in [-1, 1], height, width) → parameters).
 _TABLE = {
     'Identity': (UNSIGNED, lambda m, height, width: Parameters()),
     'AutoContrast': (UNSIGNED, _tone('autocontrast')),
@@ -96,10 +96,10 @@ RANDAUGMENT_OPERATIONS = OPERATIONS[:14]
 
 @functools.cache
 def parameter_table(height: int, width: int) -> np.ndarray:
-    """Packed parameters, int32 `(operations, signs, steps, 11)`: signs + and −, steps 0 … `STEPS` of the magnitude.
+    """Returns packed parameters, int32 `(operations, signs, steps, 11)`: signs + and −, steps 0 … `STEPS`.
 
-    They are computed here, in fractions and double precision, so that what an operation does depends on no device's
-    sine and is what Pillow does with Python's own numbers.
+    They are computed on the host, in fractions and double precision, so that they depend on no device's sine and equal
+    those that Pillow computes.
     """
     magnitudes = [Fraction(step, STEPS) for step in range(STEPS + 1)]
     rows = [
@@ -110,17 +110,17 @@ def parameter_table(height: int, width: int) -> np.ndarray:
 
 
 def apply_operation(planes, parameters: Parameters, centre, height: int, width: int, fill: int, lookup):
-    """Does one operation to one image.
+    """Applies one operation to one image.
 
-    One warp (Cutout is one that moves nothing), one tone map, one blend and nothing are the branches. Where branches
-    are real, in a loop over images, one is taken; under `vmap` all are, and one is kept.
+    The branches are a warp (Cutout is one that moves nothing), a tone map, a blend and the identity. In a loop over
+    images one branch runs; under `vmap` all do, and one result is selected.
 
     Args:
       planes: uint8 `(channels, height · width)`.
-      parameters: of this image.
+      parameters: for this image.
       centre: int32 `(2,)`, row and column of Cutout's square.
       height, width: pixels.
-      fill: level of what comes from outside the image, and of Cutout.
+      fill: level of pixels from outside the image, and of Cutout.
       lookup: a `lookup.Lookup`.
     """
 

@@ -1,4 +1,4 @@
-"""The augmentation that a config describes, as one function of a key and a batch."""
+"""A config's augmentation, as one function of a key and a batch."""
 
 import functools
 
@@ -17,17 +17,17 @@ def make_augment(config, num_classes: int, mesh=None):
     Args:
       config: a mapping with `epochs` and `augment`, as `configs/common.py` has them; `augment.flip` not 'auto'.
       num_classes: width of the soft labels.
-      mesh: where given, a `jax.sharding.Mesh` whose first axis the batch is sharded over. On CPU devices each then
-        sees to its own images; without it, each to all of them.
+      mesh: where given, a `jax.sharding.Mesh` over whose first axis the batch is sharded. Each CPU device then
+        augments its own images; without it, each augments all of them.
 
     Returns:
       `augment(key, epoch, images, labels) → images, soft labels`, jittable. Images are uint8 `(batch, height, width,
-      channels)` of one or three channels, and stay so; labels are int32 `(batch,)` and come out float32 `(batch,
-      num_classes)`, each row summing to one. The outcome depends on the key, the epoch and an image's place in the
+      channels)` of one or three channels, in and out; labels are int32 `(batch,)`, soft labels float32 `(batch,
+      num_classes)`, each row summing to one. The result depends on the key, the epoch and an image's index in the
       global batch, not on the number of devices.
 
     Raises:
-      ValueError: a setting is none of its choices.
+      ValueError: a setting is not one of its choices.
     """
     settings = config['augment']
     stages, first_clean_epoch = switched_on(settings), config['epochs'] - settings['clean_tail_epochs']
@@ -52,10 +52,10 @@ def make_augment(config, num_classes: int, mesh=None):
 
 
 def _each_by_itself(alter, planes, drawn, mesh):
-    """`alter(lookup, planes, its part of drawn)` for each image, in the form that suits the platform compiled for.
+    """Maps `alter(lookup, planes, drawn)` over the images, in the form for the platform that is compiled for.
 
-    On a CPU a loop, whose branches are real ones: an image pays for the operations that it undergoes, and stays in
-    the cache for all of them. Elsewhere all images at once.
+    On a CPU it is a loop with real branches: an image pays only for its own operations, and stays in the cache for all
+    of them. Elsewhere all images are altered at once.
     """
 
     def loop(planes, drawn):

@@ -1,4 +1,4 @@
-"""Which operations an image undergoes: RandAugment and AutoAugment, drawn for each image by itself."""
+"""RandAugment and AutoAugment: which operations are applied, drawn for each image independently."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from dsconv.augment.operations import OPERATIONS, RANDAUGMENT_OPERATIONS, STEPS
 
-# Cubuk et al. 2019, AutoAugment, table 7 (CIFAR-10): two operations each, with its probability and its level of 0 … 9.
+# Cubuk et al. 2019, AutoAugment, table 7 (CIFAR-10): two operations each, with their probability and level, 0 … 9.
 AUTOAUGMENT = (
     (('Invert', 0.1, 7), ('Contrast', 0.2, 6)),
     (('Rotate', 0.7, 2), ('TranslateX', 0.3, 9)),
@@ -43,10 +43,10 @@ _STEPS = np.array([[level * STEPS // 9 for _, _, level in policy] for policy in 
 
 
 class Choice(NamedTuple):
-    """Of operations, int32 `(batch, layers)` each.
+    """The operations of a batch, int32 `(batch, layers)` each.
 
     Attributes:
-      operation: a place in `operations.OPERATIONS`.
+      operation: an index into `operations.OPERATIONS`.
       step: of the magnitude, 0 to `STEPS`.
     """
 
@@ -55,15 +55,15 @@ class Choice(NamedTuple):
 
 
 def randaugment(key, batch: int, layers: int, magnitude: float, spread: float) -> Choice:
-    """RandAugment (Cubuk et al. 2020): each of `layers` operations is uniform over the 14.
+    """Draws RandAugment (Cubuk et al. 2020): each of `layers` operations is uniform over the 14.
 
     Args:
       key: a PRNG key.
       batch: number of images.
       layers: the paper's N.
       magnitude: the paper's M on the scale of the authors' code, 0 … 10: 10 is the end of each range. At 5 the four
-        enhancements change nothing, their factor being 0.1 + 1.8 · M / 10.
-      spread: standard deviation of a magnitude about M; what leaves the scale is cut to it. The paper's is 0.
+        enhancements change nothing: their factor is 0.1 + 1.8 · M / 10.
+      spread: standard deviation of a magnitude about M, clipped to the scale. The paper's is 0.
     """
     operation_key, step_key = jax.random.split(key)
     magnitudes = magnitude + spread * jax.random.normal(step_key, (batch, layers))
@@ -74,7 +74,7 @@ def randaugment(key, batch: int, layers: int, magnitude: float, spread: float) -
 
 
 def autoaugment(key, batch: int) -> Choice:
-    """AutoAugment's policy for CIFAR-10: one of 25 sub-policies, each of its two operations with its probability.
+    """Draws AutoAugment's CIFAR-10 policy: one of 25 sub-policies, each of its two operations with its probability.
 
     Level k of 0 … 9 is k/9 of a range, as in the paper (ten values at equal distances).
     """
@@ -86,7 +86,7 @@ def autoaugment(key, batch: int) -> Choice:
 
 
 def choose(key, batch: int, settings) -> Choice:
-    """The operations that the `augment` part of a config, its `policy` not 'none', draws for a batch."""
+    """Draws a batch's operations by the `augment` section of a config, whose `policy` is not 'none'."""
     coin_key, randaugment_key, autoaugment_key = jax.random.split(key, 3)
     magnitude, spread = settings['randaugment_magnitude'], settings['randaugment_spread']
     choices = {
@@ -99,7 +99,7 @@ def choose(key, batch: int, settings) -> Choice:
 
 
 def _either(key, first: Choice, second: Choice) -> Choice:
-    """Each image by one of the two, with equal chance."""
+    """Picks one of the two for each image, with equal probability."""
     takes_first = jax.random.bernoulli(key, shape=(len(first.operation), 1))
     layers = max(choice.operation.shape[1] for choice in (first, second))
     first, second = _lengthened(first, layers), _lengthened(second, layers)

@@ -1,4 +1,4 @@
-"""The stages that an image goes through by itself: crop and flip, a policy's operations, Cutout, random erasing."""
+"""The stages that alter each image independently: crop and flip, a policy's operations, Cutout, random erasing."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,7 +10,7 @@ import numpy as np
 from dsconv.augment import erase, policies, warp
 from dsconv.augment.operations import Parameters, apply_operation, parameter_table
 
-# The settings with which nothing happens to an image, by itself or by mixing.
+# The settings with which no image is altered or mixed.
 OFF = {
     'crop_padding': 0,
     'flip': 'none',
@@ -28,11 +28,11 @@ CHOICES = {
 
 
 class Stage(NamedTuple):
-    """What is random, drawn for the whole batch, and what is done with it, image by image.
+    """Draws random parameters for the whole batch, then alters image by image.
 
     Attributes:
       draw: (key, epoch, images) → arrays with a leading axis `batch`.
-      alter: (planes of an image, its part of what was drawn, height, width, lookup) → planes.
+      alter: (planes of an image, what was drawn for it, height, width, lookup) → planes.
     """
 
     draw: Callable
@@ -40,7 +40,11 @@ class Stage(NamedTuple):
 
 
 def switched_on(settings) -> list[Stage]:
-    """The stages that `settings`, the `augment` part of a config, asks for, in order."""
+    """Returns the stages of `settings`, the `augment` section of a config, in order.
+
+    Raises:
+      ValueError: a setting is not one of its choices.
+    """
     for key, choices in CHOICES.items():
         if settings[key] not in choices:
             raise ValueError(f'augment.{key}={settings[key]!r} is not one of {", ".join(choices)}')
@@ -81,7 +85,7 @@ def _draw_flip(key, epoch, images, flip: str):
 
 
 def _hashed_bit(images):
-    """A bit of each image's own, int32 `(batch,)`: of its content, so the same in each epoch, wherever it stands.
+    """Hashes each image's content to a bit, int32 `(batch,)`: the same in each epoch, whatever the order.
 
     With it an image is mirrored in every other epoch, and half of the images in each (alternating flip: Jordan 2024,
     "94% on CIFAR-10 in 3.29 seconds", section 3.6).

@@ -1,4 +1,4 @@
-"""Idea three: whatever maps levels to levels is a table of 256 for each channel.
+"""Tone maps: a table of 256 levels for each channel.
 
 The tables are those of Pillow's ImageOps, int32 `(channels, 256)`; `planes` are uint8 `(channels, height · width)`.
 """
@@ -17,7 +17,7 @@ def _invert(planes, amount, lookup):
 
 
 def _posterize(planes, bits, lookup):
-    """Keeps the `bits` highest bits."""
+    """Keeps the `bits` most significant bits."""
     del planes, lookup
     return jnp.arange(LEVELS) >> (8 - bits) << (8 - bits)
 
@@ -30,10 +30,10 @@ def _solarize(planes, threshold, lookup):
 
 
 def _autocontrast(planes, amount, lookup):
-    """Stretches each channel to the whole range."""
+    """Stretches each channel to the full range."""
     del lookup
     darkest, brightest = (extreme(planes, axis=1, keepdims=True).astype(jnp.int32) for extreme in (jnp.min, jnp.max))
-    # Pillow's table comes of double precision, which a TPU lacks: there one value in 200 may be a level above.
+    # Pillow computes the table in double precision, which a TPU lacks: there one value in 200 may be a level higher.
     stretched = lax.platform_dependent(
         darkest, brightest, amount, cpu=_stretched, cuda=_stretched, default=_stretched_in_integers
     )
@@ -55,7 +55,7 @@ def _stretched_in_integers(darkest, brightest, amount):
 
 
 def _equalize(planes, amount, lookup):
-    """Spreads each channel's levels evenly (in integers, as Pillow does, which is coarse for small images)."""
+    """Equalizes each channel's histogram (in integers, as Pillow does, which is coarse for small images)."""
     del amount
     below, pixels = lookup.count_below(planes), planes.shape[1]
     below_brightest = jnp.max(below, axis=1, keepdims=True, where=below < pixels, initial=0)
@@ -79,8 +79,8 @@ def tone_map(planes, kind, amount, lookup):
 
     Args:
       planes: the image.
-      kind: int32, a place in `KINDS`.
-      amount: int32: the bits that posterize keeps, 1 to 8; the level that solarize inverts from, 0 to 256.
+      kind: int32, an index into `KINDS`.
+      amount: int32: the bits that posterize keeps, 1 to 8; the level from which solarize inverts, 0 to 256.
       lookup: a `lookup.Lookup`.
     """
 

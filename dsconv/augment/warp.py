@@ -1,8 +1,8 @@
-"""Idea one: whatever moves pixels is a map from each place to the pixel that comes there.
+"""Warps: crops, flips and affine maps, each as the source pixel of every output pixel.
 
-Such a map is int32 `(height · width,)`: that pixel's number, counted row by row, or −1 where the filling comes
+Such a map is int32 `(height · width,)`: the index of the source pixel, in row-major order, or −1 for the fill level
 (`lookup.Lookup.take_pixels`). Affine maps are Pillow's, from output to input, (a, b, c, d, e, f) for
-x' = a x + b y + c, y' = d x + e y + f with pixels' centres at one half, in its 16.16 fixed-point arithmetic.
+x' = a x + b y + c, y' = d x + e y + f with pixel centres at one half, in its 16.16 fixed-point arithmetic.
 """
 
 import math
@@ -12,44 +12,44 @@ import numpy as np
 
 
 def rotation(degrees: float, height: int, width: int):
-    """Affine map of `Image.rotate`: counter-clockwise about the centre."""
+    """Returns the affine map of `Image.rotate`: counter-clockwise about the centre."""
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     x, y = width / 2, height / 2
     return (cos, -sin, x - cos * x + sin * y, sin, cos, y - sin * x - cos * y)
 
 
 def shear(x: float, y: float):
-    """Affine map that takes a pixel from `x` columns further with each row, `y` rows further with each column."""
+    """Returns the affine map that shifts the source by `x` columns a row and by `y` rows a column."""
     return (1, x, 0, y, 1, 0)
 
 
 def translation(x: float, y: float):
-    """Affine map that takes each pixel from `x` columns to the right and `y` rows below."""
+    """Returns the affine map whose source is `x` columns to the right and `y` rows below."""
     return (1, 0, x, 0, 1, y)
 
 
 def fixed_point(affine) -> np.ndarray:
-    """An affine map of pixels' centres → the same of pixels' numbers, int32 `(6,)` in units of 2⁻¹⁶."""
+    """Converts an affine map of pixel centres to one of pixel indices, int32 `(6,)` in units of 2⁻¹⁶."""
     a, b, c, d, e, f = affine
     numbers = np.array((a, b, c + a * 0.5 + b * 0.5, d, e, f + d * 0.5 + e * 0.5), np.float64)
     return np.floor(numbers * 65536 + 0.5).astype(np.int32)
 
 
 def affine_source(affine, height: int, width: int):
-    """Where each pixel comes from by an affine map in fixed point, int32 `(6,)`."""
+    """Returns the source of each pixel by an affine map in fixed point, int32 `(6,)`."""
     row, column = places(height, width)
     a, b, c, d, e, f = affine
     return _number((d * column + e * row + f) >> 16, (a * column + b * row + c) >> 16, height, width)
 
 
 def crop_source(corner, mirrored, height: int, width: int, reflect: bool):
-    """Where each pixel comes from in a window of the image's own size, mirrored left to right where `mirrored`.
+    """Returns the source of each pixel in a window of the image's size, mirrored left to right where `mirrored`.
 
     Args:
       corner: int32 `(2,)`, the window's first row and column in the image.
       mirrored: bool.
       height, width: pixels.
-      reflect: what is outside is the image mirrored at its edge, the edge not repeated; else it is filled.
+      reflect: whether pixels outside are the image mirrored at its edge, the edge not repeated, or filled.
     """
     row, column = places(height, width)
     row, column = corner[0] + row, corner[1] + jnp.where(mirrored, width - 1 - column, column)
@@ -59,7 +59,7 @@ def crop_source(corner, mirrored, height: int, width: int, reflect: bool):
 
 
 def places(height: int, width: int):
-    """Row and column of each pixel, int32 `(height · width,)`."""
+    """Returns row and column of each pixel, int32 `(height · width,)`."""
     number = np.arange(height * width, dtype=np.int32)
     return number // width, number % width
 
