@@ -16,7 +16,9 @@ def evaluate(arguments) -> None:
     workdir = arguments.workdir
     directory = Path('runs', 'published', workdir.name) if is_published(workdir) else workdir
     output = arguments.output or directory / name
-    report = report_run(arguments.workdir, arguments.split, arguments.checkpoint, output, arguments.robustness)
+    report = report_run(
+        workdir, arguments.split, arguments.checkpoint, output, arguments.robustness, arguments.examples
+    )
     among_five = f'top-5 {top5(report)}, ' if top5(report) else ''
     print(
         f'{report["dataset"]} {report["split"]}, {report["num_examples"]:,} images, checkpoint of step '
@@ -41,7 +43,14 @@ def flags() -> cli.Parser:
         'network runs/published/NAME/…)',
     )
     parser.add_argument(
-        '--robustness', action='store_true', help='also scores the split under eight corruptions of five severities'
+        '--robustness', action='store_true', help='also scores the split under corruptions of five severities'
+    )
+    parser.add_argument(
+        '--examples',
+        type=cli.positive,
+        default=0,
+        metavar='N',
+        help='draws the predictions of N examples, chosen by a fixed seed, into examples.png (default: none)',
     )
     return parser
 

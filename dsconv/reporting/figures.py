@@ -136,28 +136,30 @@ def corruptions(accuracy: Mapping[str, Sequence[float]], clean: float) -> Figure
     return figure
 
 
-def mistakes(images: np.ndarray, captions: Sequence[str]) -> Figure:
-    """Draws up to MISTAKES pictures, five a row, each under its caption (one or two lines of about 26 characters).
+def predictions(images: np.ndarray, captions: Sequence[str], is_right: Sequence[bool] = (), columns: int = 5) -> Figure:
+    """Draws pictures, each under its caption (one or two lines of about 26 characters), red where it is not right.
 
     `images`: uint8 (n, height, width, C) with C 1 or 3, n >= 1. Pictures larger than MISTAKE_PIXELS are averaged down,
-    small ones enlarged pixel by pixel.
+    small ones enlarged pixel by pixel. `is_right`: of each; all captions are black where it is left out.
     """
-    columns = min(5, len(images))
+    columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
     figure = Figure(figsize=(max(2.4, 1.95 * columns), 2.1 * rows), dpi=90, layout='constrained')
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid:
         axes.axis('off')
-    for axes, image, caption in zip(grid, images, captions, strict=False):
+    colours = ['black' if right else 'C3' for right in is_right] or ['black'] * len(images)
+    for axes, image, caption, colour in zip(grid, images, captions, colours, strict=False):
         axes.imshow(_shrink(image), cmap='gray', vmin=0, vmax=255, interpolation='nearest')
-        axes.set_title(caption, fontsize=8, parse_math=False, family=_fonts())
+        axes.set_title(caption, fontsize=8, color=colour, parse_math=False, family=_fonts())
     return figure
 
 
-def mistake_caption(true: str, predicted: str, probability: float) -> str:
-    """Returns 'true → predicted, 97 %', on two lines where it does not fit one."""
+def prediction_caption(true: str, predicted: str, probability: float) -> str:
+    """Returns 'true → predicted, 97 %', or 'true, 97 %' of a right one, on two lines where it does not fit one."""
     true, predicted = _shorten(true, 22), _shorten(predicted, 20)
-    joined = f'{true} → {predicted}, {probability:.0%}'.replace('%', ' %')
+    names = true if true == predicted else f'{true} → {predicted}'
+    joined = f'{names}, {probability:.0%}'.replace('%', ' %')
     return joined if len(joined) <= 26 else joined.replace(' → ', ' →\n', 1)
 
 

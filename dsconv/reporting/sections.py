@@ -87,6 +87,7 @@ def sections(report: dict, pictures: Sequence[str]) -> list[Section]:
         Section('Training', 'curves.png', 'Loss, accuracy and learning rate by epoch'),
         Section('Classes', code=_classification_report(report), **_confused_pairs(report)),
         Section('Confusion matrix', 'confusion_matrix.png', 'Confusion matrix'),
+        Section('Examples', 'examples.png', 'Examples drawn at random with their predictions, mistakes in red'),
         Section('Most confident mistakes', 'mistakes.png', 'Pictures that were taken for another class'),
         Section('Calibration', 'reliability.png', 'How often a prediction is right, by its confidence'),
         Section('Corruptions', 'corruptions.png', 'Accuracy by corruption and severity', **_robustness(report)),

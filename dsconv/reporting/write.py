@@ -13,7 +13,8 @@ from dsconv.reporting.markdown import code_block, paragraphs, plain, plain_table
 from dsconv.reporting.scores import scores
 from dsconv.reporting.sections import headline, percent, sections
 
-PICTURES = ('confusion_matrix.png', 'curves.png', 'mistakes.png', 'reliability.png', 'corruptions.png')
+PICTURES = ('confusion_matrix.png', 'curves.png', 'mistakes.png', 'reliability.png', 'corruptions.png', 'examples.png')
+EXAMPLES_SEED = 0  # of the examples that are drawn
 
 
 def write_report(
@@ -32,6 +33,7 @@ def write_report(
     title: str,
     robustness: dict | None = None,
     data_fingerprint: str | None = None,
+    examples: int = 0,
 ) -> dict:
     """Writes report.json, report.md and the pictures into `output` and returns the content of report.json.
 
@@ -41,12 +43,14 @@ def write_report(
       labels: (N,) integers in [0, C), N >= 1.
       log_probabilities: (N, C) float32, natural logarithms (-inf allowed); row n belongs to labels[n].
       class_names: C different names. A class without examples is listed with support 0.
-      mistake_images: indices (n,) into `labels` → uint8 pictures (n, H, W, 1 or 3); called at most once.
+      mistake_images: indices (n,) into `labels` → uint8 pictures (n, H, W, 1 or 3); called at most once for the
+        mistakes and once for the examples.
       metrics: the lines of metrics.jsonl for the curves; [] for a report without them.
       command: the command line that makes this report.
       title: of report.md.
       robustness: `{'source': …, 'mean_accuracy': …, 'accuracy': {corruption: [by severity]}}` where it was measured.
       data_fingerprint: SHA-256 of the examples (`data.fingerprint`), where it is known.
+      examples: how many, drawn by EXAMPLES_SEED, are shown with their predictions in examples.png.
 
     Raises InputError for a split without examples, RunError for log-probabilities that are NaN (the model diverged),
     ValueError for shapes or labels that do not fit together.
@@ -63,7 +67,7 @@ def write_report(
         **scores(labels, log_probabilities, class_names),
         **{key: value for key, value in optional.items() if value is not None},
     }
-    pictures = _draw(report, labels, log_probabilities, mistake_images, metrics)
+    pictures = _draw(report, labels, log_probabilities, mistake_images, metrics, examples)
 
     output = to_path(output)
     make_directory(output)
@@ -93,7 +97,7 @@ def _check(labels: np.ndarray, log_probabilities: np.ndarray, class_names: Seque
         raise RunError('The model predicts NaN: its training diverged. Evaluate an earlier checkpoint.')
 
 
-def _draw(report: dict, labels, log_probabilities, mistake_images, metrics) -> dict[str, bytes]:
+def _draw(report: dict, labels, log_probabilities, mistake_images, metrics, examples) -> dict[str, bytes]:
     """Returns the pictures of a report: file name → PNG."""
     from dsconv.reporting import figures
 
@@ -110,16 +114,19 @@ def _draw(report: dict, labels, log_probabilities, mistake_images, metrics) -> d
     }
     if metrics:
         pictures['curves.png'] = figures.curves(metrics)
-    if len(wrong):
-        captions = [
-            figures.mistake_caption(
-                class_names[labels[index]],
-                class_names[predictions[index]],
-                math.exp(log_probabilities[index, predictions[index]]),
-            )
-            for index in wrong
-        ]
-        pictures['mistakes.png'] = figures.mistakes(mistake_images(wrong), captions)
+    drawn = np.random.default_rng(EXAMPLES_SEED).choice(len(labels), min(examples, len(labels)), replace=False)
+    for name, indices, columns in (('mistakes.png', wrong, 5), ('examples.png', drawn, 8)):
+        if len(indices):
+            captions = [
+                figures.prediction_caption(
+                    class_names[labels[index]],
+                    class_names[predictions[index]],
+                    math.exp(log_probabilities[index, predictions[index]]),
+                )
+                for index in indices
+            ]
+            is_right = () if name == 'mistakes.png' else labels[indices] == predictions[indices]
+            pictures[name] = figures.predictions(mistake_images(indices), captions, is_right, columns)
     if 'robustness' in report:
         pictures['corruptions.png'] = figures.corruptions(report['robustness']['accuracy'], report['accuracy'])
     return {name: figures.png(figure) for name, figure in pictures.items()}

@@ -54,6 +54,7 @@ def report_run(
     which: str | None = None,
     output: Path | None = None,
     corrupted: bool = False,
+    drawn_examples: int = 0,
     source: data.Source | None = None,
 ) -> dict:
     """Scores a split by a checkpoint of a run and writes the report (`reporting.write_report`).
@@ -64,6 +65,7 @@ def report_run(
       which: as for `restore_network`.
       output: directory of the report; `workdir/report` by default.
       corrupted: also scores the split under every corruption (`robustness`).
+      drawn_examples: how many predictions are drawn, of examples chosen by a fixed seed.
       source: of the run's dataset, where it is open already.
 
     Returns:
@@ -91,6 +93,7 @@ def report_run(
         command=command_line(),
         title=f'{config.model.name} on {config.dataset.name}',
         robustness=robustness(evaluator, variables, config, split, examples) if corrupted else None,
+        examples=drawn_examples,
     )
     if jax.process_index():
         return {}

@@ -69,7 +69,7 @@ def test_any_character_may_stand_in_a_name():
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         saved(figures.confusion_matrix(random_counts(4), names, '$x_{$'))
-        saved(figures.mistakes(np.zeros((1, 8, 8, 3), np.uint8), [figures.mistake_caption('$x_{$', '猫', 0.5)]))
+        saved(figures.predictions(np.zeros((1, 8, 8, 3), np.uint8), [figures.prediction_caption('$x_{$', '猫', 0.5)]))
 
 
 def test_curves_draw_a_line_for_each_split():
@@ -98,17 +98,17 @@ def test_curves_of_evaluations_alone():
 
 def test_mistakes_show_grey_and_colour_pictures_as_they_are():
     red, teal = np.zeros((2, 4, 4, 3), np.uint8) + np.array([[200, 10, 20], [0, 120, 130]], np.uint8)[:, None, None]
-    image = saved(figures.mistakes(np.stack([red, teal]), ['one', 'two']))
+    image = saved(figures.predictions(np.stack([red, teal]), ['one', 'two']))
     columns = [np.flatnonzero((image == colour).all(axis=2).any(axis=0)) for colour in ((200, 10, 20), (0, 120, 130))]
     assert len(columns[0]) > 100 and len(columns[1]) > 100  # enlarged from four pixels
     assert columns[0].max() < columns[1].min()
-    grey = saved(figures.mistakes(np.full((1, 4, 4, 1), 99, np.uint8), ['one']))
+    grey = saved(figures.predictions(np.full((1, 4, 4, 1), 99, np.uint8), ['one']))
     assert (grey == 99).all(axis=2).sum() > 10_000
 
 
 @pytest.mark.parametrize(('count', 'rows'), [(5, 1), (6, 2)])
 def test_mistakes_fill_rows_of_five(count, rows):
-    figure = figures.mistakes(np.zeros((count, 8, 8, 3), np.uint8), [str(index) for index in range(count)])
+    figure = figures.predictions(np.zeros((count, 8, 8, 3), np.uint8), [str(index) for index in range(count)])
     shown = [axes for axes in figure.axes if axes.images]
     assert [axes.get_title() for axes in shown] == [str(index) for index in range(count)]
     assert shown[0].get_subplotspec().get_gridspec().nrows == rows
@@ -118,14 +118,15 @@ def test_large_pictures_are_averaged_down():
     halves = np.zeros((1, 240, 100, 3), np.uint8)
     halves[:, 1::2] = 100
     halves[:, :, 50:] += 100
-    shown = figures.mistakes(halves, ['stripes']).axes[0].images[0].get_array()
+    shown = figures.predictions(halves, ['stripes']).axes[0].images[0].get_array()
     assert shown.shape == (60, 25, 3)
     assert (shown[:, :12] == 50).all() and (shown[:, 13:] == 150).all()  # the means of the stripes
 
 
 def test_captions():
-    assert figures.mistake_caption('cat', 'dog', 0.974) == 'cat → dog, 97 %'
-    long = figures.mistake_caption('Großstraßenbahnhaltestelle', 'a_very_long_name_of_a_class', 1.0)
+    assert figures.prediction_caption('cat', 'dog', 0.974) == 'cat → dog, 97 %'
+    assert figures.prediction_caption('cat', 'cat', 0.974) == 'cat, 97 %'
+    long = figures.prediction_caption('Großstraßenbahnhaltestelle', 'a_very_long_name_of_a_class', 1.0)
     assert long == 'Großstraßen…altestelle →\na_very_lon…f_a_class, 100 %'
 
 

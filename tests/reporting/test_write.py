@@ -102,6 +102,20 @@ def test_at_most_25_mistakes_are_shown(tmp_path, undrawn):
     assert shown == list(range(39, 14, -1))
 
 
+def test_examples_are_drawn_by_a_fixed_seed_and_coloured_by_whether_they_are_right(tmp_path, undrawn, monkeypatch):
+    drawn = []
+    monkeypatch.setattr('dsconv.reporting.figures.predictions', lambda *arguments: drawn.append(arguments))
+    labels, predictions = np.arange(40) % 2, np.arange(40) // 20
+    for directory in ('one', 'two'):
+        asked = []
+        report_on(tmp_path / directory, labels, predictions, mistake_images=lambda x: asked.append(x) or x, examples=8)
+        (_, indices), (_, captions, is_right, _) = asked, drawn[-1]
+        assert len(set(indices)) == 8 and is_right.tolist() == (labels == predictions)[indices].tolist()
+        assert [' → ' in caption for caption in captions] == (~is_right).tolist()
+        assert (tmp_path / directory / 'examples.png').exists()
+    assert drawn[1][1] == drawn[3][1]
+
+
 def test_pictures_of_an_earlier_report_are_removed(tmp_path, undrawn):
     robustness = {'mean_accuracy': 0.4, 'accuracy': {'shot_noise': [0.5, 0.4], 'jpeg': [0.5, 0.2]}}
     report = report_on(tmp_path, robustness=robustness, data_fingerprint='f00')
