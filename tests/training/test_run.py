@@ -29,8 +29,9 @@ def test_checkpoints_without_a_config_are_nobodys(tmp_path):
         check_workdir(tmp_path, tiny_config())
 
 
-@pytest.mark.parametrize('code', [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_is_not_the_persons_fault(tmp_path, monkeypatch, code):
+def test_a_full_disk_is_not_the_persons_fault(tmp_path, monkeypatch):
+    code = errno.ENOSPC
+
     def full(*_):
         raise OSError(code, os.strerror(code))
 

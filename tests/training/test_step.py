@@ -78,7 +78,7 @@ def test_several_steps_a_dispatch_are_the_same_steps(batches, on_eight):
     assert together_state.metrics.loss == pytest.approx(float(state.metrics.loss), rel=1e-4)
 
 
-@pytest.mark.parametrize(('devices', 'groups', 'microbatches'), [(1, 8, 4), (2, 8, 2)])
+@pytest.mark.parametrize(('devices', 'groups', 'microbatches'), [(2, 8, 2)])
 def test_microbatches_change_nothing(batches, on_eight, devices, groups, microbatches):
     changes = {'accumulation_steps': microbatches, 'model.norm_groups': groups}
     losses, state, training = run(batches, devices, **changes)
@@ -212,11 +212,3 @@ def test_dropout_differs_by_step_and_seed_and_is_the_same_again(masks):
 def test_each_microbatch_has_masks_of_its_own(masks):
     # The mean of two masks is 1 where they differ, half of the places.
     assert np.mean(masks(2)[0] == 1) == pytest.approx(0.5, abs=0.1)
-
-
-def test_the_key_of_dropout_is_none_of_those_that_the_augmentation_splits_off():
-    from dsconv.training.step import DROPOUT
-
-    key = jax.random.key(0)
-    split_off = jax.random.key_data(jax.random.split(key, 1000))
-    assert not np.any(np.all(split_off == jax.random.key_data(jax.random.fold_in(key, DROPOUT)), axis=1))
