@@ -57,6 +57,8 @@ def test_the_log_has_a_line_every_few_steps_and_at_the_end_of_each_epoch(finishe
     }  # fmt: skip
     assert train[-1]['epoch'] == 3.0
     assert train[-1]['learning_rate'] == pytest.approx(5e-5, rel=1e-4)
+    start = configuration.load_run(finished_run).schedule.init_value
+    assert train[0]['learning_rate'] == pytest.approx(start + (0.01 - start) * 6 / 19, rel=1e-4)
     assert train[-1]['loss'] < train[0]['loss']
 
 
