@@ -99,6 +99,14 @@ def test_other_devices_go_on_with_the_same_batches_and_losses(finished_run, tmp_
         assert one['loss'] == pytest.approx(other['loss'], rel=1e-3)
 
 
+def test_a_finished_run_can_be_given_more_epochs(tmp_path):
+    tiny = dict(model__depth=0, schedule__warmup_epochs=0)
+    assert loop.train(tiny_config(epochs=1, **tiny), tmp_path)
+    assert loop.train(tiny_config(epochs=2, eval__batch_size=64, **tiny), tmp_path)
+    assert read_metrics(tmp_path)[-1]['step'] == 2 * STEPS_PER_EPOCH
+    assert configuration.load_run(tmp_path).epochs == 2
+
+
 def test_a_workdir_of_another_run_is_refused_with_the_keys(finished_run):
     before = (finished_run / 'config.json').read_bytes()
     with pytest.raises(InputError, match=r'holds another run \(model\.dim: 8 → 16; optimizer\.b1: 0\.9 → 0\.8\)'):
