@@ -96,11 +96,8 @@ def test_every_operation_has_a_row(operations):
         ((0, 2, 5, 8, 10), 7),
         ((), 4),
     ]
-    assert len(named(operations[1])) == 16
-
-
-def test_operations_without_a_magnitude_are_shown_on_several_images(operations):
     images, rows = operations[0], named(operations[1])
+    assert len(rows) == 16
     assert np.array_equal(rows['Identity'][0], images[:5])
     assert np.array_equal(rows['Invert'][0], 255 - images[:5])
 
@@ -119,12 +116,6 @@ def test_operations_with_a_magnitude_are_shown_on_the_most_colourful_image(opera
     assert np.array_equal(left[:, :-3], image[:, 3:]) and (left[:, -3:] == 9).all()
     assert np.array_equal(right[:, 3:], image[:, :-3]) and (right[:, :3] == 9).all()
     assert (rows['Cutout'][0][4][2:8, 2:8] == 9).all()
-
-
-def test_grey_images_and_fewer_than_five(colours):
-    rows = named(operation_blocks(colours[:2, :, :, :1], 128))
-    assert rows['Invert'][0].shape == (2, 10, 10, 1)
-    assert rows['Rotate'][0].shape == (5, 10, 10, 1)
 
 
 @pytest.fixture(scope='module')
@@ -194,22 +185,13 @@ def test_notes_say_what_is_on(training):
     }
 
 
-def test_the_output_has_a_default():
-    assert str(show_augment.flags().parse_args(['--config=x']).output) == 'augment.png'
-
-
 @pytest.mark.parametrize(
     ('words', 'message'),
     [
         (['--output=sheet.jpg'], '--output=sheet.jpg must end in .png'),
         (['--output=missing/sheet.png'], '--output=missing/sheet.png cannot be written: No such file or directory'),
         (['--output=directory.png'], '--output=directory.png is a directory'),
-        (['--output=/proc/sheet.png'], '--output=/proc/sheet.png cannot be written: '),
-        (['--output='], 'argument --output: must not be empty'),
-        (['--outptu=x'], 'unrecognized argument --outptu; did you mean --output?'),
-        (['--config.augment.fil=3'], '--config.augment.fil=3: there is no such key; did you mean augment.fill?'),
         (['--config.batch_size=2000'], 'batch_size=2000 is more than the 1257 training images'),
-        (['--config.dataset.name=image_folder:nowhere'], 'nowhere: does not exist'),
     ],
 )
 def test_wrong_lines(capsys, tmp_path, monkeypatch, words, message):

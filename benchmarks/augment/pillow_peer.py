@@ -13,21 +13,23 @@ from dsconv.augment.policies import AUTOAUGMENT
 SIGNED = ('Rotate', 'ShearX', 'ShearY', 'TranslateX', 'TranslateY')
 
 
-def operations(size: int, fill: int) -> dict:
-    """Name → function of an image of `size` pixels a side and a magnitude in [-1, 1] of the paper's range."""
+def operations(height: int, width: int, fill: int) -> dict:
+    """Returns name → function of an image of that size and a magnitude in [-1, 1] of the paper's range."""
+
+    def colour(image):
+        return (fill,) * len(image.getbands())
 
     def affine(image, *coefficients):
-        return image.transform(image.size, Image.Transform.AFFINE, coefficients, fillcolor=(fill,) * 3)
+        return image.transform(image.size, Image.Transform.AFFINE, coefficients, fillcolor=colour(image))
 
     def enhanced(enhancer):
         return lambda image, m: enhancer(image).enhance(0.1 + 1.8 * m)
 
-    pixels = 10 / 32 * size
     return {
         'Identity': lambda image, m: image,
         'AutoContrast': lambda image, m: ImageOps.autocontrast(image),
         'Equalize': lambda image, m: ImageOps.equalize(image),
-        'Rotate': lambda image, m: image.rotate(30 * m, fillcolor=(fill,) * 3),
+        'Rotate': lambda image, m: image.rotate(30 * m, fillcolor=colour(image)),
         'Solarize': lambda image, m: ImageOps.solarize(image, 256 - int(256 * m)),
         'Color': enhanced(ImageEnhance.Color),
         'Posterize': lambda image, m: ImageOps.posterize(image, 8 - round(4 * m)),
@@ -36,14 +38,14 @@ def operations(size: int, fill: int) -> dict:
         'Sharpness': enhanced(ImageEnhance.Sharpness),
         'ShearX': lambda image, m: affine(image, 1, 0.3 * m, 0, 0, 1, 0),
         'ShearY': lambda image, m: affine(image, 1, 0, 0, 0.3 * m, 1, 0),
-        'TranslateX': lambda image, m: affine(image, 1, 0, int(pixels * m), 0, 1, 0),
-        'TranslateY': lambda image, m: affine(image, 1, 0, 0, 0, 1, int(pixels * m)),
+        'TranslateX': lambda image, m: affine(image, 1, 0, int(10 * m * width / 32), 0, 1, 0),
+        'TranslateY': lambda image, m: affine(image, 1, 0, 0, 0, 1, int(10 * m * height / 32)),
         'Invert': lambda image, m: ImageOps.invert(image),
     }
 
 
 def draw(random, batch: int, settings) -> list[list]:
-    """For each image its operations: names and magnitudes."""
+    """Draws each image's operations: names and magnitudes."""
     by_randaugment = random.integers(2, size=batch)
     signs = random.choice((-1, 1), (batch, max(settings['randaugment_layers'], 2)))
     names = random.choice(RANDAUGMENT_OPERATIONS, (batch, settings['randaugment_layers']))
@@ -62,7 +64,7 @@ def draw(random, batch: int, settings) -> list[list]:
 
 
 def mix(random, images, soft_labels, settings):
-    """MixUp or CutMix of each image with the one before it, by one draw for the batch."""
+    """Mixes each image with the one before it, by MixUp or CutMix, by one draw for the batch."""
     if random.random() >= settings['mix_probability']:
         return images, soft_labels
     others = np.roll(images, 1, axis=0)
@@ -85,7 +87,7 @@ def prepare(task: dict) -> dict:
     settings, random = task['augment'], np.random.default_rng(0)
     images, labels = random_batch(task)
     batch, size, pad = len(images), images.shape[1], settings['crop_padding']
-    operation, soft_labels = operations(size, settings['fill']), np.eye(task['classes'], dtype=np.float32)
+    operation, soft_labels = operations(size, size, settings['fill']), np.eye(task['classes'], dtype=np.float32)
 
     def run():
         padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))

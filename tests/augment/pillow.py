@@ -4,11 +4,13 @@ import functools
 from fractions import Fraction
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+from PIL import Image, ImageDraw
 from sklearn.datasets import load_sample_image
 
+from benchmarks.augment import pillow_peer
+
 STEPS = 90  # of a magnitude
-SIGNED = ('Rotate', 'ShearX', 'ShearY', 'TranslateX', 'TranslateY')
+SIGNED = pillow_peer.SIGNED
 
 
 def to_picture(image):
@@ -26,49 +28,16 @@ def to_planes(image):
 
 
 def operate(name, picture, step, sign, centre, fill):
-    """One operation of the AutoAugment paper at `step / 90` of its range."""
+    """Does one operation of the AutoAugment paper at `step / 90` of its range."""
     width, height = picture.size
-    m = step / STEPS
-    colour = (fill,) * len(picture.getbands())
-
-    def towards(enhancer):
-        return enhancer(picture).enhance(0.1 + 1.8 * m)
-
-    def affine(*matrix):
-        return picture.transform(
-            picture.size, Image.Transform.AFFINE, matrix, Image.Resampling.NEAREST, fillcolor=colour
-        )
-
-    def pixels(side):  # cut, not rounded, as the authors do
-        return sign * int(Fraction(10 * step, 32 * STEPS) * side)
-
-    def cut_out():
-        side = round(Fraction(20 * step, 32 * STEPS) * min(height, width))
-        top, left = centre[0] - side // 2, centre[1] - side // 2
-        copy = picture.copy()
-        if side:
-            ImageDraw.Draw(copy).rectangle((left, top, left + side - 1, top + side - 1), fill=colour)
-        return copy
-
-    operations = {
-        'Identity': lambda: picture,
-        'AutoContrast': lambda: ImageOps.autocontrast(picture),
-        'Equalize': lambda: ImageOps.equalize(picture),
-        'Rotate': lambda: picture.rotate(sign * 30 * m, Image.Resampling.NEAREST, fillcolor=colour),
-        'Solarize': lambda: ImageOps.solarize(picture, 256 - int(256 * m)),
-        'Color': lambda: towards(ImageEnhance.Color),
-        'Posterize': lambda: ImageOps.posterize(picture, 8 - round(4 * m)),
-        'Contrast': lambda: towards(ImageEnhance.Contrast),
-        'Brightness': lambda: towards(ImageEnhance.Brightness),
-        'Sharpness': lambda: towards(ImageEnhance.Sharpness),
-        'ShearX': lambda: affine(1, sign * 0.3 * m, 0, 0, 1, 0),
-        'ShearY': lambda: affine(1, 0, 0, sign * 0.3 * m, 1, 0),
-        'TranslateX': lambda: affine(1, 0, pixels(width), 0, 1, 0),
-        'TranslateY': lambda: affine(1, 0, 0, 0, 1, pixels(height)),
-        'Invert': lambda: ImageOps.invert(picture),
-        'Cutout': cut_out,
-    }
-    return operations[name]()
+    if name != 'Cutout':
+        return pillow_peer.operations(height, width, fill)[name](picture, sign * Fraction(step, STEPS))
+    side, copy = round(Fraction(20 * step, 32 * STEPS) * min(height, width)), picture.copy()
+    top, left = centre[0] - side // 2, centre[1] - side // 2
+    if side:
+        box = left, top, left + side - 1, top + side - 1
+        ImageDraw.Draw(copy).rectangle(box, fill=(fill,) * len(picture.getbands()))
+    return copy
 
 
 @functools.cache

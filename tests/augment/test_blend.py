@@ -18,9 +18,7 @@ ENHANCERS = {
     'contrast': ImageEnhance.Contrast,
     'sharpness': ImageEnhance.Sharpness,
 }
-FACTORS = [0.1 + 1.8 * step / pillow.STEPS for step in range(pillow.STEPS + 1)]
-# Thin images, of whose smoothing nothing or one line is left, are among them.
-SHAPES = [(16, 24, 3), (3, 7, 1), (7, 3, 3), (3, 3, 1), (2, 6, 3), (6, 2, 1), (1, 1, 3)]
+FACTORS = [0.1 + 1.8 * step / pillow.STEPS for step in range(0, pillow.STEPS + 1, 5)]
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4))
@@ -38,16 +36,17 @@ def enhance_all(images, kind, factors):
     return np.asarray(enhanced).reshape(-1, count, channels, height, width).transpose(0, 1, 3, 4, 2)
 
 
-@pytest.mark.parametrize('kind', ENHANCERS)
-@pytest.mark.parametrize('shape', SHAPES, ids=str)
-def test_equals_pillow_at_every_factor(shape, kind):
+# Thin images, of whose smoothing nothing or one line is left, are among them.
+@pytest.mark.parametrize('shape', [(16, 24, 3), (3, 7, 1), (6, 2, 3)], ids=str)
+def test_equals_pillow_at_every_factor(shape):
     images = pillow.images(*shape)
     factors = [*FACTORS, 0, 1, 3.7]
-    enhanced = enhance_all(images, kind, factors)
-    for image, by_factor in zip(images, enhanced.transpose(1, 0, 2, 3, 4)):
-        enhancer = ENHANCERS[kind](pillow.to_picture(image))
-        expected = [pillow.to_image(enhancer.enhance(factor)) for factor in factors]
-        assert np.array_equal(by_factor, expected)
+    for kind, by_pillow in ENHANCERS.items():
+        enhanced = enhance_all(images, kind, factors)
+        for image, by_factor in zip(images, enhanced.transpose(1, 0, 2, 3, 4)):
+            enhancer = by_pillow(pillow.to_picture(image))
+            expected = [pillow.to_image(enhancer.enhance(factor)) for factor in factors]
+            assert np.array_equal(by_factor, expected), kind
 
 
 def test_grey_is_pillows_luma_for_colours_of_all_kinds():

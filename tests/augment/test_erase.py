@@ -44,7 +44,7 @@ def drawn_boxes(probability, height, width, seed=0):
     return np.asarray(compiled_draw(probability, height, width)(jax.random.key(seed))).astype(np.int64)
 
 
-@pytest.mark.parametrize('side', [1, 2, 3, 4, 6, 7, 20])
+@pytest.mark.parametrize('side', [1, 4, 20])
 def test_a_square_is_cut_about_every_centre_and_clipped_at_the_edges(side):
     height, width = 5, 7
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
@@ -73,8 +73,8 @@ def test_cutout_erases_a_square_of_its_size_in_every_image_about_a_uniform_centr
     assert np.array_equal(np.sum(out == 200, axis=(1, 2, 3)), share.prod(axis=1))
 
 
-@pytest.mark.parametrize(('height', 'width'), [(32, 32), (24, 40)])
-def test_random_erasing_takes_2_to_40_percent_at_the_papers_ratios_within_the_image(height, width):
+def test_random_erasing_takes_2_to_40_percent_at_the_papers_ratios_within_the_image():
+    height, width = 24, 40
     box = drawn_boxes(1.0, height, width)
     sides = box[:, 2:] - box[:, :2]
     tall, wide = sides.T
@@ -100,6 +100,7 @@ def test_random_erasing_is_uniform_in_area_log_ratio_and_place():
     side = 20_000  # so large that rounding to pixels does not show
     box = drawn_boxes(1.0, side, side, seed=1)
     tall, wide = (box[:, 2:] - box[:, :2]).T
+    assert np.any(tall == side) and not np.any((tall == side) & (wide == side))  # too long a side is clipped
     area = tall * wide / side**2
     # With an area below 0.3 no side is longer than the image.
     small = area < 0.3
@@ -112,40 +113,18 @@ def test_random_erasing_is_uniform_in_area_log_ratio_and_place():
         assert scipy.stats.kstest(place, 'uniform').pvalue > 1e-3
     for one, other in ((area[small], log_ratio), (top, left), (top, area[small]), (left, log_ratio)):
         assert scipy.stats.spearmanr(one, other).pvalue > 1e-3
+    for drawn in (tall * wide, box[:, 0]):  # neighbours draw independently
+        assert scipy.stats.spearmanr(drawn[::2], drawn[1::2]).pvalue > 1e-3
 
 
-def test_a_side_longer_than_the_image_is_cut_to_it():
-    box = drawn_boxes(1.0, 20_000, 20_000, seed=2)
-    sides = box[:, 2:] - box[:, :2]
-    whole = sides == 20_000
-    assert np.any(whole)
-    assert np.all(box[:, :2][whole] == 0)
-    assert not np.any(whole.all(axis=1))
-
-
-def test_neighbouring_images_are_erased_in_places_of_their_own():
-    box = drawn_boxes(1.0, 20_000, 20_000, seed=3)
-    area = (box[:, 2:] - box[:, :2]).prod(axis=1)
-    assert scipy.stats.spearmanr(area[::2], area[1::2]).pvalue > 1e-3
-    assert scipy.stats.spearmanr(box[::2, 0], box[1::2, 0]).pvalue > 1e-3
-
-
-@pytest.mark.parametrize('probability', [0.0, 0.25, 1.0])
-def test_an_image_is_erased_with_the_probability_asked_for(probability):
+def test_an_image_is_erased_with_the_probability_asked_for():
+    probability = 0.25
     box = drawn_boxes(probability, 32, 32, seed=4)
     erased = (box[:, 2:] > box[:, :2]).all(axis=1)
     assert np.array_equal(erased, (box[:, 2:] > box[:, :2]).any(axis=1))
     assert scipy.stats.binomtest(int(erased.sum()), DRAWS, probability).pvalue > 1e-3
     together = erased[::2] & erased[1::2]
     assert scipy.stats.binomtest(int(together.sum()), DRAWS // 2, probability**2).pvalue > 1e-3
-
-
-def test_without_a_probability_nothing_is_erased():
-    assert switched_on(dict(common.get_config().augment) | ONLY | {'erase_probability': 0.0}) == []
-    planes = np.arange(12, dtype=np.uint8).reshape(1, 12)
-    boxes = drawn_boxes(0.0, 3, 4)[:50]
-    kept = jax.vmap(lambda box: erase.erase(planes, box, 200, 3, 4))(boxes)
-    assert np.array_equal(kept, np.broadcast_to(planes, (50, 1, 12)))
 
 
 def test_random_erasing_fills_its_box_with_noise_and_nothing_else():
@@ -169,10 +148,3 @@ def test_random_erasing_fills_its_box_with_noise_and_nothing_else():
         (noise[:, 0], images[inside][:, 0]),
     ):
         assert scipy.stats.pearsonr(one.astype(float), other.astype(float)).pvalue > 1e-3
-
-
-def test_the_noise_of_two_images_differs():
-    _, out = altered(only_stage(erase_probability=1.0), jax.random.key(4), np.zeros((2, 32, 32, 1), np.uint8))
-    both = (out[0] > 0) & (out[1] > 0)
-    assert both.sum() > 20
-    assert np.mean(out[0][both] == out[1][both]) < 0.2

@@ -90,8 +90,8 @@ def test_mixup_weighs_an_image_against_its_neighbour_as_its_label_says(batch, pe
     assert np.max(abs(out - exact)) > 0.4
 
 
-@pytest.mark.parametrize('alpha', [0.5, 0.8])
-def test_mixups_lambda_is_beta_distributed(alpha):
+def test_mixups_lambda_is_beta_distributed():
+    alpha = 0.5
     images, labels = two_classes(DRAWS, 1, 1)
     _, soft = mixed(1, images, labels, **ALWAYS, **BY_IMAGE, **MIXUP, mixup_alpha=alpha)
     kept = own_shares(soft).astype(np.float64)
@@ -103,7 +103,7 @@ def test_mixups_lambda_is_beta_distributed(alpha):
 def test_cutmix_puts_a_rectangle_of_the_neighbour_in_and_weighs_the_label_by_its_pixels(batch, per):
     images, labels = batch
     sizes = set()
-    for seed in range(20):
+    for seed in range(10):
         out, soft = mixed(seed, images, labels, **CUTMIX, **ALWAYS, **per)
         foreign = out % 2 != images % 2
         inside = foreign[..., 0]
@@ -181,71 +181,15 @@ def test_by_batch_all_images_share_method_lambda_and_box():
     assert len(np.unique(kept[~boxed & (method[:, 0] > 0), 0])) > 150
 
 
-def test_by_image_each_image_has_a_lambda_and_a_box_of_its_own(batch):
+def test_where_mixing_is_inactive_nothing_changes(batch):
     images, labels = batch
-    _, soft = mixed(6, images, labels, **MIXUP, **ALWAYS, **BY_IMAGE)
-    assert len(np.unique(soft.diagonal())) > 60
-    out, _ = mixed(6, images, labels, **CUTMIX, **ALWAYS, **BY_IMAGE)
-    foreign = (out % 2 != images % 2).reshape(64, -1)
-    assert len(np.unique(foreign, axis=0)) > 40
-    # One of two neighbours is not what the other has left.
-    assert np.mean(np.all(foreign[::2] == foreign[1::2], axis=1)) < 0.5
-
-
-@pytest.mark.parametrize(('off', 'left'), [('mixup_alpha', 2), ('cutmix_alpha', 1)])
-def test_an_alpha_of_zero_leaves_all_mixing_to_the_other_method(off, left):
-    changed = NARROW | {off: 0.0} | BY_IMAGE
-    images, labels = two_classes(20_000, 4, 4)
-    out, _ = mixed(7, images, labels, mix_probability=0.4, cutmix_probability=0.5, **changed)
-    counts = np.bincount(methods(out), minlength=3)
-    assert counts[3 - left] == 0
-    assert scipy.stats.binomtest(int(counts[left]), len(images), 0.4).pvalue > 1e-3
-
-
-@pytest.mark.parametrize(
-    ('changed', 'on'),
-    [
-        ({}, True),
-        (MIXUP, True),
-        (CUTMIX, True),
-        (MIXUP | CUTMIX, False),
-        ({'mix_probability': 0.0}, False),
-    ],
-)
-def test_mixing_is_on_where_it_has_a_probability_and_a_method(changed, on):
-    assert mixing.is_on(dict(common.get_config().augment) | changed) is on
-
-
-@pytest.mark.parametrize('method', [MIXUP, CUTMIX])
-def test_where_mixing_is_inactive_nothing_changes(batch, method):
-    images, labels = batch
-    out, soft = mixed(8, images, labels, active=False, **method, **ALWAYS, **BY_IMAGE)
+    out, soft = mixed(8, images, labels, active=False, **CUTMIX, **ALWAYS, **BY_IMAGE)
     assert np.array_equal(out, images)
     assert np.array_equal(soft, labels)
 
 
-@pytest.mark.parametrize('per', [BY_IMAGE, BY_BATCH])
-@pytest.mark.parametrize('method', [MIXUP, CUTMIX])
-def test_soft_labels_are_weights_that_sum_to_one(batch, method, per):
-    for seed in range(20):
-        _, soft = mixed(seed, *batch, **method, **ALWAYS, **per)
-        assert soft.dtype == np.float32
-        assert np.all((soft >= 0) & (soft <= 1))
-        assert np.max(abs(soft.sum(axis=1, dtype=np.float64) - 1)) < 1e-6
-
-
-@pytest.mark.parametrize('method', [MIXUP, CUTMIX])
-def test_neighbours_of_one_class_keep_its_label(batch, method):
-    images, _ = batch
-    labels = np.eye(64, dtype=np.float32)[np.arange(64) // 2]
-    out, soft = mixed(10, images, labels, **method, **ALWAYS, **BY_IMAGE)
-    assert not np.array_equal(out, images)
-    assert np.allclose(soft, labels, atol=1e-6)
-
-
-@pytest.mark.parametrize('count', [1, 5])
-def test_of_an_odd_batch_the_last_image_stays(batch, count):
-    images, labels = (part[:count] for part in batch)
+def test_the_last_image_of_an_odd_batch_stays(batch):
+    images, labels = (part[:5] for part in batch)
     out, soft = mixed(11, images, labels, **MIXUP, **ALWAYS, **BY_BATCH)
     assert np.array_equal(out[-1], images[-1])
     assert np.allclose(soft[-1], labels[-1], atol=1e-6)
@@ -253,13 +197,12 @@ def test_of_an_odd_batch_the_last_image_stays(batch, count):
     assert np.all(soft[:-1].max(axis=1) < 1)
 
 
-@pytest.mark.parametrize('tail', [0, 3])
-def test_the_last_epochs_are_clean(batch, tail):
-    stages_off = {'crop_padding': 0, 'flip': 'none', 'policy': 'none'}
+def test_the_last_epochs_are_clean(batch):
+    tail, stages_off = 3, {'crop_padding': 0, 'flip': 'none', 'policy': 'none'}
     settings = dict(common.get_config().augment, clean_tail_epochs=tail) | stages_off | ALWAYS | BY_BATCH | MIXUP
     augment = quick_jit(make_augment({'epochs': 10, 'augment': settings}, 64))
     images, labels = batch[0], np.arange(64, dtype=np.int32)
-    for epoch in range(10):
+    for epoch in (0, 6, 7, 9):
         out, soft = augment(jax.random.key(12), jnp.int32(epoch), images, labels)
         if epoch < 10 - tail:
             assert np.all(np.max(soft, axis=1) < 1)
@@ -267,3 +210,8 @@ def test_the_last_epochs_are_clean(batch, tail):
         else:
             assert np.array_equal(soft, np.eye(64))
             assert np.array_equal(out, images)
+
+
+def test_mixing_is_on_where_it_has_a_probability_and_a_method():
+    for changed, on in [(MIXUP, True), (CUTMIX, True), (MIXUP | CUTMIX, False), ({'mix_probability': 0.0}, False)]:
+        assert mixing.is_on(dict(common.get_config().augment) | changed) is on

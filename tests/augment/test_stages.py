@@ -80,16 +80,6 @@ def test_every_window_occurs_equally_often(images, repeated, mode):
     assert scipy.stats.chi2_contingency(table).pvalue > 1e-3  # neighbours draw independently
 
 
-@pytest.mark.parametrize('mode', NUMPY_MODES)
-@pytest.mark.parametrize('channels', [1, 3])
-def test_each_image_is_cut_from_itself(images, mode, channels):
-    images = images[..., :channels]
-    cropped = altered(1, images, crop_padding=PADDING, crop_mode=mode)
-    assert cropped.shape == images.shape
-    corners = [windows(image, PADDING, mode)[out.tobytes()] for image, out in zip(images, cropped)]
-    assert len(set(corners)) > 4
-
-
 def test_half_of_the_images_are_mirrored(images, repeated):
     flipped = altered(2, repeated, flip='random')
     mirrored = np.all(flipped == images[0][:, ::-1], axis=(1, 2, 3))
@@ -131,9 +121,6 @@ def image_set(name):
     generator, shape = np.random.default_rng(7), (2048, 8, 10, 3)
     make = {
         'all levels': lambda: generator.integers(0, 256, shape),
-        'even levels': lambda: 2 * generator.integers(0, 128, shape),
-        'black and white': lambda: 255 * generator.integers(0, 2, shape),
-        'levels 0 and 128': lambda: 128 * generator.integers(0, 2, shape),
         'one grey channel of 17 levels': lambda: 15 * generator.integers(0, 18, (2048, 8, 8, 1)),
         # All but a few pixels white, as drawings are.
         'sparse': lambda: np.where(generator.random(shape) < 0.02, generator.integers(0, 256, shape), 255),
@@ -150,7 +137,7 @@ def mirrored_in(epoch, images, seed=0):
     return mirrored
 
 
-SETS = ['all levels', 'even levels', 'black and white', 'levels 0 and 128', 'one grey channel of 17 levels', 'sparse']
+SETS = ['all levels', 'one grey channel of 17 levels', 'sparse']
 
 
 @pytest.mark.parametrize('name', SETS)
@@ -168,32 +155,6 @@ def test_an_alternating_flip_depends_on_neither_key_nor_place():
     assert np.array_equal(mirrored_in(5, images, seed=1), mirrored)
     order = np.random.default_rng(0).permutation(len(images))
     assert np.array_equal(mirrored_in(5, images[order]), mirrored[order])
-
-
-def test_an_alternating_flip_goes_with_a_random_crop(images):
-    images = np.random.default_rng(1).integers(1, 256, (400, 4, 5, 3), np.uint8)
-    run = stage_run(crop_padding=PADDING, flip='alternating')
-    (corner, even), _ = run(jax.random.key(0), 0, images)
-    (other_corner, odd), _ = run(jax.random.key(1), 1, images)
-    assert not np.array_equal(corner, other_corner)
-    assert np.array_equal(even, ~np.asarray(odd))
-
-
-@pytest.mark.parametrize(
-    ('changed', 'count'),
-    [
-        ({}, 0),
-        ({'crop_padding': 1}, 1),
-        ({'flip': 'random'}, 1),
-        ({'flip': 'alternating'}, 1),
-        ({'policy': 'autoaugment'}, 1),
-        ({'cutout_size': 1}, 1),
-        ({'erase_probability': 0.1}, 1),
-        ({'crop_padding': 4, 'flip': 'random', 'policy': 'either', 'cutout_size': 8, 'erase_probability': 1.0}, 4),
-    ],
-)
-def test_a_stage_is_there_where_something_switches_it_on(changed, count):
-    assert len(switched_on(settings(**changed))) == count
 
 
 def augmented(images, **changed):
@@ -233,15 +194,16 @@ def test_mixing_comes_last():
     assert np.any((out > 50) & (out < 205))
 
 
-@pytest.mark.parametrize(
-    ('changed', 'message'),
-    [
-        ({'flip': 'auto'}, "augment.flip='auto' is not one of random, alternating, none"),
-        ({'policy': 'rand'}, "augment.policy='rand' is not one of randaugment"),
-        ({'crop_mode': 'edge'}, "augment.crop_mode='edge'"),
-        ({'mix_per': 'pixel'}, "augment.mix_per='pixel'"),
-    ],
-)
-def test_a_setting_that_is_none_of_its_choices_is_refused(changed, message):
-    with pytest.raises(ValueError, match=message):
-        switched_on(settings(**changed))
+def test_a_stage_is_there_where_something_switches_it_on():
+    every = {'crop_padding': 4, 'policy': 'either', 'cutout_size': 8, 'erase_probability': 1.0}
+    assert switched_on(settings()) == []
+    assert len(switched_on(settings(flip='alternating'))) == 1
+    for key, value in every.items():
+        assert len(switched_on(settings(**{key: value}))) == 1
+    assert len(switched_on(settings(**every, flip='random'))) == 4
+
+
+def test_a_setting_that_is_none_of_its_choices_is_refused():
+    for key, value in {'flip': 'auto', 'policy': 'rand', 'crop_mode': 'edge', 'mix_per': 'pixel'}.items():
+        with pytest.raises(ValueError, match=f"augment.{key}='{value}' is not one of "):
+            switched_on(settings(**{key: value}))

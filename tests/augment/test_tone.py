@@ -31,21 +31,15 @@ def by_pillow(function, planes, *arguments):
     return np.asarray(function(picture, *arguments)).reshape(-1, len(planes)).T
 
 
-@pytest.mark.parametrize('channels', [1, 3])
 @pytest.mark.parametrize(
     ('kind', 'function', 'amounts'),
     [('posterize', ImageOps.posterize, range(1, 9)), ('solarize', ImageOps.solarize, range(257))],
 )
-def test_every_amount_equals_pillow(kind, function, amounts, channels):
-    planes = np.stack([ALL_LEVELS[:channels]] * len(amounts))
+def test_every_amount_equals_pillow(kind, function, amounts):
+    planes = np.stack([ALL_LEVELS] * len(amounts))
     mapped = compiled(kind)(planes, np.array(amounts))
     assert mapped.dtype == jnp.uint8
-    assert np.array_equal(mapped, [by_pillow(function, ALL_LEVELS[:channels], amount) for amount in amounts])
-
-
-def test_inverted_levels_equal_pillow():
-    mapped = compiled('invert')(ALL_LEVELS[None], np.zeros(1, np.int32))
-    assert np.array_equal(mapped[0], by_pillow(ImageOps.invert, ALL_LEVELS))
+    assert np.array_equal(mapped, [by_pillow(function, ALL_LEVELS, amount) for amount in amounts])
 
 
 @pytest.fixture(scope='module')
@@ -70,10 +64,9 @@ def test_the_expected_tables_of_autocontrast_are_pillows(ranges, stretched):
         assert np.array_equal(by_pillow(ImageOps.autocontrast, planes), stretched[i][planes])
 
 
-@pytest.mark.parametrize('batch_size', [None, 255])
-def test_autocontrast_stretches_every_range_as_pillow(ranges, stretched, batch_size):
+def test_autocontrast_stretches_every_range_as_pillow(ranges, stretched):
     planes = np.clip(LEVELS, *ranges).astype(np.uint8)
-    mapped = compiled('autocontrast', batch_size=batch_size)(planes[:, None], np.zeros(len(planes), np.int32))
+    mapped = compiled('autocontrast', batch_size=255)(planes[:, None], np.zeros(len(planes), np.int32))
     assert np.array_equal(mapped[:, 0], np.take_along_axis(stretched, planes.astype(int), axis=1))
 
 
@@ -118,8 +111,7 @@ def skewed_planes(pixels):
     return np.stack([planes, np.roll(planes, 1, axis=0), np.roll(planes, 5, axis=0)], axis=1)
 
 
-@pytest.mark.parametrize('lookup', LOOKUPS)
-@pytest.mark.parametrize('pixels', [100, 18 * 24, 32 * 32, 64 * 80])
+@pytest.mark.parametrize(('pixels', 'lookup'), [(100, 'gather'), (64 * 80, 'gather'), (32 * 32, 'one-hot')])
 def test_equalize_equals_pillow_on_skewed_histograms(pixels, lookup):
     planes = skewed_planes(pixels)
     mapped = compiled('equalize', LOOKUPS[lookup])(planes, np.zeros(len(planes), np.int32))

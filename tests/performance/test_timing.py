@@ -15,7 +15,7 @@ class Clock:
         self.now += seconds
 
 
-@pytest.mark.parametrize(('seconds', 'calls'), [(0, 1), (0.3, 2), (1, 4), (1.1, 5)])
+@pytest.mark.parametrize(('seconds', 'calls'), [(0, 1), (1, 4)])
 def test_calls_until_the_time_has_passed(seconds, calls):
     clock, made = Clock(), []
 
