@@ -50,6 +50,8 @@ def publish(workdir: Path, output: Path, which: str | None = None) -> int:
     configuration.save_run(partial, config, facts | {'published_step': step})
     with Checkpoints(partial) as checkpoints:
         checkpoints.save_network(step, variables)
+    for file in partial.rglob('commit_success.txt'):  # Orbax writes the path of the directory into it
+        file.write_text('Checkpoint commit was successful\n')
     partial.rename(output)
     return step
 
