@@ -41,7 +41,8 @@ def test_the_built_in_studies_fit_the_configs(file, config):
     assert {one.batch_size // one.model.norm_groups for one in settings} == {64} or study.name != 'batch_size'
     if config == 'configs/small.py':
         more = ['model.depth=2', 'dataset.class_names=0,1,2,3,4,5,6,7,8,9']
-        settings = [configuration.load(config, [*more, *overrides]) for overrides in study.variants.values()]
+        taken = overrides_by_variant(study, config, more)
+        settings = [configuration.load(config, [*taken[name], *own]) for name, own in study.variants.items()]
         for network in {build_network(one) for one in settings}:
             logits, _ = jax.eval_shape(network.init_with_output, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
             assert logits.shape == (1, 10)
