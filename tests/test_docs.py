@@ -288,9 +288,9 @@ def test_every_page_is_reached_from_the_readme():
 
 
 def written_texts():
-    """Returns all texts in dsconv's source, `…` for what is filled in."""
+    """Returns all texts in the source of dsconv and of its benchmarks, `…` for what is filled in."""
     texts = []
-    for file in (ROOT / 'dsconv').rglob('*.py'):
+    for file in [file for folder in ('dsconv', 'benchmarks') for file in (ROOT / folder).rglob('*.py')]:
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.JoinedStr):
                 texts.append(''.join(part.value if isinstance(part, ast.Constant) else '…' for part in node.values))
