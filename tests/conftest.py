@@ -1,5 +1,6 @@
 """Eight fake CPU devices for the whole process, and a tiny network on digits that the tests share."""
 
+import logging
 import os
 
 os.environ['XLA_FLAGS'] = '--xla_force_host_platform_device_count=8'
@@ -34,6 +35,13 @@ def tiny_config(**overrides):
     of_dsconv = {'model.dim', 'model.depth'} if 'model.name' in changes else set()  # another network refuses them
     changes = {key: value for key, value in TINY.items() if key not in of_dsconv} | changes
     return configuration.load('configs/digits.py', [f'{key}={value}' for key, value in changes.items()])
+
+
+@pytest.fixture(autouse=True)
+def level_of_the_log():
+    """Takes back the level that a command sets, so that no test sees more lines for the tests before it."""
+    yield
+    logging.getLogger('dsconv').setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope='session')
