@@ -140,7 +140,7 @@ def is_finished(cell: Cell) -> bool:
     if not (cell.workdir / 'config.json').exists():
         return False
     saved, config = configuration.load_run(cell.workdir), resolve_config(cell.config)
-    for key in ('mean', 'std'):  # computing these would read all pixels
+    for key in ('mean', 'std', 'fingerprint'):  # computing these would read all pixels
         config.dataset[key] = config.dataset[key] or saved.dataset[key]
     check_workdir(cell.workdir, config)
     if saved.epochs != config.epochs:
