@@ -98,7 +98,7 @@ def test_html_needs_nothing_else(page):
     attributes = Reader(html).attributes
     sources = [value for name, value in attributes if name == 'src']
     pictures = [path.read_bytes() for path in output.glob('run-*/*.png')]
-    assert len(sources) == 5 + 4
+    assert len(sources) == 6 + 5
     assert sorted(base64.b64decode(source.removeprefix('data:image/png;base64,')) for source in sources) == sorted(
         pictures
     )
