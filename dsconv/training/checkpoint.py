@@ -101,25 +101,20 @@ class Checkpoints:
 
     def save(self, state: TrainState, validation: dict | None) -> None:
         """Starts to save; the state may be donated at once. `validation` holds `accuracy`, where there is one."""
-        model, training = _split(state)
-        items = ocp.args.Composite(
-            model=ocp.args.StandardSave(model),
-            training=ocp.args.StandardSave(training),
-            checksums=ocp.args.JsonSave(checksums({'model': model, 'training': training, 'metrics': validation})),
-        )
-        with self._saving():
-            self._manager.save(int(state.step), args=items, metrics=validation, force=True)
+        self._save(int(state.step), *_split(state), validation)
 
     def save_network(self, step: int, variables) -> None:
         """Starts to save variables alone, for `restore_model`; there is no state that a run could go on from."""
-        model, training = {'variables': variables, 'average': None}, {'nonfinite_steps': np.int32(0)}
+        self._save(step, {'variables': variables, 'average': None}, {'nonfinite_steps': np.int32(0)}, None)
+
+    def _save(self, step, model, training, metrics):
         items = ocp.args.Composite(
             model=ocp.args.StandardSave(model),
             training=ocp.args.StandardSave(training),
-            checksums=ocp.args.JsonSave(checksums({'model': model, 'training': training, 'metrics': None})),
+            checksums=ocp.args.JsonSave(checksums({'model': model, 'training': training, 'metrics': metrics})),
         )
         with self._saving():
-            self._manager.save(step, args=items, force=True)
+            self._manager.save(step, args=items, metrics=metrics, force=True)
 
     def restore_newest(self, shape: TrainState) -> TrainState | None:
         """The newest state that is sound, laid out as `shape`, a state of `jax.ShapeDtypeStruct` with shardings.
