@@ -4,7 +4,8 @@ import logging
 from pathlib import Path
 
 from dsconv import cli
-from dsconv.files import to_path
+from dsconv.errors import InputError
+from dsconv.files import is_remote, to_path
 
 
 def main(arguments) -> None:
@@ -13,6 +14,8 @@ def main(arguments) -> None:
     from dsconv import process
 
     workdir = arguments.workdir or _default_workdir(arguments.config)
+    if arguments.profile and is_remote(workdir):
+        raise InputError(f'--profile writes into a directory of this machine, which {workdir} is not: leave it out')
     config = configuration.load(arguments.config, arguments.overrides, workdir)
     process.connect(arguments.coordinator, arguments.num_processes, arguments.process_id)
 
@@ -26,7 +29,7 @@ def main(arguments) -> None:
     logger = logging.getLogger('dsconv')
     source = open_source(config)
     split = source.final_split(config.eval.final_split)
-    if not train(config, workdir, source) and is_reported(workdir, split):
+    if not train(config, workdir, source, arguments.profile) and is_reported(workdir, split):
         logger.info('%s is trained to its last epoch; its report: %s', workdir, workdir / 'report' / 'report.md')
         return
     report = report_run(workdir, split, source=source)
@@ -51,6 +54,8 @@ def flags() -> cli.Parser:
     parser.add_argument(
         '--workdir', type=cli.path, metavar='DIR', help='where the run lives (default: runs/<name of the config>)'
     )
+    text = 'traces N steps after the warm-up into DIR/profile, for TensorBoard and ui.perfetto.dev'
+    parser.add_argument('--profile', type=cli.positive, default=0, metavar='N', help=text)
     parser.add_argument(
         '--coordinator',
         metavar='HOST:PORT',

@@ -9,6 +9,7 @@ import jax
 
 from dsconv.performance import hlo
 from dsconv.performance.topology import compile_step
+from dsconv.training.memory import bytes_of
 
 
 class Chip(NamedTuple):
@@ -132,14 +133,7 @@ _FROM_PROGRAM = (
 
 
 def _from_program(compiled, config, num_examples, chip, num_devices, compile_seconds):
-    memory, counted = compiled.memory_analysis(), counts(compiled)
-    used = (
-        memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        - memory.alias_size_in_bytes
-        + memory.temp_size_in_bytes
-        + memory.generated_code_size_in_bytes
-    )
+    used, counted = bytes_of(compiled), counts(compiled)
     by_memory, by_arithmetic = counted.moved / chip.bandwidth, counted.flops / chip.peak
     step, share = max(by_memory, by_arithmetic), num_devices / config.batch_size
     epoch = num_examples // config.batch_size * step

@@ -4,14 +4,13 @@ import os
 from importlib import util
 
 import jax
-import jax.numpy as jnp
 from jax.experimental import topologies
 
 from dsconv.errors import InputError, RunError, did_you_mean, status_of
 from dsconv.files import describe
 from dsconv.training.checkpoint import with_shardings
-from dsconv.training.mesh import batch_sharding, replicated
-from dsconv.training.setup import build_training, image_shape
+from dsconv.training.mesh import replicated
+from dsconv.training.setup import build_training, compile_steps
 
 # Without these libtpu asks the network for the TPU VM that it runs on, and logs at length that there is none.
 _NO_TPU_VM = {
@@ -94,7 +93,4 @@ def compile_step(config, devices: list):
     """
     training = build_training(config, 100 * config.batch_size, devices)
     state = with_shardings(jax.eval_shape(training.new_state), replicated(training.mesh))
-    sharding = batch_sharding(training.mesh, leading_axes=1)
-    images = jax.ShapeDtypeStruct((1, config.batch_size, *image_shape(config)), jnp.uint8, sharding=sharding)
-    labels = jax.ShapeDtypeStruct((1, config.batch_size), jnp.int32, sharding=sharding)
-    return training.train_step.lower(state, images, labels).compile()
+    return compile_steps(config, training, state, 1)

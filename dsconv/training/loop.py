@@ -12,29 +12,32 @@ from dsconv.errors import InputError, Preempted
 from dsconv.reporting import MetricsLog
 from dsconv.training.checkpoint import Checkpoints, with_shardings
 from dsconv.training.evaluation import Evaluator, scored_variables
+from dsconv.training.memory import naming_remedies, tell_memory
 from dsconv.training.mesh import replicated, to_global
 from dsconv.training.progress import Progress
 from dsconv.training.recalibration import recalibrate
 from dsconv.training.run import check_workdir, lock_workdir, write_config
-from dsconv.training.setup import build_training, count_parameters, open_data
+from dsconv.training.setup import build_training, compile_steps, count_parameters, open_data
 from dsconv.training.stopping import StopRequest
+from dsconv.training.trace import Trace
 
 logger = logging.getLogger('dsconv')
 
 
-def train(config, workdir: Path, source: data.Source | None = None) -> bool:
+def train(config, workdir: Path, source: data.Source | None = None, profile: int = 0) -> bool:
     """Trains, or goes on training, the run in `workdir`.
 
     Args:
       config: a loaded config, not resolved yet.
       workdir: made if it does not exist.
       source: of `setup.open_source(config)`; opened here by default.
+      profile: how many steps to trace into `workdir/profile`.
 
     Returns:
       Whether there was anything left to train.
 
     Raises:
-      InputError: the config does not fit the data, the devices or the run that is in `workdir`.
+      InputError: the config does not fit the data, the devices, their memory or the run that is in `workdir`.
       RunError: the loss or the gradient is not finite any more; the last good checkpoint stays.
       Preempted: told to stop; the last step is saved.
     """
@@ -58,10 +61,17 @@ def train(config, workdir: Path, source: data.Source | None = None) -> bool:
         with (
             _open_log(workdir, first_step, training.steps_per_epoch, config.log.tensorboard) as (log, flush_log),
             StopRequest(training.mesh) as stop,
+            naming_remedies(config, training.mesh),
+            Trace(workdir / 'profile', profile) as trace,
         ):
+            length = _length(config, first_step, progress)
+            tell_memory(config, training.mesh, compile_steps(config, training, state, length))
             for step, batches in dispatches(config, training, train_split, first_step, progress):
-                state, loss = training.train_step(state, *batches)
+                with jax.profiler.StepTraceAnnotation('train', step_num=step):
+                    state, loss = training.train_step(state, *batches)
                 progress.advance(step, state, loss)
+                with progress.paused():
+                    trace.advance(step, state)
 
                 if step == progress.next_line(step - 1):
                     log(step=step, split='train', **progress.summarise(step, state))
@@ -134,11 +144,16 @@ def dispatches(config, training, split, step: int, progress):
         process_count=jax.process_count(),
     )
     while step < training.total_steps:
-        length = min(config.steps_per_dispatch, progress.next_line(step) - step)
+        length = _length(config, step, progress)
         with progress.waiting_for_input():
             images, labels = zip(*(next(stream) for _ in range(length)), strict=True)
         step += length
         yield step, to_global(training.mesh, (np.stack(images), np.stack(labels)), leading_axes=1)
+
+
+def _length(config, step, progress) -> int:
+    """Returns the number of steps of the dispatch after `step`."""
+    return min(config.steps_per_dispatch, progress.next_line(step) - step)
 
 
 def _is_due(every_epochs: int, step: int, training) -> bool:

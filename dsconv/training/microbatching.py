@@ -21,11 +21,7 @@ def accumulation_steps(config, mesh) -> int:
     Raises:
       InputError: a microbatch would cut a device's images, or a group of batch norm.
     """
-    images, groups = config.batch_size // mesh.size, config.model.norm_groups
-    # What must stay whole on a device: a group of batch norm, or else an image.
-    units = math.gcd(groups // mesh.size if groups % mesh.size == 0 else 1, images)
-    if not _norm_looks_at_batch(config):
-        units = images
+    images, units = config.batch_size // mesh.size, most_accumulation_steps(config, mesh)
     steps = config.accumulation_steps
     if steps is None:
         if mesh.devices.flat[0].platform != 'cpu':
@@ -38,6 +34,14 @@ def accumulation_steps(config, mesh) -> int:
             f'{mesh.size} device(s); take a divisor, or make {whole} a multiple of {steps * mesh.size}'
         )
     return steps
+
+
+def most_accumulation_steps(config, mesh) -> int:
+    """Returns how many parts of a device's batch must stay whole: groups of batch norm, or else images."""
+    images, groups = config.batch_size // mesh.size, config.model.norm_groups
+    if not _norm_looks_at_batch(config):
+        return images
+    return math.gcd(groups // mesh.size if groups % mesh.size == 0 else 1, images)
 
 
 def fold(config, mesh) -> int:

@@ -10,9 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 import jax
 
 from dsconv.errors import RunError
+from dsconv.training.memory import device_memory
 
 logger = logging.getLogger('dsconv')
 SECONDS_BETWEEN_LINES = 10
+SECONDS_BEFORE_FIRST_LINE = 2
 DISPATCHES_IN_FLIGHT = 2
 
 
@@ -43,7 +45,8 @@ class Progress:
         self._watch = ThreadPoolExecutor(1, thread_name_prefix='device')
         self._compiled = False
         self._skipped = 0
-        self._waited = self._seconds_a_step = 0.0
+        self._waited = self._seconds_a_step = self._paused = self._paused_a_step = 0.0
+        self._epoch_ends = []  # up to two (step, seconds paused by then)
         self._window_start = self._shown = time.perf_counter()
 
     @contextlib.contextmanager
@@ -62,6 +65,7 @@ class Progress:
         yield
         pause = time.perf_counter() - start
         self._window_start, self._shown = self._window_start + pause, self._shown + pause
+        self._paused += pause
 
     def advance(self, step: int, state, loss) -> None:
         """Is called after each dispatch, `step` steps into the run. Shows a line every few seconds.
@@ -76,6 +80,7 @@ class Progress:
             jax.block_until_ready(state)
             self._compiled, self._waited = True, 0.0
             self._window_start, self._window_step = time.perf_counter(), step
+            self._shown = self._window_start - SECONDS_BETWEEN_LINES + SECONDS_BEFORE_FIRST_LINE
         if time.perf_counter() - self._shown > SECONDS_BETWEEN_LINES:
             self._show(step, self._averages(state))
 
@@ -121,9 +126,19 @@ class Progress:
             averages['images_per_second'] = steps * self._config.batch_size / seconds
             averages['input_wait_fraction'] = self._waited / seconds
         if step % self._training.steps_per_epoch == 0:
+            self._measure_pauses(step)
             self._show(step, averages)
         self._window_start, self._window_step, self._waited = time.perf_counter(), step, 0.0
-        return averages | {'learning_rate': self._learning_rate(step, int(state.nonfinite_steps))}
+        learning_rate = self._learning_rate(step, int(state.nonfinite_steps))
+        return averages | {'learning_rate': learning_rate} | device_memory(self._training.mesh)
+
+    def _measure_pauses(self, step):
+        """Counts evaluation and saving into the time that is left, without what compiles in the first of them."""
+        if len(self._epoch_ends) < 2:
+            self._epoch_ends.append((step, self._paused))
+        else:
+            settled_step, settled = self._epoch_ends[1]
+            self._paused_a_step = (self._paused - settled) / (step - settled_step)
 
     def next_line(self, step: int) -> int:
         """Returns the first step after `step` that ends a line of the log."""
@@ -166,7 +181,7 @@ class Progress:
     def _pace(self, step, seconds_a_step):
         if not seconds_a_step:
             return ''
-        left = _duration((self._training.total_steps - step) * seconds_a_step)
+        left = _duration((self._training.total_steps - step) * (seconds_a_step + self._paused_a_step))
         return f', {self._config.batch_size / seconds_a_step:,.0f} images/s, {left} left'
 
 

@@ -17,7 +17,7 @@ from dsconv.config import defaults, flatten
 from dsconv.config_checks import check_splits, not_taken, resolve
 from dsconv.errors import InputError, shown
 from dsconv.models import build_model
-from dsconv.training.mesh import check_batch_size, make_mesh, replicated
+from dsconv.training.mesh import batch_sharding, check_batch_size, make_mesh, replicated
 from dsconv.training.microbatching import accumulation_steps, fold
 from dsconv.training.optimizer import make_optimizer, make_schedule
 from dsconv.training.state import Metrics, create_state
@@ -161,6 +161,17 @@ def build_training(config, num_examples: int, devices=None) -> Training:
         steps_per_epoch=steps_per_epoch,
         total_steps=total_steps,
     )
+
+
+def compile_steps(config, training: Training, state, steps: int):
+    """Compiles `steps` training steps a dispatch, from a state or its shapes, before there is a batch.
+
+    The first call of `training.train_step` then finds them compiled.
+    """
+    sharding = batch_sharding(training.mesh, leading_axes=1)
+    images = jax.ShapeDtypeStruct((steps, config.batch_size, *image_shape(config)), np.uint8, sharding=sharding)
+    labels = jax.ShapeDtypeStruct((steps, config.batch_size), np.int32, sharding=sharding)
+    return training.train_step.lower(state, images, labels).compile()
 
 
 def count_parameters(variables) -> int:

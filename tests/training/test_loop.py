@@ -1,7 +1,12 @@
 """Whole runs of the tiny network in this process: logging, resuming, refusing."""
 
 import functools
+import gzip
+import json
+import logging
 import os
+import re
+import shutil
 import signal
 import time
 
@@ -99,12 +104,41 @@ def test_other_devices_go_on_with_the_same_batches_and_losses(finished_run, tmp_
         assert one['loss'] == pytest.approx(other['loss'], rel=1e-3)
 
 
-def test_a_finished_run_can_be_given_more_epochs(tmp_path):
-    tiny = dict(model__depth=0, schedule__warmup_epochs=0)
-    assert loop.train(tiny_config(epochs=1, **tiny), tmp_path)
-    assert loop.train(tiny_config(epochs=2, eval__batch_size=64, **tiny), tmp_path)
-    assert read_metrics(tmp_path)[-1]['step'] == 2 * STEPS_PER_EPOCH
-    assert configuration.load_run(tmp_path).epochs == 2
+SHORT = dict(model__depth=0, schedule__warmup_epochs=0)
+
+
+@pytest.fixture(scope='module')
+def traced(tmp_path_factory):
+    """The workdir of a run of one epoch, of which three steps are traced, and what was compiled."""
+    workdir, records = tmp_path_factory.mktemp('traced'), []
+    handler = logging.Handler()
+    handler.emit = records.append
+    logging.getLogger('jax').addHandler(handler)
+    with jax.log_compiles():
+        assert loop.train(tiny_config(epochs=1, **SHORT), workdir, profile=3)
+    logging.getLogger('jax').removeHandler(handler)
+    return workdir, [record.getMessage() for record in records]
+
+
+def test_a_finished_run_can_be_given_more_epochs(traced, tmp_path):
+    shutil.copytree(traced[0], tmp_path / 'run')
+    assert loop.train(tiny_config(epochs=2, eval__batch_size=64, **SHORT), tmp_path / 'run')
+    assert read_metrics(tmp_path / 'run')[-1]['step'] == 2 * STEPS_PER_EPOCH
+    assert configuration.load_run(tmp_path / 'run').epochs == 2
+
+
+def test_the_step_whose_memory_is_told_is_not_compiled_again(traced):
+    assert len([line for line in traced[1] if re.search(r'^Finished XLA compilation of jit.steps', line)]) == 1
+
+
+def test_the_steps_after_the_warm_up_are_in_the_trace(traced):
+    (folder,) = (traced[0] / 'profile' / 'plugins' / 'profile').iterdir()
+    (file,) = folder.glob('*.xplane.pb')
+    planes = jax.profiler.ProfileData.from_file(str(file)).planes
+    assert 'train' in {event.name for plane in planes for line in plane.lines for event in line.events}
+    with gzip.open(folder / 'perfetto_trace.json.gz') as perfetto:
+        events = json.load(perfetto)['traceEvents']
+    assert [event['args']['step_num'] for event in events if event.get('name') == 'train'] == ['4', '5', '6']
 
 
 def test_a_workdir_of_another_run_is_refused_with_the_keys(finished_run):

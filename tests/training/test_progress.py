@@ -1,5 +1,6 @@
 """The share of time that the device waits for data, by a clock that moves when the source or the device moves it."""
 
+import re
 import threading
 import types
 
@@ -160,3 +161,30 @@ def test_a_wait_behind_a_busy_device_costs_nothing(begin):
         world.now += 5
     assert world.progress.summarise(2, state)['input_wait_fraction'] == 0
     loss.ended.set()
+
+
+def test_the_time_left_counts_what_is_evaluated_but_not_what_is_compiled(begin, caplog):
+    """Four epochs of 10 steps of a second; an evaluation takes 3 seconds, the first one 30."""
+    world = begin(read_seconds=0)
+    caplog.set_level('INFO')
+    told = types.SimpleNamespace(memory_stats=lambda: {'bytes_in_use': 5})
+    training = types.SimpleNamespace(
+        mesh=types.SimpleNamespace(local_devices=[told]), total_steps=40, steps_per_epoch=10, schedule=lambda step: 0.0
+    )
+    run = progress.Progress(tiny_config(log__every_steps=10), training, 0)
+    for step in range(1, 41):
+        world.now += 100 if step == 1 else 1  # the first one compiles
+        state = types.SimpleNamespace(step=step, metrics=Metrics.zeros(), nonfinite_steps=0)
+        run.advance(step, state, np.float32(0))
+        if step % 10 == 0:
+            assert run.summarise(step, state)['device_bytes_in_use'] == 5
+            with run.paused():
+                world.now += 30 if step == 10 else 3
+    lines = [re.search(r'step (\d+)/40.*, (.*) left', line).groups() for line in caplog.messages]
+    assert lines == [
+        ('4', '0 min 36 s'),
+        ('10', '0 min 30 s'),
+        ('20', '0 min 20 s'),
+        ('30', '0 min 13 s'),
+        ('40', '0 min 0 s'),
+    ]

@@ -15,6 +15,7 @@ LINES = {
     'another network': (main, ['--workdir=run', '--config.model.dim=16'], 'run holds another run (model.dim: 8 → 16)'),
     'fewer epochs': (main, ['--workdir=run', '--config.epochs=2'], 'epochs=2 ends at step 38, but run has been'),
     'a file for a workdir': (main, ['--workdir=file'], '--workdir=file cannot be made: File exists'),
+    'a trace into a bucket': (main, ['--workdir=gs://b/run', '--profile=3'], '--profile writes into a directory of'),
     'a workdir of too long a name': (main, [f'--workdir={"x" * 300}'], 'cannot be made: File name too long'),
     'validation twice': (main, ['--config.dataset.validation_fraction=0.1'], 'a validation split of its own (180'),
     'too long a path': (main, [f'--config.dataset.name=image_folder:{"x" * 300}'], 'x: does not exist'),

@@ -1,0 +1,109 @@
+"""The memory that a training step takes, what the device has, and what to set where it is too little."""
+
+import contextlib
+import logging
+from pathlib import Path
+
+import jax
+
+from dsconv.errors import InputError, status_of
+from dsconv.training.microbatching import accumulation_steps, most_accumulation_steps
+
+logger = logging.getLogger('dsconv')
+MEMORY_INFO, CGROUPS, OWN_CGROUP = Path('/proc/meminfo'), Path('/sys/fs/cgroup'), Path('/proc/self/cgroup')
+
+
+def bytes_of(compiled) -> int | None:
+    """Returns what a compiled program takes on each device, in bytes, or None where its compiler does not tell.
+
+    Arguments and results are counted, those that share their memory once.
+    """
+    if (memory := compiled.memory_analysis()) is None:
+        return None
+    return (
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes
+        + memory.generated_code_size_in_bytes
+    )
+
+
+def tell_memory(config, mesh, compiled) -> None:
+    """Logs the memory of a compiled step and that of the device. Where it is less it warns, with what to set.
+
+    It does not refuse: the compiler's count is not exactly what the device hands out. On CPUs the devices share what
+    the machine, or the process's cgroup, has free.
+    """
+    needed, there = bytes_of(compiled), _bytes_there(mesh)
+    if needed is None or there is None:
+        return
+    if _is_on_cpu(mesh):
+        needed *= len(mesh.local_devices)
+    has = 'free are' if _is_on_cpu(mesh) else 'a device has'
+    text = f'memory: a step takes {needed / 1e9:.2f} GB, {has} {there / 1e9:.2f} GB'
+    if needed > there:
+        logger.warning('%s: %s', text, _remedies(config, mesh))
+    else:
+        logger.info(text)
+
+
+@contextlib.contextmanager
+def naming_remedies(config, mesh):
+    """Wraps training.
+
+    Raises:
+      InputError: the device had not enough memory; the message says what to set.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if status_of(error) != 'RESOURCE_EXHAUSTED':
+            raise
+        reason = str(error).splitlines()[0].removeprefix('RESOURCE_EXHAUSTED: ').rstrip('.')
+        raise InputError(f'the device has not enough memory ({reason}): {_remedies(config, mesh)}') from error
+
+
+def device_memory(mesh) -> dict[str, int]:
+    """Returns for a line of the log the bytes in use on the fullest device, now and at most; nothing on a CPU."""
+    stats = [stats for device in mesh.local_devices if (stats := device.memory_stats())]
+    keys = [key for key in ('bytes_in_use', 'peak_bytes_in_use') if all(key in each for each in stats)]
+    return {f'device_{key}': max(each[key] for each in stats) for key in keys if stats}
+
+
+def _remedies(config, mesh) -> str:
+    """Returns the settings that take less memory, those that leave the result as it is first."""
+    most, same = most_accumulation_steps(config, mesh), []
+    if accumulation_steps(config, mesh) < most:
+        same.append(f'--config.accumulation_steps={most}')
+    if config.model.name == 'dsconv' and config.model.implementation != 'plain' and not config.model.remat:
+        same.append('--config.model.remat=true')
+    smaller = f'a --config.batch_size below {config.batch_size}'
+    return f'take {" or ".join(same)}, with the same result, or {smaller}' if same else f'take {smaller}'
+
+
+def _is_on_cpu(mesh) -> bool:
+    return mesh.devices.flat[0].platform == 'cpu'
+
+
+def _bytes_there(mesh) -> int | None:
+    if _is_on_cpu(mesh):
+        return _free_bytes()
+    limits = [(device.memory_stats() or {}).get('bytes_limit') for device in mesh.local_devices]
+    return min(limits) if all(limits) else None
+
+
+def _free_bytes() -> int | None:
+    """Returns what the machine has free and the process's cgroups allow, or None where Linux does not tell it."""
+    try:
+        lines = dict(line.split(':') for line in MEMORY_INFO.read_text().splitlines())
+        free = [1024 * int(lines['MemAvailable'].split()[0])]
+    except (OSError, KeyError):
+        return None
+    with contextlib.suppress(OSError, ValueError):  # no cgroups of version 2
+        own = OWN_CGROUP.read_text().splitlines()[-1].partition('::')[2].lstrip('/')
+        for group in [CGROUPS / own, *(CGROUPS / own).parents]:
+            limit = group / 'memory.max'
+            if limit.exists() and (most := limit.read_text().strip()) != 'max':
+                free.append(int(most) - int((group / 'memory.current').read_text()))
+    return max(0, min(free))

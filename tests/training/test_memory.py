@@ -1,0 +1,105 @@
+"""The memory of a step against counts by hand, of the device against what it tells, and what is then said."""
+
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dsconv.errors import InputError
+from dsconv.training import memory
+from tests.training.test_microbatching import make_config
+
+GB = 10**9
+
+
+def mesh_of(platform, stats):
+    """Stands for a mesh: two devices that tell `stats` of their memory."""
+    devices = [types.SimpleNamespace(platform=platform, memory_stats=lambda told=told: told) for told in stats]
+    return types.SimpleNamespace(size=len(devices), devices=np.array(devices), local_devices=devices)
+
+
+def taking(temporaries):
+    """Stands for a compiled step."""
+    sizes = dict.fromkeys(('argument', 'output', 'alias', 'generated_code'), 0) | {'temp': temporaries}
+    found = types.SimpleNamespace(**{f'{name}_size_in_bytes': size for name, size in sizes.items()})
+    return types.SimpleNamespace(memory_analysis=lambda: found)
+
+
+@pytest.fixture
+def linux(tmp_path, monkeypatch):
+    """A machine with 8 GB free, whose job may take 3 GB and has taken 1."""
+    (tmp_path / 'meminfo').write_text('MemTotal:  9000000 kB\nMemAvailable:  7812500 kB\n')
+    (tmp_path / 'cgroup').write_text('0::/job/step\n')
+    (tmp_path / 'job' / 'step').mkdir(parents=True)
+    (tmp_path / 'job' / 'memory.max').write_text(f'{3 * GB}\n')
+    (tmp_path / 'job' / 'memory.current').write_text(f'{GB}\n')
+    (tmp_path / 'job' / 'step' / 'memory.max').write_text('max\n')
+    for name, path in {'MEMORY_INFO': 'meminfo', 'OWN_CGROUP': 'cgroup', 'CGROUPS': '.'}.items():
+        monkeypatch.setattr(memory, name, tmp_path / path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(('donated', 'arrays'), [((), 2), ((0,), 1)])
+def test_a_donated_argument_is_counted_once(donated, arrays):
+    compiled = jax.jit(lambda x: x + 1, donate_argnums=donated).lower(jnp.zeros(1000)).compile()
+    assert memory.bytes_of(compiled) == arrays * 4000
+
+
+def test_devices_of_a_cpu_share_what_the_job_may_still_take(linux, caplog):
+    caplog.set_level('INFO')
+    mesh = mesh_of('cpu', [None, None])
+    memory.tell_memory(make_config(batch_size=512), mesh, taking(0.9 * GB))
+    memory.tell_memory(make_config(batch_size=512), mesh, taking(1.1 * GB))
+    (linux / 'cgroup').unlink()
+    memory.tell_memory(make_config(batch_size=512), mesh, taking(1.1 * GB))
+    (linux / 'meminfo').unlink()
+    memory.tell_memory(make_config(batch_size=512), mesh, taking(1.1 * GB))
+    assert [(record.levelname, record.message.split(':')[1]) for record in caplog.records] == [
+        ('INFO', ' a step takes 1.80 GB, free are 2.00 GB'),
+        ('WARNING', ' a step takes 2.20 GB, free are 2.00 GB'),
+        ('INFO', ' a step takes 2.20 GB, free are 8.00 GB'),
+    ]
+
+
+@pytest.mark.parametrize(
+    ('changes', 'remedy'),
+    [
+        (
+            {'model__norm_groups': 8},
+            'take --config.accumulation_steps=4 or --config.model.remat=true, with the same result, or a '
+            '--config.batch_size below 512',
+        ),
+        ({'model__remat': True}, 'take a --config.batch_size below 512'),
+        ({'model__implementation': 'plain'}, 'take a --config.batch_size below 512'),
+        ({'model__name': 'resnet20'}, 'take a --config.batch_size below 512'),
+        (
+            {'model__norm': 'none', 'model__remat': True, 'accumulation_steps': 2},
+            'take --config.accumulation_steps=256, with the same result, or a --config.batch_size below 512',
+        ),
+    ],
+)
+def test_too_little_memory_names_what_can_be_set(caplog, changes, remedy):
+    mesh = mesh_of('gpu', [{'bytes_limit': 3 * GB}, {'bytes_limit': 2 * GB}])
+    memory.tell_memory(make_config(batch_size=512, **changes), mesh, taking(2.5 * GB))
+    assert caplog.messages == [f'memory: a step takes 2.50 GB, a device has 2.00 GB: {remedy}']
+
+
+def test_what_does_not_fit_is_one_line():
+    config, mesh = make_config(batch_size=512), mesh_of('cpu', [None])
+    with (
+        pytest.raises(InputError, match=r'^the device has not enough memory \(.+\): take .*batch_size below 512$'),
+        memory.naming_remedies(config, mesh),
+    ):
+        jax.jit(lambda: jnp.zeros(2**58))().block_until_ready()
+
+
+def test_the_fullest_device_is_logged_where_it_is_told():
+    full, empty = {'bytes_in_use': 7, 'peak_bytes_in_use': 8}, {'bytes_in_use': 1, 'peak_bytes_in_use': 9}
+    assert memory.device_memory(mesh_of('gpu', [full, empty])) == {
+        'device_bytes_in_use': 7,
+        'device_peak_bytes_in_use': 9,
+    }
+    assert memory.device_memory(mesh_of('gpu', [{'bytes_in_use': 7}])) == {'device_bytes_in_use': 7}
+    assert memory.device_memory(mesh_of('cpu', [None, None])) == {}
