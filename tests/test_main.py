@@ -2,11 +2,12 @@
 
 import json
 import signal
+import subprocess
 
 import numpy as np
 import pytest
 
-from tests.runs import command, finish, last_state, metrics, several, start, wait_for
+from tests.runs import command, finish, last_state, metrics, several, start, steps, wait_for
 
 
 @pytest.fixture(scope='module')
@@ -36,6 +37,23 @@ def test_a_killed_run_goes_on_to_the_same_bits(uninterrupted, tmp_path):
     finish(start(command(workdir)))
     assert metrics(workdir) == metrics(uninterrupted)
     assert last_state(workdir) == last_state(uninterrupted)
+
+
+def leave_in_background(workdir, number):
+    """Starts the run under `nohup` in a job that ignores SIGINT, sends the signal after a line of the log."""
+    before = len(metrics(workdir)) if workdir.exists() else 0
+    line = ['sh', '-c', 'trap "" INT; exec nohup "$@"', 'sh', *command(workdir, '--config.epochs=90')]
+    process = start(line, stdin=subprocess.PIPE)
+    wait_for(lambda: (workdir / 'metrics.jsonl').exists() and len(metrics(workdir)) > before, process)
+    process.send_signal(number)
+    assert 'which is saved; the same command goes on' in finish(process, 75)
+
+
+def test_a_background_job_that_ignores_sigint_leaves_on_either_signal_and_saves(tmp_path):
+    for number in (signal.SIGINT, signal.SIGTERM):
+        leave_in_background(tmp_path / 'run', number)
+        since_line = steps(tmp_path / 'run')[-1] - metrics(tmp_path / 'run')[-1]['step']
+        assert 0 <= since_line < 7
 
 
 def test_a_finished_run_says_so(uninterrupted):

@@ -35,7 +35,7 @@ def execute(name, **parameters):
     cell.source = '\n'.join([cell.source, *(f'{key} = {value!r}' for key, value in parameters.items())])
     elsewhere = ('XLA_FLAGS', 'KAGGLE_KERNEL_RUN_TYPE', 'COLAB_RELEASE_TAG')
     environment = {key: value for key, value in os.environ.items() if key not in elsewhere}
-    client = NotebookClient(notebook, timeout=120, kernel_name='python3', resources={'metadata': {'path': COLAB}})
+    client = NotebookClient(notebook, timeout=600, kernel_name='python3', resources={'metadata': {'path': COLAB}})
     client.execute(env=environment)
     outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
     text = ''.join(output.text for output in outputs if output.output_type == 'stream')

@@ -69,6 +69,6 @@ class StopRequest:
             if number[0] == signal.SIGINT and self._asked.is_set():
                 os._exit(128 + signal.SIGINT)
             if number[0] in SIGNALS:
-                logger.info('stopping after this step; Ctrl-C once more leaves at once, without saving')
                 self._asked.set()
+                logger.info('stopping after this step; Ctrl-C once more leaves at once, without saving')
         self._reader.close()

@@ -67,14 +67,18 @@ def test_the_log_has_a_line_every_few_steps_and_at_the_end_of_each_epoch(finishe
     assert train[-1]['loss'] < train[0]['loss']
 
 
-def test_a_run_that_is_told_to_leave_and_then_crashes_goes_on_to_the_same_bits(finished_run, tmp_path, monkeypatch):
+def test_a_run_that_is_told_to_leave_and_then_crashes_goes_on_to_the_same_bits(
+    finished_run, tmp_path, monkeypatch, caplog
+):
+    caplog.set_level('INFO', 'dsconv')
     advance = loop.Progress.advance
 
     def advance_until(self, step, state, loss):
         advance(self, step, state, loss)
         if step == 4:  # between two lines of the log
             os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(0.5)
+            while 'stopping after this step' not in caplog.text:
+                time.sleep(0.01)
 
     with monkeypatch.context() as patch:
         patch.setattr(loop.Progress, 'advance', advance_until)
