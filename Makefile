@@ -1,13 +1,14 @@
 # make train   trains CONFIG (the embedded digits by default) and says where the report is
 # make test    installs what the tests need and runs them
 # make lint    checks style
+# make lowest  writes lowest.txt, the lower end of every range, for PIP_CONSTRAINT
 # make drill   breaks runs on purpose and writes what came of it into results/drills
 PYTHON ?= python3
 VENV ?= .venv
 CONFIG ?= configs/digits.py
 ARGS ?=
 
-.PHONY: train test lint drill
+.PHONY: train test lint drill lowest
 
 train: $(VENV)/installed
 	$(VENV)/bin/python -m dsconv.main --config=$(CONFIG) $(ARGS)
@@ -18,6 +19,9 @@ test: $(VENV)/installed-dev
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+lowest:
+	sed -nE 's/^([A-Za-z0-9_-]+)>=([0-9.]+).*/\1==\2/p' requirements.txt requirements-dev.txt > lowest.txt
 
 drill: $(VENV)/installed-dev
 	$(VENV)/bin/python -m tests.drills $(ARGS)

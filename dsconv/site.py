@@ -1,0 +1,41 @@
+"""What the Python of a hosted notebook, with its site's packages, has of the project's requirements."""
+
+import importlib.metadata
+import platform
+import tomllib
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+STAND_INS = {'tensorflow-cpu': 'tensorflow'}  # the same modules under another name
+
+
+def lacking(checkout: str | Path) -> list[str] | None:
+    """Returns what this Python has not of `checkout/requirements.txt`, as `flax<0.13,>=0.12.3`.
+
+    None where this Python, or a package that it has, is out of range, and where it has no JAX: the site's is built for
+    its accelerator.
+    """
+    project = tomllib.loads(Path(checkout, 'pyproject.toml').read_text(encoding='utf-8'))['project']
+    if platform.python_version() not in SpecifierSet(project['requires-python']):
+        return None
+    lines = [line.partition('#')[0].strip() for line in Path(checkout, 'requirements.txt').read_text().splitlines()]
+    requirements = [Requirement(line) for line in lines if line]
+    absent = []
+    for requirement in requirements:
+        if requirement.marker and not requirement.marker.evaluate():
+            continue
+        found = _version(requirement.name) or _version(STAND_INS.get(requirement.name))
+        if found is None:
+            absent.append(f'{requirement.name}{requirement.specifier}')
+        elif not requirement.specifier.contains(found, prereleases=True):
+            return None
+    return None if _version('jax') is None else absent
+
+
+def _version(name: str | None) -> str | None:
+    try:
+        return name and importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
