@@ -19,6 +19,9 @@ def get_config() -> ConfigDict:
     # result in less memory; unset: on a CPU as many as suit its caches and batch norm's groups, 1 elsewhere
     config.steps_per_dispatch = 1  # training steps that the device runs for each call from the host
 
+    config.init_from = placeholder(str)  # workdir of a run, or a published network, whose weights are started from; the
+    # head is new where the classes are others. Read when a run begins, not when it is resumed
+
     config.max_skipped_steps = 0  # steps with a loss or gradient that is not finite that a run may leave out, with the
     # network as it was before them; at one more, the run stops
 
@@ -77,6 +80,9 @@ def get_config() -> ConfigDict:
     # it is about 0.2
     config.optimizer.clip_norm = placeholder(float)  # largest global norm of the gradient; unset: not clipped
     config.optimizer.ema_decay = placeholder(float)  # of the averaged weights, e.g. 0.999, evaluated when set
+    config.optimizer.body_rate = 1.0  # learning rate of all but the head, times the schedule's; less than 1 is for a
+    # network that is started from
+    config.optimizer.freeze = placeholder(tuple)  # parts whose parameters stay as they are, as stem,block_0
 
     config.schedule = ConfigDict()
     config.schedule.name = 'exponential'  # the decay after a linear warm-up: exponential, cosine, linear; one_cycle: a
@@ -108,6 +114,8 @@ def get_config() -> ConfigDict:
     config.loss = ConfigDict()
     config.loss.name = 'cross_entropy'  # cross_entropy, focal, binary_cross_entropy
     config.loss.label_smoothing = 0.0
+    config.loss.class_weights = placeholder(str)  # balanced (the rarer a class, the more its examples count), or a
+    # number for each class, as 1,2.5,1; unset: every example counts the same
     config.loss.focal_gamma = 2.0  # of focal: how much less what is easy counts
 
     config.log = ConfigDict()

@@ -36,7 +36,8 @@ def load(path: str, overrides: list[str] = (), workdir: Path | None = None) -> C
     """Loads a config file, applies overrides and checks every value that can be checked without the data.
 
     A warm-up longer than a third of the run is cut to a third, unless `overrides` set it. A config.json is a whole
-    recipe: its warm-up is cut only where `overrides` change its epochs.
+    recipe: its warm-up is cut only where `overrides` change its epochs. Channels and pixel statistics that are left
+    unset are those of the network that `init_from` names.
 
     Args:
       path: a Python file that defines `get_config()`, followed by `:ARG` where that takes an argument, or the
@@ -58,10 +59,10 @@ def load(path: str, overrides: list[str] = (), workdir: Path | None = None) -> C
     typed = dict(override.split('=', 1) for override in overrides)
     _lay_over(config, typed, '--config.', typed=True)
     is_settled = 'schedule.warmup_epochs' in typed or is_run and 'epochs' not in typed
-    message = None if is_settled else _fit_warmup(config, workdir)
+    messages = [None if is_settled else _fit_warmup(config, workdir), _fit_images(config, workdir)]
     check(config)
     check_is_taken(config, typed)
-    if message:
+    for message in filter(None, messages):
         _say_once(message)
     return config
 
@@ -79,6 +80,25 @@ def _fit_warmup(config, workdir):
         return None
     config.schedule.warmup_epochs = third
     return f'schedule.warmup_epochs={shown(written)} is cut to {third:.3g}, a third of epochs={config.epochs}'
+
+
+def _fit_images(config, workdir):
+    """Takes what is unset of channels and pixel statistics from the network to start from; returns what to say.
+
+    A run that has begun has them in its own config.json: it no longer needs that network.
+    """
+    unset = [name for name in ('channels', 'mean', 'std') if config.dataset[name] is None]
+    if not config.init_from or not unset:
+        return None
+    has_begun = workdir and is_file(to_path(workdir) / 'config.json')
+    try:
+        trained = load_run(workdir if has_begun else config.init_from)
+    except InputError as error:
+        raise InputError(f'init_from={config.init_from}: {error}') from error
+    for name in unset:
+        config.dataset[name] = trained.dataset[name]
+    names = ', '.join(f'dataset.{name}' for name in unset)
+    return f'{names}: those of init_from={config.init_from}, whose weights expect them'
 
 
 def _warmup_of(workdir):

@@ -39,7 +39,7 @@ RANGES = {
         '[0, 1000000]': 'max_skipped_steps dataset.memory_gigabytes schedule.warmup_epochs augment.clean_tail_epochs '
         'eval.recalibration_batches',
         '[0, 0.9]': 'dataset.validation_fraction',
-        '(0, 1]': 'dataset.train_fraction dataset.std optimizer.eps',
+        '(0, 1]': 'dataset.train_fraction dataset.std optimizer.eps optimizer.body_rate',
         '[0, 1]': 'dataset.mean augment.erase_probability augment.mix_probability augment.cutmix_probability',
         '[1, 4096]': 'dataset.image_size model.patch_size model.fold',
         '[1, 255]': 'model.stem_kernel_size model.kernel_size',
@@ -98,6 +98,7 @@ def resolve_without_data(config: ConfigDict) -> ConfigDict:
     config = resolve(config, SimpleNamespace(image_size=size, channels=channels, class_names=names, flippable=True))
     for key in ('mean', 'std'):
         config.dataset[key] = config.dataset[key] or (0.5,) * channels
+    config.loss.class_weights = None  # random images have no rare class
     return config
 
 

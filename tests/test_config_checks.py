@@ -8,7 +8,7 @@ from dsconv.config_keys import read_keys
 from dsconv.errors import InputError
 
 FREE_TEXT = {f'dataset.{name}' for name in ('name', 'data_dir', 'archive', 'fingerprint', 'class_names')}
-FREE_TEXT |= {'eval.final_split'}
+FREE_TEXT |= {'eval.final_split', 'init_from', 'optimizer.freeze', 'loss.class_weights'}
 
 
 def config_with(**changes):

@@ -20,6 +20,7 @@ from dsconv.training.run import check_workdir, lock_workdir, write_config
 from dsconv.training.setup import build_training, compile_steps, count_parameters, open_data
 from dsconv.training.stopping import StopRequest
 from dsconv.training.trace import Trace
+from dsconv.training.transfer import initial_state
 
 logger = logging.getLogger('dsconv')
 
@@ -49,7 +50,7 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
 
     with lock_workdir(workdir), Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
         # First of all, since a network may refuse images of this size: the workdir is then not this run's.
-        state = checkpoints.restore_newest(_shape_of_state(training)) or training.new_state()
+        state = checkpoints.restore_newest(_shape_of_state(training)) or initial_state(config, training)
         first_step = int(state.step)
         if not _is_left_to_train(first_step, training, config, workdir):
             return False

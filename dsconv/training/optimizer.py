@@ -4,7 +4,10 @@
 """
 
 import jax
+import jax.numpy as jnp
 import optax
+
+from dsconv.errors import InputError, did_you_mean, shown
 
 
 def _exponential(peak, end, steps):
@@ -52,13 +55,36 @@ def make_schedule(schedule, warmup_steps: int, total_steps: int) -> optax.Schedu
 def make_optimizer(optimizer, learning_rate: optax.Schedule) -> optax.GradientTransformation:
     """Makes the optimizer of a config's `optimizer` section; it clips the gradient first where asked.
 
+    The updates of all but the head are scaled by `body_rate`, those of the parts named in `freeze` are zero.
+
     Weight decay is on kernels only. AdamW, Lion and Muon take it from the kernel itself, times the learning rate
     (Loshchilov & Hutter 2017); for Adam and SGD it is an L2 penalty, whose gradient joins the loss's.
     """
-    chosen = OPTIMIZERS[optimizer['name']](optimizer, learning_rate)
-    if optimizer['clip_norm'] is None:
-        return chosen
-    return optax.chain(optax.clip_by_global_norm(optimizer['clip_norm']), chosen)
+    stages = [OPTIMIZERS[optimizer['name']](optimizer, learning_rate)]
+    if optimizer['clip_norm'] is not None:
+        stages.insert(0, optax.clip_by_global_norm(optimizer['clip_norm']))
+    if optimizer['freeze'] or optimizer['body_rate'] != 1:
+        stages.append(_scale_parts(optimizer['body_rate'], optimizer['freeze'] or ()))
+    return stages[0] if len(stages) == 1 else optax.chain(*stages)
+
+
+def _scale_parts(body_rate, frozen):
+    """Scales the updates of all parts but the head; those of frozen parts are zero."""
+
+    def init(params):
+        for name in frozen:
+            if name not in params:
+                meant = did_you_mean(name, params) or f'; there are {", ".join(params)}'
+                raise InputError(f'optimizer.freeze={shown(frozen)}: the network has no part {name}{meant}')
+        return optax.EmptyState()
+
+    def scaled(path, update):
+        part = path[0].key
+        return jnp.zeros_like(update) if part in frozen else update if part == 'head' else body_rate * update
+
+    return optax.GradientTransformation(
+        init, lambda updates, state, params=None: (jax.tree_util.tree_map_with_path(scaled, updates), state)
+    )
 
 
 def _adamw(options, rate):

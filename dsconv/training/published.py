@@ -13,7 +13,7 @@ from dsconv.training.scoring import restore_network
 
 # Of `config.json`: they say where a run lay on one machine, and nothing about the network.
 PATHS = ('data_dir', 'archive')
-PATH_FLAGS = ('--workdir', *(f'--config.dataset.{name}' for name in PATHS))
+PATH_FLAGS = ('--workdir', '--config.init_from', *(f'--config.dataset.{name}' for name in PATHS))
 
 
 def publish(workdir: Path, output: Path, which: str | None = None) -> int:
@@ -43,6 +43,7 @@ def publish(workdir: Path, output: Path, which: str | None = None) -> int:
     with config.unlocked():
         for name in PATHS:
             config.dataset[name] = None
+        config.init_from = config.init_from and Path(config.init_from).name
         kind, colon, path = config.dataset.name.partition(':')
         config.dataset.name = kind + colon + Path(path).name if kind == 'image_folder' else config.dataset.name
     partial = output.with_name(f'.{output.name}.partial')

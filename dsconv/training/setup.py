@@ -17,6 +17,7 @@ from dsconv.config import defaults, flatten
 from dsconv.config_checks import check_splits, not_taken, resolve
 from dsconv.errors import InputError, shown
 from dsconv.models import build_model
+from dsconv.training.loss import resolve_class_weights
 from dsconv.training.mesh import batch_sharding, check_batch_size, make_mesh, replicated
 from dsconv.training.microbatching import accumulation_steps, fold
 from dsconv.training.optimizer import make_optimizer, make_schedule
@@ -58,6 +59,7 @@ def open_data(config, source: data.Source | None = None):
         config.eval.final_split = final_split
     check_splits(config, source.split_sizes)
     train_split = source.load('train')
+    config.loss.class_weights = resolve_class_weights(config.loss.class_weights, train_split, source.class_names)
     if config.dataset.mean is None or config.dataset.std is None:
         mean, std = data.channel_statistics(train_split)
         config.dataset.mean = config.dataset.mean or mean

@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 from sklearn.metrics import log_loss
+from sklearn.utils.class_weight import compute_class_weight
 
 from configs import common
-from dsconv.training.loss import LOSSES, focal_loss, make_loss
+from dsconv.data.splits import Split
+from dsconv.errors import InputError
+from dsconv.training.loss import LOSSES, focal_loss, make_loss, resolve_class_weights
 
 RANDOM = np.random.default_rng(0)
 LOGITS = RANDOM.normal(size=(6, 4), scale=3).astype(np.float32)
@@ -76,3 +79,26 @@ def test_certainty_keeps_the_gradient_finite(name, gamma):
     targets = np.eye(4, dtype=np.float32)[[0, 2]]
     total = lambda logits: loss(name, focal_gamma=gamma)(logits, targets).sum()  # noqa: E731
     assert np.isfinite(jax.grad(total)(certain)).all()
+
+
+def test_class_weights_are_the_sample_weights_of_scikit_learn():
+    labels, weights = np.array([0, 0, 0, 1, 2, 2]), '0.5,2,1'
+    losses = loss('cross_entropy', class_weights=weights)(LOGITS[:, :3], np.eye(3, dtype=np.float32)[labels])
+    samples = np.array([0.5, 2, 1])[labels]
+    expected = log_loss(labels, probabilities(LOGITS[:, :3]), sample_weight=samples) * samples.sum()
+    np.testing.assert_allclose(losses.sum(), expected, rtol=1e-5)
+
+
+def test_balanced_class_weights_are_those_of_scikit_learn():
+    labels = np.array([0] * 90 + [1] * 9 + [3])
+    resolved = resolve_class_weights('balanced', Split(labels, None, True), 'abcd')
+    weights = np.array(resolved.split(','), float)
+    expected = compute_class_weight('balanced', classes=np.unique(labels), y=labels)
+    np.testing.assert_allclose(weights[[0, 1, 3]], expected, rtol=1e-5)
+    np.testing.assert_allclose(weights[labels].mean(), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize('text', ['balance', '1,2', '1,2,0', '1,nan,2'])
+def test_wrong_class_weights_are_refused(text):
+    with pytest.raises(InputError, match='loss.class_weights=.* each of the 3 classes a,b,c'):
+        resolve_class_weights(text, None, ('a', 'b', 'c'))

@@ -7,6 +7,7 @@ import optax
 import pytest
 
 from dsconv.config import defaults
+from dsconv.errors import InputError
 from dsconv.training.loop import train
 from dsconv.training.optimizer import make_optimizer
 from dsconv.training.setup import build_network
@@ -182,3 +183,21 @@ def test_the_gradient_is_clipped_by_its_global_norm(name):
     unit = {'a': {'bias': jnp.array([0.6, 0.0])}, 'b': {'bias': jnp.array([0.0, 0.8])}}
     expected = updated(free, params, [unit])
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), updated(clipped, params, [long]), expected)
+
+
+@pytest.mark.parametrize('name', ['adamw', 'muon'])
+def test_frozen_parts_stay_and_the_body_takes_a_part_of_the_step(name):
+    params = {part: {'kernel': jnp.asarray(START)} for part in ('stem', 'block_0', 'head')}
+    gradients = [jax.tree.map(lambda leaf: leaf + 1, params)] * 2
+    whole = updated(make_optimizer(options(name), lambda step: RATE), params, gradients[:1])
+    scaled = make_optimizer(options(name, body_rate=0.25, freeze=('stem',)), lambda step: RATE)
+    parts = updated(scaled, params, gradients[:1])
+    np.testing.assert_array_equal(updated(scaled, params, gradients)['stem']['kernel'], START)
+    np.testing.assert_array_equal(parts['head']['kernel'], whole['head']['kernel'])
+    moved = [np.asarray(after['block_0']['kernel']) - START for after in (parts, whole)]
+    np.testing.assert_allclose(moved[0], 0.25 * moved[1], rtol=1e-3)
+
+
+def test_a_part_that_is_not_there_is_named():
+    with pytest.raises(InputError, match='optimizer.freeze=block_9: the network has no part block_9; did you mean'):
+        make_optimizer(options('adamw', freeze=('block_9',)), lambda step: RATE).init({'block_0': START})

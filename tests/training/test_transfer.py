@@ -1,0 +1,58 @@
+"""A run that starts from a trained network: what it takes over, what is new, and what does not fit."""
+
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from dsconv import config as configuration
+from dsconv.errors import InputError
+from dsconv.training.scoring import restore_network
+from dsconv.training.setup import build_training
+from dsconv.training.transfer import initial_state
+from tests.conftest import tiny_config
+
+
+def state_of(run, class_names='0123456789', **overrides):
+    """The state before the first step of a run on images like the digits that starts from `run`."""
+    config = tiny_config(init_from=run, augment__flip='none', **overrides)
+    config.dataset.update(image_size=8, channels=1, class_names=tuple(class_names))
+    return initial_state(config, build_training(config, num_examples=64))
+
+
+def test_the_same_classes_take_the_whole_network(finished_run):
+    state = state_of(finished_run)
+    trained = configuration.load_run(finished_run)
+    jax.tree.map(np.testing.assert_array_equal, state.variables, restore_network(finished_run, trained)[1])
+    assert int(state.step) == 0
+
+
+def test_other_classes_have_a_new_head_and_the_old_body(finished_run):
+    old = restore_network(finished_run, configuration.load_run(finished_run))[1]
+    new = state_of(finished_run, class_names='abc')
+    assert new.variables['params']['head']['kernel'].shape == (8, 3)
+    for collection in old:
+        parts = [{k: v for k, v in each[collection].items() if k != 'head'} for each in (new.variables, old)]
+        jax.tree.map(np.testing.assert_array_equal, *parts)
+
+
+def test_shapes_that_do_not_fit_are_named(finished_run):
+    with pytest.raises(InputError, match=r'params/stem/kernel 1,1,1,8 there, 4,4,1,8 here; set model'):
+        state_of(finished_run, model__patch_size=4)
+    with pytest.raises(InputError, match=r'block_1/.* none there, .* here'):
+        state_of(finished_run, model__depth=2)
+
+
+def test_images_are_as_the_trained_network_expects_them_also_once_it_is_gone(finished_run, tmp_path):
+    old = tmp_path / 'old'
+    shutil.copytree(finished_run, old)
+    config = tiny_config(init_from=old)
+    trained = configuration.load_run(old).dataset
+    assert (config.dataset.mean, config.dataset.std) == (trained.mean, trained.std)
+    assert tiny_config(init_from=old, dataset__mean='0.25').dataset.mean == (0.25,)
+    old.rename(tmp_path / 'workdir')
+    with pytest.raises(InputError, match='init_from=.*old is not the workdir of a run'):
+        tiny_config(init_from=old)
+    resumed = configuration.load('configs/digits.py', [f'init_from={old}'], tmp_path / 'workdir')
+    assert resumed.dataset.mean == trained.mean
