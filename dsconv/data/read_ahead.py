@@ -1,17 +1,17 @@
-"""The tf.data pipeline: batches read side by side and in order, ahead of the step that needs them."""
+"""Batches read by threads, side by side and in order, ahead of the step that needs them."""
 
-import atexit
+import collections
 import contextlib
 import os
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 SIDE_BY_SIDE = 2
-AHEAD = 4  # batches
+AHEAD = 4  # batches, beside those that are being read
 
-_open = weakref.WeakSet()
+_END = object()
 
 
 def import_tensorflow():
@@ -27,45 +27,31 @@ def import_tensorflow():
     return tf
 
 
-def read_ahead(requests, read: Callable) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Reads a batch for each request, and prefetches a few.
+def read_ahead(requests: Iterable, read: Callable) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Reads a batch for each request.
 
     Args:
-      requests: a `tf.data.Dataset` of tensors or tuples of them, or a `range`.
-      read: a request, as NumPy arrays → (images uint8 `(b, S, S, C)`, labels int32 `(b,)`).
+      requests: iterated over by one thread, a few ahead.
+      read: a request → (images uint8 `(b, S, S, C)`, labels int32 `(b,)`); called by `SIDE_BY_SIDE` threads.
 
-    Yields: what `read` returned, in the order of the requests. What `read` raises arrives at its batch.
+    Yields: what `read` returned, in the order of the requests. What either raises arrives at its batch.
     """
-    batches = _read_ahead(requests, read)
-    _open.add(batches)
-    return batches
+    requests = iter(requests)
+    ahead = collections.deque()
+    asking, reading = ThreadPoolExecutor(1, 'requests'), ThreadPoolExecutor(SIDE_BY_SIDE, 'batches')
 
+    def read_next(asked):
+        request = asked.result()
+        return _END if request is _END else read(request)
 
-@atexit.register
-def _close_all() -> None:
-    """Closes open pipelines: Python could not exit while tf.data waits for threads that wait for Python."""
-    for batches in list(_open):
-        batches.close()
-
-
-def _read_ahead(requests, read):
-    tf = import_tensorflow()
-    if isinstance(requests, range):
-        requests = tf.data.Dataset.range(requests.start, requests.stop, requests.step)
-    failures = []
-
-    def attempt(*request):
-        try:
-            return read(*request)
-        except Exception as error:
-            failures.append(error)
-            raise
-
-    def batch(*request):
-        return tf.numpy_function(attempt, request, (tf.uint8, tf.int32))
-
-    batches = requests.map(batch, num_parallel_calls=SIDE_BY_SIDE, deterministic=True).prefetch(AHEAD)
     try:
-        yield from batches.as_numpy_iterator()
-    except tf.errors.OpError as error:
-        raise failures[0] if failures else error from None
+        while True:
+            while len(ahead) < AHEAD + SIDE_BY_SIDE:
+                ahead.append(reading.submit(read_next, asking.submit(next, requests, _END)))
+            batch = ahead.popleft().result()
+            if batch is _END:
+                return
+            yield batch
+    finally:
+        asking.shutdown(wait=False, cancel_futures=True)
+        reading.shutdown(cancel_futures=True)

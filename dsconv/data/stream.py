@@ -65,7 +65,6 @@ class StreamedSplit:
 
     def shuffled(self, batch_size: int, seed: int, steps: range, rows: slice) -> Iterator[tuple]:
         """Yields batches as `Split.shuffled`, shuffled by file and in a buffer of `SHUFFLE_BYTES`."""
-        tf = import_tensorflow()
 
         def requests():
             for epoch, positions in _epochs(steps, self.num_examples // batch_size):
@@ -74,15 +73,14 @@ class StreamedSplit:
                     self._buffer_size, seed=seed_of_epoch, reshuffle_each_iteration=False
                 )
                 batches = examples.batch(batch_size, drop_remainder=True).skip(positions.start).take(len(positions))
-                yield from _requests(batches, rows).as_numpy_iterator()
+                yield from _requests(batches, rows)
 
-        # One pipeline for all epochs: the next one's buffer fills while batches of the last are still to be used.
-        signature = (tf.TensorSpec([None], tf.string), tf.TensorSpec([None], tf.int64))
-        return self._decoded(tf.data.Dataset.from_generator(requests, output_signature=signature))
+        # One for all epochs: the next one's buffer fills while batches of the last are still to be used.
+        return self._decoded(requests)
 
     def in_order(self, batch_size: int, rows: slice) -> Iterator[tuple]:
         """Yields batches as `Split.in_order`."""
-        return self._decoded(_requests(self._examples(None).batch(batch_size), rows))
+        return self._decoded(lambda: _requests(self._examples(None).batch(batch_size), rows))
 
     def sample(self) -> Iterator[np.ndarray]:
         """Yields the first images, for statistics."""
@@ -95,7 +93,7 @@ class StreamedSplit:
 
     def _decoded(self, requests) -> Iterator[tuple]:
         with _naming_damage(self.where):
-            yield from read_ahead(requests, self.decode)
+            yield from read_ahead(requests(), lambda request: self.decode(*request))
 
     @property
     def _buffer_size(self) -> int:
@@ -110,9 +108,9 @@ class StreamedSplit:
         return self.records(seed, True).filter(lambda example: belongs[example['position']])
 
 
-def _requests(batches, rows: slice):
-    """Cuts out the process's rows of every global batch, still encoded."""
-    return batches.map(lambda batch: (batch['image'][rows], batch['label'][rows]))
+def _requests(batches, rows: slice) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields the process's rows of every global batch, still encoded."""
+    yield from batches.map(lambda batch: (batch['image'][rows], batch['label'][rows])).as_numpy_iterator()
 
 
 def _epochs(steps: range, steps_per_epoch: int) -> Iterator[tuple[int, range]]:

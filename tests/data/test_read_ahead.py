@@ -4,7 +4,6 @@ import time
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from dsconv.config import ROOT
 from dsconv.data.read_ahead import AHEAD, SIDE_BY_SIDE, read_ahead
@@ -52,6 +51,12 @@ next(batches)
     subprocess.run([sys.executable, '-c', script], cwd=ROOT, check=True, timeout=120)  # it hung for ever
 
 
-def test_requests_may_be_tuples_of_tensors():
-    requests = tf.data.Dataset.from_tensor_slices(([b'1', b'2'], [10, 20]))
-    assert [labels[0] for _, labels in read_ahead(requests, lambda text, n: batch(int(text) + n))] == [11, 22]
+def test_what_the_requests_raise_arrives_at_its_batch():
+    def requests():
+        yield 1
+        raise InputError('a record is damaged')
+
+    batches = read_ahead(requests(), batch)
+    assert next(batches)[1][0] == 1
+    with pytest.raises(InputError, match='a record is damaged'):
+        next(batches)

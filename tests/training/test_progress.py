@@ -6,7 +6,6 @@ import types
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from dsconv.data import read_ahead
 from dsconv.data.splits import Split
@@ -95,6 +94,7 @@ def in_memory(world):
 
 
 def streamed(world):
+    tf = pytest.importorskip('tensorflow')
     count = STEPS * BATCH
     examples = tf.data.Dataset.from_tensor_slices({'image': [b''] * count, 'label': np.zeros(count, np.int64)})
 
