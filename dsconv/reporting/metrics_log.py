@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dsconv.errors import InputError
 from dsconv.files import is_remote, make_directory, replace_file, to_path
+from dsconv.reporting.event_file import EventFile
 
 FILE_NAME = 'metrics.jsonl'
 SECONDS_BETWEEN_UPLOADS = 10  # the file is sent whole each time, while the training waits
@@ -31,12 +32,9 @@ class MetricsLog:
         path = workdir / FILE_NAME
         _cut_back(path, restored_step)
         self._patience, self._flushed = SECONDS_BETWEEN_UPLOADS if is_remote(path) else 0, time.monotonic()
-        self._open, self._writer = contextlib.ExitStack(), None
+        self._open, self._events = contextlib.ExitStack(), None
         if tensorboard:
-            from clu import metric_writers  # imports TensorFlow: seconds that a run without TensorBoard need not spend
-
-            self._writer = metric_writers.SummaryWriter(str(workdir))
-            self._open.callback(self._writer.close)
+            self._events = self._open.enter_context(contextlib.closing(EventFile(workdir)))
         self._file = self._open.enter_context(path.open('a', encoding='utf-8'))
 
     def write(self, *, step: int, epoch: float, split: str, **metrics: float) -> None:
@@ -50,14 +48,16 @@ class MetricsLog:
         line = {'step': int(step), 'epoch': float(epoch), 'split': split}
         line |= {name: value if math.isfinite(value) else None for name, value in values.items()}
         self._file.write(json.dumps(line, allow_nan=False) + '\n')
+        if self._events:
+            self._events.write(int(step), {f'{split}/{name}': value for name, value in values.items()})
         if time.monotonic() - self._flushed >= self._patience:
             self.flush()
-        if self._writer:
-            self._writer.write_scalars(int(step), {f'{split}/{name}': value for name, value in values.items()})
 
     def flush(self) -> None:
         """Saves every line written so far."""
         self._file.flush()
+        if self._events:
+            self._events.flush()
         self._flushed = time.monotonic()
 
     def close(self) -> None:

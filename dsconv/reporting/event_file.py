@@ -1,0 +1,71 @@
+"""TensorBoard's log of scalars, written without TensorBoard or TensorFlow.
+
+The file holds TFRecords (tensorflow/core/lib/io/record_writer.h) of `Event` messages (event.proto and summary.proto of
+tensorboard/compat/proto), encoded here.
+"""
+
+import os
+import platform
+import struct
+import time
+from pathlib import Path
+
+CASTAGNOLI = 0x82F63B78  # the polynomial of CRC-32C, its bits reversed
+
+
+class EventFile:
+    """A new event file in `directory`, a path of `dsconv.files.to_path`."""
+
+    def __init__(self, directory: Path):
+        seconds, rest = divmod(time.time_ns(), 10**9)
+        name = f'events.out.tfevents.{seconds}.{platform.node()}.{os.getpid()}.{rest}'
+        self._file = (directory / name).open('wb')
+        self._write(_bytes(3, b'brain.Event:2'))
+
+    def write(self, step: int, scalars: dict[str, float]) -> None:
+        """Appends an event with a value for each tag. Values are stored as float32."""
+        values = (_bytes(1, tag.encode()) + b'\x15' + struct.pack('<f', value) for tag, value in scalars.items())
+        self._write(b'\x10' + _varint(step) + _bytes(5, b''.join(_bytes(1, value) for value in values)))
+
+    def flush(self) -> None:
+        """Saves the events written so far."""
+        self._file.flush()
+
+    def close(self) -> None:
+        """Flushes and closes the file."""
+        self._file.close()
+
+    def _write(self, fields: bytes) -> None:
+        event = b'\x09' + struct.pack('<d', time.time()) + fields
+        length = struct.pack('<Q', len(event))
+        self._file.write(length + _masked_crc(length) + event + _masked_crc(event))
+
+
+def _bytes(field: int, content: bytes) -> bytes:
+    """Encodes a field of a protocol buffer that is a string, bytes or a message."""
+    return bytes([field << 3 | 2]) + _varint(len(content)) + content
+
+
+def _varint(number: int) -> bytes:
+    encoded = bytearray()
+    while number > 127:
+        encoded.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*encoded, number])
+
+
+def _crc_of_byte(byte: int) -> int:
+    for _ in range(8):
+        byte = byte >> 1 ^ (CASTAGNOLI if byte & 1 else 0)
+    return byte
+
+
+TABLE = tuple(map(_crc_of_byte, range(256)))
+
+
+def _masked_crc(content: bytes) -> bytes:
+    crc = 2**32 - 1
+    for byte in content:
+        crc = crc >> 8 ^ TABLE[(crc ^ byte) & 255]
+    crc ^= 2**32 - 1
+    return struct.pack('<I', ((crc >> 15 | crc << 17) + 0xA282EAD8) % 2**32)
