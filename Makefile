@@ -21,13 +21,13 @@ lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff format --check .
 
 lowest:
-	sed -nE 's/^([A-Za-z0-9_-]+)>=([0-9.]+).*/\1==\2/p' requirements.txt requirements-dev.txt > lowest.txt
+	sed -nE 's/^([A-Za-z0-9_-]+)>=([0-9.]+).*/\1==\2/p' requirements*.txt > lowest.txt
 
 drill: $(VENV)/installed-dev
 	$(VENV)/bin/python -m tests.drills $(ARGS)
 
 # A file that is newer than its requirements, so that pip runs only when they change.
-$(VENV)/installed: requirements.txt
+$(VENV)/installed: requirements.txt requirements-light.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install -q -r requirements.txt
 	touch $@

@@ -4,6 +4,7 @@
 """
 
 import difflib
+import importlib.util
 from collections.abc import Iterator
 
 # The canonical status codes of Abseil, in their order: what XLA, TensorStore and TensorFlow report.
@@ -44,6 +45,12 @@ class Preempted(BaseException):
 
     Like KeyboardInterrupt it is nothing that went wrong, so that no `except Exception` keeps it.
     """
+
+
+def require_tensorflow(what: str, instead: str = '') -> None:
+    """Raises InputError where TensorFlow is not installed, which `what` needs; `instead` ends its message."""
+    if importlib.util.find_spec('tensorflow') is None:
+        raise InputError(f'{what} needs TensorFlow, which is not installed: pip install -r requirements.txt{instead}')
 
 
 def status_of(error: BaseException) -> str | None:

@@ -8,7 +8,7 @@ import sys
 import threading
 from pathlib import Path
 
-from dsconv.errors import InputError, status_of, with_causes
+from dsconv.errors import InputError, require_tensorflow, status_of, with_causes
 
 # TensorFlow's client tries for up to twenty minutes where a firewall drops its packets. It reads these when imported.
 PATIENCE = {'GCS_REQUEST_CONNECTION_TIMEOUT_SECS': '10', 'GCS_RETRY_CONFIG_MAX_RETRIES': '8'}
@@ -37,12 +37,13 @@ def to_path(path: str | Path) -> Path:
 
     `gs://BUCKET/…` is an `etils.epath.Path`, which has pathlib's interface and imports TensorFlow when it is used.
 
-    Raises InputError for another scheme than `gs`.
+    Raises InputError for another scheme than `gs`, and where TensorFlow is not installed.
     """
     if not is_remote(path):
         return Path(os.path.expanduser(path))
     if not re.match('gs://[^/]', os.fspath(path)):
         raise InputError(f'{path} must be a path of this machine, or gs://BUCKET/PATH')
+    require_tensorflow(os.fspath(path))
     for name, value in PATIENCE.items():
         os.environ.setdefault(name, value)
     from etils import epath

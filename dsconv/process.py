@@ -3,6 +3,7 @@
 `prepare_process` is for commands only; a notebook that imports dsconv is left as it is.
 """
 
+import contextlib
 import glob
 import logging
 import os
@@ -13,6 +14,7 @@ import socket
 import sys
 import threading
 import traceback
+from importlib import metadata
 
 from dsconv.errors import InputError, Preempted, status_of
 
@@ -62,6 +64,15 @@ def prepare_process() -> None:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     signal.signal(signal.SIGTERM, _on_sigterm)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def versions(packages) -> dict[str, str]:
+    """Returns name → version of those of `packages` that are installed, and of Python."""
+    found = {'python': platform.python_version()}
+    for package in packages:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
 
 
 def _compilation_cache() -> dict[str, str]:

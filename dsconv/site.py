@@ -20,10 +20,8 @@ def lacking(checkout: str | Path) -> list[str] | None:
     project = tomllib.loads(Path(checkout, 'pyproject.toml').read_text(encoding='utf-8'))['project']
     if platform.python_version() not in SpecifierSet(project['requires-python']):
         return None
-    lines = [line.partition('#')[0].strip() for line in Path(checkout, 'requirements.txt').read_text().splitlines()]
-    requirements = [Requirement(line) for line in lines if line]
     absent = []
-    for requirement in requirements:
+    for requirement in _requirements(Path(checkout, 'requirements.txt')):
         if requirement.marker and not requirement.marker.evaluate():
             continue
         found = _version(requirement.name) or _version(STAND_INS.get(requirement.name))
@@ -32,6 +30,18 @@ def lacking(checkout: str | Path) -> list[str] | None:
         elif not requirement.specifier.contains(found, prereleases=True):
             return None
     return None if _version('jax') is None else absent
+
+
+def _requirements(file: Path) -> list[Requirement]:
+    """Reads a requirements file and those that it includes."""
+    requirements = []
+    for line in file.read_text(encoding='utf-8').splitlines():
+        text = line.partition('#')[0].strip()
+        if text.startswith('-r '):
+            requirements += _requirements(file.with_name(text[3:].strip()))
+        elif text:
+            requirements.append(Requirement(text))
+    return requirements
 
 
 def _version(name: str | None) -> str | None:

@@ -2,7 +2,7 @@
 
 from dsconv.data.processes import ALONE, Processes
 from dsconv.data.source import FOLDER_PREFIX, Source
-from dsconv.errors import InputError
+from dsconv.errors import InputError, require_tensorflow
 
 
 def open_source(dataset, prepared: bool = True, processes: Processes = ALONE) -> Source:
@@ -45,6 +45,8 @@ def open_source(dataset, prepared: bool = True, processes: Processes = ALONE) ->
         from dsconv.data.cifar_archive import open_cifar_archive
 
         return open_cifar_archive(dataset)
+    archive = ', or give the archive: --config.dataset.archive=cifar-10-binary.tar.gz'
+    require_tensorflow(f'dataset.name={dataset.name}', archive if dataset.name == 'cifar10' else '')
     from dsconv.data.tfds_source import open_tfds
 
     return open_tfds(dataset, prepared)

@@ -3,8 +3,9 @@
 import contextlib
 import os
 import platform
-from importlib import metadata
 from pathlib import Path
+
+from dsconv.process import versions
 
 
 def cores() -> int:
@@ -19,15 +20,6 @@ def cpu_model() -> str:
             if line.startswith('model name'):
                 return line.partition(':')[2].strip()
     return platform.processor() or platform.machine()
-
-
-def versions(packages) -> dict[str, str]:
-    """Returns name → version of those of `packages` that are installed, and of Python."""
-    found = {'python': platform.python_version()}
-    for package in packages:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
 
 
 def surroundings(packages) -> dict:

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import fcntl
-import importlib.metadata
 import json
 import logging
 import os
@@ -20,6 +19,7 @@ from dsconv import config as configuration
 from dsconv.config_checks import not_taken
 from dsconv.errors import InputError, RunError
 from dsconv.files import is_file, is_remote, make_directory, to_path
+from dsconv.process import versions
 from dsconv.reporting import read_metrics
 
 logger = logging.getLogger('dsconv')
@@ -112,7 +112,7 @@ def warn_of_other_versions(file: Path) -> None:
     """Warns where the run of `file`, a config.json, was made by other versions than these."""
     facts = json.loads(file.read_text(encoding='utf-8'))
     then = dict(facts.get('versions') or {}) | {'dsconv': facts.get('git_revision')}
-    now = _versions() | {'dsconv': _git_revision()}
+    now = versions(PACKAGES) | {'dsconv': _git_revision()}
     if other := [f'{name} {then[name]}, here {now[name]}' for name in now if then.get(name) not in (None, now[name])]:
         logger.warning('%s was made by %s: the last bits may differ', file, '; '.join(other))
 
@@ -147,14 +147,9 @@ def _facts() -> dict:
         'command': command_line(),
         'devices': f'{len(devices)} × {devices[0].device_kind}',
         'processes': jax.process_count(),
-        'versions': _versions(),
+        'versions': versions(PACKAGES),
         'git_revision': _git_revision(),
     }
-
-
-def _versions() -> dict[str, str]:
-    packages = {package: importlib.metadata.version(package) for package in PACKAGES}
-    return {'python': platform.python_version()} | packages
 
 
 def _git_revision() -> str | None:
