@@ -4,6 +4,7 @@ On random images, so that no dataset is needed, through the code by which a trai
 """
 
 import contextlib
+import importlib.util
 import io
 import itertools
 import logging
@@ -26,13 +27,14 @@ PACKAGES = ('jax', 'jaxlib', 'numpy', 'pillow', 'tensorflow', 'tensorflow-cpu', 
 CASES = {
     'memory': 'from memory to the devices',
     'memory, host alone': 'from memory, batches not put on the devices',
+    'on_device': "from the devices' own memory (dataset.on_device)",
     'folder': f'from a folder of {SIDE}×{SIDE} JPEGs to the devices',
     'tfrecord': 'from TFRecords of the same JPEGs to the devices',
 }
 
 
 def measure(config, rounds: int = 5, seconds: float = 1.5, pictures: int = STREAMED_PICTURES) -> dict:
-    """Measures the `CASES` in turn, in `rounds` of `seconds` each.
+    """Measures the `CASES` in turn, in `rounds` of `seconds` each; TFRecords where TensorFlow is installed.
 
     Args:
       config: a loaded config; where it leaves the image size to the data, CIFAR-10's is taken. Its dataset is not read.
@@ -87,10 +89,18 @@ def _open_streams(config, directory: Path, pictures: int) -> dict[str, Callable]
     """Returns case → the stream that `images_per_second` reads."""
     memory = memory_split(config)
     write_folder(directory / 'folder', pictures, len(config.dataset.class_names))
-    write_records(directory / 'folder', directory / 'records')
-    streamed = {'folder': f'image_folder:{directory / "folder"}', 'tfrecord': 'pictures'}
+    streamed = {'folder': f'image_folder:{directory / "folder"}'}
+    if importlib.util.find_spec('tensorflow'):
+        write_records(directory / 'folder', directory / 'records')
+        streamed['tfrecord'] = 'pictures'
     splits = {case: streamed_split(config, name, directory / 'records') for case, name in streamed.items()}
-    streams = {'memory': lambda: _to_devices(config, memory), 'memory, host alone': lambda: _to_host(config, memory)}
+    placed = config.copy_and_resolve_references()
+    placed.dataset.on_device = True
+    streams = {
+        'memory': lambda: _to_devices(config, memory),
+        'memory, host alone': lambda: _to_host(config, memory),
+        'on_device': lambda: _to_devices(placed, memory),
+    }
     return streams | {case: lambda split=split: _to_devices(config, split) for case, split in splits.items()}
 
 

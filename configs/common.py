@@ -34,6 +34,8 @@ def get_config() -> ConfigDict:
     config.dataset.validation_fraction = 0.0  # part of the training images, by class, held out for validation
     config.dataset.train_fraction = 1.0  # part of what is left, by class, that is trained on
     config.dataset.memory_gigabytes = 4.0  # data larger than this, decoded, is streamed from disk
+    config.dataset.on_device = False  # puts the training images, uint8, on every device, where batches are drawn in the
+    # same order: no feed from the host. For what is in memory
     # What is left unset here is read from the data, and written resolved into the workdir's config.json.
     config.dataset.image_size = placeholder(int)  # pixels a side; other pictures are resized to it
     config.dataset.channels = placeholder(int)  # 1 grey, 3 colour

@@ -44,18 +44,27 @@ class Split:
 
     def shuffled(self, batch_size: int, seed: int, steps: range, rows: slice) -> Iterator[tuple]:
         """Yields (images, labels) of `rows` of each global batch of `steps`, a pure function of (seed, step)."""
-        steps_per_epoch = self.num_examples // batch_size
-
-        @functools.lru_cache(maxsize=2)  # batches on both sides of an epoch's end are prepared at the same time
-        def order(epoch):
-            return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(self.num_examples)
+        indices_of = self.order(batch_size, seed)
 
         def read(step):
-            epoch, position = divmod(step, steps_per_epoch)
-            indices = order(epoch)[position * batch_size : (position + 1) * batch_size][rows]
+            indices = indices_of(step)[rows]
             return self.images(indices), self.labels[indices]
 
         return read_ahead(steps, read)
+
+    def order(self, batch_size: int, seed: int) -> Callable[[int], np.ndarray]:
+        """Returns a function: step → the indices `(batch_size,)` of its global batch."""
+        steps_per_epoch = self.num_examples // batch_size
+
+        @functools.lru_cache(maxsize=2)  # batches on both sides of an epoch's end are prepared at the same time
+        def permutation(epoch):
+            return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(self.num_examples)
+
+        def indices_of(step):
+            epoch, position = divmod(step, steps_per_epoch)
+            return permutation(epoch)[position * batch_size : (position + 1) * batch_size]
+
+        return indices_of
 
     def in_order(self, batch_size: int, rows: slice) -> Iterator[tuple]:
         """Yields (images, labels) of `rows` of each global batch, in order; the last ones may be short or empty."""

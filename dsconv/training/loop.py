@@ -14,6 +14,7 @@ from dsconv.training.checkpoint import Checkpoints, with_shardings
 from dsconv.training.evaluation import Evaluator, scored_variables
 from dsconv.training.memory import naming_remedies, tell_memory
 from dsconv.training.mesh import replicated, to_global
+from dsconv.training.on_device import place_on_devices
 from dsconv.training.progress import Progress
 from dsconv.training.recalibration import recalibrate
 from dsconv.training.run import check_workdir, lock_workdir, write_config
@@ -135,8 +136,7 @@ def _shape_of_state(training):
 
 def dispatches(config, training, split, step: int, progress):
     """Yields (step after it, global batches) per dispatch: `steps_per_dispatch` steps, or up to a line of the log."""
-    stream = data.train_batches(
-        split,
+    options = dict(
         batch_size=config.batch_size,
         seed=config.seed,
         start_step=step,
@@ -144,12 +144,16 @@ def dispatches(config, training, split, step: int, progress):
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
+    if config.dataset.on_device:
+        stream, to_batches = zip(data.train_indices(split, **options)), place_on_devices(split, training.mesh)
+    else:
+        stream, to_batches = data.train_batches(split, **options), lambda *batches: batches
     while step < training.total_steps:
         length = _length(config, step, progress)
         with progress.waiting_for_input():
-            images, labels = zip(*(next(stream) for _ in range(length)), strict=True)
+            parts = tuple(zip(*(next(stream) for _ in range(length)), strict=True))
         step += length
-        yield step, to_global(training.mesh, (np.stack(images), np.stack(labels)), leading_axes=1)
+        yield step, to_batches(*to_global(training.mesh, tuple(map(np.stack, parts)), leading_axes=1))
 
 
 def _length(config, step, progress) -> int:

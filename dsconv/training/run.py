@@ -33,6 +33,7 @@ MAY_CHANGE = (
     'checkpoint.',
     'dataset.data_dir',
     'dataset.archive',
+    'dataset.on_device',
     'accumulation_steps',
     'model.implementation',
     'model.fold',

@@ -60,12 +60,26 @@ def open_data(config, source: data.Source | None = None):
     check_splits(config, source.split_sizes)
     train_split = source.load('train')
     config.loss.class_weights = resolve_class_weights(config.loss.class_weights, train_split, source.class_names)
+    if config.dataset.on_device:
+        _check_on_device(config.dataset, train_split)
     if config.dataset.mean is None or config.dataset.std is None:
         mean, std = data.channel_statistics(train_split)
         config.dataset.mean = config.dataset.mean or mean
         config.dataset.std = config.dataset.std or std
     config.dataset.fingerprint = _checked_fingerprint(config.dataset, data.fingerprint(source.own('train')))
     return source, train_split, config
+
+
+def _check_on_device(dataset, split):
+    """Logs what the training images take; raises InputError unless they are in memory."""
+    gigabytes = split.num_examples * dataset.image_size**2 * dataset.channels / 1e9
+    if not split.in_memory:
+        raise InputError(
+            f'dataset.on_device=true is for data in memory, but this is read from disk, since it exceeds '
+            f'dataset.memory_gigabytes={dataset.memory_gigabytes:g}: leave on_device out, or raise that where the '
+            f'{gigabytes:.3g} GB of training images fit on each device'
+        )
+    logger.info('dataset.on_device: %.3g GB of training images on each device', gigabytes)
 
 
 def _checked_fingerprint(dataset, found: str) -> str:

@@ -86,8 +86,8 @@ def test_a_run_that_is_told_to_leave_and_then_crashes_goes_on_to_the_same_bits(
             loop.train(tiny_config(), tmp_path)
     with monkeypatch.context() as patch:
         interrupt_at(patch, 2 * STEPS_PER_EPOCH)
-        with pytest.raises(Interrupted):
-            loop.train(tiny_config(), tmp_path)
+        with pytest.raises(Interrupted):  # and from the middle of the epoch on, the batches are drawn on the devices
+            loop.train(tiny_config(dataset__on_device='true'), tmp_path)
     assert loop.train(tiny_config(), tmp_path)
     assert without_times(read_metrics(tmp_path)) == without_times(read_metrics(finished_run))
     jax.tree.map(np.testing.assert_array_equal, variables_of(tmp_path), variables_of(finished_run))

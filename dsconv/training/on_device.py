@@ -1,0 +1,30 @@
+"""The training images on the devices, where batches are drawn by their indices: no feed from the host."""
+
+import functools
+
+import jax
+import numpy as np
+
+from dsconv.training.mesh import batch_sharding, replicated
+
+
+def place_on_devices(split, mesh):
+    """Puts all images and labels of a split in memory on every device of `mesh`.
+
+    Every process of a run has the whole split, so none is sent between them; neither is an image in a draw.
+
+    Returns:
+      `draw(indices)`, of int32 `(steps, batch)` → images uint8 `(steps, batch, height, width, channels)` and labels
+      int32 `(steps, batch)`; all with the batch axis sharded.
+    """
+    images = split.images(np.arange(split.num_examples))
+    shape, whole, batches = images.shape[1:], replicated(mesh), batch_sharding(mesh, leading_axes=1)
+    # An image is a row: of an array that ends in 3 channels a TPU would pad them to the 128 lanes.
+    arrays = images.reshape(len(images), -1), split.labels
+    arrays = [jax.make_array_from_process_local_data(whole, array) for array in arrays]
+
+    @functools.partial(jax.jit, in_shardings=(whole, whole, batches), out_shardings=batches)
+    def draw(rows, labels, indices):
+        return rows[indices].reshape(*indices.shape, *shape), labels[indices]
+
+    return functools.partial(draw, *arrays)
