@@ -52,7 +52,7 @@ def finished_run(tmp_path_factory):
 
     workdir = tmp_path_factory.mktemp('runs') / 'digits'
     assert train(tiny_config(), workdir)
-    report_run(workdir, 'test')
+    report_run(workdir, 'test', calibrate=True)
     return workdir
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 BINS = 15  # of confidence
+THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
 def scores(labels: np.ndarray, log_probabilities: np.ndarray, class_names: Sequence[str]) -> dict:
@@ -37,6 +38,7 @@ def scores(labels: np.ndarray, log_probabilities: np.ndarray, class_names: Seque
         'macro_f1': float(by_class['macro avg']['f1-score']),
         'loss': float(loss) if np.isfinite(loss) else None,
         'ece': expected_calibration_error(confidence, predictions == labels),
+        'thresholds': by_threshold(confidence, predictions == labels),
         'worst_class': {'name': worst, 'recall': present[worst]},
         'macro_average': _row(by_class['macro avg']),
         'weighted_average': _row(by_class['weighted avg']),
@@ -89,3 +91,23 @@ def _top5_accuracy(labels: np.ndarray, log_probabilities: np.ndarray) -> float:
         return 1.0  # by definition; scikit-learn would warn, and take two classes for a binary problem of another shape
     finite = np.maximum(log_probabilities, np.finfo(np.float32).min)  # scikit-learn refuses -inf
     return float(top_k_accuracy_score(labels, finite, k=5, labels=range(classes)))
+
+
+def by_threshold(confidence: np.ndarray, correct: np.ndarray) -> list[dict]:
+    """Returns for each of THRESHOLDS which share of the predictions is at least as sure, and its accuracy, or None."""
+    rows = [(threshold, confidence >= threshold) for threshold in THRESHOLDS]
+    return [
+        {
+            'threshold': threshold,
+            'coverage': float(sure.mean()),
+            'accuracy': float(correct[sure].mean()) if sure.any() else None,
+        }
+        for threshold, sure in rows
+    ]
+
+
+def with_temperature(log_probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Returns float64 log-probabilities `(…, classes)` of logits divided by a temperature, above 1 the less sure."""
+    from scipy.special import log_softmax
+
+    return log_softmax(log_probabilities.astype(np.float64) / temperature, axis=-1)

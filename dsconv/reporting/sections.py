@@ -67,13 +67,28 @@ def headline(report: dict) -> list[tuple[str, str]]:
         ('top-5 accuracy', top5(report)),
         ('recall of the worst class', worst_class(report)),
         ('loss (cross-entropy, nats)', loss(report)),
-        (f'calibration error (ECE, {BINS} bins)', percent(report['ece'])),
+        (f'calibration error (ECE, {BINS} bins)', _calibration_error(report)),
+        ('temperature', _temperature(report)),
         ('mean accuracy under corruptions', mean_robust(report)),
         ('macro F1', f'{report["macro_average"]["f1"]:.4f}'),
         ('checkpoint', f'step {report["checkpoint_step"]:,}'),
         ('parameters', f'{report["parameters"]:,}'),
     ]
     return [(name, value) for name, value in rows if value is not None]
+
+
+def _calibration_error(report: dict) -> str:
+    calibration = report.get('calibration')
+    before = f' ({percent(calibration["ece_before"])} without the temperature)' if calibration else ''
+    return percent(report['ece']) + before
+
+
+def _temperature(report: dict) -> str | None:
+    if 'calibration' not in report:
+        return None
+    if not (found := report['calibration']):
+        return 'none: it is fitted on a validation part, at the end of a run or by evaluate --calibrate'
+    return f'{found["temperature"]:.4f}, fitted on {found["examples"]:,} images of {found["split"]}'
 
 
 def sections(report: dict, pictures: Sequence[str]) -> list[Section]:
@@ -89,7 +104,12 @@ def sections(report: dict, pictures: Sequence[str]) -> list[Section]:
         Section('Confusion matrix', 'confusion_matrix.png', 'Confusion matrix'),
         Section('Examples', 'examples.png', 'Examples drawn at random with their predictions, mistakes in red'),
         Section('Most confident mistakes', 'mistakes.png', 'Pictures that were taken for another class'),
-        Section('Calibration', 'reliability.png', 'How often a prediction is right, by its confidence'),
+        Section(
+            'Calibration',
+            'reliability.png',
+            'How often a prediction is right, by its confidence',
+            **_thresholds(report),
+        ),
         Section('Corruptions', 'corruptions.png', 'Accuracy by corruption and severity', **_robustness(report)),
     ]
     found = [section if section.picture in pictures else section._replace(picture='') for section in found]
@@ -117,6 +137,20 @@ def _confused_pairs(report: dict) -> dict:
         if errors[true, predicted]
     ]
     return {'text': 'Most confused classes:', 'table': (['true → predicted', 'count'], rows)} if rows else {}
+
+
+def _thresholds(report: dict) -> dict:
+    """How many predictions reach a threshold, and how many of these are right; not in reports of earlier versions."""
+    rows = [
+        (
+            f'{row["threshold"]:.0%}'.replace('%', ' %'),
+            percent(row['coverage']),
+            None if row['accuracy'] is None else percent(row['accuracy']),
+        )
+        for row in report.get('thresholds', ())
+    ]
+    text = 'What predict --threshold answers, and how often that is right:'
+    return {'text': text, 'table': (['threshold', 'answered', 'of these right'], rows)} if rows else {}
 
 
 def _robustness(report: dict) -> dict:

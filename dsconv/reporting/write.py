@@ -10,7 +10,7 @@ import numpy as np
 from dsconv.errors import InputError, RunError
 from dsconv.files import make_directory, replace_file, to_path
 from dsconv.reporting.markdown import code_block, paragraphs, plain, plain_table
-from dsconv.reporting.scores import scores
+from dsconv.reporting.scores import scores, with_temperature
 from dsconv.reporting.sections import headline, percent, sections
 
 PICTURES = ('confusion_matrix.png', 'curves.png', 'mistakes.png', 'reliability.png', 'corruptions.png', 'examples.png')
@@ -34,6 +34,7 @@ def write_report(
     robustness: dict | None = None,
     data_fingerprint: str | None = None,
     examples: int = 0,
+    temperature: dict | None = None,
 ) -> dict:
     """Writes report.json, report.md and the pictures into `output` and returns the content of report.json.
 
@@ -51,12 +52,19 @@ def write_report(
       robustness: `{'source': …, 'mean_accuracy': …, 'accuracy': {corruption: [by severity]}}` where it was measured.
       data_fingerprint: SHA-256 of the examples (`data.fingerprint`), where it is known.
       examples: how many, drawn by EXAMPLES_SEED, are shown with their predictions in examples.png.
+      temperature: `{'temperature': …, 'split': …, 'examples': …}` (`training.calibration`), by which the report's
+        probabilities are made of `log_probabilities`; None where none was fitted.
 
     Raises InputError for a split without examples, RunError for log-probabilities that are NaN (the model diverged),
     ValueError for shapes or labels that do not fit together.
     """
     labels, log_probabilities = np.asarray(labels), np.asarray(log_probabilities)
     _check(labels, log_probabilities, class_names, split)
+    calibration = None
+    if temperature:
+        raw = scores(labels, log_probabilities, class_names)
+        calibration = temperature | {'ece_before': raw['ece'], 'loss_before': raw['loss']}
+        log_probabilities = with_temperature(log_probabilities, temperature['temperature'])
     optional = {'data_fingerprint': data_fingerprint, 'robustness': robustness}
     report = {
         'dataset': dataset,
@@ -65,6 +73,7 @@ def write_report(
         'parameters': parameters,
         'command': command,
         **scores(labels, log_probabilities, class_names),
+        'calibration': calibration,
         **{key: value for key, value in optional.items() if value is not None},
     }
     pictures = _draw(report, labels, log_probabilities, mistake_images, metrics, examples)

@@ -8,6 +8,7 @@ from pathlib import Path
 from dsconv import config as configuration
 from dsconv.errors import InputError
 from dsconv.files import to_path
+from dsconv.training.calibration import read_temperature, save_temperature
 from dsconv.training.checkpoint import Checkpoints
 from dsconv.training.scoring import restore_network
 
@@ -20,7 +21,7 @@ def publish(workdir: Path, output: Path, which: str | None = None) -> int:
     """Writes the network of one of a run's checkpoints to `output`, for `evaluate` and `predict`.
 
     `output` holds `config.json`, without paths of this machine, and a checkpoint of the variables that are scored
-    alone: averaged where the run averages, without optimizer. It appears whole or not at all.
+    alone: averaged where the run averages, without optimizer; and their temperature. It appears whole or not at all.
 
     Args:
       workdir: of the run.
@@ -51,6 +52,8 @@ def publish(workdir: Path, output: Path, which: str | None = None) -> int:
     configuration.save_run(partial, config, facts | {'published_step': step})
     with Checkpoints(partial) as checkpoints:
         checkpoints.save_network(step, variables)
+    if temperature := read_temperature(workdir, step):
+        save_temperature(partial, step, temperature)
     for file in partial.rglob('commit_success.txt'):  # Orbax writes the path of the directory into it
         file.write_text('Checkpoint commit was successful\n')
     partial.rename(output)

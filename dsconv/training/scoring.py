@@ -9,6 +9,7 @@ from dsconv import data
 from dsconv.config_checks import check_resolved
 from dsconv.reporting import read_metrics, write_report
 from dsconv.reporting.page import read_report
+from dsconv.training.calibration import fit_temperature, read_temperature, save_temperature
 from dsconv.training.checkpoint import Checkpoints, with_shardings
 from dsconv.training.evaluation import Evaluator, scored_variables
 from dsconv.training.mesh import make_mesh, replicated
@@ -56,6 +57,7 @@ def report_run(
     corrupted: bool = False,
     drawn_examples: int = 0,
     source: data.Source | None = None,
+    calibrate: bool = False,
 ) -> dict:
     """Scores a split by a checkpoint of a run and writes the report (`reporting.write_report`).
 
@@ -67,6 +69,7 @@ def report_run(
       corrupted: also scores the split under every corruption (`robustness`).
       drawn_examples: how many predictions are drawn, of examples chosen by a fixed seed.
       source: of the run's dataset, where it is open already.
+      calibrate: fits the checkpoint's temperature on the validation part, where there is one, and keeps it.
 
     Returns:
       The report, as in `report.json`; {} on other processes than the first.
@@ -79,6 +82,14 @@ def report_run(
     examples = source.load(split)
     evaluator = Evaluator(config, network)
     log_probabilities = evaluator.log_probabilities(variables, examples)
+    temperature = read_temperature(workdir, step)
+    if calibrate and 'validation' in source.split_sizes:
+        held_out = source.load('validation')
+        known = log_probabilities if split == 'validation' else evaluator.log_probabilities(variables, held_out)
+        fitted = fit_temperature(held_out.labels, known)
+        temperature = {'temperature': fitted, 'split': 'validation', 'examples': held_out.num_examples}
+        if jax.process_index() == 0:
+            save_temperature(workdir, step, temperature)
     arguments = dict(
         dataset=config.dataset.name,
         split=split,
@@ -94,6 +105,7 @@ def report_run(
         title=f'{config.model.name} on {config.dataset.name}',
         robustness=robustness(evaluator, variables, config, split, examples) if corrupted else None,
         examples=drawn_examples,
+        temperature=temperature,
     )
     if jax.process_index():
         return {}

@@ -20,6 +20,8 @@ def test_the_headline():
     assert rows['recall of the worst class'] == '50.00 % (a|b)'
     assert (rows['parameters'], rows['data fingerprint']) == ('594,186', 'f00')
     assert not {'top-5 accuracy', 'mean accuracy under corruptions'} & set(rows)  # of two classes; not measured
+    assert 'temperature' not in rows  # of a report of an earlier version
+    assert dict(headline(report | {'calibration': None}))['temperature'].startswith('none: it is fitted on a')
     assert dict(headline(report | {'loss': None}))['loss (cross-entropy, nats)'] == 'infinite'
     six = report_of(np.arange(6), np.arange(6), list('abcdef'))
     assert dict(headline(six))['top-5 accuracy'] == '100.00 %'
@@ -48,9 +50,24 @@ def test_corruptions_and_whose_they_are():
     assert dict(headline(report))['mean accuracy under corruptions'] == '40.00 %'
 
 
+def test_what_a_threshold_answers():
+    labels, predictions = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])
+    certain = np.log(np.eye(2)[predictions] * 0.7 + 0.15)  # 0.85
+    report = report_of(labels, predictions, ['a', 'b']) | scores(
+        labels, np.where([[0], [1], [1], [1]], certain, -0.69), 'ab'
+    )
+    (section,) = [section for section in sections(report, []) if section.title == 'Calibration']
+    assert section.table[1][:3] == [
+        ('0 %', '100.00 %', '75.00 %'),
+        ('50 %', '100.00 %', '75.00 %'),
+        ('60 %', '75.00 %', '66.67 %'),
+    ]
+    assert section.table[1][-1] == ('99 %', '0.00 %', None)
+
+
 def test_sections_without_content_are_left_out():
     report = report_of(np.arange(2), np.arange(2), ['a', 'b'])
-    assert [section.title for section in sections(report, ['curves.png'])] == ['Training', 'Classes']
+    assert [section.title for section in sections(report, ['curves.png'])] == ['Training', 'Classes', 'Calibration']
 
 
 @pytest.mark.parametrize('text', ['*a* **b**', '_a_ __b__', '`a`', '[a](b)', '<u>a</u>', '&lt;', 'a\\*b\\'])

@@ -1,0 +1,64 @@
+"""A network's temperature: one number that makes it as sure as it is right, and leaves its predictions as they are.
+
+Kept beside the weights of the checkpoint that it was fitted for, `checkpoints/STEP/temperature.json`.
+"""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+
+from dsconv.errors import InputError
+from dsconv.files import read_if_there, replace_file, to_path
+from dsconv.reporting.scores import with_temperature
+
+RANGE = (1 / 20, 20)
+
+
+def fit_temperature(labels: np.ndarray, log_probabilities: np.ndarray) -> float:
+    """Returns the temperature at which the labels are most likely.
+
+    Guo et al., 'On Calibration of Modern Neural Networks', 2017, section 4.2. Its logarithm has a standard normal
+    prior, so that a few examples that are all right do not ask for certainty; beside hundreds it is of no weight.
+
+    Args:
+      labels: int `(N,)`.
+      log_probabilities: float32 `(N, classes)`.
+    """
+    from scipy.optimize import minimize_scalar
+
+    rows = np.arange(len(labels))
+
+    def negative_log_posterior(log_temperature):
+        scaled = with_temperature(log_probabilities, math.exp(log_temperature))
+        return log_temperature**2 / 2 - scaled[rows, labels].sum()
+
+    found = minimize_scalar(negative_log_posterior, bounds=tuple(map(math.log, RANGE)), method='bounded')
+    return math.exp(found.x)
+
+
+def save_temperature(workdir: Path, step: int, temperature: dict) -> None:
+    """Writes the `temperature` of a checkpoint, and on which `split` of how many `examples` it was fitted."""
+    replace_file(_file(workdir, step), f'{json.dumps(temperature, indent=2)}\n'.encode())
+
+
+def read_temperature(workdir: Path, step: int) -> dict | None:
+    """Returns what `save_temperature` wrote, or None. Raises InputError where that is damaged."""
+    content = read_if_there(_file(workdir, step))
+    if content is None:
+        return None
+    try:
+        found = dict(json.loads(content))
+        if RANGE[0] <= found['temperature'] <= RANGE[1] and found.keys() >= {'split', 'examples'}:
+            return found
+    except (ValueError, TypeError, KeyError):
+        pass
+    raise InputError(
+        f'{_file(workdir, step)} is damaged: remove it, or fit it anew by python -m dsconv.evaluate '
+        f'--workdir={workdir} --calibrate'
+    )
+
+
+def _file(workdir, step):
+    return to_path(workdir) / 'checkpoints' / str(step) / 'temperature.json'
