@@ -1,1 +1,22 @@
 """dsconv: a tiny, accurate image classifier trained fast on a TPU."""
+
+
+def load(path, checkpoint: str | None = None):
+    """Returns a trained network: uint8 pictures of any size → probabilities, `.class_names`.
+
+        network = dsconv.load('pretrained/small')
+        probabilities = network(images)    # float32 (N, classes)
+
+    Args:
+      path: the workdir of a run, or a published network; from the current directory, else one that comes with dsconv.
+      checkpoint: 'latest', 'best' or a step; by default the best by validation where there is one, else the latest.
+
+    Returns:
+      A `dsconv.training.classifier.Classifier`.
+
+    Raises:
+      InputError: there is no such run or checkpoint.
+    """
+    from dsconv.training.classifier import Classifier  # JAX with it, which `import dsconv` need not wait for
+
+    return Classifier(path, checkpoint)

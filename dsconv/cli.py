@@ -104,6 +104,17 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def probability(text: str) -> float:
+    """Converts a flag that is a probability."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise ArgumentTypeError(f'{text!r} must be a number from 0 to 1')
+    return value
+
+
 def seeds(text: str) -> tuple[int, ...]:
     """Converts `--seeds`: whole numbers, each once."""
     if not all(part.isdecimal() and int(part) < 2**32 for part in text.split(',')):

@@ -20,7 +20,9 @@ from dsconv.config_keys import no_such_key, read_keys
 from dsconv.errors import InputError, nearest, shown
 from dsconv.files import is_file, make_directory, replace_file, to_path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent  # of the checkout, with configs/ and pretrained/
+if not (ROOT / 'configs' / 'common.py').exists():  # installed: setup.py puts them here
+    ROOT = Path(__file__).resolve().parent / 'shipped'
 
 
 def defaults() -> ConfigDict:
@@ -215,6 +217,13 @@ def find_file(path: str) -> Path:
     meant = shipped.get(nearest(Path(path).stem, shipped))
     hint = f'did you mean {meant}?' if meant else f'there are {", ".join(shipped.values())}'
     raise InputError(f'--config={path}: there is no such file; {hint}')
+
+
+def find_workdir(path: str | Path) -> Path:
+    """Returns the workdir of a run, from the current directory or else, as `pretrained/small`, from the project's."""
+    found = to_path(path)
+    is_here = found.exists() or not (ROOT / path / 'config.json').exists()
+    return found if is_here else ROOT / path
 
 
 def _fault(error, file):

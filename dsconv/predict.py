@@ -1,97 +1,87 @@
 """python -m dsconv.predict --workdir=DIR PICTURE…: the classes of a person's own pictures."""
 
+import contextlib
 import json
+import sys
+import time
 
 from dsconv import cli
 from dsconv.errors import InputError
 
-BATCH_SIZE = 64  # pictures; two batches of them are in memory at a time
+NAMED = 10  # unreadable pictures whose faults are told at the end
+SECONDS_BETWEEN_LINES = 0.5
 
 
 def predict(arguments) -> None:
-    """Prints the most probable classes of each picture that can be read; raises InputError naming the others."""
-    from dsconv import config as configuration
-    from dsconv.config_checks import check_resolved
+    """Prints, or writes to a file, the classes of each picture that can be read; raises InputError naming others."""
+    from dsconv import load
+    from dsconv.data.unlabelled import find_pictures
+    from dsconv.reporting.predictions import PredictionsFile
+    from dsconv.training.classifier import answers
 
-    config = configuration.load_run(arguments.workdir)
-    check_resolved(config)
-    class_names = config.dataset.class_names
-    unreadable = []
-    for path, probabilities in classify(config, arguments.workdir, arguments.checkpoint, arguments.pictures):
-        if isinstance(probabilities, InputError):
-            unreadable.append(str(probabilities))
-            continue
-        best = (-probabilities).argsort(kind='stable')[: arguments.top]
-        classes = {class_names[index]: round(float(probabilities[index]), 6) for index in best}
-        if arguments.json:
-            line = json.dumps({'picture': str(path), 'classes': classes}, ensure_ascii=False)
-        else:
-            line = f'{path}: ' + ', '.join(f'{name} {100 * value:.1f} %' for name, value in classes.items())
-        print(line.encode(errors='backslashreplace').decode())  # a name may hold bytes that are no text
+    network = load(arguments.workdir, arguments.checkpoint)
+    paths = find_pictures(arguments.pictures)
+    unreadable, faults = 0, []
+    with contextlib.ExitStack() as stack:
+        file = arguments.output and stack.enter_context(PredictionsFile(arguments.output, network.class_names))
+        is_silent = file or not sys.stdout.isatty()  # else the lines themselves show how far it is
+        for path, answer in _counted(answers(network, paths), len(paths), is_silent and sys.stderr.isatty()):
+            if isinstance(answer, InputError):
+                unreadable += 1
+                faults += [str(answer)] if len(faults) < NAMED else []
+            if not file:
+                _print(path, answer, network.class_names, arguments)
+            elif isinstance(answer, InputError):
+                file.write_error([path], str(answer))
+            else:
+                file.write([path], answer, arguments.threshold)
+    if file:
+        print(f'{len(paths) - unreadable:,} of {len(paths):,} pictures classified: {arguments.output}')
     if unreadable:
-        raise InputError('; '.join(unreadable))
+        more = f'; and {unreadable - NAMED:,} more' if unreadable > NAMED else ''
+        raise InputError('; '.join(faults) + more)
 
 
-def classify(config, workdir, checkpoint, paths):
-    """Classifies pictures with the network of a run, in batches of one size, in memory that does not grow with them.
-
-    Args:
-      config: of `config.load_run(workdir)`.
-      workdir: of the run.
-      checkpoint: as for `training.scoring.restore_network`.
-      paths: of the pictures.
-
-    Yields: (path, float32 probabilities `(classes,)`), in the order of `paths`; the InputError in place of the
-      probabilities of a picture that cannot be read.
-    """
-    import jax
-    import numpy as np
-
-    from dsconv.training.mesh import make_mesh, to_global
-    from dsconv.training.scoring import restore_network
-    from dsconv.training.step import make_forward
-
-    network, variables, _ = restore_network(workdir, config, checkpoint)
-    mesh = make_mesh()
-    forward = make_forward(config, network, mesh)
-    size = -(-min(BATCH_SIZE, len(paths)) // mesh.size) * mesh.size
-    shape = (size, config.dataset.image_size, config.dataset.image_size, config.dataset.channels)
-    for some, pictures in _read_batches(paths, size, shape[1], shape[3]):
-        readable = [picture for picture in pictures if not isinstance(picture, InputError)]
-        images = np.zeros(shape, np.uint8)  # the network is compiled for one shape: the rest of it stays black
-        images[: len(readable)] = readable or 0
-        rows = iter(np.asarray(jax.numpy.exp(forward(variables, to_global(mesh, images)))) if readable else ())
-        for path, picture in zip(some, pictures, strict=True):
-            yield path, picture if isinstance(picture, InputError) else next(rows)
+def _counted(items, total, is_shown):
+    """Yields the items; shows on a terminal how many there were."""
+    shown = time.monotonic()
+    for count, item in enumerate(items, start=1):
+        yield item
+        if is_shown and (count == total or time.monotonic() - shown > SECONDS_BETWEEN_LINES):
+            shown = time.monotonic()
+            print(f'\r{count:,} of {total:,} pictures', end='\n' if count == total else '', file=sys.stderr, flush=True)
 
 
-def _read_batches(paths, size, image_size, channels):
-    """(paths, their pictures or InputErrors) of each `size`; the next ones are read while these are classified."""
-    from dsconv.data.picture import read_picture
-    from dsconv.data.threads import attempt, map_threads
-
-    def read(path):
-        return read_picture(path, image_size, channels)
-
-    following = map_threads(attempt(read), paths[:size])
-    for start in range(0, len(paths), size):
-        pictures = list(following)
-        following = map_threads(attempt(read), paths[start + size : start + 2 * size])
-        yield paths[start : start + size], pictures
+def _print(path, answer, class_names, arguments) -> None:
+    """Prints the most probable classes of a picture, as text or as a line of JSON."""
+    if isinstance(answer, InputError):
+        return
+    best = (-answer).argsort(kind='stable')[: arguments.top]
+    classes = {class_names[index]: round(float(answer[index]), 6) for index in best}
+    is_none = answer[best[0]] < arguments.threshold
+    if arguments.json:
+        none = {'none': True} if is_none else {}
+        line = json.dumps({'picture': path, **none, 'classes': classes}, ensure_ascii=False)
+    else:
+        line = ', '.join(f'{name} {100 * value:.1f} %' for name, value in classes.items())
+        line = f'{path}: none of the classes ({line})' if is_none else f'{path}: {line}'
+    print(line.encode(errors='backslashreplace').decode())  # a name may hold bytes that are no text
 
 
 def flags() -> cli.Parser:
     """The command's flags."""
     parser = cli.parser('predict', 'Names the most probable classes of pictures.')
-    parser.add_argument(
-        '--workdir', type=cli.path, required=True, metavar='DIR', help='of the run whose network predicts'
-    )
+    text = 'of the run whose network predicts'
+    parser.add_argument('--workdir', type=cli.path, required=True, metavar='DIR', help=text)
     cli.add_checkpoint_flag(parser)
+    text = 'a table .csv, or .jsonl, of path, class, and the probability of each class'
+    parser.add_argument('--output', type=cli.path, metavar='FILE', help=text)
     parser.add_argument('--top', type=cli.positive, default=5, metavar='N', help='classes to name (default: 5)')
-    parser.add_argument('--json', action='store_true', help='one JSON object a line: picture, classes')
-    parser.add_argument(
-        'pictures', nargs='+', type=cli.path, metavar='PICTURE', help='PNG, JPEG, BMP, GIF, WebP, AVIF, TIFF, PPM'
-    )
+    parser.add_argument('--json', action='store_true', help='prints a JSON object a line: picture, classes')
+    text = 'least probability of a class: below it a picture is none of the classes (default: 0)'
+    parser.add_argument('--threshold', type=cli.probability, default=0.0, metavar='P', help=text)
+    text = "files, folders, or patterns such as 'pictures/**/*.png'"
+    parser.add_argument('pictures', nargs='+', type=cli.path, metavar='PICTURE', help=text)
     return parser
 
 

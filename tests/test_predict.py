@@ -1,5 +1,6 @@
 """From a folder of pictures to a trained network, its report and its answers, by `main` and `predict`."""
 
+import csv
 import json
 import logging
 
@@ -8,10 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import dsconv
 from dsconv import config as configuration
 from dsconv import data, main, predict
 from dsconv.data import picture
 from dsconv.errors import InputError
+from dsconv.reporting.predictions import PredictionsFile
+from dsconv.training import classifier
 from dsconv.training.scoring import restore_network
 from dsconv.training.step import normalise
 from tests.conftest import TINY
@@ -60,30 +64,97 @@ def test_a_folder_without_a_test_is_reported_on_its_validation_split(trained):
     assert sum('has no test split: the report is of the validation split' in line for line in lines) == 1
 
 
-def test_predictions_are_those_of_the_network_in_the_order_asked_for(trained, monkeypatch, capsys):
+@pytest.fixture(scope='module')
+def asked(trained):
+    """(given to predict: a folder, a missing file, a pattern, a broken file; paths that can be read; probabilities)."""
     root, workdir, _, _ = trained
-    monkeypatch.setattr(predict, 'BATCH_SIZE', 8)
-    good = sorted(root.glob('val/*/*.png'), reverse=True) + sorted(root.glob('train/a dog/*.png'))
-    asked = [*good[:5], root / 'absent.png', *good[5:], root / 'train' / 'a cat' / '05.png']
-    arguments = predict.flags().parse_args([f'--workdir={workdir}', '--json', *map(str, asked)])
-    with pytest.raises(InputError, match='absent.png: there is no such file; .*05.png: is not a picture'):
-        predict.predict(arguments)
-    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [answer['picture'] for answer in answers] == [str(path) for path in good]
+    pattern, broken = root / 'train' / 'a d*' / '0[1-9].png', root / 'train' / 'a cat' / '05.png'
+    good = [*sorted(root.glob('val/*/*.png')), *sorted(root.glob('train/a dog/0[1-9].png'))]
     config = configuration.load_run(workdir)
     network, variables, _ = restore_network(workdir, config)
     images = np.stack([data.read_picture(path, 8, 3) for path in good])
     logits = network.apply(variables, normalise(images, config.dataset.mean, config.dataset.std))
-    for answer, probabilities in zip(answers, np.asarray(jax.nn.softmax(logits)), strict=True):
+    return [root / 'val', root / 'absent.png', pattern, broken], good, np.asarray(jax.nn.softmax(logits))
+
+
+def predict_by(workdir, *words):
+    arguments = predict.flags().parse_args([f'--workdir={workdir}', *map(str, words)])
+    with pytest.raises(InputError, match='absent.png: there is no such file; .*05.png: is not a picture'):
+        predict.predict(arguments)
+
+
+def test_predictions_are_those_of_the_network_in_the_order_asked_for(trained, asked, monkeypatch, capsys):
+    monkeypatch.setattr(classifier, 'BATCH_SIZE', 8)
+    given, good, expected = asked
+    predict_by(trained[1], '--json', *given)
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [answer['picture'] for answer in answers] == [str(path) for path in good]
+    for answer, probabilities in zip(answers, expected, strict=True):
         assert answer['classes']['a cat'] == pytest.approx(probabilities[0], abs=2e-6)
+
+
+@pytest.mark.parametrize('extension', ['csv', 'jsonl'])
+def test_a_table_has_a_row_for_each_picture_and_for_each_fault(trained, asked, tmp_path, extension):
+    given, good, expected = asked
+    file, threshold = tmp_path / 'new' / f'answers.{extension}', float(np.median(expected.max(axis=1)))
+    predict_by(trained[1], f'--output={file}', f'--threshold={threshold}', *given)
+    if extension == 'csv':
+        rows = list(csv.DictReader(file.open()))
+        assert list(rows[0]) == ['path', 'class', 'probability', 'error', 'a cat', 'a dog']
+        assert [row['class'] for row in rows if row['error']] == ['', '']
+    else:
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        rows = [row | row.pop('probabilities', {}) for row in rows]
+    assert [row['path'] for row in rows] == list(map(str, [*good[:8], given[1], *good[8:], given[3]]))
+    assert [bool(row.get('error')) for row in rows] == [row['path'] in map(str, given) for row in rows]
+    for row, probabilities in zip([row for row in rows if not row.get('error')], expected, strict=True):
+        assert [float(row['a cat']), float(row['a dog'])] == pytest.approx(probabilities, abs=2e-6)
+        named = ('a cat', 'a dog')[probabilities.argmax()] if probabilities.max() >= threshold else None
+        assert row['class'] == (named or ('–' if extension == 'csv' else None))
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_table_that_is_broken_off_keeps_its_rows_and_the_old_one(tmp_path):
+    (tmp_path / 'x.csv').write_text('old')
+    with pytest.raises(KeyboardInterrupt), PredictionsFile(tmp_path / 'x.csv', ['a', 'b']) as file:
+        file.write(['1.png'], np.array([0.25, 0.75]))
+        raise KeyboardInterrupt
+    assert (tmp_path / 'x.csv').read_text() == 'old'
+    assert (tmp_path / 'x.csv.partial').read_text().splitlines()[1:] == ['1.png,b,0.75,,0.25,0.75']
+    with pytest.raises(InputError, match='x.txt must end with .csv or .jsonl'):
+        PredictionsFile(tmp_path / 'x.txt', ['a', 'b'])
+
+
+def test_a_loaded_network_takes_pictures_of_any_size_and_form(trained, asked, tmp_path):
+    _, good, expected = asked
+    network = dsconv.load(trained[1])
+    assert network.class_names == ('a cat', 'a dog') and network.image_size == 8
+    pixels = [np.asarray(Image.open(path)) for path in good]
+    for images in (good, pixels, np.stack(pixels), [Image.open(path) for path in good], network_sized(good)):
+        probabilities = network(images)
+        assert probabilities.dtype == np.float32
+        np.testing.assert_allclose(probabilities, expected, atol=2e-6)
+    for one in (str(good[0]), pixels[0], Image.open(good[0])):
+        np.testing.assert_allclose(network(one), expected[:1], atol=2e-6)
+    grey = np.full((10, 8), 77, np.uint8)
+    np.testing.assert_array_equal(network(grey), network(np.full((8, 8, 3), 77, np.uint8)))
+    assert network([]).shape == (0, 2)
+    for wrong in (np.zeros((8, 8, 3)), np.zeros((8, 8, 5), np.uint8), tmp_path / 'absent.png'):
+        with pytest.raises(InputError, match='must be uint8|no such file'):
+            network(wrong)
+
+
+def network_sized(paths):
+    return np.stack([data.read_picture(path, 8, 3) for path in paths])
 
 
 def test_no_more_than_two_batches_are_read_ahead(trained, monkeypatch):
     root, _, _, _ = trained
     path, read = root / 'val' / 'a cat' / '00.png', []
-    real = picture.read_picture
-    monkeypatch.setattr(picture, 'read_picture', lambda *given: read.append(given) or real(*given))
-    batches = predict._read_batches([path] * 1000, 8, 8, 3)
+    real = classifier.read_picture
+    monkeypatch.setattr(classifier, 'BATCH_SIZE', 8)
+    monkeypatch.setattr(classifier, 'read_picture', lambda *given: read.append(given) or real(*given))
+    batches = classifier._read_batches([path] * 1000, 8, 3)
     for number in range(1, 4):
         next(batches)
         assert 8 * number <= len(read) <= 8 * (number + 1)

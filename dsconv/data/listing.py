@@ -88,7 +88,7 @@ def list_pictures(path: str, without_validation: bool = False) -> Listing:
     paths, labels, splits, others = [], [], [], collections.Counter()
     for split, folder in folders.items():
         for name in sorted(classes[split]):
-            found = sorted(_pictures(classes[split][name], (_real_path(root), _real_path(folder)), others))
+            found = sorted(pictures_below(classes[split][name], (_real_path(root), _real_path(folder)), others))
             if found and name not in class_names:
                 raise InputError(
                     f'class {name!r} is in {folder} but not in {folders[training]}: no network can learn it there'
@@ -180,7 +180,7 @@ def _alike(class_names: tuple[str, ...]) -> list[str]:
     return [f'{" and ".join(names)} are different classes' for names in by_name.values() if len(names) > 1]
 
 
-def _pictures(folders: list[pathlib.Path], above: tuple[str, ...], others: collections.Counter) -> Iterator[str]:
+def pictures_below(folders: list[pathlib.Path], above: tuple[str, ...], others: collections.Counter) -> Iterator[str]:
     """Yields the files of a class that have the extension of a picture, or none; counts the `others`."""
     for folder in folders:
         for file in _files(folder, (*above, _real_below(folder, above))):

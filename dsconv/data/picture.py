@@ -100,7 +100,7 @@ def _file(path):
             yield io.BytesIO(path.read_bytes())
             return
         if os.path.exists(path) and not os.path.isfile(path):  # to open a pipe could take for ever
-            raise InputError(f'is a directory: give {path}/*' if os.path.isdir(path) else 'is not a file')
+            raise InputError('is a folder without pictures' if os.path.isdir(path) else 'is not a file')
         with path.open('rb') as file:
             yield file
     except InputError as error:

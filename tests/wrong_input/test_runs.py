@@ -14,7 +14,7 @@ from tests.wrong_input.making import JPEG, OBJECTS, PICKLE, PIPE, PNG, build, co
 # Wrong pictures beside a right one, which is classified all the same.
 PICTURES = {
     'absent': ({}, 'x.png: there is no such file'),
-    'a directory': ({'x.png': None}, 'x.png: is a directory: give x.png/*'),
+    'a directory': ({'x.png': None}, 'x.png: is a folder without pictures'),
     'a pipe that nobody writes to': ({'x.png': PIPE}, 'x.png: is not a file'),
     'a pickle': ({'x.png': PICKLE}, 'x.png: is not a picture'),
     'an array of objects': ({'x.png': OBJECTS}, 'x.png: is not a picture'),

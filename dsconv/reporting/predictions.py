@@ -1,0 +1,84 @@
+"""A table of predictions, a row a picture, written as they come: CSV or JSON lines."""
+
+import csv
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dsconv.errors import InputError
+from dsconv.files import is_directory, is_remote, make_directory
+
+FORMATS = ('.csv', '.jsonl')
+NONE = '–'  # in the place of a class where none is sure enough
+DIGITS = 6  # of a probability after the point
+
+
+class PredictionsFile:
+    """Writes predictions; a context manager. The file takes its name when it is complete.
+
+    Until then it is `FILE.partial` beside it, which stays, with whole rows, where the work is broken off. (An object
+    store has files that are complete, or none.)
+
+    CSV has the columns of `facts`, class, probability, error and one for each class. A line of JSON has `facts`, and
+    `class`, `probability` and `probabilities` (class → probability), or `error`.
+    """
+
+    def __init__(self, path: Path, class_names: Sequence[str], facts: Sequence[str] = ('path',)):
+        """Opens the file.
+
+        Args:
+          path: ends with one of `FORMATS`; its directory is made when missing.
+          class_names: one a column of the probabilities.
+          facts: names of what is told of each picture besides.
+
+        Raises:
+          InputError: the file has another extension, or is a directory. OSError: it cannot be written.
+        """
+        if path.suffix.lower() not in FORMATS:
+            raise InputError(f'{path} must end with {" or ".join(FORMATS)}')
+        if is_directory(path):
+            raise InputError(f'{path} is a directory: give the name of a file')
+        make_directory(path.parent)
+        self._path, self._names, self._facts = path, list(class_names), list(facts)
+        self._partial = path if is_remote(path) else path.with_name(f'{path.name}.partial')
+        # A path may hold bytes that are no text, which Python has as lone surrogates.
+        self._file = self._partial.open('w', encoding='utf-8', errors='backslashreplace', newline='')
+        self._csv = csv.writer(self._file, lineterminator='\n') if path.suffix.lower() == '.csv' else None
+        if self._csv:
+            self._csv.writerow([*facts, 'class', 'probability', 'error', *class_names])
+
+    def write(self, facts: Sequence, probabilities: np.ndarray, threshold: float = 0.0) -> None:
+        """Writes a row: the most probable class, or none below the threshold, and all probabilities `(classes,)`."""
+        best = int(probabilities.argmax())
+        name = self._names[best] if probabilities[best] >= threshold else None
+        values = [round(float(value), DIGITS) for value in probabilities]
+        if self._csv:
+            self._csv.writerow([*facts, name or NONE, values[best], '', *values])
+        else:
+            by_class = dict(zip(self._names, values, strict=True))
+            self._write_line(facts, {'class': name, 'probability': values[best], 'probabilities': by_class})
+
+    def write_error(self, facts: Sequence, error: str) -> None:
+        """Writes the row of a picture that cannot be read."""
+        if self._csv:
+            self._csv.writerow([*facts, '', '', error, *[''] * len(self._names)])
+        else:
+            self._write_line(facts, {'error': error})
+
+    def _write_line(self, facts, answer):
+        line = json.dumps(dict(zip(self._facts, facts, strict=True)) | answer, ensure_ascii=False)
+        self._file.write(f'{line}\n')
+
+    def __enter__(self) -> 'PredictionsFile':
+        return self
+
+    def __exit__(self, *exception) -> None:
+        with self._file:
+            if exception[0] is not None or is_remote(self._path):
+                return
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        os.replace(self._partial, self._path)
