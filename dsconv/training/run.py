@@ -161,9 +161,9 @@ def _git_revision() -> str | None:
             ['git', '-C', str(configuration.ROOT), *arguments], capture_output=True, text=True, check=True
         ).stdout.strip()
 
-    try:
-        return git('rev-parse', 'HEAD') + ('+changes' if git('status', '--porcelain', 'dsconv', 'configs') else '')
-    except (OSError, subprocess.CalledProcessError):
-        file = configuration.ROOT / '.git_archival'  # into which `git archive` writes the commit
-        archived = file.read_text().strip() if file.exists() else '$'
-        return None if '$' in archived else archived
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        if Path(git('rev-parse', '--show-toplevel')) == configuration.ROOT:  # and no checkout around an installation
+            return git('rev-parse', 'HEAD') + ('+changes' if git('status', '--porcelain', 'dsconv', 'configs') else '')
+    file = configuration.ROOT / '.git_archival'  # into which `git archive` writes the commit
+    archived = file.read_text().strip() if file.exists() else '$'
+    return None if '$' in archived else archived

@@ -1,0 +1,39 @@
+"""What `pip install .` would install works from elsewhere: here laid out by hand, as setup.py says."""
+
+import runpy
+import shutil
+import subprocess
+import sys
+
+from dsconv.config import ROOT
+
+SCRIPT = """
+import sys, dsconv
+from dsconv import config
+assert not {'jax', 'tensorflow', 'numpy'} & set(sys.modules)  # importing dsconv takes no time
+print(config.load('configs/fast.py').epochs, config.find_file('configs/studies/depth.toml').name)
+print(config.find_workdir('pretrained/small'), config.load_run(config.find_workdir('pretrained/small')).model.dim)
+"""
+
+
+def test_an_installed_package_brings_its_configs_and_its_network(tmp_path, monkeypatch):
+    given = {}
+    monkeypatch.setattr('setuptools.setup', lambda **arguments: given.update(arguments))
+    monkeypatch.chdir(ROOT)
+    runpy.run_path('setup.py')
+    assert {file.parent.relative_to(ROOT) for file in (ROOT / 'dsconv').rglob('__init__.py')} == {
+        (ROOT / name.replace('.', '/')).relative_to(ROOT) for name in given['packages'] if 'shipped' not in name
+    }
+    for package in given['packages']:
+        source = ROOT / given['package_dir'].get(package, package.replace('.', '/'))
+        files = set(source.glob('*.py')).union(*map(source.glob, given['package_data'].get(package, [])))
+        for file in [file for file in files if file.is_file()]:
+            copy = tmp_path / 'site' / package.replace('.', '/') / file.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
+    line = [sys.executable, '-c', SCRIPT]
+    done = subprocess.run(line, cwd=tmp_path, env={'PYTHONPATH': 'site'}, capture_output=True, text=True)
+    shipped = tmp_path / 'site' / 'dsconv' / 'shipped' / 'pretrained' / 'small'
+    assert (done.stderr, done.stdout.split()) == ('', ['10', 'depth.toml', str(shipped), '128'])
+    files = [path.relative_to(ROOT) for path in (ROOT / 'pretrained').rglob('*') if path.is_file()]
+    assert [file for file in files if not (shipped.parent.parent / file).exists()] == []
