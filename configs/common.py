@@ -26,7 +26,7 @@ def get_config() -> ConfigDict:
     # network as it was before them; at one more, the run stops
 
     config.dataset = ConfigDict()
-    config.dataset.name = 'cifar10'  # a TensorFlow Datasets name, 'digits', or 'image_folder:PATH'
+    config.dataset.name = 'cifar10'  # a name of TensorFlow Datasets, digits, image_folder:PATH or image_table:FILE.csv
     config.dataset.data_dir = placeholder(
         str
     )  # where TFDS keeps its data; unset: $TFDS_DATA_DIR, ~/tensorflow_datasets
@@ -36,6 +36,17 @@ def get_config() -> ConfigDict:
     config.dataset.memory_gigabytes = 4.0  # data larger than this, decoded, is streamed from disk
     config.dataset.on_device = False  # puts the training images, uint8, on every device, where batches are drawn in the
     # same order: no feed from the host. For what is in memory
+    config.dataset.root = placeholder(str)  # where the paths of a table begin; unset: in its directory
+    config.dataset.image_key = placeholder(str)  # a table's column of paths, or the feature of TFDS that is the image
+    config.dataset.label_key = placeholder(str)  # as image_key; unset: by the usual names, in TFDS by supervised_keys
+    config.dataset.split_key = placeholder(str)  # a table's column of splits
+    config.dataset.group_key = placeholder(str)  # a table's column of what is not to be divided, as a patient
+    config.dataset.splits = placeholder(tuple)  # the data's names of splits, as train=a,validation=b,test=c
+    config.dataset.resize = 'squash'  # of pictures that are not square: squash, crop (the middle), pad (grey margins)
+    config.dataset.crop_scale = placeholder(tuple)  # of a folder or table: least and largest share of a picture that a
+    # random crop takes, anew in each epoch; unset: no such crop
+    config.dataset.crop_ratio = (0.75, 4 / 3)  # least and largest width/height of that crop
+    config.dataset.auto = placeholder(tuple)  # keys that are chosen from what the data holds: see dsconv/config_auto.py
     # What is left unset here is read from the data, and written resolved into the workdir's config.json.
     config.dataset.image_size = placeholder(int)  # pixels a side; other pictures are resized to it
     config.dataset.channels = placeholder(int)  # 1 grey, 3 colour

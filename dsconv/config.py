@@ -60,7 +60,12 @@ def load(path: str, overrides: list[str] = (), workdir: Path | None = None) -> C
         raise InputError(f'--config.{bare[0]} needs a value: --config.{bare[0]}=VALUE')
     typed = dict(override.split('=', 1) for override in overrides)
     _lay_over(config, typed, '--config.', typed=True)
-    is_settled = 'schedule.warmup_epochs' in typed or is_run and 'epochs' not in typed
+    if config.dataset.auto:
+        config.dataset.auto = tuple(key for key in config.dataset.auto if key not in typed) or None
+    is_auto = 'schedule.warmup_epochs' in (config.dataset.auto or ())
+    if is_auto:
+        config.schedule.warmup_epochs = 0.0  # until it is chosen, none, which fits whatever is typed
+    is_settled = is_auto or 'schedule.warmup_epochs' in typed or is_run and 'epochs' not in typed
     messages = [None if is_settled else _fit_warmup(config, workdir), _fit_images(config, workdir)]
     check(config)
     check_is_taken(config, typed)

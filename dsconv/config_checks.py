@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 from ml_collections import ConfigDict
 
+from dsconv.config_auto import check_auto, choose
 from dsconv.errors import InputError, did_you_mean, shown
 from dsconv.files import absolute
 
@@ -26,6 +27,7 @@ CHOICES = {
     'augment.flip': ('auto', 'random', 'alternating', 'none'),
     'augment.mix_per': ('batch', 'image'),
     'dataset.channels': (None, 1, 3),
+    'dataset.resize': ('squash', 'crop', 'pad'),
 }
 FOUND_IN_DATA = ('dataset.image_size', 'dataset.channels', 'dataset.class_names', 'dataset.mean', 'dataset.std')
 # The interval of each number, and of each number of a tuple. An upper end that nothing else gives is far above what
@@ -39,7 +41,8 @@ RANGES = {
         '[0, 1000000]': 'max_skipped_steps dataset.memory_gigabytes schedule.warmup_epochs augment.clean_tail_epochs '
         'eval.recalibration_batches',
         '[0, 0.9]': 'dataset.validation_fraction',
-        '(0, 1]': 'dataset.train_fraction dataset.std optimizer.eps optimizer.body_rate',
+        '(0, 1]': 'dataset.train_fraction dataset.std dataset.crop_scale optimizer.eps optimizer.body_rate',
+        '[0.01, 100]': 'dataset.crop_ratio',
         '[0, 1]': 'dataset.mean augment.erase_probability augment.mix_probability augment.cutmix_probability',
         '[1, 4096]': 'dataset.image_size model.patch_size model.fold',
         '[1, 255]': 'model.stem_kernel_size model.kernel_size',
@@ -65,27 +68,39 @@ def resolve(config: ConfigDict, source) -> ConfigDict:
 
     Args:
       config: a loaded config.
-      source: of `dsconv.data.open_source`: `image_size`, `channels`, `class_names`, `flippable`.
+      source: of `dsconv.data.open_source`: `image_size`, `channels`, `class_names`, `flippable`, `crop_scale`, and, for
+        what is chosen, `split_sizes`.
 
     Returns:
-      A locked copy in which `dataset.{image_size,channels,class_names}` and `augment.flip` are set, and the path of a
-      folder is absolute.
+      A locked copy in which `dataset.{image_size,channels,class_names}`, `augment.flip` and the keys of `dataset.auto`
+      are set, and the path of a folder is absolute.
 
     Raises:
       InputError: the patch does not divide the image, the crop's padding is as large as the image, ….
     """
     config = config.copy_and_resolve_references()
-    kind, _, path = config.dataset.name.partition(':')
     with config.unlocked():
-        if kind == 'image_folder':  # found again from whatever directory one stands in
-            config.dataset.name = f'{kind}:{absolute(path)}'
+        config.dataset.update(located(config.dataset))
+        message = 'is for image_folder and image_table alone; leave it unset'
+        _demand(config, 'dataset.crop_scale', source.crop_scale or not config.dataset.crop_scale, message)
+        config.dataset.crop_scale = source.crop_scale
         config.dataset.image_size = source.image_size
         config.dataset.channels = source.channels
         config.dataset.class_names = tuple(source.class_names)
         if config.augment.flip == 'auto':
             config.augment.flip = 'random' if source.flippable else 'none'
+        choose(config, source)
+        config.dataset.auto = None
+    check(config)
     _check_images(config)
     return config
+
+
+def located(dataset) -> dict:
+    """Returns the paths of a `dataset` section, to be found again from whatever directory one stands in."""
+    kind, _, path = dataset.name.partition(':')
+    name = f'{kind}:{absolute(path)}' if kind in ('image_folder', 'image_table') else dataset.name
+    return {'name': name, 'root': dataset.root and str(absolute(dataset.root))}
 
 
 def resolve_without_data(config: ConfigDict) -> ConfigDict:
@@ -95,7 +110,9 @@ def resolve_without_data(config: ConfigDict) -> ConfigDict:
     """
     names = config.dataset.class_names or tuple(map(str, range(10)))
     size, channels = config.dataset.image_size or 32, config.dataset.channels or 3
-    config = resolve(config, SimpleNamespace(image_size=size, channels=channels, class_names=names, flippable=True))
+    source = SimpleNamespace(image_size=size, channels=channels, class_names=names, flippable=True)
+    source.crop_scale, source.split_sizes = config.dataset.crop_scale, {'train': 50_000}
+    config = resolve(config, source)
     for key in ('mean', 'std'):
         config.dataset[key] = config.dataset[key] or (0.5,) * channels
     config.loss.class_weights = None  # random images have no rare class
@@ -169,6 +186,10 @@ def check(config: ConfigDict) -> None:
     _demand(config, 'augment.clean_tail_epochs', fits, f'must not be more than epochs={epochs}')
     fits = schedule.end_value <= schedule.peak_value
     _demand(config, 'schedule.end_value', fits, f'must not be above schedule.peak_value={schedule.peak_value}')
+    check_auto(config.dataset)
+    for key in ('dataset.crop_scale', 'dataset.crop_ratio'):
+        fits = get(config, key) is None or len(get(config, key)) == 2 and get(config, key)[0] <= get(config, key)[1]
+        _demand(config, key, fits, 'must be two numbers, the least first, as 0.35,1')
     fits = schedule.name != 'exponential' or schedule.end_value > 0
     _demand(config, 'schedule.end_value', fits, 'is never reached exponentially; take schedule.name=linear')
 

@@ -27,7 +27,7 @@ def main(arguments) -> None:
     if arguments.workdir and arguments.config.endswith('.json'):
         warn_of_other_versions(configuration.find_file(arguments.config))
     logger = logging.getLogger('dsconv')
-    source = open_source(config)
+    source = open_source(config, workdir)
     split = source.final_split(config.eval.final_split)
     if not train(config, workdir, source, arguments.profile) and is_reported(workdir, split):
         logger.info('%s is trained to its last epoch; its report: %s', workdir, workdir / 'report' / 'report.md')

@@ -7,7 +7,9 @@ from dsconv.config_checks import CHOICES, RANGES, check, check_splits, get, reso
 from dsconv.config_keys import read_keys
 from dsconv.errors import InputError
 
-FREE_TEXT = {f'dataset.{name}' for name in ('name', 'data_dir', 'archive', 'fingerprint', 'class_names')}
+FREE_TEXT = {'name', 'data_dir', 'archive', 'root', 'splits', 'auto', 'fingerprint', 'class_names'}
+FREE_TEXT |= {f'{part}_key' for part in ('image', 'label', 'split', 'group')}
+FREE_TEXT = {f'dataset.{name}' for name in FREE_TEXT}
 FREE_TEXT |= {'eval.final_split', 'init_from', 'optimizer.freeze', 'loss.class_weights'}
 
 
@@ -21,7 +23,7 @@ def config_with(**changes):
 
 
 def source_with(**changes):
-    facts = dict(image_size=32, channels=3, class_names=['cat', 'dog'], flippable=True)
+    facts = dict(image_size=32, channels=3, class_names=['cat', 'dog'], flippable=True, crop_scale=None)
     return types.SimpleNamespace(**facts | changes)
 
 

@@ -154,7 +154,7 @@ def test_no_more_than_two_batches_are_read_ahead(trained, monkeypatch):
     real = classifier.read_picture
     monkeypatch.setattr(classifier, 'BATCH_SIZE', 8)
     monkeypatch.setattr(classifier, 'read_picture', lambda *given: read.append(given) or real(*given))
-    batches = classifier._read_batches([path] * 1000, 8, 3)
+    batches = classifier._read_batches([path] * 1000, 8, 3, 'squash')
     for number in range(1, 4):
         next(batches)
         assert 8 * number <= len(read) <= 8 * (number + 1)

@@ -31,7 +31,7 @@ def array_source(
 
     def own(name: str) -> Split:
         images, labels = splits[name]
-        read = fitted_reader(images, image_size, channels)
+        read = fitted_reader(images, image_size, channels, dataset.resize)
         return Split(
             labels.astype(np.int32), read(np.arange(len(images))).__getitem__ if in_memory else read, in_memory
         )
@@ -46,14 +46,16 @@ def array_source(
     )
 
 
-def fitted_reader(images: np.ndarray, image_size: int, channels: int) -> Callable[[np.ndarray], np.ndarray]:
+def fitted_reader(
+    images: np.ndarray, image_size: int, channels: int, resize: str = 'squash'
+) -> Callable[[np.ndarray], np.ndarray]:
     """Returns a function: indices → images brought to uint8 `(n, image_size, image_size, channels)`."""
     if images.shape[1:] == (image_size, image_size, channels):
         return images.__getitem__
 
     def read(indices):
         fitted = np.empty((len(indices), image_size, image_size, channels), np.uint8)
-        for row, image in enumerate(map_threads(lambda i: fit_array(images[i], image_size, channels), indices)):
+        for row, image in enumerate(map_threads(lambda i: fit_array(images[i], image_size, channels, resize), indices)):
             fitted[row] = image
         return fitted
 

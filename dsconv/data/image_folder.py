@@ -1,18 +1,30 @@
-"""A person's own pictures: one folder a class."""
+"""A person's own pictures: one folder a class, or a table of paths and labels."""
 
+import dataclasses
 import logging
 import zlib
 from collections.abc import Iterator
 
 import numpy as np
 
-from dsconv.data.listing import Listing, list_pictures
-from dsconv.data.picture import is_grey, picture_header, read_picture
+from dsconv.config_auto import crop_scale, image_size, is_auto
+from dsconv.data.first_pass import decode_all, read_headers, reasons, repeated
+from dsconv.data.listing import Listing, list_pictures, split_names
+from dsconv.data.picture import random_box, read_picture
 from dsconv.data.processes import Processes
-from dsconv.data.source import Source, are_characters, fits_in_memory, folder_class_names
+from dsconv.data.source import (
+    FOLDER_PREFIX,
+    TABLE_PREFIX,
+    Source,
+    are_characters,
+    fits_in_memory,
+    folder_class_names,
+)
 from dsconv.data.splits import TEST_FRACTION, Division, Split
-from dsconv.data.threads import attempt, map_threads
+from dsconv.data.table import list_table, read_list, write_list
+from dsconv.data.threads import map_threads
 from dsconv.errors import InputError
+from dsconv.files import to_path
 
 LARGEST = 4096  # pixels a side of what is trained on without being asked for
 BROKEN_SHARE, BROKEN_COUNT = 0.1, 3  # more broken pictures than both stop the run
@@ -20,56 +32,87 @@ BROKEN_SHARE, BROKEN_COUNT = 0.1, 3  # more broken pictures than both stop the r
 log = logging.getLogger('dsconv')
 
 
-def open_image_folder(path: str, dataset, processes: Processes) -> Source:
-    """Opens a folder in one of the layouts of `list_pictures`, and says in one line how it was read.
+def open_pictures(dataset, processes: Processes, listed=None) -> Source:
+    """Opens a folder (see `list_pictures`) or a table (see `list_table`), and says in one line how it was read.
 
     Every picture is decoded once here, so that the sizes of the splits are true before training starts: what cannot
     be decoded, a link that leads nowhere among it, is logged and left out. What fits in `dataset.memory_gigabytes` is
-    kept, the rest is read from its file whenever it is needed. A folder without splits gets a test split of a
-    fixed fifth of each class; so does one with train/ alone, unless `dataset.validation_fraction` is set.
+    kept, the rest is read from its file whenever it is needed. Pictures without splits get a test split of a fixed
+    fifth of each class; so does a training split alone, unless `dataset.validation_fraction` is set.
 
     Args:
-      path: of the folder, `gs://BUCKET/…` too.
-      dataset: as for `open_source`.
+      dataset: as for `open_source`; its name begins with image_folder: or image_table:.
       processes: of the run, among which the decoding is divided. All of them keep all images.
+      listed: a file with the bytes of `Source.table`, whose pictures and splits are then taken.
 
-    Raises: InputError as `list_pictures`; when fewer than two classes have a picture to train on; when more than 3
-      pictures and more than 10 % are broken; when the pictures differ in size, or are larger than `LARGEST`, and
-      `dataset.image_size` is unset.
+    Raises: InputError as `list_pictures` and `list_table`; when fewer than two classes have a picture to train on; when
+      more than 3 pictures and more than 10 % are broken, or one of those `listed`; when the pictures differ in size, or
+      are larger than `LARGEST`, and `dataset.image_size` is unset and not to be chosen.
     """
-    listing = list_pictures(path, without_validation=bool(dataset.validation_fraction))
+    listing, root = _list(dataset, listed)
     _require_equal_listings(listing, processes)
     found = len(listing.paths)
     _check(listing, [], found)
-    listing, headers, broken = _scan(listing, processes)
-    _check(listing, broken, found)
-    image_size = dataset.image_size or _common_size(listing, headers)
+    are_promised = listed or dataset.name.startswith(TABLE_PREFIX)
+    listing, headers, broken = read_headers(listing, processes, bool(are_promised))
+    _check(listing, broken, found, listed)
+    size, scale = _sizes(listing, headers, dataset)
     channels = dataset.channels or (1 if headers[:, 2].all() else 3)
-    keep = fits_in_memory(len(listing.paths), image_size, channels, dataset)
+    keep = fits_in_memory(len(listing.paths), size, channels, dataset)
 
-    def read(path):
-        return read_picture(path, image_size, channels)
+    def read(path, crop=None):
+        return read_picture(path, size, channels, dataset.resize, crop)
 
-    like = np.empty((image_size, image_size, channels), np.uint8)
-    listing, images, undecodable = _decode(listing, read, like, keep, processes)
+    listing, images, digests, undecodable = decode_all(listing, read, (size, size, channels), keep, processes)
     broken += undecodable
-    _check(listing, broken, found)
+    _check(listing, broken, found, listed)
+    undivided = listing
+    if not listed:
+        names, labels = folder_class_names(listing.class_names, listing.labels, dataset)
+        undivided = dataclasses.replace(listing, class_names=names, labels=labels)
+        listing = dataclasses.replace(undivided, splits=_divided(undivided, dataset))
 
-    splits = np.where(listing.splits == '', 'train', listing.splits)  # the classes stand at the top
-    sizes = {name: int(np.sum(splits == name)) for name in ('train', 'validation', 'test') if name in splits}
-    is_divided = set(sizes) > {'train'} or ('' not in listing.folders and bool(dataset.validation_fraction))
-    names, labels = folder_class_names(listing.class_names, listing.labels, dataset)
+    def images_at(indices):
+        return images[indices] if keep else np.stack(list(map_threads(read, listing.paths[indices])))
 
-    def own(name: str) -> Split:
-        images_at = images.__getitem__ if keep else lambda indices: _read(listing.paths[indices], read)
-        return Split(labels, images_at, in_memory=keep).subset(np.flatnonzero(splits == name))
+    def cropped(indices, seed, epoch):
+        def read_box(index):
+            drawn = np.random.Generator(np.random.Philox(key=[seed, epoch], counter=[0, 0, 0, index + 1]))
+            return read(listing.paths[index], lambda size: random_box(size, scale, dataset.crop_ratio, drawn))
 
-    division = Division(
-        sizes, dataset.validation_fraction, dataset.train_fraction, 0.0 if is_divided else TEST_FRACTION
+        return np.stack(list(map_threads(read_box, map(int, indices))))
+
+    whole = Split(listing.labels, images_at, keep, cropped if scale else None)
+    sizes = {name: int(np.sum(listing.splits == name)) for name in ('train', 'validation', 'test')}
+    source = Source(
+        size,
+        channels,
+        listing.class_names,
+        not are_characters(listing.class_names),
+        Division({name: number for name, number in sizes.items() if number}, 0.0, 1.0),
+        lambda name: whole.subset(np.flatnonzero(listing.splits == name)),
+        lambda: write_list(listing, root),
+        scale,
     )
-    source = Source(image_size, channels, names, not are_characters(names), division, own)
-    _tell(listing, broken, is_divided)
+    if listed:
+        log.info('%s: the pictures with which the run began, %s', listing.root, listed)
+    else:
+        _tell(undivided, broken, dataset)
+    for note in repeated(listing, digests):
+        log.warning('%s', note)
     return source
+
+
+def _list(dataset, listed):
+    """Returns (listing, the folder that the paths of `Source.table` are relative to)."""
+    path = to_path(dataset.name.partition(':')[2])
+    root = path if dataset.name.startswith(FOLDER_PREFIX) else to_path(dataset.root or path.parent)
+    if listed is not None:
+        return read_list(listed, root, dataset.class_names), root
+    if dataset.name.startswith(TABLE_PREFIX):
+        return list_table(path, dataset), root
+    without_validation = bool(dataset.validation_fraction)
+    return list_pictures(path, split_names(dataset), without_validation=without_validation), root
 
 
 def _require_equal_listings(listing: Listing, processes: Processes) -> None:
@@ -80,61 +123,42 @@ def _require_equal_listings(listing: Listing, processes: Processes) -> None:
         raise InputError(f'{listing.root}: the processes of the run see different pictures: give all the same folder')
 
 
-def _scan(listing: Listing, processes: Processes) -> tuple[Listing, np.ndarray, list[str]]:
-    """Reads every header. Returns the pictures that have one, int32 (width, height, is grey) of each, broken paths."""
-
-    def header(path):
-        (width, height), mode = picture_header(path)
-        return np.array([width, height, is_grey(mode)], np.int32)
-
-    blocks = processes.attempt_all(header, listing.paths, np.zeros(3, np.int32))
-    headers, good = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-    nameless = np.array(['.' not in path.rpartition('/')[2] for path in listing.paths], bool)
-    if unknown := int(np.sum(nameless & ~good)):  # no extension promised that they are pictures
-        listing.other_files['no extension'] += unknown
-    return listing.take(good), headers[good], listing.paths[~good & ~nameless].tolist()
-
-
-def _decode(listing: Listing, read, like: np.ndarray, keep: bool, processes: Processes):
-    """Decodes every picture once. Returns those that can be decoded, with `keep` their images, broken paths."""
-    images = np.empty((len(listing.paths) if keep else 0, *like.shape), np.uint8)
-    good, row = np.zeros(len(listing.paths), bool), 0
-    result = read if keep else lambda path: read(path)[0, 0, :1]  # whether it succeeds is all that is asked
-    for block, done in processes.attempt_all(result, listing.paths, like if keep else like[0, 0, :1]):
-        rows = slice(row, row := row + len(done))
-        good[rows] = done
-        if keep:
-            images[rows] = block
-    broken = listing.paths[~good].tolist()
-    if broken:
-        listing, images = listing.take(good), images[good] if keep else images
-    return listing, images if keep else None, broken
-
-
-def _check(listing: Listing, broken: list[str], total: int) -> None:
+def _check(listing: Listing, broken: list[str], total: int, listed=None) -> None:
     """Raises InputError where too many pictures are broken, or too few classes are left."""
+    if broken and listed:
+        raise InputError(
+            f'{len(broken)} of the {total} pictures of this run ({listed}) cannot be read any more: put them back '
+            f'({reasons(broken)})'
+        )
     if len(broken) > max(BROKEN_COUNT, BROKEN_SHARE * total):
         raise InputError(
             f'{listing.root}: {len(broken)} of {total} pictures are broken, more than 10 %: repair or remove them '
-            f'({_reasons(broken)}; …)'
+            f'({reasons(broken)}; …)'
         )
-    training = next(iter(listing.folders))
+    training = next(iter(listing.where))
     there = len(np.unique(listing.labels[listing.splits == training]))
     if there < 2:
-        reasons = f' ({_reasons(broken)})' if broken else ''
+        why = f' ({reasons(broken)})' if broken else ''
         raise InputError(
-            f'{listing.folders[training]}: {there} of its {len(listing.class_names)} class folders hold a picture that '
-            f'can be read{_counted(listing.other_files, ", and ")}, a classifier needs at least 2{reasons}'
+            f'{listing.where[training]}: {there} of its {len(listing.class_names)} classes have a picture that '
+            f'can be read{_counted(listing.other_files, ", and ")}, a classifier needs at least 2{why}'
         )
 
 
-def _reasons(broken: list[str]) -> str:
-    """Says what is wrong with the first three, read again: a process has read only its part."""
-    errors = [attempt(lambda path: read_picture(path, 1, 3))(path) for path in broken[:3]]
-    return '; '.join(
-        str(error) if isinstance(error, InputError) else f'{path}: could not be read'
-        for path, error in zip(broken, errors, strict=False)
-    )
+def _sizes(listing: Listing, headers: np.ndarray, dataset) -> tuple[int, tuple[float, float] | None]:
+    """Returns the pixels a side, and the random crop's scale or None."""
+    shorter = int(np.median(headers[:, :2].min(1)))
+    size, scale = dataset.image_size, dataset.crop_scale
+    if size is None and not is_auto(dataset, 'dataset.image_size'):
+        size = _common_size(listing, headers)
+    size = size or image_size(shorter, bool((headers[:, :2] == headers[0, 0]).all()))
+    if scale is None and is_auto(dataset, 'dataset.crop_scale'):
+        scale = crop_scale(shorter, size)
+    if is_auto(dataset, 'dataset.image_size') or is_auto(dataset, 'dataset.crop_scale'):
+        crops = f', random crops of {scale[0]:g} to {scale[1]:g} of the area to train on' if scale else ''
+        side = 'the median of the shorter sides'
+        log.info('%s: %s is %d pixels: brought to %d×%d%s', listing.root, side, shorter, size, size, crops)
+    return size, scale
 
 
 def _common_size(listing: Listing, headers: np.ndarray) -> int:
@@ -155,24 +179,44 @@ def _common_size(listing: Listing, headers: np.ndarray) -> int:
     return int(first[0])
 
 
-def _read(paths: np.ndarray, read) -> np.ndarray:
-    return np.stack(list(map_threads(read, paths)))
+def _divided(listing: Listing, dataset) -> np.ndarray:
+    """Returns the split of each picture, once what is to be held out is cut from the training split; '' for none."""
+    own = np.where(listing.splits == '', 'train', listing.splits)
+    sizes = {name: int(np.sum(own == name)) for name in ('train', 'validation', 'test') if name in own}
+    tested = TEST_FRACTION if _lacks_test(listing, dataset) else 0.0
+    division = Division(sizes, dataset.validation_fraction, dataset.train_fraction, tested)
+    training = np.flatnonzero(own == 'train')
+    labels, groups = listing.labels[training], None if listing.groups is None else listing.groups[training]
+    splits = own.copy()
+    splits[training] = ''
+    for name in division.sizes:
+        if division.own_split(name) == 'train':
+            splits[training[division.members(name, labels, listing.class_names, groups)]] = name
+    return splits
 
 
-def _tell(listing: Listing, broken: list[str], is_divided: bool) -> None:
-    """Logs how the folder was read in one line, and what a person should know in one line each."""
-    counts = {split: int(np.sum(listing.splits == split)) for split in listing.folders}
-    if '' in counts:
-        what = f'{counts[""]:,} pictures of {len(listing.class_names)} classes'
-    else:
-        what = ', '.join(f'{listing.folders[split].name}/ ({count:,} pictures)' for split, count in counts.items())
-        what += f' of {len(listing.class_names)} classes'
-    fifth = '' if is_divided else '; a fixed fifth of each class is the test split'
-    log.info('%s: read as %s%s%s', listing.root, what, fifth, _counted(listing.other_files, '; left out '))
+def _lacks_test(listing: Listing, dataset) -> bool:
+    """Returns whether a fixed fifth is to be the test split: not where a named split could be validated instead."""
+    own = set(listing.where)
+    return own == {''} or (own == {'train'} and not dataset.validation_fraction)
+
+
+def _tell(listing: Listing, broken: list[str], dataset) -> None:
+    """Logs how the pictures were read in one line, and what a person should know in one line each."""
+    counts = {split: int(np.sum(listing.splits == split)) for split in listing.where}
+    rest = {split: where.removeprefix(str(listing.root)) for split, where in listing.where.items()}
+    names = {split: f'{text[1:]}/' if text[:1] == '/' else text.strip(' ()') for split, text in rest.items()}
+    what = ', '.join(f'{names[split]} ({count:,} pictures)' for split, count in counts.items() if split)
+    what = what or f'{counts[""]:,} pictures'
+    fifth = '; a fixed fifth of each class is the test split' if _lacks_test(listing, dataset) else ''
+    if listing.groups is not None:
+        fifth += f'; the {len(np.unique(listing.groups)):,} groups stay whole'
+    left_out = _counted(listing.other_files, '; left out ')
+    log.info('%s: read as %s of %d classes%s%s', listing.root, what, len(listing.class_names), fifth, left_out)
     for note in (*listing.notes, *_missing_classes(listing)):
         log.warning('%s', note)
     if broken:
-        log.warning('%s: %d picture(s) are broken and left out: %s', listing.root, len(broken), _reasons(broken))
+        log.warning('%s: %d picture(s) are broken and left out: %s', listing.root, len(broken), reasons(broken))
 
 
 def _counted(others, before: str) -> str:
@@ -183,9 +227,9 @@ def _counted(others, before: str) -> str:
 
 
 def _missing_classes(listing: Listing) -> Iterator[str]:
-    for split, folder in listing.folders.items():
+    for split, where in listing.where.items():
         there = set(listing.labels[listing.splits == split].tolist())
         missing = [name for label, name in enumerate(listing.class_names) if label not in there]
         if missing:
             more = '' if len(missing) <= 3 else f' and {len(missing) - 3} more'
-            yield f'{folder}: has no picture of the class(es) {", ".join(map(repr, missing[:3]))}{more}'
+            yield f'{where}: has no picture of the class(es) {", ".join(map(repr, missing[:3]))}{more}'

@@ -34,42 +34,66 @@ class Listing:
     """The files of a folder that may be pictures, in an order that depends on their names alone.
 
     Attributes:
-      root: the folder that holds the classes or the splits.
-      folders: split → its folder; {'': root} where the classes stand at the top.
+      root: the folder that holds the classes or the splits, or the table.
+      where: split, training first, → what a message calls it; {'': …} where the data has no splits.
       class_names: one a label, in Unicode's composed form (NFC), sorted.
       paths: text `(n,)`.
       labels: int32 `(n,)`.
-      splits: text `(n,)`, keys of `folders`.
+      splits: text `(n,)`, keys of `where`.
       other_files: extension → number of files that are no pictures.
       notes: what a person should know of what was left out.
+      groups: int64 `(n,)`: those of equal numbers stay together when a split is divided; None where there are none.
     """
 
     root: pathlib.Path
-    folders: dict[str, pathlib.Path]
+    where: dict[str, str]
     class_names: tuple[str, ...]
     paths: np.ndarray
     labels: np.ndarray
     splits: np.ndarray
     other_files: collections.Counter
     notes: tuple[str, ...]
+    groups: np.ndarray | None = None
 
     def take(self, rows) -> 'Listing':
         """Returns the listing of some of its files."""
-        return dataclasses.replace(self, paths=self.paths[rows], labels=self.labels[rows], splits=self.splits[rows])
+        arrays = dict(paths=self.paths, labels=self.labels, splits=self.splits, groups=self.groups)
+        taken = {name: None if array is None else array[rows] for name, array in arrays.items()}
+        return dataclasses.replace(self, **taken)
 
 
-def list_pictures(path: str, without_validation: bool = False) -> Listing:
+def split_names(dataset) -> dict[str, str]:
+    """Maps the names that splits have in the data, in lower case, to ours: the usual ones, or `dataset.splits`.
+
+    Raises: InputError where `dataset.splits` is no list of `ours=theirs`.
+    """
+    names = {}
+    for pair in dataset.splits or ():
+        ours, _, theirs = pair.partition('=')
+        if ours not in ('train', 'validation', 'test') or not theirs:
+            raise InputError(
+                f'dataset.splits: {pair!r} must be train=NAME, validation=NAME or test=NAME, the NAME of the data'
+            )
+        names[theirs.lower()] = ours
+    return names or SPLIT_NAMES
+
+
+def list_pictures(path: str, names: dict[str, str] = SPLIT_NAMES, without_validation: bool = False) -> Listing:
     """Lists `path/<class>/…` or `path/{train,val,test}/<class>/…`, at any depth below a class.
 
-    Splits are also called training, valid, validation and testing, in any case. A folder that holds nothing but one
-    folder is opened. A split without class folders is left out; so is the validation split if `without_validation`.
+    A folder that holds nothing but one folder is opened. A split without class folders is left out; so is the
+    validation split if `without_validation`.
+
+    Args:
+      path: of the folder.
+      names: folder's name in lower case → split, of `split_names`.
 
     Raises: InputError when there is no such folder, a link beside the classes leads nowhere or to a folder above it,
       two folders stand for one split, a class is unknown in training, or there are fewer than two.
     """
-    root = _unwrapped(_existing(to_path(path)))
+    root = _unwrapped(_existing(to_path(path)), names)
     notes: list[str] = []
-    folders = _split_folders(root, notes)
+    folders = _split_folders(root, names, notes)
     if without_validation and 'validation' in folders:
         notes.append(f'{folders.pop("validation")}: left out, since dataset.validation_fraction takes its place')
     classes = {split: _classes(folder) for split, folder in folders.items()}
@@ -99,7 +123,7 @@ def list_pictures(path: str, without_validation: bool = False) -> Listing:
             splits += [split] * len(found)
     return Listing(
         root,
-        folders,
+        {split: str(folder) for split, folder in folders.items()},
         class_names,
         np.array(paths, object),
         np.array(labels, np.int32),
@@ -116,24 +140,24 @@ def _existing(root: pathlib.Path) -> pathlib.Path:
     return root
 
 
-def _unwrapped(root: pathlib.Path) -> pathlib.Path:
+def _unwrapped(root: pathlib.Path, names: dict[str, str]) -> pathlib.Path:
     """Returns the folder inside a folder that holds nothing else, as archives make them."""
     above = [_real_path(root)]
     while len(inside := _subfolders(root)) == 1:
         [folder] = inside
-        if folder.name.lower() in SPLIT_NAMES or not _subfolders(folder):
+        if folder.name.lower() in names or not _subfolders(folder):
             break
         above.append(_real_below(folder, above))
         root = folder
     return root
 
 
-def _split_folders(root: pathlib.Path, notes: list[str]) -> dict[str, pathlib.Path]:
+def _split_folders(root: pathlib.Path, names: dict[str, str], notes: list[str]) -> dict[str, pathlib.Path]:
     """Maps each split to its folder, training first; '' to `root` where the classes, perhaps one 'train', stand."""
     found = collections.defaultdict(list)
     others = []
     for folder in _subfolders(root):
-        split = SPLIT_NAMES.get(folder.name.lower())
+        split = names.get(folder.name.lower())
         (found[split] if split else others).append(folder)
     training = [folder for folder in found['train'] if _subfolders(folder)]
     if not training and (others or not any(_subfolders(folder) for folders in found.values() for folder in folders)):

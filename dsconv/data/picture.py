@@ -1,9 +1,12 @@
 """One picture → uint8 (image_size, image_size, channels). The one place where pictures are decoded and resized."""
 
 import contextlib
+import importlib.util
 import io
+import math
 import os
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageOps, features
@@ -27,28 +30,40 @@ FORMATS = {
 }
 if 'avif' in features.modules and features.check('avif'):  # not in older versions and some builds of Pillow
     FORMATS['AVIF'] = ('.avif',)
+if importlib.util.find_spec('pillow_heif'):  # an iPhone's format, by a package that is no requirement
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
+    FORMATS['HEIF'] = ('.heic', '.heif')
 EXTENSIONS = frozenset(extension for extensions in FORMATS.values() for extension in extensions)
 GREY_MODES = ('1', 'L', 'LA', 'La', 'I', 'F')
+PADDING = 128  # level of the margins of a padded picture
+REDUCED = 2  # a JPEG's box is decoded at no less than this multiple of the image's side
+ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)  # the tag of EXIF, and its values that exchange width and height
 
 
-def read_picture(path, image_size: int, channels: int) -> np.ndarray:
+def read_picture(
+    path, image_size: int, channels: int, resize: str = 'squash', crop: Callable | None = None
+) -> np.ndarray:
     """Reads a picture file.
 
-    PNG, JPEG, BMP, GIF (first frame), WebP, AVIF, TIFF and PPM/PGM, whatever the file is called, in any colour mode:
-    see `fit` for what becomes of it.
+    PNG, JPEG, BMP, GIF (first frame), WebP, AVIF, TIFF and PPM/PGM, HEIC where pillow-heif is installed, whatever the
+    file is called, in any colour mode: see `fit` for what becomes of it.
 
     Returns: uint8 `(image_size, image_size, channels)`, 0..255.
     Raises: InputError, naming the file, when it is missing, unreadable, damaged, too large or not a picture.
     """
     with _file(path) as file:
-        return decode_picture(file, image_size, channels)
+        return decode_picture(file, image_size, channels, resize, crop)
 
 
-def decode_picture(file, image_size: int, channels: int) -> np.ndarray:
+def decode_picture(
+    file, image_size: int, channels: int, resize: str = 'squash', crop: Callable | None = None
+) -> np.ndarray:
     """Decodes the bytes or the open binary file of a picture as `read_picture`; errors do not name it."""
     with _open(io.BytesIO(file) if isinstance(file, bytes) else file) as picture:
         try:
-            return fit(picture, image_size, channels)
+            return fit(picture, image_size, channels, resize, crop)
         except InputError:
             raise
         except Exception as error:  # Pillow's decoders raise whatever their format's code happens to raise
@@ -56,7 +71,7 @@ def decode_picture(file, image_size: int, channels: int) -> np.ndarray:
 
 
 def picture_header(path) -> tuple[tuple[int, int], str]:
-    """Returns ((width, height), mode) from a picture's header. Raises InputError as `read_picture`."""
+    """Returns ((width, height) as stored, mode) from a picture's header. Raises InputError as `read_picture`."""
     with _file(path) as file, _open(file) as picture:
         return picture.size, picture.mode
 
@@ -66,29 +81,88 @@ def is_grey(mode: str) -> bool:
     return mode in GREY_MODES or mode.startswith('I;16')
 
 
-def fit(picture, image_size: int, channels: int) -> np.ndarray:
+def fit(picture, image_size: int, channels: int, resize: str = 'squash', crop: Callable | None = None) -> np.ndarray:
     """Brings a Pillow image to uint8 `(image_size, image_size, channels)`.
 
     The EXIF orientation is applied. What is transparent is composited on white, the page such pictures are drawn for.
     16 bits become 8 by dividing by 257 (65535 → 255), floating-point pixels are taken to lie in [0, 1]. Colour
-    becomes grey by ITU-R 601 luma. The size is changed by Pillow's antialiased bilinear filter, each axis by itself: a
-    picture that is not square is squashed, nothing of it is cut off.
+    becomes grey by ITU-R 601 luma. The size is changed by Pillow's antialiased bilinear filter.
+
+    Args:
+      picture: not loaded yet, where time matters.
+      resize: what becomes of a picture that is not square: 'squash' scales each axis by itself, 'crop' takes the square
+        in the middle, 'pad' adds grey margins.
+      crop: (width, height) of the upright picture → the box (left, top, right, bottom) of it to take instead. A JPEG is
+        then decoded at a half, a quarter or an eighth where that leaves `REDUCED` times the pixels that are needed.
     """
+    box = None
+    if crop is not None:
+        turned = picture.getexif().get(ORIENTATION) in SIDEWAYS
+        box = crop(picture.size[::-1] if turned else picture.size)
+        factor = _reduce(picture, min(box[2] - box[0], box[3] - box[1]) / (REDUCED * image_size))
+        box = tuple(side * factor for side in box)
     picture = _eight_bits(ImageOps.exif_transpose(picture))
     if picture.has_transparency_data:
         picture = picture.convert('RGBA')
         picture = Image.alpha_composite(Image.new('RGBA', picture.size, 'white'), picture)
     picture = picture.convert('L' if channels == 1 else 'RGB')
-    if picture.size != (image_size, image_size):
-        picture = picture.resize((image_size, image_size), Image.Resampling.BILINEAR)
+    if box or picture.size != (image_size, image_size):
+        picture = _resized(picture, image_size, resize, box)
     return np.asarray(picture).reshape(image_size, image_size, channels)
 
 
-def fit_array(image: np.ndarray, image_size: int, channels: int) -> np.ndarray:
+def _reduce(picture, by: float) -> float:
+    """Has a JPEG decoded at 1/2, 1/4 or 1/8 where `by` is as much. Returns the factor of its size."""
+    width, height = picture.size
+    drafted = by >= 2 and picture.draft(None, (max(1, int(width / by)), max(1, int(height / by))))
+    return drafted[1][2] / width if drafted else 1.0
+
+
+def _resized(picture, image_size: int, resize: str, box):
+    width, height = picture.size
+    shorter, longer = sorted(picture.size)
+    if resize == 'pad' and not box and width != height:
+        sides = [max(1, round(side * image_size / longer)) for side in picture.size]
+        page = Image.new(picture.mode, (image_size, image_size), (PADDING,) * len(picture.getbands()))
+        page.paste(picture.resize(sides, Image.Resampling.BILINEAR), tuple((image_size - side) // 2 for side in sides))
+        return page
+    if resize == 'crop' and not box:
+        left, top = (width - shorter) // 2, (height - shorter) // 2
+        box = (left, top, left + shorter, top + shorter)
+    return picture.resize((image_size, image_size), Image.Resampling.BILINEAR, box)
+
+
+def random_box(size: tuple[int, int], scale: tuple, ratio: tuple, generator) -> tuple[int, int, int, int]:
+    """Draws the box of a random resized crop (Szegedy et al., 2015).
+
+    Args:
+      size: width and height of the picture.
+      scale: least and largest share of its area, in (0, 1]; uniform between them.
+      ratio: least and largest width/height; log-uniform between them.
+      generator: of `numpy.random`.
+
+    Returns: (left, top, right, bottom) in pixels. Where ten draws do not fit into the picture: the largest box in its
+      middle that has a ratio between these.
+    """
+    width, height = size
+    for _ in range(10):
+        area = generator.uniform(*scale) * width * height
+        shape = math.exp(generator.uniform(*map(math.log, ratio)))
+        across, down = max(1, round(math.sqrt(area * shape))), max(1, round(math.sqrt(area / shape)))
+        if across <= width and down <= height:
+            left, top = generator.integers(0, (width - across + 1, height - down + 1))
+            return int(left), int(top), int(left) + across, int(top) + down
+    shape = min(max(width / height, ratio[0]), ratio[1])
+    across, down = max(1, min(width, round(height * shape))), max(1, min(height, round(width / shape)))
+    left, top = (width - across) // 2, (height - down) // 2
+    return left, top, left + across, top + down
+
+
+def fit_array(image: np.ndarray, image_size: int, channels: int, resize: str = 'squash') -> np.ndarray:
     """Applies `fit` to an array: uint8 `(height, width, 1 or 3)` → uint8 `(image_size, image_size, channels)`."""
     if image.shape == (image_size, image_size, channels):
         return image
-    return fit(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), image_size, channels)
+    return fit(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), image_size, channels, resize)
 
 
 @contextlib.contextmanager

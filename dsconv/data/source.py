@@ -12,7 +12,7 @@ from dsconv.data.splits import Division, Split
 from dsconv.errors import InputError
 
 SPELLED_DIGITS = ('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine')
-FOLDER_PREFIX = 'image_folder:'
+FOLDER_PREFIX, TABLE_PREFIX = 'image_folder:', 'image_table:'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +26,9 @@ class Source:
       flippable: False where the pictures are characters, whose mirror image is another one or none.
       division: how 'train', 'validation' and 'test' are cut out of the dataset's own splits.
       own: own split's name → `Split` (or `stream.StreamedSplit`); called once a name.
+      table: () → the table of its pictures with their labels and splits, gzipped, to open the same again; None where
+        the pictures are no files of their own.
+      crop_scale: shares of their area, least and largest, that random crops to train on take; None without crops.
     """
 
     image_size: int
@@ -34,6 +37,8 @@ class Source:
     flippable: bool
     division: Division
     own: Callable[[str], Split]
+    table: Callable[[], bytes] | None = None
+    crop_scale: tuple[float, float] | None = None
 
     def __post_init__(self):
         object.__setattr__(self, 'own', functools.cache(self.own))

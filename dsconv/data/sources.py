@@ -1,21 +1,19 @@
 """Name → a source. The way into this package."""
 
 from dsconv.data.processes import ALONE, Processes
-from dsconv.data.source import FOLDER_PREFIX, Source
+from dsconv.data.source import FOLDER_PREFIX, TABLE_PREFIX, Source
 from dsconv.errors import InputError, require_tensorflow
 
 
-def open_source(dataset, prepared: bool = True, processes: Processes = ALONE) -> Source:
+def open_source(dataset, prepared: bool = True, processes: Processes = ALONE, listed=None) -> Source:
     """Opens the dataset that a config's `dataset` section describes.
 
     Args:
-      dataset: anything with the attributes `name` ('digits', 'image_folder:<path>', or a classification dataset of
-        TensorFlow Datasets such as 'cifar10'), `data_dir`, `archive`, `validation_fraction`, `train_fraction`,
-        `image_size`, `channels`, `class_names` and `memory_gigabytes`; see configs/common.py.
+      dataset: a config's `dataset` section, or anything with the attributes that it has; see configs/common.py.
       prepared: False where the form of the images and the number of classes are enough: data of TensorFlow Datasets
         then need not be there, and `split_sizes` may be empty.
-
       processes: of the run, which divide the first decoding of a folder's pictures among them.
+      listed: a file with the bytes of `Source.table`, whose pictures and splits are then taken, or None.
 
     Returns: a `Source`. Metadata alone is read, except of folders, whose pictures are all decoded once, so that
       broken ones are known before training, and of an archive, which is read whole.
@@ -31,16 +29,17 @@ def open_source(dataset, prepared: bool = True, processes: Processes = ALONE) ->
         raise InputError(
             f'dataset.name={dataset.name} is a path: for the pictures in it say {FOLDER_PREFIX}{dataset.name}'
         )
-    if dataset.name in (FOLDER_PREFIX, FOLDER_PREFIX[:-1]):
-        raise InputError(f'dataset.name={dataset.name} needs the path of a folder: {FOLDER_PREFIX}PATH')
+    for prefix, what in ((FOLDER_PREFIX, 'folder'), (TABLE_PREFIX, 'CSV file')):
+        if dataset.name in (prefix, prefix[:-1]):
+            raise InputError(f'dataset.name={dataset.name} needs the path of a {what}: {prefix}PATH')
     if dataset.name == 'digits':
         from dsconv.data.digits import open_digits
 
         return open_digits(dataset)
-    if dataset.name.startswith(FOLDER_PREFIX):
-        from dsconv.data.image_folder import open_image_folder
+    if dataset.name.startswith((FOLDER_PREFIX, TABLE_PREFIX)):
+        from dsconv.data.image_folder import open_pictures
 
-        return open_image_folder(dataset.name.removeprefix(FOLDER_PREFIX), dataset, processes)
+        return open_pictures(dataset, processes, listed)
     if dataset.archive:
         from dsconv.data.cifar_archive import open_cifar_archive
 

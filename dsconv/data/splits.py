@@ -28,11 +28,13 @@ class Split:
       labels: int32 `(num_examples,)`.
       images: integer indices `(n,)` → uint8 `(n, image_size, image_size, channels)`.
       in_memory: whether reading an image costs no decoding.
+      cropped: (indices, seed, epoch) → the same images, but of a random crop each, to train on; None without crops.
     """
 
     labels: np.ndarray
     images: Callable[[np.ndarray], np.ndarray]
     in_memory: bool
+    cropped: Callable[[np.ndarray, int, int], np.ndarray] | None = None
 
     @property
     def num_examples(self) -> int:
@@ -40,7 +42,8 @@ class Split:
 
     def subset(self, members: np.ndarray) -> 'Split':
         """Returns the split of the examples at the indices `members`."""
-        return Split(self.labels[members], lambda indices: self.images(members[indices]), self.in_memory)
+        cropped = self.cropped and (lambda indices, *draw: self.cropped(members[indices], *draw))
+        return Split(self.labels[members], lambda indices: self.images(members[indices]), self.in_memory, cropped)
 
     def shuffled(self, batch_size: int, seed: int, steps: range, rows: slice) -> Iterator[tuple]:
         """Yields (images, labels) of `rows` of each global batch of `steps`, a pure function of (seed, step)."""
@@ -48,7 +51,9 @@ class Split:
 
         def read(step):
             indices = indices_of(step)[rows]
-            return self.images(indices), self.labels[indices]
+            epoch = step // (self.num_examples // batch_size)
+            images = self.cropped(indices, seed, epoch) if self.cropped else self.images(indices)
+            return images, self.labels[indices]
 
         return read_ahead(steps, read)
 
@@ -83,11 +88,18 @@ class Split:
             yield self.images(indices[start : start + 250])
 
 
-def stratified_split(labels: np.ndarray, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def stratified_split(
+    labels: np.ndarray, size: int, seed: int, groups: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Holds out `size` examples, of every class the same share up to one example (largest remainder method).
+
+    With `groups`, integers `(n,)`, examples of one group stay together, and size and shares are met as nearly as that
+    allows.
 
     Returns: (kept, held out), two sorted int64 index arrays that together hold every example once.
     """
+    if groups is not None:
+        return _grouped_split(labels, size, seed, groups)
     classes, counts = np.unique(labels, return_counts=True)
     share = counts * (size / len(labels))
     take = np.floor(share).astype(int)
@@ -97,6 +109,21 @@ def stratified_split(labels: np.ndarray, size: int, seed: int) -> tuple[np.ndarr
     held = [generator.permutation(np.flatnonzero(labels == c))[:n] for c, n in zip(classes, take, strict=True)]
     held = np.sort(np.concatenate(held))
     return np.setdiff1d(np.arange(len(labels)), held, assume_unique=True), held
+
+
+def _grouped_split(labels, size, seed, groups):
+    """Goes through the groups, the largest first, and holds out each that brings the classes nearer to their shares."""
+    wanted = np.bincount(labels) * (size / len(labels))
+    numbers, which, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    members = np.split(np.argsort(which, kind='stable'), np.cumsum(sizes)[:-1])
+    shuffled = np.random.Generator(np.random.Philox(key=[seed, 0])).permutation(len(numbers))
+    held = np.zeros(len(labels), bool)
+    for group in shuffled[np.argsort(-sizes[shuffled], kind='stable')]:
+        classes, counts = np.unique(labels[members[group]], return_counts=True)
+        if np.square(wanted[classes] - counts).sum() < np.square(wanted[classes]).sum():
+            held[members[group]] = True
+            wanted[classes] -= counts
+    return np.flatnonzero(~held), np.flatnonzero(held)
 
 
 def _missing_classes(labels: np.ndarray, part: np.ndarray, class_names: tuple, what: str) -> Iterator[str]:
@@ -171,19 +198,30 @@ class Division:
         """Returns whether our split `name` is the whole of the dataset's own."""
         return self.sizes[name] == self.own_sizes[self.own_split(name)]
 
-    def members(self, name: str, labels: np.ndarray, class_names: tuple) -> np.ndarray:
+    def members(
+        self, name: str, labels: np.ndarray, class_names: tuple, groups: np.ndarray | None = None
+    ) -> np.ndarray:
         """Returns the sorted indices of our split `name` in its own split, whose labels are `labels`.
 
-        Logs what classes have no example in a part that is held out. Raises InputError when one has none to train on.
+        Groups of examples stay together; the sizes of the parts may then be other than `sizes`. Logs what classes have
+        no example in a part that is held out. Raises InputError when one has none to train on, or the groups are too
+        few to fill a part.
         """
-        rest, tested = stratified_split(labels, self._tested, TEST_SEED)
-        kept, held = (rest[part] for part in stratified_split(labels[rest], self._held, VALIDATION_SEED))
+
+        def hold_out(among, size, seed):
+            kept, held = stratified_split(labels[among], size, seed, None if groups is None else groups[among])
+            return among[kept], among[held]
+
+        rest, tested = hold_out(np.arange(len(labels)), self._tested, TEST_SEED)
+        kept, held = hold_out(rest, self._held, VALIDATION_SEED)
         if name != 'train':
             part = held if name == 'validation' else tested
+            if not len(part):
+                raise InputError(f'the groups are too few or too large to hold out a {name} part: name its pictures')
             for line in _missing_classes(labels, part, class_names, name):
                 log.warning('%s', line)
             return part
-        kept = kept[stratified_split(labels[kept], len(kept) - self.sizes['train'], TRAIN_SEED)[0]]
+        kept, _ = hold_out(kept, len(kept) - round(len(kept) * self.train_fraction), TRAIN_SEED)
         for line in _missing_classes(labels, kept, class_names, 'training'):
             raise InputError(f'{line}: add examples or change the fractions')
         return kept

@@ -116,7 +116,7 @@ def _train(cell):
     from dsconv.training.setup import open_source
 
     try:
-        source = open_source(cell.config)
+        source = open_source(cell.config, cell.workdir)
         train(cell.config, cell.workdir, source)
         report_run(cell.workdir, 'validation', 'latest', source=source)
     finally:

@@ -28,6 +28,7 @@ class Classifier:
     Attributes:
       class_names: one a column of the answers.
       image_size, channels: of the images that the network takes; whatever else is brought to that.
+      resize: what becomes of a picture that is not square, as `dataset.resize`.
       step: of the checkpoint.
       temperature: by which its logits are divided; 1 where none was fitted.
     """
@@ -48,6 +49,7 @@ class Classifier:
         self._forward = make_forward(config, network, self._mesh)
         self.class_names = tuple(config.dataset.class_names)
         self.image_size, self.channels = config.dataset.image_size, config.dataset.channels
+        self.resize = config.dataset.resize
 
     def __call__(self, images) -> np.ndarray:
         """Classifies pictures.
@@ -90,22 +92,22 @@ def answers(network, pictures: Sequence) -> Iterator[tuple]:
     """Classifies pictures in batches, in memory that does not grow with them: the next ones are read meanwhile.
 
     Args:
-      network: a `Classifier`, or whatever else has its `image_size` and `channels` and, called with uint8 images
+      network: a `Classifier`, or whatever else has its `image_size`, `channels` and `resize` and, called with uint8 images
         `(N, image_size, image_size, channels)` of at most `BATCH_SIZE`, returns probabilities `(N, classes)`.
       pictures: as `Classifier.__call__` takes them.
 
     Yields: (picture, float32 probabilities `(classes,)`), in order; the InputError in place of the probabilities of a
       picture that cannot be read.
     """
-    for some, images in _read_batches(pictures, network.image_size, network.channels):
+    for some, images in _read_batches(pictures, network.image_size, network.channels, network.resize):
         readable = [image for image in images if not isinstance(image, InputError)]
         rows = iter(network(np.stack(readable)) if readable else ())
         for picture, image in zip(some, images, strict=True):
             yield picture, image if isinstance(image, InputError) else next(rows)
 
 
-def _read_batches(pictures, image_size, channels):
-    read = attempt(lambda picture: _to_image(picture, image_size, channels))
+def _read_batches(pictures, image_size, channels, resize):
+    read = attempt(lambda picture: _to_image(picture, image_size, channels, resize))
     following = map_threads(read, pictures[:BATCH_SIZE])
     for start in range(0, len(pictures), BATCH_SIZE):
         images = list(following)
@@ -113,11 +115,11 @@ def _read_batches(pictures, image_size, channels):
         yield pictures[start : start + BATCH_SIZE], images
 
 
-def _to_image(picture, image_size, channels):
+def _to_image(picture, image_size, channels, resize):
     if isinstance(picture, (str, os.PathLike)):
-        return read_picture(picture, image_size, channels)
+        return read_picture(picture, image_size, channels, resize)
     if isinstance(picture, Image.Image):
-        return fit(picture, image_size, channels)
+        return fit(picture, image_size, channels, resize)
     array = np.asarray(picture)
     array = array[..., None] if array.ndim == 2 else array
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[-1] not in (1, 3, 4) or not array.size:
@@ -125,7 +127,7 @@ def _to_image(picture, image_size, channels):
             f'a picture must be uint8 (height, width, channels) with 1, 3 or 4 channels, 0 to 255; this one is '
             f'{array.dtype} {array.shape}'
         )
-    return fit_array(array, image_size, channels)
+    return fit_array(array, image_size, channels, resize)
 
 
 def _is_one(images) -> bool:

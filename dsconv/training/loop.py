@@ -18,7 +18,7 @@ from dsconv.training.on_device import place_on_devices
 from dsconv.training.progress import Progress
 from dsconv.training.recalibration import recalibrate
 from dsconv.training.run import check_workdir, lock_workdir, write_config
-from dsconv.training.setup import build_training, compile_steps, count_parameters, open_data
+from dsconv.training.setup import build_training, compile_steps, count_parameters, open_data, open_source
 from dsconv.training.stopping import StopRequest
 from dsconv.training.trace import Trace
 from dsconv.training.transfer import initial_state
@@ -32,7 +32,7 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
     Args:
       config: a loaded config, not resolved yet.
       workdir: made if it does not exist.
-      source: of `setup.open_source(config)`; opened here by default.
+      source: of `setup.open_source(config, workdir)`; opened here by default.
       profile: how many steps to trace into `workdir/profile`.
 
     Returns:
@@ -43,7 +43,7 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
       RunError: the loss or the gradient is not finite any more; the last good checkpoint stays.
       Preempted: told to stop; the last step is saved.
     """
-    source, train_split, config = open_data(config, source)
+    source, train_split, config = open_data(config, source or open_source(config, workdir))
     training = build_training(config, train_split.num_examples)
     check_workdir(workdir, config)
     monitored = 'validation' if 'validation' in source.split_sizes else config.eval.final_split
@@ -55,7 +55,7 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
         first_step = int(state.step)
         if not _is_left_to_train(first_step, training, config, workdir):
             return False
-        write_config(workdir, config)
+        write_config(workdir, config, source)
         _announce(config, train_split, training, state, first_step)
         evaluator = Evaluator(config, training.model, training.mesh)
         progress = Progress(config, training, first_step)

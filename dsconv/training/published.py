@@ -13,7 +13,7 @@ from dsconv.training.checkpoint import Checkpoints
 from dsconv.training.scoring import restore_network
 
 # Of `config.json`: they say where a run lay on one machine, and nothing about the network.
-PATHS = ('data_dir', 'archive')
+PATHS = ('data_dir', 'archive', 'root')
 PATH_FLAGS = ('--workdir', '--config.init_from', *(f'--config.dataset.{name}' for name in PATHS))
 
 
@@ -46,7 +46,9 @@ def publish(workdir: Path, output: Path, which: str | None = None) -> int:
             config.dataset[name] = None
         config.init_from = config.init_from and Path(config.init_from).name
         kind, colon, path = config.dataset.name.partition(':')
-        config.dataset.name = kind + colon + Path(path).name if kind == 'image_folder' else config.dataset.name
+        config.dataset.name = (
+            kind + colon + Path(path).name if kind in ('image_folder', 'image_table') else config.dataset.name
+        )
     partial = output.with_name(f'.{output.name}.partial')
     shutil.rmtree(partial, ignore_errors=True)
     configuration.save_run(partial, config, facts | {'published_step': step})

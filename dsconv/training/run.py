@@ -16,9 +16,9 @@ import jax
 from jax.experimental import multihost_utils
 
 from dsconv import config as configuration
-from dsconv.config_checks import not_taken
+from dsconv.config_checks import located, not_taken
 from dsconv.errors import InputError, RunError
-from dsconv.files import is_file, is_remote, make_directory, to_path
+from dsconv.files import is_file, is_remote, make_directory, replace_file, to_path
 from dsconv.process import versions
 from dsconv.reporting import read_metrics
 
@@ -40,6 +40,7 @@ MAY_CHANGE = (
     'model.depthwise_form',
     'model.remat',
 )
+PICTURES = 'pictures.csv.gz'  # of the workdir: the pictures with which the run began
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'ml_collections', 'tensorflow-datasets')
 
 
@@ -118,8 +119,23 @@ def warn_of_other_versions(file: Path) -> None:
         logger.warning('%s was made by %s: the last bits may differ', file, '; '.join(other))
 
 
-def write_config(workdir: Path, config) -> None:
+def kept_pictures(workdir: Path | None, dataset):
+    """Returns (`dataset` section, list of pictures) of the run in `workdir`, or (`dataset`, None).
+
+    The latter where no run is there, its pictures are no files, or `dataset` asks for others.
+    """
+    if workdir is None or not is_file(workdir / PICTURES) or not is_file(workdir / 'config.json'):
+        return dataset, None
+    old = configuration.load_run(workdir).dataset
+    asked = dict(dataset.items()) | located(dataset)
+    is_same = all(value in (None, old[key]) for key, value in asked.items() if key not in ('auto', 'data_dir'))
+    return (old, workdir / PICTURES) if is_same else (dataset, None)
+
+
+def write_config(workdir: Path, config, source=None) -> None:
     """Writes `workdir/config.json` from process 0, once every process has read the old one.
+
+    And beside it the list of the pictures of `source`, a `data.Source`, where they are files.
 
     Raises:
       InputError: it cannot be written.
@@ -131,6 +147,8 @@ def write_config(workdir: Path, config) -> None:
             warn_of_other_versions(workdir / 'config.json')
         facts = _facts()
         try:
+            if source is not None and source.table:
+                replace_file(workdir / PICTURES, source.table())
             configuration.save_run(workdir, config, facts)
         except OSError as error:
             kind = RunError if error.errno in (errno.ENOSPC, errno.EDQUOT) else InputError

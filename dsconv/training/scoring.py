@@ -77,7 +77,7 @@ def report_run(
     config = configuration.load_run(workdir)
     check_resolved(config)
     network, variables, step = restore_network(workdir, config, which)
-    source = source or open_source(config)
+    source = source or open_source(config, workdir)
     split = split or source.final_split('test')
     examples = source.load(split)
     evaluator = Evaluator(config, network)

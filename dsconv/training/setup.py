@@ -21,6 +21,7 @@ from dsconv.training.loss import resolve_class_weights
 from dsconv.training.mesh import batch_sharding, check_batch_size, make_mesh, replicated
 from dsconv.training.microbatching import accumulation_steps, fold
 from dsconv.training.optimizer import make_optimizer, make_schedule
+from dsconv.training.run import kept_pictures
 from dsconv.training.state import Metrics, create_state
 from dsconv.training.step import make_train_step
 
@@ -30,12 +31,18 @@ FAST_PLATFORMS = ('cpu', 'tpu')
 FAST_OPTIONS = ('fold', 'depthwise_form', 'remat')  # which the plain form has not
 
 
-def open_source(config) -> data.Source:
-    """Opens the dataset of a config. The processes of a run divide the first decoding of pictures among them."""
+def open_source(config, workdir=None) -> data.Source:
+    """Opens the dataset of a config. The processes of a run divide the first decoding of pictures among them.
+
+    Args:
+      config: a loaded config.
+      workdir: of a run. Where it began with such data in files, its pictures are taken, and not those of today.
+    """
+    dataset, listed = kept_pictures(workdir, config.dataset)
     if not jax.distributed.is_initialized():  # and the devices are not looked for before the data is
-        return data.open_source(config.dataset)
+        return data.open_source(dataset, listed=listed)
     processes = data.Processes(jax.process_index(), jax.process_count(), multihost_utils.process_allgather)
-    return data.open_source(config.dataset, processes=processes)
+    return data.open_source(dataset, processes=processes, listed=listed)
 
 
 def open_data(config, source: data.Source | None = None):
@@ -71,7 +78,7 @@ def open_data(config, source: data.Source | None = None):
 
 
 def _check_on_device(dataset, split):
-    """Logs what the training images take; raises InputError unless they are in memory."""
+    """Logs what the training images take; raises InputError unless they are in memory, each a single image."""
     gigabytes = split.num_examples * dataset.image_size**2 * dataset.channels / 1e9
     if not split.in_memory:
         raise InputError(
@@ -79,6 +86,8 @@ def _check_on_device(dataset, split):
             f'dataset.memory_gigabytes={dataset.memory_gigabytes:g}: leave on_device out, or raise that where the '
             f'{gigabytes:.3g} GB of training images fit on each device'
         )
+    if split.cropped:
+        raise InputError('dataset.on_device=true and dataset.crop_scale exclude each other: crops are decoded anew')
     logger.info('dataset.on_device: %.3g GB of training images on each device', gigabytes)
 
 

@@ -18,6 +18,16 @@ def settings():
             channels=None,
             class_names=None,
             memory_gigabytes=4.0,
+            root=None,
+            image_key=None,
+            label_key=None,
+            split_key=None,
+            group_key=None,
+            splits=None,
+            resize='squash',
+            crop_scale=None,
+            crop_ratio=(0.75, 4 / 3),
+            auto=None,
         )
         return types.SimpleNamespace(**unset | changed)
 

@@ -58,7 +58,7 @@ def make(root, paths):
 def counts(listing):
     found = collections.defaultdict(collections.Counter)
     for path, label, split in zip(listing.paths, listing.labels, listing.splits, strict=True):
-        assert f'/{listing.class_names[label]}/' in path and path.startswith(str(listing.folders[split]))
+        assert f'/{listing.class_names[label]}/' in path and path.startswith(listing.where[split])
         found[split][listing.class_names[label]] += 1
     return found
 
@@ -68,7 +68,7 @@ def test_layouts(tmp_path, case):
     paths, expected = LAYOUTS[case]
     listing = list_pictures(str(make(tmp_path, paths)))
     assert counts(listing) == expected
-    assert list(listing.paths) == sorted(listing.paths) or len(listing.folders) > 1
+    assert list(listing.paths) == sorted(listing.paths) or len(listing.where) > 1
 
 
 def test_what_is_left_out_is_said(tmp_path):
@@ -77,7 +77,7 @@ def test_what_is_left_out_is_said(tmp_path):
     listing = list_pictures(str(make(tmp_path / 'b', LAYOUTS['kinds of files'][0])))
     assert listing.other_files == {'.npy': 1, '.dcm': 1} and not listing.notes
     listing = list_pictures(str(make(tmp_path / 'c', '{train,val}/{cat,Cat}/1.png')), without_validation=True)
-    assert set(listing.folders) == {'train'}
+    assert set(listing.where) == {'train'}
     assert ['val: left out' in listing.notes[0], 'Cat and cat' in listing.notes[1]] == [True, True]
 
 

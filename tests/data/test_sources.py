@@ -15,6 +15,7 @@ from dsconv.errors import InputError
         (dict(archive='x.tar.gz'), 'cifar10 alone'),
         (dict(name='/some/folder'), 'say image_folder:/some/folder'),
         (dict(name='image_folder:'), 'needs the path of a folder'),
+        (dict(name='image_table'), 'needs the path of a CSV file'),
         (dict(class_names=('a', 'b')), 'has 2 names, but digits has 10'),
     ],
 )

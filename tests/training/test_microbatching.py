@@ -18,7 +18,7 @@ from dsconv.training.microbatching import (
 )
 from tests.conftest import tiny_config
 
-CIFAR = types.SimpleNamespace(image_size=32, channels=3, class_names=('a', 'b'), flippable=True)
+CIFAR = types.SimpleNamespace(image_size=32, channels=3, class_names=('a', 'b'), flippable=True, crop_scale=None)
 
 
 def mesh_of(platform, devices):

@@ -7,7 +7,8 @@ import pytest
 
 from dsconv import config as configuration
 from dsconv.errors import InputError, RunError
-from dsconv.training.run import check_workdir, lock_workdir, warn_of_other_versions, write_config
+from dsconv.training.run import check_workdir, kept_pictures, lock_workdir, warn_of_other_versions, write_config
+from dsconv.training.setup import open_data, open_source
 from tests.conftest import tiny_config
 
 
@@ -92,3 +93,22 @@ def test_other_versions_are_named(tmp_path, caplog):
     (tmp_path / 'config.json').write_text(json.dumps(facts | {'versions': None}))
     warn_of_other_versions(tmp_path / 'config.json')
     assert 'dsconv abc, here ' in caplog.text
+
+
+def test_a_run_goes_on_with_the_pictures_with_which_it_began(write_pictures, tmp_path, monkeypatch):
+    root = write_pictures(count=5)
+    monkeypatch.chdir(root.parent)
+    changes = {'dataset.name': f'image_folder:{root.name}', 'dataset.validation_fraction': 0.25, 'batch_size': 6}
+    loaded = tiny_config(**changes)
+    source, _, config = open_data(loaded)
+    check_workdir(tmp_path / 'run', config)
+    write_config(tmp_path / 'run', config, source)
+    (root / 'cat' / 'later.png').write_bytes((root / 'cat' / '000.png').read_bytes())
+    again, _, resolved = open_data(loaded, open_source(loaded, tmp_path / 'run'))
+    assert resolved.to_dict() == config.to_dict() and again.split_sizes == source.split_sizes
+    assert sum(open_source(loaded).split_sizes.values()) == sum(source.split_sizes.values()) + 1
+    for other in ({'dataset.image_size': 4}, {'dataset.validation_fraction': 0.5}, {'dataset.name': 'image_folder:.'}):
+        assert kept_pictures(tmp_path / 'run', tiny_config(**changes | other).dataset)[1] is None
+    (root / 'dog' / '000.png').unlink()
+    with pytest.raises(InputError, match='1 of the 10 pictures of this run .*000.png: there is no such file'):
+        open_source(loaded, tmp_path / 'run')

@@ -12,7 +12,7 @@ from dsconv.training.mesh import make_mesh
 from dsconv.training.setup import build_network, build_training
 from tests.conftest import tiny_config
 
-CIFAR = types.SimpleNamespace(image_size=32, channels=3, class_names=('a', 'b'), flippable=True)
+CIFAR = types.SimpleNamespace(image_size=32, channels=3, class_names=('a', 'b'), flippable=True, crop_scale=None)
 
 
 def mesh_of(devices, platform='tpu'):

@@ -28,7 +28,7 @@ FOLDERS = {
     'pictures without a class': ({'0.png': PNG, '1.png': PNG}, 'holds 0 class folder(s)'),
     'one class': (of('cat'), 'holds 1 class folder(s)'),
     'a file for a class': (of('cat') | {'dog': PNG}, 'holds 1 class folder(s)'),
-    'empty classes': ({'cat': None, 'dog': None}, '0 of its 2 class folders hold a picture'),
+    'empty classes': ({'cat': None, 'dog': None}, '0 of its 2 classes have a picture'),
     'a class round in a circle': (TWO | {'cow': '.'}, 'cow: this link leads to a folder that holds it'),
     'a class that links to itself': (TWO | {'cow': 'cow'}, 'cow: this link leads nowhere: mend or remove it'),
     'a class unknown in training': (TRAIN | of('cat', 'cow', 'dog', split='test'), "'cow' is in", '/train: no network'),
@@ -43,7 +43,7 @@ FOLDERS = {
     'pictures that link to nowhere': (four('nowhere.png'), 'dog/x0.png: there is no such file'),
     'a class of broken pictures': (
         {f'cat/{number}.png': PNG for number in range(100)} | {'dog/x.png': b''},
-        '1 of its 2 class folders hold a picture that can be read',
+        '1 of its 2 classes have a picture that can be read',
         'dog/x.png: is not a picture',
     ),
 }  # fmt: skip

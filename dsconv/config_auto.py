@@ -1,0 +1,104 @@
+"""Values that are chosen from what the data holds: the keys of `dataset.auto`.
+
+The network sees 8×8 to 16×16 patches, as the thesis's Small does on CIFAR-10, whatever the size of the pictures.
+"""
+
+import logging
+import math
+
+from ml_collections import ConfigDict
+
+from dsconv.errors import InputError, did_you_mean, shown
+
+SIDES = (8, 16, 24, 32, 48, 64, 96, 128)  # pixels that pictures of many sizes are brought to
+PLACES = 16  # patches a side, at most
+CROP_SCALE = (0.35, 1.0)  # of the random crop of pictures that are larger than what they are brought to
+BATCHES = 12  # in an epoch, or more
+STEPS, MOST_STEPS = 1500, 20_000  # of a run
+FEW, MANY = 2_000, 20_000  # pictures
+KEYS = (
+    'dataset.image_size',  # these two where the pictures are opened: see dsconv/data/image_folder.py
+    'dataset.crop_scale',
+    'model.patch_size',
+    'batch_size',
+    'model.norm_groups',
+    'epochs',
+    'schedule.warmup_epochs',
+    'augment.policy',
+    'augment.mix_probability',
+)
+
+log = logging.getLogger('dsconv')
+
+
+def is_auto(dataset, key: str) -> bool:
+    """Returns whether a key is to be chosen, by a config's `dataset` section."""
+    return key in (dataset.auto or ())
+
+
+def check_auto(dataset) -> None:
+    """Raises InputError for a key that nothing here chooses."""
+    for key in dataset.auto or ():
+        if key not in KEYS:
+            raise InputError(
+                f'dataset.auto={shown(dataset.auto)}: {key} is none of {shown(KEYS)}{did_you_mean(key, KEYS)}'
+            )
+
+
+def image_size(shorter: int, are_equal: bool) -> int:
+    """Returns the pixels a side of pictures whose shorter side is `shorter` in the median.
+
+    Squares that are equal stay as they are where patches can be cut out of them.
+    """
+    if are_equal and shorter <= SIDES[-1] and _places(shorter) >= min(8, shorter):
+        return shorter
+    return max((side for side in SIDES if side <= shorter), default=SIDES[0])
+
+
+def crop_scale(shorter: int, size: int) -> tuple[float, float] | None:
+    """Returns the share of a picture that a random crop takes, None for pictures that are hardly larger than `size`."""
+    return CROP_SCALE if shorter >= 1.5 * size else None
+
+
+def choose(config: ConfigDict, source) -> None:
+    """Sets the keys of `dataset.auto` but those of the dataset itself, and says in one line what they are and why.
+
+    Args:
+      config: unlocked, with `dataset.image_size` set.
+      source: of `dsconv.data.open_source`: `split_sizes`.
+    """
+    wanted = [key for key in KEYS if is_auto(config.dataset, key)]
+    if not wanted:
+        return
+    pictures = max(1, source.split_sizes.get('train', 0))
+    size = config.dataset.image_size
+    chosen = {}
+
+    def setting(key, value):
+        group, _, leaf = key.rpartition('.')
+        section = config[group] if group else config
+        if key in wanted:
+            section[leaf] = chosen[key] = value
+        return section[leaf]
+
+    setting('model.patch_size', size // _places(size))
+    batch = setting('batch_size', min(_power_of_two(pictures / BATCHES, 8, 256), _power_of_two(pictures, 1, 256)))
+    setting('model.norm_groups', max(1, batch // 32) if batch % 32 == 0 else 1)
+    steps = max(1, pictures // batch)
+    fewest = min(max(10, math.ceil(STEPS / steps)), 200)
+    epochs = setting('epochs', max(1, min(fewest, MOST_STEPS // steps)))
+    setting('schedule.warmup_epochs', epochs / 10)
+    setting('augment.policy', 'either' if pictures < FEW else 'randaugment' if pictures < MANY else 'none')
+    setting('augment.mix_probability', 0.5 if pictures < FEW else 0.0)
+    said = ', '.join(f'{key}={shown(value)}' for key, value in chosen.items())
+    if said:
+        log.info('chosen for %s pictures of %d×%d pixels to train on: %s', f'{pictures:,}', size, size, said)
+
+
+def _places(size: int) -> int:
+    """Returns the patches a side that an image is cut into: the most that divide it, up to `PLACES`."""
+    return max(places for places in range(1, PLACES + 1) if size % places == 0)
+
+
+def _power_of_two(number: float, least: int, most: int) -> int:
+    return 2 ** int(math.log2(min(max(number, least), most)))

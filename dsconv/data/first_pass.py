@@ -1,0 +1,87 @@
+"""The first pass over a person's pictures: which are broken, how large they are, which are there twice."""
+
+import collections
+import hashlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from dsconv.data.listing import Listing
+from dsconv.data.picture import is_grey, picture_header, read_picture
+from dsconv.data.processes import Processes
+from dsconv.data.threads import attempt
+from dsconv.errors import InputError
+
+
+def read_headers(listing: Listing, processes: Processes, are_promised: bool) -> tuple[Listing, np.ndarray, list[str]]:
+    """Reads every header; a file without extension is taken for broken only if all `are_promised` to be pictures.
+
+    Returns: (the pictures that have one, int32 (width, height, is grey) of each, broken paths).
+    """
+
+    def header(path):
+        (width, height), mode = picture_header(path)
+        return np.array([width, height, is_grey(mode)], np.int32)
+
+    blocks = processes.attempt_all(header, listing.paths, np.zeros(3, np.int32))
+    headers, good = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    nameless = np.array(['.' not in path.rpartition('/')[2] for path in listing.paths], bool) & (not are_promised)
+    if unknown := int(np.sum(nameless & ~good)):
+        listing.other_files['no extension'] += unknown
+    return listing.take(good), headers[good], listing.paths[~good & ~nameless].tolist()
+
+
+def decode_all(listing: Listing, read: Callable, shape: tuple, keep: bool, processes: Processes):
+    """Decodes every picture once, by `read`: path → uint8 `shape`.
+
+    Returns: (the pictures that can be decoded, their images `(n, *shape)` if they are to be kept, a hash of the pixels
+      of each as uint64 `(n,)`, broken paths).
+    """
+    images = np.empty((len(listing.paths), *shape), np.uint8) if keep else None
+    digests = np.zeros((len(listing.paths), 8), np.uint8)
+    good, row = np.zeros(len(listing.paths), bool), 0
+    result, like = (read, np.empty(shape, np.uint8)) if keep else (lambda path: _digest(read(path)), digests[0])
+    for block, done in processes.attempt_all(result, listing.paths, like):
+        rows = slice(row, row := row + len(done))
+        good[rows] = done
+        digests[rows] = [_digest(image) for image in block] if keep else block
+        if keep:
+            images[rows] = block
+    digests, broken = digests.view(np.uint64)[:, 0], listing.paths[~good].tolist()
+    if broken:
+        listing, digests, images = listing.take(good), digests[good], images[good] if keep else None
+    return listing, images, digests, broken
+
+
+def _digest(image: np.ndarray) -> np.ndarray:
+    return np.frombuffer(hashlib.blake2b(image.tobytes(), digest_size=8).digest(), np.uint8)
+
+
+def reasons(broken: list[str]) -> str:
+    """Says what is wrong with the first three, read again: a process has read only its part."""
+    errors = [attempt(lambda path: read_picture(path, 1, 3))(path) for path in broken[:3]]
+    return '; '.join(
+        str(error) if isinstance(error, InputError) else f'{path}: could not be read'
+        for path, error in zip(broken, errors, strict=False)
+    )
+
+
+def repeated(listing: Listing, digests: np.ndarray) -> Iterator[str]:
+    """Yields a line for pictures that are in two splits, and one for pictures that are in two classes."""
+    rows = collections.defaultdict(list)
+    numbers, which, counts = np.unique(digests, return_inverse=True, return_counts=True)
+    for row in np.flatnonzero(counts[which] > 1):
+        rows[which[row]].append(row)
+    training = {number for number, equal in rows.items() if 'train' in listing.splits[equal]}
+    others = sorted(row for number in training for row in rows[number] if listing.splits[row] not in ('train', ''))
+    tested = listing.paths[others].tolist()
+    if tested:
+        yield f'{listing.root}: {_first(tested)} not to be trained on, but equal a picture that is: scores are too high'
+    contrary = [listing.paths[equal[0]] for equal in rows.values() if len(set(listing.labels[equal].tolist())) > 1]
+    if contrary:
+        yield f'{listing.root}: {_first(contrary)} in two classes at once'
+
+
+def _first(paths: list[str]) -> str:
+    more = ', …' if len(paths) > 3 else ''
+    return f'{len(paths):,} picture(s) ({", ".join(paths[:3])}{more}) are'

@@ -1,0 +1,220 @@
+"""Finds labelled pictures by a table: a CSV file with a column of paths and a column of labels."""
+
+import collections
+import csv
+import gzip
+import io
+import os
+import unicodedata
+import zlib
+
+import numpy as np
+
+from dsconv.data.listing import Listing, split_names
+from dsconv.data.picture import EXTENSIONS
+from dsconv.errors import InputError
+from dsconv.files import is_directory, is_file, is_remote, to_path
+
+# What a column is usually called, in lower case and with underscores, and the key that names another.
+USUAL = {
+    'image_key': 'path file_path filepath file file_name filename image_path image_file image_name image img image_id '
+    'id_code id',
+    'label_key': 'label labels class class_name classname category target diagnosis species breed',
+    'split_key': 'split subset partition set',
+    'group_key': 'group group_id patient patient_id subject subject_id scene scene_id',
+}
+
+
+def list_table(path, dataset) -> Listing:
+    """Lists the pictures of a table: a row a picture, separated by commas, semicolons or tabs, UTF-8, gzipped or not.
+
+    Columns are found by their usual names (`USUAL`) or by `dataset.{image,label,split,group}_key`; where one column
+    alone is left beside the paths, it holds the labels. Paths are relative to `dataset.root`, else to the table's
+    directory; an extension that is left out is looked for. Rows without a label are left out.
+
+    Args:
+      path: of the table, `gs://BUCKET/…` too.
+      dataset: as for `open_source`.
+
+    Classes are the labels, sorted, as numbers where all are.
+
+    Raises: InputError when there is no such table, column or split, a picture is there twice with two labels, a group
+      is in two splits, or there are fewer than two classes.
+    """
+    path = to_path(path)
+    root = to_path(dataset.root or path.parent)
+    header, rows = _read(path)
+    columns = _columns(path, header, dataset)
+    seen, unlabelled = {}, 0
+    for line, row in rows:
+        values = {key: row[column].strip() if column < len(row) else '' for key, column in columns.items()}
+        if not values['label_key']:
+            unlabelled += 1
+            continue
+        if not values['image_key']:
+            raise InputError(f'{path}, line {line}: has no path')
+        facts = {key: unicodedata.normalize('NFC', value) for key, value in values.items() if key != 'image_key'}
+        if seen.setdefault(values['image_key'], facts) != facts:
+            raise InputError(f'{path}, line {line}: {values["image_key"]} is there twice, with other values')
+    splits = _splits(path, seen, columns, header, split_names(dataset))
+    labels = [facts['label_key'] for facts in seen.values()]
+    class_names = _sorted(set(labels))
+    if len(class_names) < 2:
+        raise InputError(f'{path}: holds {len(class_names)} class(es), a classifier needs at least 2')
+    numbers = {name: number for number, name in enumerate(class_names)}
+    notes = (f'{path}: {unlabelled} row(s) without a label are left out',) if unlabelled else ()
+    training = ['train'] if 'split_key' in columns else ['']
+    return Listing(
+        root,
+        {split: f'{path} ({split})'.removesuffix(' ()') for split in dict.fromkeys([*training, *splits])},
+        class_names,
+        np.array(_located(path, root, list(seen)), object),
+        np.array([numbers[label] for label in labels], np.int32),
+        np.array(splits, object),
+        collections.Counter(),
+        notes,
+        _groups(path, seen, splits) if 'group_key' in columns else None,
+    )
+
+
+def write_list(listing: Listing, root) -> bytes:
+    """Returns a gzipped table of pictures with their labels and splits; paths below `root` are relative to it.
+
+    A picture without a split belongs to none.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerow(('path', 'label', 'split'))
+    below = f'{os.fspath(root)}/'
+    for path, label, split in zip(listing.paths, listing.labels, listing.splits, strict=True):
+        writer.writerow((path.removeprefix(below), listing.class_names[label], split))
+    return gzip.compress(text.getvalue().encode(errors='surrogateescape'), mtime=0)
+
+
+def read_list(path, root, class_names: tuple[str, ...]) -> Listing:
+    """Reads a table of `write_list`, to the letter. Raises InputError where it is damaged."""
+    _, rows = _read(path)
+    numbers = {name: number for number, name in enumerate(class_names)}
+    try:
+        facts = [(str(root / name), numbers[label], split) for _, (name, label, split) in rows]
+        paths, labels, splits = zip(*facts, strict=True)
+    except (ValueError, KeyError) as error:
+        raise InputError(f'{path} is damaged ({type(error).__name__}: {error}): restore it from a copy') from error
+    return Listing(
+        path,
+        {split: f'{path} ({split})' for split in dict.fromkeys(('train', *splits))},
+        class_names,
+        np.array(paths, object),
+        np.array(labels, np.int32),
+        np.array(splits, object),
+        collections.Counter(),
+        (),
+    )
+
+
+def _read(path) -> tuple[list[str], list]:
+    """Returns the header and (line, row) of each row that is not empty."""
+    if not is_file(path):
+        wrong = 'is a directory' if is_directory(path) else 'does not exist'
+        raise InputError(f'{path}: {wrong}; image_table:<path> wants a CSV file')
+    try:
+        content = path.read_bytes()
+        if path.suffix == '.gz':
+            content = gzip.decompress(content)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f'{path} is damaged ({error})') from error
+    if b'\0' in content:
+        raise InputError(f'{path}: is no table in UTF-8: save it as CSV in UTF-8')
+    # A name of a file may hold bytes that are no text.
+    text = content.decode('utf-8-sig', errors='surrogateescape')
+    first = text.partition('\n')[0]
+    reader = csv.reader(io.StringIO(text, newline=''), delimiter=max(',;\t', key=first.count))
+    try:
+        rows = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
+    except csv.Error as error:
+        raise InputError(f'{path}, line {reader.line_num}: {error}') from error
+    if not rows:
+        raise InputError(f'{path}: is empty')
+    return [name.strip() for name in rows[0][1]], rows[1:]
+
+
+def _columns(path, header: list[str], dataset) -> dict[str, int]:
+    """Maps the keys of `USUAL` to the numbers of their columns."""
+    plain = [name.lower().replace(' ', '_').replace('-', '_') for name in header]
+    columns = {}
+    for key, usual in USUAL.items():
+        if (name := getattr(dataset, key)) is not None:
+            if name not in header:
+                raise InputError(f'dataset.{key}={name} is no column of {path}, which has {", ".join(header)}')
+            columns[key] = header.index(name)
+        elif found := [column for column in usual.split() if column in plain]:
+            columns[key] = plain.index(found[0])
+    left = [column for column, name in enumerate(header) if name and column not in columns.values()]
+    if 'label_key' not in columns and len(left) == 1:
+        columns['label_key'] = left[0]
+    for key, what in (('image_key', 'paths'), ('label_key', 'labels')):
+        if key not in columns:
+            raise InputError(
+                f'{path}: which column holds the {what}? It has {", ".join(header)}: '
+                f'name it, e.g. --config.dataset.{key}={header[-1]}'
+            )
+    return columns
+
+
+def _splits(path, seen, columns, header, names: dict[str, str]) -> list[str]:
+    if 'split_key' not in columns:
+        return [''] * len(seen)
+    for picture, facts in seen.items():
+        if facts['split_key'].lower() not in names:
+            column = header[columns['split_key']]
+            raise InputError(
+                f'{path}: the {column} {facts["split_key"]!r} of {picture} is none of {", ".join(names)}: '
+                f'say which is which, e.g. --config.dataset.splits=train=a,test=b'
+            )
+    splits = [names[facts['split_key'].lower()] for facts in seen.values()]
+    if 'train' not in splits:
+        raise InputError(f'{path}: has no row to train on, but {", ".join(sorted(set(splits)))}')
+    return splits
+
+
+def _groups(path, seen, splits) -> np.ndarray:
+    names = [facts['group_key'] or f'\0{picture}' for picture, facts in seen.items()]  # without one: its own
+    split_of = {}
+    for name, split in zip(names, splits, strict=True):
+        if split_of.setdefault(name, split) != split:
+            raise InputError(
+                f'{path}: the group {name} is in {split_of[name]} and in {split}: what was learned would be tested'
+            )
+    numbers = {name: number for number, name in enumerate(split_of)}
+    return np.array([numbers[name] for name in names], np.int64)
+
+
+def _sorted(labels: set[str]) -> tuple[str, ...]:
+    are_numbers = all(label.isascii() and label.isdecimal() for label in labels)
+    return tuple(sorted(labels, key=lambda label: (int(label), label) if are_numbers else label))
+
+
+def _located(path, root, names: list[str]) -> list[str]:
+    """Returns the paths of the pictures; each directory that a name without an extension is in is listed once."""
+    entries = {}
+
+    def locate(name):
+        if '\\' in name and '/' not in name:  # written on Windows
+            name = name.replace('\\', '/')
+        file = to_path(name) if is_remote(name) else root / name
+        if file.suffix.lower() in EXTENSIONS:
+            return file
+        if file.parent not in entries:
+            there = sorted(file.parent.iterdir()) if is_directory(file.parent) else []
+            by_stem = {entry.stem: entry for entry in reversed(there) if entry.suffix.lower() in EXTENSIONS}
+            entries[file.parent] = by_stem | {entry.name: entry for entry in there}
+        return entries[file.parent].get(file.name, file)
+
+    if names and not is_file(first := locate(names[0])) and is_directory(root):
+        for folder in sorted(entry for entry in root.iterdir() if is_directory(entry)):
+            if any(is_file(folder / f'{names[0]}{extension}') for extension in ('', *EXTENSIONS)):
+                raise InputError(
+                    f'{path}: there is no {first}, but {folder / names[0]}: say where the paths begin, '
+                    f'--config.dataset.root={folder}'
+                )
+    return [str(locate(name)) for name in names]

@@ -1,0 +1,161 @@
+"""Tables of pictures as people have them, and the table that a run keeps of its pictures."""
+
+import gzip
+
+import numpy as np
+import pytest
+
+from dsconv.data import open_source
+from dsconv.data.table import list_table
+from dsconv.errors import InputError
+
+
+@pytest.fixture
+def listed(settings, tmp_path):
+    """Writes a table and the empty files it is about; returns its `Listing`."""
+
+    def make(text, files='', encoding='utf-8', **changed):
+        for name in files.split():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        (tmp_path / 'train.csv').write_bytes(text.encode(encoding))
+        return list_table(tmp_path / 'train.csv', settings(**changed))
+
+    return make
+
+
+def rows(listing):
+    paths = [path.removeprefix(f'{listing.root}/') for path in listing.paths]
+    names = [listing.class_names[label] for label in listing.labels]
+    return list(zip(paths, names, listing.splits.tolist(), strict=True))
+
+
+TABLES = {
+    'the usual names': ('path,label\na.png,cat\nb.png,dog\n', {}, [('a.png', 'cat', ''), ('b.png', 'dog', '')]),
+    'an extension left out': (
+        'id,breed\na,pug\nb/c,boxer\n',
+        {},
+        [('a.jpg', 'pug', ''), ('b/c.png', 'boxer', '')],
+    ),
+    'an index of pandas, a mark of Excel': (
+        '\ufeff,filename,class\n0,a.png,cat\n1,b.png,dog\n',
+        {},
+        [('a.png', 'cat', ''), ('b.png', 'dog', '')],
+    ),
+    'numbers in order': (
+        'Image Name;Category\r\na.png;10\r\nb.png;9\r\n',
+        {},
+        [('a.png', '10', ''), ('b.png', '9', '')],
+    ),
+    'splits, quotes, a row without a label': (
+        'split\tpath\tlabel\nTrain\t"a ""1"".png"\tcat\nTrain\tb.png\tdog\nval\tc.png\tcat\ntest\td.png\t\n',
+        {},
+        [('a "1".png', 'cat', 'train'), ('b.png', 'dog', 'train'), ('c.png', 'cat', 'validation')],
+    ),
+    'columns and splits by keys': (
+        'x,y,fold,label\na.png,cat,1,u\nb.png,dog,1,v\nc.png,cat,2,v\n',
+        dict(image_key='x', label_key='y', split_key='fold', splits=('train=1', 'test=2')),
+        [('a.png', 'cat', 'train'), ('b.png', 'dog', 'train'), ('c.png', 'cat', 'test')],
+    ),
+    'of Windows, and a row twice': (
+        'path,label\nb\\a.png,cat\nb\\a.png,cat\nc.png,dog\n',
+        {},
+        [('b/a.png', 'cat', ''), ('c.png', 'dog', '')],
+    ),
+}
+
+
+@pytest.mark.parametrize('case', TABLES)
+def test_tables(listed, case):
+    text, changed, expected = TABLES[case]
+    listing = listed(text, 'a.jpg b/c.png', **changed)
+    assert rows(listing) == expected
+    assert list(listing.class_names) == sorted(
+        {name for _, name, _ in expected}, key=lambda name: (name.isdecimal() * len(name), name)
+    )
+
+
+def test_paths_begin_at_the_root_that_is_named(listed, tmp_path):
+    text = 'id,label\n1,cat\n2,dog\n'
+    with pytest.raises(InputError, match=f'--config.dataset.root={tmp_path}/train$'):
+        listed(text, 'train/1.jpg train/2.jpg')
+    listing = listed(text, root=str(tmp_path / 'train'))
+    assert [path.removeprefix(str(tmp_path)) for path in listing.paths] == ['/train/1.jpg', '/train/2.jpg']
+
+
+@pytest.mark.parametrize(
+    ('text', 'changed', 'message'),
+    [
+        ('', {}, 'is empty'),
+        ('path,label\na,cat\n', {}, r'holds 1 class\(es\)'),
+        ('a,b,c\n1,2,3\n', {}, 'which column holds the paths\\? It has a, b, c: .*image_key=c'),
+        ('path,b,c\n1,2,3\n', {}, 'which column holds the labels\\? .*label_key=c'),
+        ('path,label\na,cat\n', dict(label_key='y'), 'dataset.label_key=y is no column of .*train.csv, which has path'),
+        ('path,label,split\na,cat,dev\n', {}, "split 'dev' of a is none of train, .*dataset.splits=train=a,test=b"),
+        ('path,label,split\na,cat,test\nb,dog,test\n', {}, 'no row to train on, but test'),
+        ('path,label\na,cat\na,dog\n', {}, 'line 3: a is there twice, with other values'),
+        ('path,label\n,dog\n', {}, 'line 2: has no path'),
+        ('path,label,split,patient\na,cat,train,p\nb,dog,test,p\n', {}, 'the group p is in train and in test'),
+        ('path,label\na,cat\n', dict(splits=('dev=x',)), "'dev=x' must be train=NAME"),
+    ],
+)
+def test_what_is_wrong_with_a_table(listed, text, changed, message):
+    with pytest.raises(InputError, match=message):
+        listed(text, **changed)
+
+
+def test_a_table_that_is_no_text(listed, settings, tmp_path):
+    with pytest.raises(InputError, match='save it as CSV in UTF-8'):
+        listed('path,label\na,cat\n', encoding='utf-16')
+    (tmp_path / 'cut.csv.gz').write_bytes(gzip.compress(b'path,label\n' * 9)[:-9])
+    with pytest.raises(InputError, match='cut.csv.gz is damaged'):
+        list_table(tmp_path / 'cut.csv.gz', settings())
+    with pytest.raises(InputError, match='no.csv: does not exist'):
+        list_table(tmp_path / 'no.csv', settings())
+
+
+def test_a_table_gives_the_pictures_that_its_folder_gives(settings, write_pictures):
+    root = write_pictures(count=10)
+    files = sorted(root.rglob('*.png'))
+    (root / 'all.csv').write_text('file,label\n' + ''.join(f'{f.relative_to(root)},{f.parent.name}\n' for f in files))
+    sources = [open_source(settings(name=name)) for name in (f'image_folder:{root}', f'image_table:{root}/all.csv')]
+    for split in ('train', 'test'):
+        folder, table = (source.load(split) for source in sources)
+        assert np.array_equal(folder.labels, table.labels) and folder.num_examples == {'train': 16, 'test': 4}[split]
+        assert np.array_equal(folder.images(np.arange(4)), table.images(np.arange(4)))
+
+
+def test_a_group_is_in_one_split_and_the_classes_keep_their_shares(settings, write_pictures):
+    root = write_pictures(count=60)
+    files = sorted(root.rglob('*.png'))
+    patients = np.random.default_rng(0).integers(0, 30, len(files))
+    lines = [f'{f},{f.parent.name},p{p}\n' for f, p in zip(files, patients, strict=True)]
+    (root / 'all.csv').write_text('path,label,patient\n' + ''.join(lines))
+    source = open_source(settings(name=f'image_table:{root}/all.csv', validation_fraction=0.25, train_fraction=0.8))
+    table = gzip.decompress(source.table()).decode().splitlines()[1:]
+    split_of = {}
+    for line, patient in zip(table, patients, strict=True):
+        assert split_of.setdefault(patient, line.rpartition(',')[2]) == line.rpartition(',')[2]
+    assert set(split_of.values()) == {'train', 'validation', 'test', ''}
+    for name, share in (('test', 24), ('validation', 24), ('train', 58)):
+        assert abs(source.split_sizes[name] - share) <= 6
+        assert abs(np.diff(np.bincount(source.load(name).labels))[0]) <= 8
+
+
+def test_the_kept_table_opens_the_same_whatever_the_folder_has_become(settings, write_pictures, tmp_path):
+    names = ('Ant, "b"', ' bee ', 'two\nlines', '\udcff')
+    root = write_pictures(classes=names, count=6)
+    options = dict(name=f'image_folder:{root}', validation_fraction=0.25, train_fraction=0.7, class_names=names)
+    source = open_source(settings(**options))
+    (tmp_path / 'kept.csv.gz').write_bytes(source.table())
+    for path in list(root.rglob('00[0-4].png')):
+        (path.parent / f'0{path.name}').write_bytes(path.read_bytes())
+    again = open_source(settings(**options), listed=tmp_path / 'kept.csv.gz')
+    assert again.split_sizes == source.split_sizes != open_source(settings(**options)).split_sizes
+    assert again.class_names == source.class_names == names and again.table() == source.table()
+    for split in source.split_sizes:
+        (old, new), rows = (s.load(split) for s in (source, again)), np.arange(source.split_sizes[split])
+        assert np.array_equal(old.labels, new.labels) and np.array_equal(old.images(rows), new.images(rows))
+    (root / ' bee ' / '003.png').unlink()
+    with pytest.raises(InputError, match='1 of the 24 pictures of this run .*put them back .*003.png: there is no'):
+        open_source(settings(**options), listed=tmp_path / 'kept.csv.gz')
