@@ -60,12 +60,8 @@ def load(path: str, overrides: list[str] = (), workdir: Path | None = None) -> C
         raise InputError(f'--config.{bare[0]} needs a value: --config.{bare[0]}=VALUE')
     typed = dict(override.split('=', 1) for override in overrides)
     _lay_over(config, typed, '--config.', typed=True)
-    if config.dataset.auto:
-        config.dataset.auto = tuple(key for key in config.dataset.auto if key not in typed) or None
-    is_auto = 'schedule.warmup_epochs' in (config.dataset.auto or ())
-    if is_auto:
-        config.schedule.warmup_epochs = 0.0  # until it is chosen, none, which fits whatever is typed
-    is_settled = is_auto or 'schedule.warmup_epochs' in typed or is_run and 'epochs' not in typed
+    auto = _settle_auto(config, typed, workdir)
+    is_settled = bool({*auto, *typed} & {'schedule.warmup_epochs'}) or is_run and 'epochs' not in typed
     messages = [None if is_settled else _fit_warmup(config, workdir), _fit_images(config, workdir)]
     check(config)
     check_is_taken(config, typed)
@@ -74,10 +70,22 @@ def load(path: str, overrides: list[str] = (), workdir: Path | None = None) -> C
     return config
 
 
+def _settle_auto(config, typed, workdir):
+    """Takes the keys that would be chosen from the data from the run in `workdir`, if there is one; returns them."""
+    auto = tuple(key for key in config.dataset.auto or () if key not in typed)
+    began = flatten(_run_in(workdir) or {})
+    if 'schedule.warmup_epochs' in auto:
+        config.schedule.warmup_epochs = 0.0  # until it is chosen, none, which fits whatever is typed
+    _lay_over(config, {key: began[key] for key in auto if key in began}, f'{workdir}: ')
+    config.dataset.auto = None if began else auto or None
+    return auto
+
+
 def _fit_warmup(config, workdir):
     """Cuts the warm-up to a third of the run, or to what the run in `workdir` began with; returns what to say."""
     written, third = config.schedule.warmup_epochs, config.epochs / 3
-    began = _warmup_of(workdir)
+    run = _run_in(workdir)
+    began = run and run.schedule.warmup_epochs
     if began == written:  # of a run that began before warm-ups were cut, or with more epochs
         return None
     if began is not None and began < written and round(3 * began) / 3 == began:  # was cut, perhaps for other epochs
@@ -97,9 +105,8 @@ def _fit_images(config, workdir):
     unset = [name for name in ('channels', 'mean', 'std') if config.dataset[name] is None]
     if not config.init_from or not unset:
         return None
-    has_begun = workdir and is_file(to_path(workdir) / 'config.json')
     try:
-        trained = load_run(workdir if has_begun else config.init_from)
+        trained = _run_in(workdir) or load_run(config.init_from)
     except InputError as error:
         raise InputError(f'init_from={config.init_from}: {error}') from error
     for name in unset:
@@ -108,10 +115,10 @@ def _fit_images(config, workdir):
     return f'{names}: those of init_from={config.init_from}, whose weights expect them'
 
 
-def _warmup_of(workdir):
-    """Returns the warm-up of the run in `workdir`, or None. A damaged run is reported where it is resumed."""
+def _run_in(workdir):
+    """Returns the config of the run in `workdir`, or None. A damaged run is reported where it is resumed."""
     try:
-        return load_run(workdir).schedule.warmup_epochs if workdir else None
+        return load_run(workdir) if workdir else None
     except InputError:
         return None
 

@@ -15,6 +15,7 @@ PLACES = 16  # patches a side, at most
 CROP_SCALE = (0.35, 1.0)  # of the random crop of pictures that are larger than what they are brought to
 BATCHES = 12  # in an epoch, or more
 STEPS, MOST_STEPS = 1500, 20_000  # of a run
+EVALUATIONS = 20  # of a run, or more; as many checkpoints are saved
 FEW, MANY = 2_000, 20_000  # pictures
 KEYS = (
     'dataset.image_size',  # these two where the pictures are opened: see dsconv/data/image_folder.py
@@ -26,6 +27,8 @@ KEYS = (
     'schedule.warmup_epochs',
     'augment.policy',
     'augment.mix_probability',
+    'eval.every_epochs',
+    'checkpoint.every_epochs',
 )
 
 log = logging.getLogger('dsconv')
@@ -40,9 +43,7 @@ def check_auto(dataset) -> None:
     """Raises InputError for a key that nothing here chooses."""
     for key in dataset.auto or ():
         if key not in KEYS:
-            raise InputError(
-                f'dataset.auto={shown(dataset.auto)}: {key} is none of {shown(KEYS)}{did_you_mean(key, KEYS)}'
-            )
+            raise InputError(f'dataset.auto={key} is none of {", ".join(KEYS)}{did_you_mean(key, KEYS)}')
 
 
 def image_size(shorter: int, are_equal: bool) -> int:
@@ -90,6 +91,8 @@ def choose(config: ConfigDict, source) -> None:
     setting('schedule.warmup_epochs', epochs / 10)
     setting('augment.policy', 'either' if pictures < FEW else 'randaugment' if pictures < MANY else 'none')
     setting('augment.mix_probability', 0.5 if pictures < FEW else 0.0)
+    for key in ('eval.every_epochs', 'checkpoint.every_epochs'):
+        setting(key, max(1, epochs // EVALUATIONS))
     said = ', '.join(f'{key}={shown(value)}' for key, value in chosen.items())
     if said:
         log.info('chosen for %s pictures of %d×%d pixels to train on: %s', f'{pictures:,}', size, size, said)

@@ -95,7 +95,7 @@ def open_pictures(dataset, processes: Processes, listed=None) -> Source:
         scale,
     )
     if listed:
-        log.info('%s: the pictures with which the run began, %s', listing.root, listed)
+        log.info('%s: the %s pictures with which the run began', listed, f'{found:,}')
     else:
         _tell(undivided, broken, dataset)
     for note in repeated(listing, digests):

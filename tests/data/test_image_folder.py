@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dsconv.data import channel_statistics, eval_batches, open_source
+from dsconv.data import channel_statistics, eval_batches, open_source, train_batches
 from dsconv.errors import InputError
 
 
@@ -157,3 +157,52 @@ def test_more_than_three_broken_pictures_and_a_tenth_stop(opened, write_pictures
 def test_class_names_are_taken_as_they_are(opened, write_pictures):
     names = ('Cat', 'cat', 'two\nlines', 'x' * 255, 'שלום', '\udcff', '🐱')
     assert opened(write_pictures(classes=names, count=3)).class_names == tuple(sorted(names))
+
+
+@pytest.mark.parametrize('gigabytes', [1.0, 0.0])
+def test_random_crops_are_anew_each_epoch_the_same_when_resumed_and_not_evaluated(opened, write_pictures, gigabytes):
+    root = write_pictures(count=10, size=40)
+    options = dict(image_size=8, crop_scale=(0.2, 0.6), memory_gigabytes=gigabytes)
+    source, plain = opened(root, **options), opened(root, image_size=8)
+    train = source.load('train')
+    assert np.array_equal(all_images(train), all_images(plain.load('train')))
+    assert np.array_equal(all_images(source.load('test')), all_images(plain.load('test')))
+    run = dict(batch_size=16, seed=3, num_steps=3)
+    batches, resumed = list(train_batches(train, start_step=0, **run)), list(train_batches(train, start_step=1, **run))
+    for (images, labels), (again, labels_again) in zip(batches[1:], resumed, strict=True):
+        assert np.array_equal(images, again) and np.array_equal(labels, labels_again)
+    halves = [list(train_batches(train, start_step=0, process_index=p, process_count=2, **run)) for p in (0, 1)]
+    assert np.array_equal(batches[2][0], np.concatenate([halves[0][2][0], halves[1][2][0]]))
+    seen = [{image.tobytes() for image in images} for images, _ in batches]
+    assert len(seen[0] | seen[1] | seen[2]) == 48
+    other = next(train_batches(train, start_step=0, **run | dict(seed=4)))[0]
+    assert not seen[0] & {image.tobytes() for image in other}
+
+
+def test_sizes_and_crops_that_are_chosen_are_said(opened, write_pictures, caplog):
+    root = write_pictures(count=3, size=40)
+    Image.new('RGB', (60, 50)).save(root / 'dog' / 'wide.png')
+    with caplog.at_level(logging.INFO, 'dsconv'):
+        source = opened(root, auto=('dataset.image_size', 'dataset.crop_scale'))
+    assert (source.image_size, source.crop_scale) == (32, None)
+    assert 'the median of the shorter sides is 40 pixels: brought to 32×32' in caplog.messages[0]
+    assert opened(root, image_size=16, auto=('dataset.crop_scale',)).crop_scale == (0.35, 1.0)
+
+
+def test_the_same_picture_in_train_and_test_or_in_two_classes_is_said_once(opened, write_pictures, caplog):
+    root = write_pictures(folder='train', count=5)
+    write_pictures(folder='test', count=5)
+    for gigabytes in (1.0, 0.0):
+        caplog.clear()
+        opened(root, memory_gigabytes=gigabytes)
+        assert not caplog.messages
+    for number in range(4):  # the same pixels in another file
+        Image.open(root / 'train' / 'cat' / f'00{number}.png').save(root / 'test' / 'cat' / f'00{number}.bmp')
+    (root / 'train' / 'cow').symlink_to(root / 'train' / 'dog')
+    for gigabytes in (1.0, 0.0):
+        caplog.clear()
+        opened(root, memory_gigabytes=gigabytes)
+        lines = [line for line in caplog.messages if 'has no picture' not in line]
+        assert len(lines) == 2
+        assert '4 picture(s) (' in lines[0] and lines[0].count('test/cat/') == 3 and 'equal a picture' in lines[0]
+        assert '5 picture(s) (' in lines[1] and 'in two classes at once' in lines[1]

@@ -2,9 +2,9 @@ import contextlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from dsconv.data.picture import fit_array, read_picture
+from dsconv.data.picture import fit, fit_array, random_box, read_picture
 from dsconv.errors import InputError
 
 RAMP = np.arange(16, dtype=np.uint8).reshape(4, 4) * 16
@@ -108,3 +108,60 @@ def test_what_cannot_be_read(tmp_path, monkeypatch):
         monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', limit)
         with pytest.raises(InputError, match='whole.png: has too many pixels'), warns:
             read_picture(tmp_path / 'whole.png', 4, 3)
+
+
+def test_crop_takes_the_middle_and_pad_adds_margins():
+    wide = np.random.default_rng(0).integers(0, 256, (6, 11, 3), np.uint8)
+    assert np.array_equal(fit_array(wide, 6, 3, 'crop'), wide[:, 2:8])
+    assert np.array_equal(fit_array(wide.swapaxes(0, 1), 6, 3, 'crop'), wide.swapaxes(0, 1)[2:8])
+    padded = fit_array(wide, 11, 3, 'pad')
+    assert np.array_equal(padded[2:8], wide) and (padded[[0, 1, 8, 9, 10]] == 128).all()
+    small = fit_array(np.full((40, 80, 1), 9, np.uint8), 8, 1, 'pad')
+    assert (small[2:6] == 9).all() and (small[[0, 1, 6, 7]] == 128).all()
+    for resize in ('crop', 'pad'):
+        assert np.array_equal(fit_array(wide[:, :6], 3, 3, resize), fit_array(wide[:, :6], 3, 3, 'squash'))
+
+
+def photograph(size):
+    coarse = np.random.default_rng(0).integers(0, 256, (size[1] // 40, size[0] // 40, 3), np.uint8)
+    return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_a_box_of_a_jpeg_is_that_of_pillow_within_the_stated_level_and_upright(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = saved(tmp_path, photograph((1600, 1200)), 'p.jpg', exif=exif, quality=95)
+    boxes = []
+
+    def crop(size):
+        boxes.append(size)
+        return box
+
+    for box in ((0, 0, 1200, 1200), (301, 77, 1190, 1103)):
+        upright = ImageOps.exif_transpose(Image.open(path))
+        expected = np.asarray(upright.resize((64, 64), Image.Resampling.BILINEAR, box), int)
+        found = read_picture(path, 64, 3, 'squash', crop).astype(int)
+        assert boxes.pop() == upright.size and not boxes
+        assert np.abs(found - expected).mean() < 1 and np.abs(found - expected).max() <= 12
+
+
+def test_a_box_of_what_is_no_jpeg_is_exact():
+    picture = photograph((320, 240))
+    expected = picture.resize((32, 32), Image.Resampling.BILINEAR, (10, 20, 210, 120))
+    assert np.array_equal(fit(picture, 32, 3, 'squash', lambda size: (10, 20, 210, 120)), expected)
+
+
+@pytest.mark.parametrize('size', [(400, 300), (300, 400), (1000, 10), (1, 1)])
+def test_random_boxes_lie_inside_and_have_the_areas_and_shapes_asked_for(size):
+    generator = np.random.default_rng(0)
+    boxes = np.array([random_box(size, (0.2, 0.5), (0.75, 4 / 3), generator) for _ in range(2000)])
+    across, down = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    assert boxes.min() >= 0 and (boxes[:, 2:] <= size).all() and min(across.min(), down.min()) > 0
+    if min(size) < 100:  # no such box fits: the middle one that is as wide as may be
+        assert len(np.unique(boxes, axis=0)) == 1
+        return
+    shares, shapes = across * down / np.prod(size), np.log(across / down)
+    assert shares.min() > 0.19 and shares.max() < 0.51 and abs(shares.mean() - 0.35) < 0.01
+    assert abs(shapes).max() < np.log(4 / 3) + 0.02 and abs(shapes.mean()) < 0.02
+    assert abs(boxes[:, 0].mean() / (size[0] - across).mean() - 0.5) < 0.03

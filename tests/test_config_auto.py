@@ -1,0 +1,74 @@
+import types
+
+import pytest
+
+from dsconv.config import load
+from dsconv.config_auto import crop_scale, image_size
+from dsconv.config_checks import resolve
+from dsconv.errors import InputError
+
+
+def chosen(pictures, size, *overrides):
+    """Returns the config of `configs/pictures.py` for so many pictures to train on."""
+    facts = dict(channels=3, class_names=('cat', 'dog'), flippable=True, crop_scale=None)
+    source = types.SimpleNamespace(image_size=size, split_sizes={'train': pictures}, **facts)
+    return resolve(load('configs/pictures.py:/pictures', overrides), source)
+
+
+@pytest.mark.parametrize(
+    ('shorter', 'are_equal', 'size', 'patch'),
+    [
+        (8, True, 8, 1),
+        (28, True, 28, 2),
+        (31, True, 24, 2),  # a prime number: no patch fits
+        (50, True, 50, 5),
+        (50, False, 48, 3),
+        (240, False, 128, 8),
+        (5, False, 8, 1),
+    ],
+)
+def test_sizes_leave_8_to_16_patches_a_side(shorter, are_equal, size, patch):
+    assert image_size(shorter, are_equal) == size
+    assert chosen(100, size).model.patch_size == patch
+    assert 8 <= size // patch <= 16 and size % patch == 0
+
+
+def test_pictures_that_are_larger_are_cropped():
+    assert (crop_scale(96, 64), crop_scale(64, 64)) == ((0.35, 1.0), None)
+
+
+@pytest.mark.parametrize(
+    ('pictures', 'batch_size', 'norm_groups', 'epochs', 'policy'),
+    [
+        (5, 4, 1, 200, 'either'),
+        (100, 8, 1, 125, 'either'),
+        (245, 16, 1, 100, 'either'),
+        (5_000, 256, 8, 79, 'randaugment'),
+        (50_000, 256, 8, 10, 'none'),
+        (1_000_000, 256, 8, 5, 'none'),
+    ],
+)
+def test_what_the_number_of_pictures_decides(pictures, batch_size, norm_groups, epochs, policy):
+    config = chosen(pictures, 32)
+    assert (config.batch_size, config.model.norm_groups, config.epochs) == (batch_size, norm_groups, epochs)
+    assert (config.augment.policy, config.schedule.warmup_epochs) == (policy, epochs / 10)
+    assert config.eval.every_epochs == config.checkpoint.every_epochs == max(1, epochs // 20)
+    assert config.dataset.auto is None
+
+
+def test_what_is_typed_is_taken_and_the_rest_chosen_by_it():
+    config = chosen(245, 32, 'epochs=3', 'batch_size=24', 'model.patch_size=4')
+    assert (config.epochs, config.batch_size, config.model.patch_size) == (3, 24, 4)
+    assert config.schedule.warmup_epochs == 0.3 and config.augment.policy == 'either'
+    with pytest.raises(InputError, match=r'dataset.auto=epoch is none of .*; did you mean epochs\?'):
+        load('configs/small.py', ['dataset.auto=epoch'])
+
+
+def test_the_argument_is_a_folder_or_a_table():
+    for path, name in (
+        ('/a', 'image_folder:/a'),
+        ('gs://b/c', 'image_folder:gs://b/c'),
+        ('t.csv', 'image_table:t.csv'),
+    ):
+        assert load(f'configs/pictures.py:{path}').dataset.name == name
+    assert load('configs/pictures.py', ['dataset.name=digits']).dataset.name == 'digits'
