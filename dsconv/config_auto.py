@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from dsconv.errors import InputError, did_you_mean, shown
 
-SIDES = (8, 16, 24, 32, 48, 64, 96, 128)  # pixels that pictures of many sizes are brought to
+SIDES = (8, 16, 24, 32, 48, 64)  # pixels that pictures of many sizes are brought to: more takes long on a CPU
 PLACES = 16  # patches a side, at most
 CROP_SCALE = (0.35, 1.0)  # of the random crop of pictures that are larger than what they are brought to
 BATCHES = 12  # in an epoch, or more

@@ -23,7 +23,7 @@ def chosen(pictures, size, *overrides):
         (31, True, 24, 2),  # a prime number: no patch fits
         (50, True, 50, 5),
         (50, False, 48, 3),
-        (240, False, 128, 8),
+        (240, False, 64, 4),
         (5, False, 8, 1),
     ],
 )

@@ -9,11 +9,13 @@ import os
 
 import numpy as np
 
+from dsconv.data.listing import split_names
 from dsconv.data.picture import decode_picture
 from dsconv.data.read_ahead import import_tensorflow
 from dsconv.data.source import FOLDER_PREFIX, Source, are_characters, choose_class_names, fits_in_memory
 from dsconv.data.splits import TEST_FRACTION, Division, Split
 from dsconv.data.stream import READ_BATCH, StreamedSplit, read_labels
+from dsconv.data.tfds_features import Features, encode_arrays, find_features, names_of, plain_labels, read_vocabulary
 from dsconv.data.threads import map_threads
 from dsconv.errors import InputError
 
@@ -40,46 +42,46 @@ CHARACTER_DATASETS = frozenset(
 def open_tfds(dataset, prepared: bool = True) -> Source:
     """Opens a classification dataset of TensorFlow Datasets from its metadata.
 
-    Splits other than train, validation and test are ignored. Where train is alone, a fixed fifth of each of its classes
+    Splits other than those of `split_names` are ignored. Where train is alone, a fixed fifth of each of its classes
     is the test split, unless `dataset.validation_fraction` holds a part out. Data that, decoded, exceeds
-    `dataset.memory_gigabytes` is streamed (see `stream`).
+    `dataset.memory_gigabytes` is streamed (see `stream`). Labels without names are read once to know which there are.
 
-    Raises: InputError when there is no such dataset, it is not prepared in the directory, it has no features 'image'
-      and 'label', or its images differ in size and `dataset.image_size` is unset.
+    Raises: InputError when there is no such dataset, it is not prepared in the directory, it has no features that are
+      image and label (see `find_features`), or its images differ in size and `dataset.image_size` is unset.
     """
     import_tensorflow()
     import tensorflow_datasets as tfds
 
     directory = os.path.expanduser(dataset.data_dir or os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets')
     builder = _builder(tfds, dataset.name, directory)
-    image, label = _features(tfds, builder)
-    if prepared:
+    features = find_features(tfds, builder, dataset)
+    if prepared or features.class_names is dataset.class_names is None:
         _require_prepared(builder, dataset.name, directory)
-    image_size, channels = dataset.image_size or _common_size(image, dataset.name), dataset.channels
-    channels = channels or (1 if image.shape[-1] == 1 else 3)
-    infos = {name: builder.info.splits[name] for name in ('train', 'validation', 'test') if name in builder.info.splits}
-    sizes = {name: info.num_examples for name, info in infos.items()}
-    if prepared and not sizes:
-        raise InputError(
-            f'{dataset.name} has none of the splits train, validation and test, but {", ".join(builder.info.splits)}'
-        )
+    image_size, channels = dataset.image_size or _common_size(features.shape, dataset.name), dataset.channels
+    channels = channels or (1 if features.shape[-1] == 1 else 3)
+    theirs = _splits(builder, dataset)
+    sizes = {name: builder.info.splits[split].num_examples for name, split in theirs.items()}
     in_memory = fits_in_memory(sum(sizes.values()), image_size, channels, dataset)
+    class_names, to_label, to_image = features.class_names, None, None
+    if sizes and (features.is_sequence or class_names is None or not features.is_encoded):
+        class_names, to_label, to_image = _conversions(tfds, builder, features, theirs)
 
     def own(name: str):
-        where = f'split {name!r} in {builder.data_dir}'
-        records = functools.partial(_records, tfds, builder, name)
-        check = functools.partial(_checked_labels, num_classes=label.num_classes, where=where)
+        where = f'split {theirs[name]!r} in {builder.data_dir}'
+        records = functools.partial(_records, tfds, builder, theirs[name], features, to_label, to_image)
+        check = functools.partial(_checked_labels, num_classes=len(names), where=where)
+        decode = functools.partial(decode_picture, image_size=image_size, channels=channels, resize=dataset.resize)
         split = StreamedSplit(
             records,
-            decode=lambda encoded, labels: (_decode(encoded, image_size, channels, where), check(labels)),
+            decode=lambda encoded, labels: (_decode(encoded, decode, image_size, channels, where), check(labels)),
             stored_labels=functools.cache(lambda: check(read_labels(records, where))),
             num_stored=sizes[name],
-            num_bytes=infos[name].num_bytes,
+            num_bytes=builder.info.splits[theirs[name]].num_bytes,
             where=where,
         )
         return _loaded(split, image_size, channels) if in_memory else split
 
-    names = choose_class_names(tuple(label.names), dataset)
+    names = choose_class_names(class_names or dataset.class_names, dataset)
     family = dataset.name.split(':')[0]
     numbered = names == tuple(map(str, range(len(names))))  # how TFDS names classes that have no names
     characters = {family, family.split('/')[0]} & CHARACTER_DATASETS or (not numbered and are_characters(names))
@@ -88,7 +90,7 @@ def open_tfds(dataset, prepared: bool = True) -> Source:
         sizes, dataset.validation_fraction, dataset.train_fraction, 0.0 if is_divided else TEST_FRACTION
     )
     if not is_divided:
-        log.info('%s: has train alone; a fixed fifth of each class is the test split', dataset.name)
+        log.info('%s: has %s alone; a fixed fifth of each class is the test split', dataset.name, theirs['train'])
     return Source(image_size, channels, names, not characters, division, own)
 
 
@@ -131,21 +133,50 @@ def _require_prepared(builder, name: str, directory: str) -> None:
     )
 
 
-def _features(tfds, builder):
-    features = dict(builder.info.features.items())
-    image, label = (features.get(key) for key in ('image', 'label'))
-    if not isinstance(image, tfds.features.Image) or not isinstance(label, tfds.features.ClassLabel):
+def _splits(builder, dataset) -> dict[str, str]:
+    """Maps our splits to the dataset's own; none where it is not prepared."""
+    names, theirs = split_names(dataset), {}
+    for split in builder.info.splits:
+        ours = names.get(split.lower())
+        if ours in theirs:
+            raise InputError(
+                f'{dataset.name}: {theirs[ours]} and {split} both stand for the {ours} split: '
+                f'say which, e.g. --config.dataset.splits=train=train,{ours}={split}'
+            )
+        if ours:
+            theirs[ours] = split
+    if builder.info.splits and not theirs:
+        there = list(builder.info.splits)
         raise InputError(
-            f'{builder.info.full_name} is not a set of labelled pictures: it needs the features image and '
-            f'label, and has {", ".join(features)}'
+            f'{dataset.name} has none of the splits {", ".join(names)}, but {", ".join(there)}: '
+            f'say which is which, e.g. --config.dataset.splits=train={there[0]}'
         )
-    if np.dtype(image.np_dtype) not in (np.uint8, np.uint16):
-        raise InputError(f'{builder.info.full_name} has images of {np.dtype(image.np_dtype)}, not of integers')
-    return image, label
+    return {name: theirs[name] for name in ('train', 'validation', 'test') if name in theirs}
 
 
-def _common_size(image, name: str) -> int:
-    height, width = image.shape[:2]
+def _conversions(tfds, builder, features: Features, theirs: dict[str, str]):
+    """Returns (class names, stored label → number, stored image → PNG or None)."""
+
+    def opened(key, split):
+        decoders = tfds.decode.PartialDecoding({key: True})
+        config = tfds.ReadConfig(try_autocache=False)
+        examples = builder.as_dataset(split=split, shuffle_files=False, read_config=config, decoders=decoders)
+        return examples.map(lambda example: example[key])
+
+    vocabulary, to_image, where = None, None, builder.info.full_name
+    with _without_absl_warnings():
+        if features.class_names is None or features.is_sequence:
+            splits = [opened(features.label_key, split).as_numpy_iterator() for split in theirs.values()]
+            vocabulary = read_vocabulary(itertools.chain(*splits), f'{where}, {features.label_key}')
+        if not features.is_encoded:
+            to_image = encode_arrays(opened(features.image_key, next(iter(theirs.values()))), features, where)
+    if features.class_names:
+        return features.class_names, plain_labels(features, None), to_image
+    return names_of(vocabulary), plain_labels(features, vocabulary), to_image
+
+
+def _common_size(shape, name: str) -> int:
+    height, width = shape[:2]
     if height is None or height != width:
         size = 'differ in size' if None in (height, width) else f'are {height}x{width}, not square'
         raise InputError(
@@ -155,7 +186,7 @@ def _common_size(image, name: str) -> int:
     return height
 
 
-def _records(tfds, builder, split: str, seed: int | None, positioned: bool):
+def _records(tfds, builder, split: str, features: Features, to_label, to_image, seed: int | None, positioned: bool):
     """Opens the records of a split; see `StreamedSplit.records`."""
     tf = import_tensorflow()
     config = tfds.ReadConfig(
@@ -166,13 +197,21 @@ def _records(tfds, builder, split: str, seed: int | None, positioned: bool):
         shuffle_reshuffle_each_iteration=False,
         interleave_cycle_length=1 if seed is None else 16,
     )
-    decoders = tfds.decode.PartialDecoding(
-        {'image': True, 'label': True}, decoders={'image': tfds.decode.SkipDecoding()}
-    )
+    image_key, label_key = features.image_key, features.label_key
+    skipped = {image_key: tfds.decode.SkipDecoding()} if features.is_encoded else None
+    decoders = tfds.decode.PartialDecoding({image_key: True, label_key: True}, decoders=skipped)
     with _without_absl_warnings():
         examples = builder.as_dataset(
             split=split, shuffle_files=seed is not None, read_config=config, decoders=decoders
         )
+
+    def plain(example):
+        image, label = example.pop(image_key), example.pop(label_key)
+        image, label = to_image(image) if to_image else image, to_label(label) if to_label else label
+        return example | {'image': image, 'label': label}
+
+    if to_label or (image_key, label_key) != ('image', 'label'):
+        examples = examples.map(plain, num_parallel_calls=tf.data.AUTOTUNE)
     if not positioned:
         return examples
     if seed is None:
@@ -207,10 +246,10 @@ def _without_absl_warnings():
         logger.setLevel(level)
 
 
-def _decode(encoded: np.ndarray, image_size: int, channels: int, where: str) -> np.ndarray:
+def _decode(encoded: np.ndarray, decode, image_size: int, channels: int, where: str) -> np.ndarray:
     images = np.empty((len(encoded), image_size, image_size, channels), np.uint8)
     try:
-        for row, image in enumerate(map_threads(lambda file: decode_picture(file, image_size, channels), encoded)):
+        for row, image in enumerate(map_threads(decode, encoded)):
             images[row] = image
     except InputError as error:
         raise InputError(f'{where}: a picture {error}: remove the directory and prepare it again') from error

@@ -1,3 +1,4 @@
+import json
 import socket
 
 import numpy as np
@@ -138,3 +139,170 @@ def test_train_alone_is_divided_unless_a_part_is_held_out_for_validation(setting
     )
     source = open_source(settings(name='cifar10', data_dir=str(tmp_path), validation_fraction=0.1))
     assert source.split_sizes == {'train': 90, 'validation': 10}
+
+
+PHOTO, NAME = tfds.features.Image(shape=(8, 8, 3)), tfds.features.ClassLabel(names=['ant', 'bee', 'cow'])
+PIXELS = IMAGES[:9, :8, :8]
+# Features, supervised_keys, the examples of image i, settings, class names.
+FEATURES = {
+    'integers': (
+        dict(image=PHOTO, label=np.int64),
+        None,
+        lambda i: dict(label=10 * (i % 3) + 5),
+        {},
+        ('5', '15', '25'),
+    ),
+    'texts': (
+        dict(image=PHOTO, label=tfds.features.Text()),
+        None,
+        lambda i: dict(label=['cow', 'ant', 'é'][i % 3]),
+        {},
+        ('ant', 'cow', 'é'),
+    ),
+    'a sequence of one': (
+        dict(image=PHOTO, label=tfds.features.Sequence(NAME)),
+        None,
+        lambda i: dict(label=[i % 3]),
+        {},
+        ('ant', 'bee', 'cow'),
+    ),
+    'supervised keys': (
+        dict(photo=PHOTO, other=PHOTO, kind=NAME, place=NAME),
+        ('photo', 'kind'),
+        lambda i: dict(photo=PIXELS[i], other=PIXELS[0], kind=i % 3, place=0),
+        {},
+        ('ant', 'bee', 'cow'),
+    ),
+    'keys': (
+        dict(a=PHOTO, b=PHOTO, fine=NAME, coarse=NAME),
+        ('a', 'fine'),
+        lambda i: dict(a=PIXELS[0], b=PIXELS[i], fine=0, coarse=i % 3),
+        dict(image_key='b', label_key='coarse'),
+        ('ant', 'bee', 'cow'),
+    ),
+    'the only ones there are': (
+        dict(scan=PHOTO, diagnosis=NAME, age=np.int32),
+        None,
+        lambda i: dict(scan=PIXELS[i], diagnosis=i % 3, age=i),
+        {},
+        ('ant', 'bee', 'cow'),
+    ),
+    'numbers from 0 to 1': (
+        dict(image=tfds.features.Tensor(shape=(8, 8, 3), dtype=np.float32), label=NAME),
+        None,
+        lambda i: dict(image=(PIXELS[i] / 255).astype(np.float32)),
+        {},
+        ('ant', 'bee', 'cow'),
+    ),
+    'float images': (
+        dict(image=tfds.features.Image(shape=(8, 8, 1), dtype=np.float32), label=NAME),
+        None,
+        lambda i: dict(image=PIXELS[i, ..., :1].astype(np.float32)),
+        {},
+        ('ant', 'bee', 'cow'),
+    ),
+    'an array without channels': (
+        dict(image=tfds.features.Tensor(shape=(8, 8), dtype=np.uint8), label=NAME),
+        None,
+        lambda i: dict(image=PIXELS[i, ..., 0]),
+        {},
+        ('ant', 'bee', 'cow'),
+    ),
+    'training and testing': (dict(image=PHOTO, label=NAME), None, lambda i: {}, {}, ('ant', 'bee', 'cow')),
+    'splits by a key': (
+        dict(image=PHOTO, label=NAME),
+        None,
+        lambda i: {},
+        dict(splits=('train=training', 'validation=testing')),
+        ('ant', 'bee', 'cow'),
+    ),
+}
+
+
+UNREADABLE = {
+    'numbers for labels': (
+        dict(image=PHOTO, label=np.float32),
+        lambda i: {},
+        {},
+        r'its label is label float32\(\); another feature: .*image uint8\(8, 8, 3',
+    ),
+    'texts for images': (
+        dict(image=tfds.features.Text(), label=NAME),
+        lambda i: dict(image='x'),
+        {},
+        r'its image is image text\(\)',
+    ),
+    'two images': (
+        dict(a=PHOTO, b=PHOTO, label=NAME),
+        lambda i: dict(a=PIXELS[i], b=PIXELS[i]),
+        {},
+        'which feature is the image: it has .*image_key=NAME',
+    ),
+    'no such key': (
+        dict(image=PHOTO, label=NAME),
+        lambda i: {},
+        dict(label_key='labl'),
+        r'label_key=labl is no feature of .*; did you mean label\?',
+    ),
+    'several labels': (
+        dict(image=PHOTO, label=tfds.features.Sequence(NAME)),
+        lambda i: dict(label=[0, 1]),
+        {},
+        'has 2 labels; one is needed',
+    ),
+    'negative pixels': (
+        dict(image=tfds.features.Tensor(shape=(8, 8, 3), dtype=np.float32), label=NAME),
+        lambda i: dict(image=PIXELS[i] * np.float32(-1)),
+        {},
+        r'image \(float32\(8, 8, 3\)\) have pixels from -255 to',
+    ),
+    'other splits': (
+        dict(image=PHOTO, label=NAME),
+        lambda i: {},
+        dict(splits=('train=trains',)),
+        'has none of the splits trains, but .*splits=train=',
+    ),
+}
+
+
+def store_as(directory, features, supervised, example, splits=('training', 'testing')):
+    """Stores the images of `PIXELS`, whose labels are 0, 1, 2, 0, …, in turn in two splits."""
+    tfds.dataset_builders.store_as_tfds_dataset(
+        'own',
+        '1.0.0',
+        tfds.features.FeaturesDict(features),
+        data_dir=directory,
+        split_datasets={
+            split: [
+                (i, {k: v for k, v in (dict(image=PIXELS[i], label=i % 3) | example(i)).items() if k in features})
+                for i in range(number, 9, len(splits))
+            ]
+            for number, split in enumerate(splits)
+        },
+    )
+    if supervised:  # which that function does not take
+        file = directory / 'own' / '1.0.0' / 'dataset_info.json'
+        keys = {'tuple': {'items': [{'featureKey': key} for key in supervised]}}
+        file.write_text(json.dumps(json.loads(file.read_text()) | {'supervisedKeys': keys}))
+
+
+@pytest.mark.parametrize('case', FEATURES)
+def test_features_and_splits_by_any_name(settings, tmp_path, case):
+    features, supervised, example, changed, class_names = FEATURES[case]
+    store_as(tmp_path, features, supervised, example)
+    held_out = 'validation' if 'splits' in changed else 'test'
+    numbers = {'texts': [1, 0, 2]}.get(case, [0, 1, 2])
+    for gigabytes in (1.0, 0.0):
+        source = open_source(settings(name='own', data_dir=str(tmp_path), memory_gigabytes=gigabytes, **changed))
+        assert source.class_names == class_names and source.split_sizes == {'train': 5, held_out: 4}
+        for split, rows in (('train', range(0, 9, 2)), (held_out, range(1, 9, 2))):
+            expected = [(numbers[i % 3], PIXELS[i, ..., : source.channels].tobytes()) for i in rows]
+            assert sorted(examples(source.load(split))) == sorted(expected)
+
+
+@pytest.mark.parametrize('case', UNREADABLE)
+def test_features_that_cannot_be_read(settings, tmp_path, case):
+    features, example, changed, message = UNREADABLE[case]
+    store_as(tmp_path, features, None, example)
+    with pytest.raises(InputError, match=message):
+        open_source(settings(name='own', data_dir=str(tmp_path), **changed))

@@ -1,0 +1,164 @@
+"""Which features of a dataset of TensorFlow Datasets are the image and the label, and how they are read."""
+
+import dataclasses
+
+import numpy as np
+
+from dsconv.data.read_ahead import import_tensorflow
+from dsconv.errors import InputError, did_you_mean
+
+SCANNED = 100  # images whose pixels tell whether an array lies in [0, 1] or in [0, 255]
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """The image and the label of a dataset.
+
+    Attributes:
+      image_key: of the image.
+      label_key: of the label.
+      shape: of the image, height and width None where they differ.
+      class_names: one a label; None where the labels of all examples must be read first.
+      is_encoded: whether images are stored as files, which are then decoded as a person's own.
+      is_sequence: whether the label is the only one of a sequence.
+    """
+
+    image_key: str
+    label_key: str
+    shape: tuple[int | None, int | None, int]
+    class_names: tuple[str, ...] | None
+    is_encoded: bool
+    is_sequence: bool
+
+
+def find_features(tfds, builder, dataset) -> Features:
+    """Finds image and label: `dataset.{image,label}_key`, `supervised_keys`, or the only ones there are.
+
+    Raises: InputError, naming dtype and shape, where they are none that can be read.
+    """
+    features, name = dict(builder.info.features.items()), builder.info.full_name
+    pair = builder.info.supervised_keys or ()
+    pair = pair if len(pair) == 2 and all(key in features for key in map(str, pair)) else (None, None)
+    kinds = {'image': tfds.features.Image, 'label': tfds.features.ClassLabel}
+    keys = {}
+    for (what, kind), supervised in zip(kinds.items(), pair, strict=True):
+        wanted = getattr(dataset, f'{what}_key')
+        if wanted is not None and wanted not in features:
+            raise InputError(
+                f'dataset.{what}_key={wanted} is no feature of {name}, which has {", ".join(features)}'
+                f'{did_you_mean(wanted, features)}'
+            )
+        usual = what if isinstance(features.get(what), kind) else None
+        only = [key for key, feature in features.items() if isinstance(feature, kind)]
+        keys[what] = (
+            wanted or supervised or usual or (only[0] if len(only) == 1 else what if what in features else None)
+        )
+        if keys[what] is None:
+            raise InputError(
+                f'{name} is not a set of labelled pictures, or does not say which feature is the {what}: it has '
+                f'{_described(features)}; name it, as --config.dataset.{what}_key=NAME'
+            )
+    image, label = (features[keys[what]] for what in ('image', 'label'))
+    shape = _image_shape(image)
+    is_sequence = isinstance(label, tfds.features.Sequence) and isinstance(
+        label.feature, (tfds.features.ClassLabel, tfds.features.Scalar, tfds.features.Text)
+    )
+    scalar = label.feature if is_sequence else label
+    is_scalar = getattr(scalar, 'shape', None) == () and np.dtype(scalar.np_dtype).kind in 'iubOSU'
+    for what, fits in (('image', shape), ('label', is_scalar)):
+        if not fits:
+            raise InputError(
+                f'{name} is not a set of labelled pictures that can be read: its {what} is '
+                f'{_described({keys[what]: features[keys[what]]})}; another feature: --config.dataset.{what}_key=NAME '
+                f'of {_described(features)}'
+            )
+    is_encoded = isinstance(image, tfds.features.Image) and np.dtype(image.np_dtype) in (np.uint8, np.uint16)
+    names = tuple(scalar.names) if isinstance(scalar, tfds.features.ClassLabel) else None
+    return Features(keys['image'], keys['label'], shape, names, is_encoded, is_sequence)
+
+
+def _image_shape(feature):
+    """Returns (height, width, channels), or None of what is no image."""
+    shape = getattr(feature, 'shape', None)
+    if shape is None or np.dtype(feature.np_dtype).kind not in 'iuf':
+        return None
+    shape = (*shape, 1) if len(shape) == 2 else tuple(shape)
+    return shape if len(shape) == 3 and shape[-1] in (1, 3, 4, None) else None
+
+
+def _described(features) -> str:
+    """Says what features there are: name, dtype and shape."""
+
+    def one(key, feature):
+        shape = getattr(feature, 'shape', None)
+        return f'{key} ({type(feature).__name__})' if isinstance(shape, dict) else f'{key} {_dtype(feature)}{shape}'
+
+    return ', '.join(one(key, feature) for key, feature in features.items())
+
+
+def _dtype(feature) -> str:
+    dtype = feature.np_dtype
+    return str(dtype) if isinstance(dtype, dict) else np.dtype(dtype).name.replace('object', 'text')
+
+
+def read_vocabulary(labels, where: str) -> tuple:
+    """Returns the values of the `labels`, an iterable of what is stored, sorted.
+
+    Raises: InputError where one is a sequence of other than one value.
+    """
+    values = set()
+    for label in labels:
+        if np.size(label) != 1:
+            raise InputError(f'{where}: an example has {np.size(label)} labels; one is needed')
+        values.add(np.ravel(label)[0])
+    return tuple(value if isinstance(value, bytes) else int(value) for value in sorted(values))
+
+
+def names_of(vocabulary: tuple) -> tuple[str, ...]:
+    """Returns the classes' names."""
+    return tuple(value.decode(errors='replace') if isinstance(value, bytes) else str(value) for value in vocabulary)
+
+
+def plain_labels(features: Features, vocabulary: tuple | None):
+    """Returns a function of TensorFlow: label as stored → int64, -1 of one that is not in the vocabulary."""
+    tf = import_tensorflow()
+    first = (lambda label: label[0]) if features.is_sequence else lambda label: label
+    if vocabulary is None:
+        return lambda label: tf.cast(first(label), tf.int64)
+    keys = tf.constant(vocabulary)
+    keys = keys if keys.dtype == tf.string else tf.cast(keys, tf.int64)
+    numbers = tf.range(len(vocabulary), dtype=tf.int64)
+    table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, numbers), default_value=-1)
+    return lambda label: table.lookup(tf.cast(first(label), keys.dtype))
+
+
+def encode_arrays(images, features: Features, where: str):
+    """Returns a function of TensorFlow: image as an array → PNG, so that it is read as a picture in a file is.
+
+    Args:
+      images: a `tf.data.Dataset` of some of them, whose pixels tell their range: [0, 1] or [0, 255] of numbers that are
+        not uint8 or uint16.
+
+    Raises: InputError when they lie elsewhere.
+    """
+    tf = import_tensorflow()
+    spec = images.element_spec
+    scale = 1.0
+    if spec.dtype not in (tf.uint8, tf.uint16):
+        ends = [(image.min(), image.max()) for image in images.take(SCANNED).as_numpy_iterator() if image.size]
+        low, high = min(low for low, _ in ends), max(high for _, high in ends)
+        if not (low >= 0 and high <= 255):
+            raise InputError(
+                f'{where}: the images in {features.image_key} ({spec.dtype.name}{tuple(spec.shape)}) have pixels from '
+                f'{low:g} to {high:g}, and not in 0..1 or 0..255'
+            )
+        scale = 255.0 if spec.dtype.is_floating and high <= 1 else 1.0
+
+    def encode(image):
+        image = image[..., None] if image.shape.rank == 2 else image
+        if image.dtype not in (tf.uint8, tf.uint16):
+            image = tf.round(tf.clip_by_value(tf.cast(image, tf.float32) * scale, 0.0, 255.0))
+            image = tf.cast(image, tf.uint8)
+        return tf.io.encode_png(image)
+
+    return encode
