@@ -100,19 +100,21 @@ def _fit_warmup(config, workdir):
 def _fit_images(config, workdir):
     """Takes what is unset of channels and pixel statistics from the network to start from; returns what to say.
 
-    A run that has begun has them in its own config.json: it no longer needs that network.
+    So it does with a patch size that would be chosen from the data. A run that has begun has these in its own
+    config.json: it no longer needs that network.
     """
-    unset = [name for name in ('channels', 'mean', 'std') if config.dataset[name] is None]
+    unset = [f'dataset.{name}' for name in ('channels', 'mean', 'std') if config.dataset[name] is None]
+    auto = config.dataset.auto or ()
+    unset += [key for key in auto if key == 'model.patch_size']
     if not config.init_from or not unset:
         return None
     try:
         trained = _run_in(workdir) or load_run(config.init_from)
     except InputError as error:
         raise InputError(f'init_from={config.init_from}: {error}') from error
-    for name in unset:
-        config.dataset[name] = trained.dataset[name]
-    names = ', '.join(f'dataset.{name}' for name in unset)
-    return f'{names}: those of init_from={config.init_from}, whose weights expect them'
+    _lay_over(config, {key: get(trained, key) for key in unset}, f'{config.init_from}: ')
+    config.dataset.auto = tuple(key for key in auto if key not in unset) or None
+    return f'{", ".join(unset)}: as of init_from={config.init_from}'
 
 
 def _run_in(workdir):

@@ -92,8 +92,8 @@ def answers(network, pictures: Sequence) -> Iterator[tuple]:
     """Classifies pictures in batches, in memory that does not grow with them: the next ones are read meanwhile.
 
     Args:
-      network: a `Classifier`, or whatever else has its `image_size`, `channels` and `resize` and, called with uint8 images
-        `(N, image_size, image_size, channels)` of at most `BATCH_SIZE`, returns probabilities `(N, classes)`.
+      network: a `Classifier`, or whatever else has its `image_size`, `channels` and `resize` and, called with uint8
+        images `(N, image_size, image_size, channels)` of at most `BATCH_SIZE`, returns probabilities `(N, classes)`.
       pictures: as `Classifier.__call__` takes them.
 
     Yields: (picture, float32 probabilities `(classes,)`), in order; the InputError in place of the probabilities of a
