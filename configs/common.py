@@ -34,6 +34,7 @@ def get_config() -> ConfigDict:
     config.dataset.validation_fraction = 0.0  # part of the training images, by class, held out for validation
     config.dataset.train_fraction = 1.0  # part of what is left, by class, that is trained on
     config.dataset.memory_gigabytes = 4.0  # data larger than this, decoded, is streamed from disk
+    config.dataset.balanced = False  # draws each class equally often, the pictures of a rare one several times an epoch
     config.dataset.on_device = False  # puts the training images, uint8, on every device, where batches are drawn in the
     # same order: no feed from the host. For what is in memory
     config.dataset.root = placeholder(str)  # where the paths of a table begin; unset: in its directory

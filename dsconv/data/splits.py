@@ -29,12 +29,14 @@ class Split:
       images: integer indices `(n,)` → uint8 `(n, image_size, image_size, channels)`.
       in_memory: whether reading an image costs no decoding.
       cropped: (indices, seed, epoch) → the same images, but of a random crop each, to train on; None without crops.
+      balanced: whether an epoch has the same number of examples of each class, those of a rare class several times.
     """
 
     labels: np.ndarray
     images: Callable[[np.ndarray], np.ndarray]
     in_memory: bool
     cropped: Callable[[np.ndarray, int, int], np.ndarray] | None = None
+    balanced: bool = False
 
     @property
     def num_examples(self) -> int:
@@ -43,7 +45,11 @@ class Split:
     def subset(self, members: np.ndarray) -> 'Split':
         """Returns the split of the examples at the indices `members`."""
         cropped = self.cropped and (lambda indices, *draw: self.cropped(members[indices], *draw))
-        return Split(self.labels[members], lambda indices: self.images(members[indices]), self.in_memory, cropped)
+
+        def images(indices):
+            return self.images(members[indices])
+
+        return dataclasses.replace(self, labels=self.labels[members], images=images, cropped=cropped)
 
     def shuffled(self, batch_size: int, seed: int, steps: range, rows: slice) -> Iterator[tuple]:
         """Yields (images, labels) of `rows` of each global batch of `steps`, a pure function of (seed, step)."""
@@ -63,7 +69,8 @@ class Split:
 
         @functools.lru_cache(maxsize=2)  # batches on both sides of an epoch's end are prepared at the same time
         def permutation(epoch):
-            return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(self.num_examples)
+            generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
+            return _draw_balanced(self.labels, generator) if self.balanced else generator.permutation(len(self.labels))
 
         def indices_of(step):
             epoch, position = divmod(step, steps_per_epoch)
@@ -86,6 +93,21 @@ class Split:
         indices = np.arange(0, self.num_examples, stride)
         for start in range(0, len(indices), 250):
             yield self.images(indices[start : start + 250])
+
+
+def _draw_balanced(labels: np.ndarray, generator) -> np.ndarray:
+    """Draws as many indices as there are labels, in random order: the same number of each class, give or take one.
+
+    Within a class each example is drawn as often as any other, give or take once.
+    """
+    classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    counts = np.full(len(classes), len(labels) // len(classes))
+    counts[generator.permutation(len(classes))[: len(labels) % len(classes)]] += 1
+    drawn = []
+    for members, count in zip(classes, counts, strict=True):
+        rounds = [generator.permutation(members) for _ in range(-(-count // len(members)))]
+        drawn.append(np.concatenate(rounds)[:count])
+    return generator.permutation(np.concatenate(drawn))
 
 
 def stratified_split(

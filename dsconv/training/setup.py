@@ -66,6 +66,8 @@ def open_data(config, source: data.Source | None = None):
         config.eval.final_split = final_split
     check_splits(config, source.split_sizes)
     train_split = source.load('train')
+    if config.dataset.balanced:
+        train_split = _balanced(config.dataset, train_split)
     config.loss.class_weights = resolve_class_weights(config.loss.class_weights, train_split, source.class_names)
     if config.dataset.on_device:
         _check_on_device(config.dataset, train_split)
@@ -75,6 +77,15 @@ def open_data(config, source: data.Source | None = None):
         config.dataset.std = config.dataset.std or std
     config.dataset.fingerprint = _checked_fingerprint(config.dataset, data.fingerprint(source.own('train')))
     return source, train_split, config
+
+
+def _balanced(dataset, split):
+    if not hasattr(split, 'balanced'):
+        raise InputError(
+            f'dataset.balanced=true is for what can be read in any order, and {dataset.name} is streamed: take '
+            f'loss.class_weights=balanced, or raise dataset.memory_gigabytes={dataset.memory_gigabytes:g}'
+        )
+    return dataclasses.replace(split, balanced=True)
 
 
 def _check_on_device(dataset, split):

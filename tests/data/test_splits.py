@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dsconv.data.splits import Division, stratified_split
+from dsconv.data.splits import Division, Split, stratified_split
 from dsconv.errors import InputError
 
 
@@ -61,3 +61,17 @@ def test_a_test_part_is_taken_first_and_the_rest_divided_as_if_it_were_all():
     assert np.array_equal(parts['test'], tested) and division.own_split('test') == 'train'
     for name in ('train', 'validation'):
         assert np.array_equal(parts[name], rest[inner.members(name, labels[rest], tuple('abcdefghij'))])
+
+
+def test_a_balanced_epoch_has_each_class_equally_often_and_each_of_its_examples_too():
+    labels = np.repeat([0, 1, 3], [90, 9, 1]).astype(np.int32)
+    split = Split(labels, None, True, balanced=True)
+    indices_of = split.order(batch_size=50, seed=3)
+    epochs = [np.concatenate([indices_of(2 * epoch), indices_of(2 * epoch + 1)]) for epoch in range(2)]
+    for drawn in epochs:
+        assert sorted(np.bincount(labels[drawn], minlength=4)) == [0, 33, 33, 34]
+        for label in (0, 1, 3):
+            times = np.bincount(drawn, minlength=100)[labels == label]
+            assert times.max() - times.min() <= 1
+    assert not np.array_equal(*epochs)
+    assert np.array_equal(split.order(batch_size=50, seed=3)(3), epochs[1][50:])
