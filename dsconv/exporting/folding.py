@@ -1,0 +1,306 @@
+"""Folds norms into the layers around them, and recognises activations, in a `graph.Graph`.
+
+A multiplication or an addition by a number for each channel is not computed where it is met. It is kept beside the
+array (`Pending`) until the next layer takes it into its weights, or the convolution before it does; where neither can,
+it becomes a node. So batch norm behind an activation goes into the next dense layer; the residual stream carries the
+norm's shift along to the layers that read it. Zeros that pad an image are no zeros before a shift: a padded
+convolution takes a factor only.
+"""
+
+import dataclasses
+import math
+from collections import Counter
+
+import jax
+import numpy as np
+
+from dsconv.exporting.graph import ACTIVATIONS, Graph, Node
+
+ELEMENTWISE = frozenset(
+    'add sub mul div max min pow exp exp2 expm1 log log1p tanh logistic erf erfc integer_pow square rsqrt sqrt neg abs '
+    'sign select_n ge gt le lt eq ne'.split()
+)
+SAMPLES = np.linspace(-9, 9, 73, dtype=np.float32)
+LAYERS = ('conv', 'dense')
+
+
+@dataclasses.dataclass(frozen=True)
+class Pending:
+    """`node · scale + shift`, of which only `node` is computed.
+
+    Attributes:
+      node: of the new graph.
+      scale, shift: float64, `(channels,)` or a number; None for 1 and 0.
+      sole: whether the node is a layer that nothing else uses, which may take scale and shift into its weights.
+    """
+
+    node: Node
+    scale: np.ndarray | None = None
+    shift: np.ndarray | None = None
+    sole: bool = False
+
+
+def fold(graph: Graph) -> Graph:
+    """Returns a graph that computes the same, to rounding, by fewer nodes."""
+    return _Folding(graph).graph
+
+
+class _Folding:
+    def __init__(self, graph):
+        activations = _activations(graph)
+        self.users = Counter()
+        live = {graph.nodes[-1]}
+        for node in reversed(graph.nodes):
+            if node in live:
+                inputs = [activations[node][1]] if node in activations else node.inputs
+                self.users.update({x: 1 for x in inputs if isinstance(x, Node)})
+                live.update(x for x in inputs if isinstance(x, Node))
+        first = graph.nodes[0]
+        self.graph, self.consumed = Graph([first]), set()
+        self.pending = {first: Pending(first)}
+        for node in graph.nodes[1:]:
+            if node not in live:
+                continue
+            if node in activations:
+                name, source = activations[node]
+                self.pending[node] = Pending(self.emit(name, [self.computed(source)], node.shape))
+            else:
+                rule = getattr(self, f'_{node.op}', None)
+                self.pending[node] = (rule and rule(node, *node.inputs)) or Pending(self._generic(node))
+        self.computed(graph.nodes[-1])
+
+    def emit(self, op, inputs, shape, **params):
+        return self._append(Node(op, inputs, params, shape, np.dtype(np.float32)))
+
+    def _append(self, node):
+        self.consumed.update(x for x in node.inputs if isinstance(x, Node))
+        self.graph.nodes.append(node)
+        return node
+
+    def computed(self, old) -> Node:
+        """Returns the node that computes an old one wholly; the layer before it takes scale and shift if it may."""
+        pending = self.pending[old]
+        node, scale, shift = pending.node, pending.scale, pending.shift
+        if pending.sole and node not in self.consumed:
+            _absorb(node, scale, shift)
+        else:
+            node = self._affine(node, scale, shift)
+        self.pending[old] = Pending(node)
+        return node
+
+    def _affine(self, node, scale, shift=None):
+        if scale is not None and shift is not None and len(node.shape) == 4:  # one layer instead of two
+            channels = node.shape[-1]
+            kernel = np.broadcast_to(np.float32(scale), (1, 1, 1, channels))
+            bias = np.broadcast_to(np.float32(shift), channels)
+            shapes = dict(strides=(1, 1), padding=((0, 0), (0, 0)), groups=channels)
+            return self.emit('conv', [node, kernel, bias], node.shape, **shapes)
+        for op, constant in (('mul', scale), ('add', shift)):
+            if constant is not None:
+                node = self.emit(op, [node, np.float32(constant)], np.broadcast_shapes(node.shape, constant.shape))
+        return node
+
+    def _generic(self, node):
+        inputs = [self.computed(x) if isinstance(x, Node) else x for x in node.inputs]
+        return self._append(dataclasses.replace(node, inputs=inputs))
+
+    def _after(self, old, scale=None, shift=None):
+        """Returns the `Pending` of old · scale + shift."""
+        before = self.pending[old]
+        moved = before.shift if before.shift is None or scale is None else before.shift * scale
+        sole = self.users[old] == 1 and before.sole
+        return Pending(before.node, _product(before.scale, scale), _total(moved, shift), sole)
+
+    def _mul(self, node, x, y):
+        if isinstance(y, Node):
+            x, y = y, x
+        channels = _per_channel(y, node)
+        return None if channels is None else self._after(x, scale=channels)
+
+    def _div(self, node, x, y):
+        channels = _per_channel(y, node)
+        return None if channels is None or not isinstance(x, Node) else self._after(x, scale=1 / channels)
+
+    def _sub(self, node, x, y):
+        channels = _per_channel(y, node)
+        return None if channels is None or not isinstance(x, Node) else self._after(x, shift=-channels)
+
+    def _add(self, node, x, y):
+        if isinstance(y, Node) and isinstance(x, Node):
+            return self._sum(node, x, y)
+        if isinstance(y, Node):
+            x, y = y, x
+        channels = _per_channel(y, node)
+        return None if channels is None else self._after(x, shift=channels)
+
+    def _sum(self, node, x, y):
+        if x.shape != y.shape:
+            return None
+        for old in (x, y):
+            if self.pending[old].sole:
+                self.computed(old)
+        one, other = (self.pending[old] for old in (x, y))
+        if one.scale is None:
+            one, other = other, one
+        # The sum is computed in the units of one side, which then needs no multiplication.
+        common = one.scale if _may_divide(one.scale) else None
+        if common is None or other.scale is None and not self._rescale(y if other is self.pending[y] else x, common):
+            common = None
+            nodes = [self._affine(side.node, side.scale) for side in (one, other)]
+        elif other.scale is None:
+            nodes = [one.node, other.node]
+        else:
+            nodes = [one.node, self._affine(other.node, _product(other.scale, 1 / common))]
+        shift = _total(one.shift, other.shift)
+        return Pending(self.emit('add', nodes, node.shape), common, shift)
+
+    def _rescale(self, old, units):
+        """Divides what a layer computes by `units`, where its other users are layers, which multiply by them again."""
+        node = self.pending[old].node
+        users = [user for user in self.graph.nodes if any(x is node for x in user.inputs)]
+        if node.op not in LAYERS or len(users) + 1 < self.users[old] or not all(user.op in LAYERS for user in users):
+            return False
+        units = np.broadcast_to(units, node.shape[-1:])
+        _absorb(node, 1 / units, None)
+        for user in users:
+            axis = -1 if user.params.get('groups', 1) > 1 else -2  # of the kernel, that the node's channels are
+            user.inputs[1] = np.float32(user.inputs[1] * np.expand_dims(units, tuple(range(1, -axis))))
+        return True
+
+    def _dot_general(self, node, x, kernel):
+        (contracted, batch) = node.params['dimension_numbers']
+        if isinstance(kernel, Node) or not isinstance(x, Node) or batch != ((), ()) or kernel.ndim != 2:
+            return None
+        if contracted[0] != (len(x.shape) - 1,):
+            return None
+        kernel = np.float64(kernel if contracted[1] == (0,) else kernel.T)
+        if self.pending[x].sole:
+            self.computed(x)
+        before = self.pending[x]
+        scaled = kernel if before.scale is None else kernel * np.broadcast_to(before.scale, len(kernel))[:, None]
+        bias = None if before.shift is None else np.broadcast_to(before.shift, len(kernel)) @ kernel
+        dense = self.emit('dense', [before.node, np.float32(scaled)], node.shape)
+        return Pending(dense, shift=bias, sole=True)
+
+    def _conv_general_dilated(self, node, x, kernel):
+        params = node.params
+        numbers, groups, padding = params['dimension_numbers'], params['feature_group_count'], params['padding']
+        is_nhwc = (numbers.lhs_spec, numbers.rhs_spec, numbers.out_spec) == ((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
+        is_plain = set((*params['lhs_dilation'], *params['rhs_dilation'], params['batch_group_count'])) == {1}
+        if not (is_nhwc and is_plain and isinstance(kernel, np.ndarray) and groups in (1, x.shape[-1])):
+            return None
+        is_padded = any(map(any, padding))
+        if self.pending[x].sole or is_padded and self.pending[x].shift is not None:
+            self.computed(x)
+        before, kernel, bias = self.pending[x], np.float64(kernel), None
+        axis = (slice(None), None) if groups == 1 else (None, slice(None))  # of the kernel, that x's channels are
+        if before.shift is not None:
+            shift = np.broadcast_to(before.shift, x.shape[-1])[axis]
+            bias = (kernel * shift).sum((0, 1, 2))
+        if before.scale is not None:
+            kernel = kernel * np.broadcast_to(before.scale, x.shape[-1])[axis]
+        shapes = dict(strides=tuple(params['window_strides']), padding=tuple(map(tuple, padding)), groups=groups)
+        conv = self.emit('conv', [before.node, np.float32(kernel)], node.shape, **shapes)
+        return Pending(conv, shift=bias, sole=True)
+
+    def _reduce_sum(self, node, x):
+        if tuple(node.params['axes']) != (1, 2) or len(x.shape) != 4:
+            return None
+        before, places = self.pending[x], np.float64(x.shape[1] * x.shape[2])
+        mean = self.emit('mean', [before.node], node.shape)
+        return Pending(mean, _product(before.scale, places), None if before.shift is None else before.shift * places)
+
+    def _reduce_window_sum(self, node, x):
+        if any(map(any, node.params['padding'])):
+            return None
+        before, window = self.pending[x], {key: node.params[key] for key in ('window_dimensions', 'window_strides')}
+        places = np.float64(math.prod(window['window_dimensions']))
+        pooled = self.emit('avg_pool', [before.node], node.shape, window=window)
+        return Pending(pooled, _product(before.scale, places), None if before.shift is None else before.shift * places)
+
+    def _slice(self, node, x):
+        before, start, limit = self.pending[x], node.params['start_indices'], node.params['limit_indices']
+        if (start[-1], limit[-1]) != (0, x.shape[-1]):
+            return None
+        conv, strides = before.node, node.params['strides'] or (1,) * len(x.shape)
+        whole = not any(start) and limit == x.shape and conv.op == 'conv' and conv.params['strides'] == (1, 1)
+        if whole and before.sole and self.users[x] == 1:  # every second place of a convolution is one with a stride
+            conv.params['strides'], conv.shape = tuple(strides[1:3]), node.shape
+            return before
+        new = self._append(dataclasses.replace(node, inputs=[before.node]))
+        return dataclasses.replace(before, node=new, sole=False)
+
+    def _softmax(self, node, x):
+        return Pending(self.emit('softmax', [self.computed(x)], node.shape))
+
+
+def _absorb(layer, scale, shift):
+    """Multiplies a layer's outputs by `scale` and adds `shift` to them, by its weights."""
+    if scale is not None:
+        layer.inputs[1] = np.float32(np.float64(layer.inputs[1]) * scale)
+        layer.inputs[2:] = [np.float32(np.float64(bias) * scale) for bias in layer.inputs[2:]]
+    if shift is not None:
+        bias = np.broadcast_to(np.float32(shift), layer.shape[-1:])
+        layer.inputs[2:] = [layer.inputs[2] + bias if layer.inputs[2:] else bias]
+
+
+def _product(a, b):
+    """Returns a · b, where None is 1, and None where that is 1 throughout."""
+    if a is None or b is None:
+        return b if a is None else a
+    product = a * b
+    return None if np.all(product == 1) else product
+
+
+def _may_divide(scale):
+    """Whether channels stay within reach of each other when they are divided by `scale`."""
+    return scale is not None and np.abs(scale).min() > 0.01 * np.abs(scale).max()
+
+
+def _total(a, b):
+    """Returns a + b, where None is 0."""
+    return b if a is None else a if b is None else a + b
+
+
+def _per_channel(constant, node):
+    """Returns a constant that differs along the channels alone, float64; None where it is none."""
+    if isinstance(constant, Node) or math.prod(constant.shape[:-1]) != 1:
+        return None
+    if constant.ndim and constant.size > 1 and constant.shape[-1] != node.shape[-1]:
+        return None
+    return np.float64(constant).reshape(() if constant.size == 1 else -1)
+
+
+def _activations(graph):
+    """Returns node → (name, source) of the nodes that are an activation of `source`, told by its values at `SAMPLES`.
+
+    How JAX writes an activation differs between versions; its values do not.
+    """
+    sources, users, found = {}, {}, {}
+    for node in graph.nodes:
+        for x in node.inputs:
+            if isinstance(x, Node):
+                users.setdefault(x, []).append(node)
+        if node.op in ELEMENTWISE and all(isinstance(x, Node) or not x.ndim for x in node.inputs):
+            origins = {sources.get(x, x) for x in node.inputs if isinstance(x, Node)}
+            if len(origins) == 1:
+                sources[node] = origins.pop()
+    known = {name: np.asarray(function(SAMPLES)) for name, function in ACTIVATIONS.items()}
+    for node, source in sources.items():
+        inside = [sources.get(user) is source for user in users.get(node, ())]
+        if not inside or not all(inside):  # others need it
+            values = _at_samples(node, source)
+            close = [name for name in known if np.allclose(values, known[name], rtol=1e-5, atol=1e-6)]
+            if close:
+                found[node] = close[0], source
+    return found
+
+
+def _at_samples(node, source, memo=None):
+    memo = {source: SAMPLES} if memo is None else memo
+    if node not in memo:
+        inputs = [_at_samples(x, source, memo) if isinstance(x, Node) else x for x in node.inputs]
+        with jax.ensure_compile_time_eval():
+            arguments = [np.broadcast_to(x, SAMPLES.shape) for x in inputs]
+            memo[node] = np.asarray(node.primitive.bind(*arguments, **node.params))
+    return memo[node]

@@ -1,0 +1,159 @@
+"""A network as a short list of nodes, read from its jaxpr: what the file formats are written from.
+
+`read` traces a function and inlines every call in it; what depends on constants alone is computed at once.
+`dsconv.exporting.folding` then folds norms and recognises activations. `run` computes the nodes by JAX again.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+# The leading axis is the batch, the last one the channels, as everywhere in dsconv.
+OPERATIONS = {
+    'conv': lambda x, kernel, bias=None, *, strides, padding, groups: _biased(
+        lax.conv_general_dilated(
+            x, kernel, strides, padding, dimension_numbers=('NHWC', 'HWIO', 'NHWC'), feature_group_count=groups
+        ),
+        bias,
+    ),
+    'dense': lambda x, kernel, bias=None: _biased(x @ kernel, bias),
+    'mul': jnp.multiply,
+    'add': jnp.add,
+    'mean': lambda x: jnp.mean(x, axis=(1, 2)),
+    'avg_pool': lambda x, *, window: lax.reduce_window(
+        x, np.float32(0), lax.add, window['window_dimensions'], window['window_strides'], 'VALID'
+    )
+    / np.float32(math.prod(window['window_dimensions'])),
+    'softmax': jax.nn.softmax,
+}
+# Elementwise functions that file formats have an operation for.
+ACTIVATIONS = {
+    'gelu_tanh': lambda x: jax.nn.gelu(x, approximate=True),
+    'gelu': lambda x: jax.nn.gelu(x, approximate=False),
+    'silu': jax.nn.silu,
+    'relu': jax.nn.relu,
+    'relu6': jax.nn.relu6,
+    'leaky_relu': jax.nn.leaky_relu,
+    'elu': jax.nn.elu,
+}
+NUMPY = {
+    'add': np.add,
+    'sub': np.subtract,
+    'mul': np.multiply,
+    'div': np.divide,
+    'rsqrt': lambda x: 1 / np.sqrt(x),
+}
+
+
+def _biased(x, bias):
+    return x if bias is None else x + bias
+
+
+@dataclasses.dataclass(eq=False)
+class Node:
+    """One array that is computed.
+
+    Attributes:
+      op: a key of `OPERATIONS` or `ACTIVATIONS`, 'input', or the name of the primitive of JAX that `primitive` is.
+      inputs: of it: nodes and constants, which broadcast to `input_shapes`.
+      params: of the operation.
+      shape: of the array, for a batch of one.
+      dtype: of the array.
+      primitive: of JAX, or None.
+      input_shapes: that the primitive takes.
+    """
+
+    op: str
+    inputs: list
+    params: dict
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    primitive: object = None
+    input_shapes: tuple = ()
+
+    def apply(self, *arguments):
+        """Computes the array from those of `inputs`."""
+        if self.primitive is None:
+            function = OPERATIONS.get(self.op) or ACTIVATIONS[self.op]
+            return function(*arguments, **self.params)
+        arguments = [jnp.broadcast_to(x, shape) for x, shape in zip(arguments, self.input_shapes, strict=True)]
+        return self.primitive.bind(*arguments, **self.params)
+
+
+@dataclasses.dataclass
+class Graph:
+    """Nodes in the order in which they are computed: the first is the input, the last the output."""
+
+    nodes: list[Node]
+
+
+def read(function: Callable, example: jax.ShapeDtypeStruct) -> Graph:
+    """Returns the graph of a function of one array; constants of it are the arrays that it closes over.
+
+    Raises:
+      InputError: it has an operation that has more than one result, or a loop.
+    """
+    closed = jax.make_jaxpr(function)(example)
+    graph = Graph([Node('input', [], {}, example.shape, np.dtype(example.dtype))])
+    (output,) = _inline(closed.jaxpr, closed.consts, [graph.nodes[0]], graph)
+    assert output is graph.nodes[-1]
+    return graph
+
+
+def run(graph: Graph, images):
+    """Computes the output for a batch of one; traceable by JAX."""
+    values = {graph.nodes[0]: images}
+    for node in graph.nodes[1:]:
+        values[node] = node.apply(*(values[x] if isinstance(x, Node) else x for x in node.inputs))
+    return values[graph.nodes[-1]]
+
+
+def _inline(jaxpr, constants, arguments, graph):
+    """Appends the nodes of a jaxpr to the graph; returns its outputs: nodes, or arrays that are constant."""
+    values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*map(np.asarray, constants), *arguments], strict=True))
+
+    def value(atom):
+        return np.asarray(atom.val) if hasattr(atom, 'val') else values[atom]
+
+    for equation in jaxpr.eqns:
+        inputs, name, params = list(map(value, equation.invars)), equation.primitive.name, equation.params
+        if name == 'platform_index':
+            outputs = [np.int32(len(params['platforms']) - 1)]  # the form that is for no platform in particular
+        elif name == 'cond':
+            branch = params['branches'][int(inputs[0])]
+            outputs = _inline(branch.jaxpr, branch.consts, inputs[1:], graph)
+        elif inner := params.get('jaxpr') or params.get('call_jaxpr'):
+            outputs = _inline(getattr(inner, 'jaxpr', inner), getattr(inner, 'consts', ()), inputs, graph)
+        else:
+            outputs = [_apply(equation, inputs, graph)]
+        values |= zip(equation.outvars, outputs, strict=True)
+    return list(map(value, jaxpr.outvars))
+
+
+def _apply(equation, inputs, graph):
+    primitive, params, (out,) = equation.primitive, equation.params, equation.outvars
+    shapes = tuple(atom.aval.shape for atom in equation.invars)
+    if primitive.name in ('copy', 'copy_p', 'stop_gradient', 'optimization_barrier'):
+        return inputs[0]
+    if primitive.name == 'convert_element_type' and inputs[0].dtype == out.aval.dtype:
+        return inputs[0]
+    if any(isinstance(x, Node) for x in inputs):
+        node = Node(primitive.name, inputs, params, out.aval.shape, np.dtype(out.aval.dtype), primitive, shapes)
+        graph.nodes.append(node)
+        return node
+    if primitive.name == 'broadcast_in_dim' and inputs[0].ndim:  # kept small; whoever uses it broadcasts
+        kept = [1] * len(params['shape'])
+        for axis, size in zip(params['broadcast_dimensions'], inputs[0].shape, strict=True):
+            kept[axis] = size
+        return inputs[0].reshape(kept)
+    arrays = list(map(np.broadcast_to, inputs, shapes))
+    if primitive.name in NUMPY:  # each shape that JAX computes with costs a compilation
+        return NUMPY[primitive.name](*arrays)
+    if primitive.name == 'reshape':
+        return arrays[0].reshape(params['new_sizes'])
+    return np.asarray(primitive.bind(*arrays, **params))

@@ -1,0 +1,264 @@
+"""Writes a `graph.Graph` as ONNX, by the `onnx` package alone."""
+
+import math
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from dsconv.errors import InputError
+from dsconv.exporting.graph import Graph, Node
+
+OPSET = 20  # the first with Gelu
+IR_VERSION = 10
+TYPES = {np.dtype(np.float32): TensorProto.FLOAT, np.dtype(np.uint8): TensorProto.UINT8}
+SAME_NAME = {
+    'add': 'Add',
+    'sub': 'Sub',
+    'mul': 'Mul',
+    'div': 'Div',
+    'max': 'Max',
+    'min': 'Min',
+    'pow': 'Pow',
+    'exp': 'Exp',
+    'log': 'Log',
+    'tanh': 'Tanh',
+    'erf': 'Erf',
+    'logistic': 'Sigmoid',
+    'sqrt': 'Sqrt',
+    'neg': 'Neg',
+    'abs': 'Abs',
+}
+# Name → (operation, attributes) of what becomes one node.
+ACTIVATIONS = {
+    'gelu_tanh': ('Gelu', {'approximate': 'tanh'}),
+    'gelu': ('Gelu', {}),
+    'relu': ('Relu', {}),
+    'elu': ('Elu', {}),
+    'leaky_relu': ('LeakyRelu', {'alpha': 0.01}),
+}
+TO_NCHW, TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
+
+
+def to_onnx(graph: Graph, metadata: dict[str, str]) -> bytes:
+    """Returns the file of a graph: any batch of images `(batch, height, width, channels)` → probabilities.
+
+    Raises:
+      InputError: a node has no operation of ONNX here.
+    """
+    writer = _Writer(graph)
+    first, last = graph.nodes[0], graph.nodes[-1]
+    image = helper.make_tensor_value_info('image', TYPES[first.dtype], ['batch', *first.shape[1:]])
+    answer = helper.make_tensor_value_info('probabilities', TensorProto.FLOAT, ['batch', *last.shape[1:]])
+    writer.nodes[-1].output[0] = 'probabilities'
+    body = helper.make_graph(writer.nodes, 'dsconv', [image], [answer], writer.constants)
+    model = helper.make_model(body, opset_imports=[helper.make_opsetid('', OPSET)], ir_version=IR_VERSION)
+    model.producer_name = 'dsconv'
+    helper.set_model_props(model, metadata)
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString()
+
+
+class _Writer:
+    """Arrays of four axes are kept as NCHW, which convolutions take; what needs NHWC gets it by a transposition."""
+
+    def __init__(self, graph):
+        self.nodes, self.constants, self.names = [], [], {}
+        first = graph.nodes[0]
+        self.names[first, 'NHWC'] = 'image'
+        for node in graph.nodes[1:]:
+            name, layout = self.write(node)
+            self.names[node, layout] = name
+
+    def emit(self, op, inputs, **attributes):
+        name = f'{op.lower()}_{len(self.nodes)}'
+        inputs = [x if isinstance(x, str) else self.constant(np.asarray(x)) for x in inputs]
+        self.nodes.append(helper.make_node(op, inputs, [name], **attributes))
+        return name
+
+    def constant(self, array):
+        name = f'constant_{len(self.constants)}'
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def get(self, x, layout='NHWC'):
+        """Returns the name of an array, or the constant, in a layout; that of few axes is the same in both."""
+        if not isinstance(x, Node):
+            return x.transpose(TO_NCHW) if layout == 'NCHW' and x.ndim == 4 else x
+        if len(x.shape) != 4:
+            layout = 'NHWC'
+        if (x, layout) not in self.names:
+            other = self.names[x, 'NHWC' if layout == 'NCHW' else 'NCHW']
+            perm = TO_NCHW if layout == 'NCHW' else TO_NHWC
+            self.names[x, layout] = self.emit('Transpose', [other], perm=perm)
+        return self.names[x, layout]
+
+    def layout(self, *arrays):
+        """Returns the layout in which elementwise operations take arrays."""
+        return 'NCHW' if any((x, 'NCHW') in self.names for x in arrays if isinstance(x, Node)) else 'NHWC'
+
+    def write(self, node):
+        """Writes a node; returns its name and layout."""
+        op, inputs = node.op, node.inputs
+        rule = getattr(self, f'_{op}', None)
+        if rule:
+            return rule(node, *inputs)
+        layout = self.layout(*inputs)
+        x = self.get(inputs[0], layout)
+        if op in ACTIVATIONS:
+            name, attributes = ACTIVATIONS[op]
+            return self.emit(name, [x], **attributes), layout
+        if op in SAME_NAME:
+            return self.emit(SAME_NAME[op], [self._aligned(y, node, layout) for y in inputs]), layout
+        raise InputError(f'ONNX is not written for {op}')
+
+    def _aligned(self, x, node, layout):
+        """Returns an operand; numbers for each channel become `(1, channels, 1, 1)` where the layout is NCHW."""
+        if isinstance(x, np.ndarray) and x.ndim and len(node.shape) == 4:
+            x = x.reshape((1,) * (4 - x.ndim) + x.shape)
+        return self.get(x, layout)
+
+    def _convert_element_type(self, node, x):
+        return self.emit('Cast', [self.get(x)], to=TYPES[node.dtype]), 'NHWC'
+
+    def _conv(self, node, x, kernel, bias=None):
+        kernel = kernel.transpose(3, 2, 0, 1)
+        (top, bottom), (left, right) = node.params['padding']
+        inputs = [self.get(x, 'NCHW'), kernel, *([] if bias is None else [bias])]
+        attributes = dict(strides=node.params['strides'], pads=(top, left, bottom, right), group=node.params['groups'])
+        return self.emit('Conv', inputs, kernel_shape=kernel.shape[2:], **attributes), 'NCHW'
+
+    def _dense(self, node, x, kernel, bias=None):
+        inputs = [] if bias is None else [bias]
+        if len(x.shape) == 4:
+            kernel = kernel.T[:, :, None, None]
+            return self.emit('Conv', [self.get(x, 'NCHW'), kernel, *inputs], kernel_shape=(1, 1)), 'NCHW'
+        if len(x.shape) == 2:
+            return self.emit('Gemm', [self.get(x), kernel, *inputs]), 'NHWC'
+        product = self.emit('MatMul', [self.get(x), kernel])
+        return (product if bias is None else self.emit('Add', [product, bias])), 'NHWC'
+
+    def _silu(self, node, x):
+        layout = self.layout(x)
+        x = self.get(x, layout)
+        return self.emit('Mul', [x, self.emit('Sigmoid', [x])]), layout
+
+    def _relu6(self, node, x):
+        layout = self.layout(x)
+        return self.emit('Clip', [self.get(x, layout), np.float32(0), np.float32(6)]), layout
+
+    def _mean(self, node, x):
+        pooled = self.emit('GlobalAveragePool', [self.get(x, 'NCHW')])
+        return self.emit('Flatten', [pooled]), 'NHWC'
+
+    def _softmax(self, node, x):
+        return self.emit('Softmax', [self.get(x)], axis=-1), 'NHWC'
+
+    def _avg_pool(self, node, x):
+        return self._pool('AveragePool', node, x, node.params['window'], ((0, 0),) * 4)
+
+    def _reduce_window_max(self, node, x):
+        return self._pool('MaxPool', node, x, node.params, node.params['padding'])
+
+    def _pool(self, op, node, x, window, padding):
+        (top, bottom), (left, right) = padding[1:3]
+        attributes = dict(
+            kernel_shape=window['window_dimensions'][1:3],
+            strides=window['window_strides'][1:3],
+            pads=(top, left, bottom, right),
+        )
+        return self.emit(op, [self.get(x, 'NCHW')], **attributes), 'NCHW'
+
+    def _dot_general(self, node, x, y):
+        (of_x, of_y), (batch_x, batch_y) = node.params['dimension_numbers']
+        free_x, free_y = (
+            [axis for axis in range(len(array.shape)) if axis not in (*contracted, *batch)]
+            for array, contracted, batch in ((x, of_x, batch_x), (y, of_y, batch_y))
+        )
+        sides = []
+        for array, axes, parts in (
+            (x, (*batch_x, *free_x, *of_x), (free_x, of_x)),
+            (y, (*batch_y, *of_y, *free_y), (of_y, free_y)),
+        ):
+            transposed = self.emit('Transpose', [self.get(array)], perm=axes)
+            shape = [array.shape[axis] for axis in axes[: len(batch_x)]]
+            shape += [math.prod(array.shape[axis] for axis in part) for part in parts]
+            sides.append(self.emit('Reshape', [transposed, np.int64(_any_batch(shape))]))
+        product = self.emit('MatMul', sides)
+        return self.emit('Reshape', [product, np.int64(_any_batch(node.shape))]), 'NHWC'
+
+    def _reshape(self, node, x):
+        return self.emit('Reshape', [self.get(x), np.int64(_any_batch(node.shape))]), 'NHWC'
+
+    def _transpose(self, node, x):
+        return self.emit('Transpose', [self.get(x)], perm=node.params['permutation']), 'NHWC'
+
+    def _squeeze(self, node, x):
+        return self.emit('Squeeze', [self.get(x), np.int64(node.params['dimensions'])]), 'NHWC'
+
+    def _broadcast_in_dim(self, node, x):
+        new = [axis for axis in range(len(node.shape)) if axis not in node.params['broadcast_dimensions']]
+        return self.emit('Unsqueeze', [self.get(x), np.int64(new)]), 'NHWC'  # what uses it broadcasts
+
+    def _slice(self, node, x):
+        layout, params = self.layout(x), node.params
+        strides = params['strides'] or (1,) * len(x.shape)
+        taken = [
+            (axis, start, limit, stride)
+            for axis, (start, limit, stride) in enumerate(
+                zip(params['start_indices'], params['limit_indices'], strides, strict=True)
+            )
+            if (start, limit, stride) != (0, x.shape[axis], 1)
+        ]
+        axes, starts, limits, strides = zip(*taken, strict=True)
+        axes = [_order(x, layout).index(axis) for axis in axes]
+        return self.emit('Slice', [self.get(x, layout), *map(np.int64, (starts, limits, axes, strides))]), layout
+
+    def _pad(self, node, x, value):
+        layout = self.layout(x)
+        low, high, _ = zip(*(node.params['padding_config'][axis] for axis in _order(x, layout)), strict=True)
+        return self.emit('Pad', [self.get(x, layout), np.int64([*low, *high]), np.float32(value)]), layout
+
+    def _concatenate(self, node, *arrays):
+        layout, parts = self.layout(*arrays), []
+        first = next(x for x in arrays if isinstance(x, Node))
+        for x, shape in zip(arrays, node.input_shapes, strict=True):
+            if isinstance(x, Node):
+                parts.append(self.get(x, layout))
+            else:  # one for each picture of the batch
+                batch = self.emit('Shape', [self.get(first)], start=0, end=1)
+                shape = self.emit('Concat', [batch, np.int64(shape[1:])], axis=0)
+                parts.append(self.emit('Expand', [np.float32(x), shape]))
+        axis = _order(node, layout).index(node.params['dimension'])
+        return self.emit('Concat', parts, axis=axis), layout
+
+    def _reduce(self, op, node, x):
+        return self.emit(op, [self.get(x), np.int64(node.params['axes'])], keepdims=0), 'NHWC'
+
+    def _reduce_sum(self, node, x):
+        return self._reduce('ReduceSum', node, x)
+
+    def _reduce_max(self, node, x):
+        return self._reduce('ReduceMax', node, x)
+
+    def _integer_pow(self, node, x):
+        layout = self.layout(x)
+        return self.emit('Pow', [self.get(x, layout), np.float32(node.params['y'])]), layout
+
+    def _square(self, node, x):
+        layout = self.layout(x)
+        return self.emit('Mul', [self.get(x, layout)] * 2), layout
+
+    def _rsqrt(self, node, x):
+        layout = self.layout(x)
+        return self.emit('Reciprocal', [self.emit('Sqrt', [self.get(x, layout)])]), layout
+
+
+def _order(array, layout):
+    """Returns which axis of the array stands at each place in a layout."""
+    return TO_NCHW if layout == 'NCHW' and len(array.shape) == 4 else tuple(range(len(array.shape)))
+
+
+def _any_batch(shape):
+    """Returns the shape for ONNX's Reshape: a leading 1 is the batch, which is copied."""
+    return [0, *shape[1:]] if shape[0] == 1 else shape
