@@ -25,10 +25,10 @@ OPERATIONS = {
     'mul': jnp.multiply,
     'add': jnp.add,
     'mean': lambda x: jnp.mean(x, axis=(1, 2)),
-    'avg_pool': lambda x, *, window: lax.reduce_window(
-        x, np.float32(0), lax.add, window['window_dimensions'], window['window_strides'], 'VALID'
-    )
-    / np.float32(math.prod(window['window_dimensions'])),
+    'avg_pool': lambda x, *, window: (
+        lax.reduce_window(x, np.float32(0), lax.add, window['window_dimensions'], window['window_strides'], 'VALID')
+        / np.float32(math.prod(window['window_dimensions']))
+    ),
     'softmax': jax.nn.softmax,
 }
 # Elementwise functions that file formats have an operation for.
@@ -146,7 +146,9 @@ def _apply(equation, inputs, graph):
         node = Node(primitive.name, inputs, params, out.aval.shape, np.dtype(out.aval.dtype), primitive, shapes)
         graph.nodes.append(node)
         return node
-    if primitive.name == 'broadcast_in_dim' and inputs[0].ndim:  # kept small; whoever uses it broadcasts
+    if primitive.name == 'broadcast_in_dim':  # kept small; whoever uses it broadcasts
+        if not inputs[0].ndim:
+            return inputs[0]
         kept = [1] * len(params['shape'])
         for axis, size in zip(params['broadcast_dimensions'], inputs[0].shape, strict=True):
             kept[axis] = size

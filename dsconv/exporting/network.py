@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -22,7 +23,7 @@ class Exported:
     """What is exported.
 
     Attributes:
-      config: of the run, resolved; float32.
+      config: of the run, resolved.
       variables: of the network that it describes.
       step: of the checkpoint.
     """
@@ -37,15 +38,7 @@ class Exported:
         config = configuration.load_run(workdir)
         check_resolved(config)
         _, variables, step = restore_network(workdir, config, which)
-        return cls.of(config, jax.device_get(variables), step)
-
-    @classmethod
-    def of(cls, config, variables, step: int = 0) -> 'Exported':
-        """Takes variables as they are."""
-        config = config.copy_and_resolve_references()
-        # In float32, and by plain layers: a depthwise convolution stays one, instead of the sum of shifted products.
-        config.model.update({'dtype': 'float32', 'implementation': 'plain'})
-        return cls(config, variables, step)
+        return cls(config, jax.device_get(variables), step)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -56,26 +49,51 @@ class Exported:
     def class_names(self) -> tuple[str, ...]:
         return tuple(self.config.dataset.class_names)
 
-    def logits(self, images, float_input: bool = False):
-        """Returns float32 `(batch, classes)`, of uint8 images or of float32 ones in [0, 1]."""
+    def logits(self, images, float_input: bool = False, implementation: str = 'plain'):
+        """Returns float32 `(batch, classes)`, of uint8 images or of float32 ones in [0, 1].
+
+        By plain layers a depthwise convolution is one, instead of the sum of shifted products.
+        """
         dataset = self.config.dataset
         if float_input:
             images = (images - jnp.asarray(dataset.mean, jnp.float32)) / jnp.asarray(dataset.std, jnp.float32)
         else:
             images = normalise(images, dataset.mean, dataset.std)
-        return build_network(self.config).apply(self.variables, images)
+        config = self.config.copy_and_resolve_references()
+        config.model.update({'dtype': 'float32', 'implementation': implementation})
+        return build_network(config).apply(self.variables, images)
 
-    def probabilities(self, images, float_input: bool = False):
-        """Returns float32 `(batch, classes)`."""
-        return jax.nn.softmax(self.logits(images, float_input))
+    def reference(self) -> Callable:
+        """Returns the network as it runs here: uint8 images → probabilities, an array of the host."""
+        jitted = jax.jit(lambda images: jax.nn.softmax(self.logits(images, implementation='auto')))
+        return lambda images: np.asarray(jitted(images))
 
-    @functools.cache
     def graph(self, float_input: bool = False) -> Graph:
         """Returns the graph of the probabilities of one picture, norms folded."""
-        image = jax.ShapeDtypeStruct((1, *self.shape), jnp.float32 if float_input else jnp.uint8)
+        image = jax.ShapeDtypeStruct((1, *self.shape), self._input(float_input))
         graph = read(functools.partial(self.logits, float_input=float_input), image)
         logits = graph.nodes[-1]
         graph.nodes.append(Node('softmax', [logits], {}, logits.shape, np.dtype(np.float32)))
         return fold(graph)
 
-    __hash__ = object.__hash__
+    def stablehlo(self, float_input: bool = False) -> jax.export.Exported:
+        """Returns the probabilities of any number of pictures, for CPU, GPU and TPU."""
+        (batch,) = jax.export.symbolic_shape('batch')
+        images = jax.ShapeDtypeStruct((batch, *self.shape), self._input(float_input))
+        probabilities = jax.jit(lambda images: jax.nn.softmax(self.logits(images, float_input)))
+        return jax.export.export(probabilities, platforms=['cpu', 'cuda', 'tpu'])(images)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Returns the weights by name, as 'params/block_0/depthwise/kernel'."""
+        leaves = jax.tree_util.tree_leaves_with_path(self.variables)
+        return {'/'.join(key.key for key in path): np.asarray(leaf) for path, leaf in leaves}
+
+    def with_tensors(self, tensors: dict[str, np.ndarray]) -> 'Exported':
+        """Returns the same network with the weights of `tensors`."""
+        path_of = jax.tree_util.tree_map_with_path
+        variables = path_of(lambda path, _: tensors['/'.join(key.key for key in path)], self.variables)
+        return dataclasses.replace(self, variables=variables)
+
+    @staticmethod
+    def _input(float_input):
+        return jnp.float32 if float_input else jnp.uint8

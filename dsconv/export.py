@@ -1,0 +1,72 @@
+"""python -m dsconv.export --workdir=DIR: the network of a run as files that run elsewhere, each checked."""
+
+from argparse import ArgumentTypeError
+
+from dsconv import cli
+from dsconv.errors import did_you_mean
+
+FORMATS = ('litert', 'onnx', 'stablehlo', 'safetensors')
+PRECISIONS = ('float32', 'float16', 'int8')
+
+
+def export(arguments) -> None:
+    """Writes the files and prints how they compare with the network in JAX."""
+    from dsconv.exporting import bundle, card
+    from dsconv.reporting.tables import markdown_table
+
+    output = arguments.output or arguments.workdir / 'export'
+    report = bundle.export(arguments.workdir, output, arguments.format, arguments.precision, arguments)
+    print(f'{report["pictures"]:,} pictures: {report["checked_on"]}\n')
+    print(markdown_table(*card.table(report)))
+    print(f'\n{output / "README.md"}')
+
+
+def some_of(names):
+    """Returns a converter of a flag that lists some of `names`, commas between."""
+
+    def convert(text):
+        chosen = text.split(',')
+        for name in chosen:
+            if name not in names:
+                raise ArgumentTypeError(f'{name!r} is none of {", ".join(names)}{did_you_mean(name, names)}')
+        return [name for name in names if name in chosen]
+
+    return convert
+
+
+def points(text: str) -> float:
+    """Converts a number of percentage points to a fraction."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 100:
+        raise ArgumentTypeError(f'{text!r} must be a number from 0 to 100')
+    return value / 100
+
+
+def flags() -> cli.Parser:
+    """The command's flags."""
+    parser = cli.parser('export', 'Writes the network of a run as files that run elsewhere, and checks each of them.')
+    parser.add_argument('--workdir', type=cli.path, required=True, metavar='DIR', help='of the run')
+    cli.add_checkpoint_flag(parser)
+    text = f'some of {",".join(FORMATS)} (default: litert)'
+    parser.add_argument('--format', type=some_of(FORMATS), default=['litert'], metavar='NAME,…', help=text)
+    text = f'of LiteRT, some of {",".join(PRECISIONS)} (default: float32)'
+    parser.add_argument('--precision', type=some_of(PRECISIONS), default=['float32'], metavar='NAME,…', help=text)
+    parser.add_argument('--output', type=cli.path, metavar='DIR', help='a new directory (default: WORKDIR/export)')
+    text = 'to check on and to calibrate by, instead of the data of the run; folders in it may be classes'
+    parser.add_argument('--pictures', type=cli.path, metavar='FOLDER', help=text)
+    text = 'pictures to check on (default: 5000)'
+    parser.add_argument('--check-pictures', type=cli.positive, default=5000, metavar='N', help=text)
+    text = 'training pictures that int8 is calibrated by (default: 500)'
+    parser.add_argument('--calibration-pictures', type=cli.positive, default=500, metavar='N', help=text)
+    text = 'points of accuracy that int8 may lose (default: 1)'
+    parser.add_argument('--largest-loss', type=points, default=0.01, metavar='POINTS', help=text)
+    text = 'the files take float32 images in [0, 1] instead of uint8 ones'
+    parser.add_argument('--float-input', action='store_true', help=text)
+    return parser
+
+
+if __name__ == '__main__':
+    cli.run(flags(), export)

@@ -1,0 +1,167 @@
+"""The directory that an export leaves: its files, each checked, `export.json`, `labels.txt` and a model card."""
+
+import functools
+import importlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from dsconv.errors import InputError, RunError
+from dsconv.exported import METADATA, open_exported
+from dsconv.exporting import card, check
+from dsconv.exporting.network import Exported
+
+# Format → (what it needs, precisions it is written in).
+FORMATS = {
+    'litert': (('litert_converter', 'litert_quantizer', 'ai_edge_litert'), ('float32', 'float16', 'int8')),
+    'onnx': (('onnx', 'onnxruntime'), ('float32',)),
+    'stablehlo': ((), ('float32',)),
+    'safetensors': (('safetensors',), ('float32',)),
+}
+PRECISIONS = ('float32', 'float16', 'int8')
+
+
+def export(workdir: Path, output: Path, formats, precisions, options) -> dict:
+    """Exports the network of a run into a new directory, which appears whole or not at all.
+
+    Args:
+      workdir: of the run, or of a published network.
+      output: the directory.
+      formats: keys of `FORMATS`.
+      precisions: some of `PRECISIONS`, for the formats that have them.
+      options: `checkpoint`, `pictures` (a folder or None), `check_pictures` and `calibration_pictures` (numbers),
+        `float_input`, `largest_loss` (a fraction).
+
+    Returns:
+      What `export.json` holds.
+
+    Raises:
+      InputError: there is no such run or checkpoint, `output` exists, a package is not installed, or the data that
+        8-bit integers need is not there.
+      RunError: a file does not answer as the network does; nothing is left of the export.
+    """
+    if output.exists():
+        raise InputError(f'--output={output} exists: give a new directory, or move it away')
+    _check_formats(formats, precisions)
+    network = Exported.of_run(workdir, options.checkpoint)
+    pictures = check.find_pictures(
+        network.config, options.pictures, options.check_pictures, options.calibration_pictures
+    )
+    if 'int8' in precisions and pictures.calibration is None:
+        raise InputError(
+            f'--precision=int8 needs real pictures, and there is only {pictures.origin}; --pictures=FOLDER gives some'
+        )
+    partial = output.with_name(f'.{output.name}.partial')
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        report = _write(partial, network, workdir, formats, precisions, pictures, options)
+        partial.rename(output)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return report
+
+
+def _check_formats(formats, precisions):
+    for name in formats:
+        for package in FORMATS[name][0]:
+            try:
+                importlib.import_module(package)
+            except ImportError as error:
+                raise InputError(
+                    f'--format={name} needs {package}, which is not installed: pip install -r requirements-export.txt'
+                ) from error
+        if not set(precisions) & set(FORMATS[name][1]):
+            raise InputError(f'--format={name} is written in float32 alone: add it to --precision')
+
+
+def _write(directory, network, workdir, formats, precisions, pictures, options):
+    metadata = card.metadata(network, workdir, options.float_input)
+    reference = _in_batches(network.reference(), pictures.images)
+    files, faults, timed = [], [], {'JAX': network.reference()}
+    for name, precision, file in _files(directory, network, formats, precisions, pictures, options, metadata):
+        run = _runner(file, network)
+        result = {'file': file.name, 'format': name, 'precision': precision, 'bytes': file.stat().st_size}
+        result |= check.compare(run, reference, pictures)
+        files.append(result)
+        if fault := check.fault(result, precision, options.largest_loss):
+            faults.append(f'{file.name}: {fault}')
+        if name != 'safetensors':
+            timed[file.name] = run
+    times = check.milliseconds(timed, pictures.images[0])
+    for result in files:
+        result['milliseconds'] = times.get(result['file'])
+    report = {**metadata, 'checked_on': pictures.origin, 'pictures': len(pictures.images)}
+    report |= {'calibration_pictures': None if 'int8' not in precisions else len(pictures.calibration)}
+    report |= {'milliseconds_jax': times['JAX'], 'files': files}
+    (directory / 'export.json').write_text(json.dumps(report, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
+    (directory / 'labels.txt').write_text('\n'.join(network.class_names) + '\n', encoding='utf-8')
+    (directory / 'README.md').write_text(card.write(report), encoding='utf-8')
+    if faults:
+        raise RunError(f'{"; ".join(faults)}; nothing is exported')
+    return report
+
+
+def _files(directory, network, formats, precisions, pictures, options, metadata) -> Iterator[tuple[str, str, Path]]:
+    """Writes the files; yields (format, precision, path) of each."""
+
+    def written(name, content):
+        path = directory / name
+        path.write_bytes(content)
+        return path
+
+    for name in formats:
+        for precision in (precision for precision in precisions if precision in FORMATS[name][1]):
+            if name == 'litert':
+                suffix = '' if precision == 'float32' else f'.{precision}'
+                content = _litert(network, precision, pictures, options, metadata)
+                yield name, precision, written(f'model{suffix}.tflite', content)
+            elif name == 'onnx':
+                from dsconv.exporting.onnx_file import to_onnx
+
+                facts = {
+                    METADATA: json.dumps(metadata, ensure_ascii=False),
+                    'class_names': '\n'.join(network.class_names),
+                }
+                yield name, precision, written('model.onnx', to_onnx(network.graph(options.float_input), facts))
+            elif name == 'stablehlo':
+                yield name, precision, written('model.stablehlo', network.stablehlo(options.float_input).serialize())
+            elif name == 'safetensors':
+                from safetensors.numpy import save
+
+                facts = {METADATA: json.dumps(metadata, ensure_ascii=False)}
+                yield name, precision, written('model.safetensors', save(network.tensors(), facts))
+
+
+def _litert(network, precision, pictures, options, metadata):
+    from dsconv.exporting import litert
+
+    if precision == 'int8':
+        content = litert.to_int8(litert.to_litert(network.graph(True)), pictures.calibration)
+        return litert.with_metadata(content, metadata | {'input': 'uint8'})
+    content = litert.to_litert(network.graph(options.float_input))
+    return litert.with_metadata(litert.to_float16(content) if precision == 'float16' else content, metadata)
+
+
+def _runner(file, network):
+    """Returns what runs a file: uint8 images → probabilities."""
+    if file.suffix == '.stablehlo':
+        restored = jax.export.deserialize(bytearray(file.read_bytes()))
+        call = jax.jit(restored.call)
+        is_float = restored.in_avals[0].dtype == np.float32
+        return functools.partial(_in_batches, lambda images: call(np.float32(images) / 255 if is_float else images))
+    if file.suffix == '.safetensors':
+        from safetensors.numpy import load_file
+
+        return functools.partial(_in_batches, network.with_tensors(load_file(file)).reference())
+    return open_exported(file)
+
+
+def _in_batches(function, images, size=100):
+    parts = [images[start : start + size] for start in range(0, len(images), size)]
+    padded = [np.pad(part, ((0, len(parts[0]) - len(part)), (0, 0), (0, 0), (0, 0))) for part in parts]
+    return np.concatenate([np.asarray(function(part)) for part in padded])[: len(images)]

@@ -1,0 +1,75 @@
+"""What an export says of itself: the metadata in its files, and the model card beside them."""
+
+import json
+from pathlib import Path
+
+from dsconv.files import read_if_there, to_path
+from dsconv.reporting.markdown import plain, plain_table
+from dsconv.reporting.sections import percent
+
+LICENCE = 'Apache-2.0'
+PREPARATION = (
+    'the EXIF orientation applied, transparency on white, squashed to {size}×{size} by an antialiased bilinear filter '
+    '(Pillow: resize, BILINEAR), {colour}'
+)
+
+
+def metadata(network, workdir: Path, float_input: bool) -> dict:
+    """Returns what the files hold as JSON: `class_names`, `image_size`, `channels`, `input`, and what a person asks."""
+    dataset = network.config.dataset
+    report = json.loads(read_if_there(to_path(workdir) / 'report' / 'report.json') or '{}')
+    colour = 'RGB' if dataset.channels == 3 else 'grey by ITU-R 601'
+    return {
+        'title': f'{network.config.model.name} trained on {dataset.name}',
+        'class_names': list(network.class_names),
+        'image_size': dataset.image_size,
+        'channels': dataset.channels,
+        'input': 'float32' if float_input else 'uint8',
+        'preparation': PREPARATION.format(size=dataset.image_size, colour=colour),
+        'licence': LICENCE,
+        'dataset': dataset.name,
+        'checkpoint_step': network.step,
+        'accuracy': report.get('accuracy'),
+        'split': report.get('split'),
+    }
+
+
+def table(report: dict) -> tuple[list[str], list[list[str]]]:
+    """Returns header and rows of what came of each file."""
+    header = ['file', 'precision', 'kB', 'largest difference', 'same first class', 'accuracy', 'one picture, ms']
+    rows = [['in JAX', 'float32', '', '', '', '', f'{report["milliseconds_jax"]:.2f}']]
+    for file in report['files']:
+        accuracy = '' if file['accuracy'] is None else percent(file['accuracy'])
+        if file['loss_of_accuracy']:
+            accuracy += f' ({-100 * file["loss_of_accuracy"]:+.2f})'
+        took = '' if file['milliseconds'] is None else f'{file["milliseconds"]:.2f}'
+        kilobytes, differs = f'{file["bytes"] / 1000:.0f}', f'{file["max_difference"]:.1e}'
+        rows.append([file['file'], file['precision'], kilobytes, differs, percent(file['agreement']), accuracy, took])
+    return header, rows
+
+
+def write(report: dict) -> str:
+    """Returns the model card, with the front matter that the Hugging Face hub reads."""
+    size, channels = report['image_size'], report['channels']
+    takes = 'uint8, 0 to 255' if report['input'] == 'uint8' else 'float32, 0 to 1'
+    scored = ''
+    if report['accuracy'] is not None:
+        scored = f' The run scored {percent(report["accuracy"])} on the {report["split"]} split.'
+    front = ['---', 'license: apache-2.0', 'pipeline_tag: image-classification', 'tags: [dsconv, litert, onnx]', '---']
+    parts = [
+        '\n'.join(front),
+        f'# {plain(report["title"])}',
+        f'It tells {len(report["class_names"])} classes apart: {plain(", ".join(report["class_names"]))}.{scored} It '
+        'names one of them for any picture, also for one that shows none of them.',
+        '## Input and output',
+        f'`image`: `(1, {size}, {size}, {channels})`, {takes} (ONNX and StableHLO take any number of pictures; the '
+        f'int8 file takes uint8). Normalisation is inside. A picture is brought to it with {report["preparation"]}. '
+        f'`probabilities`: `(1, {len(report["class_names"])})`, in the order of `labels.txt`; the int8 file gives them '
+        'as uint8, in 256ths.',
+        '## Checked',
+        f"By each file's own runtime on {report['pictures']:,} pictures, {plain(report['checked_on'])}; times are of one "
+        'thread, taken in turn.',
+        plain_table(*table(report)),
+        f'Licence: {report["licence"]}. Made by `python -m dsconv.export`.',
+    ]
+    return '\n\n'.join(parts) + '\n'

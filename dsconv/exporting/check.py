@@ -1,0 +1,151 @@
+"""Holds an exported file, run by its own runtime, to the network in JAX."""
+
+import contextlib
+import dataclasses
+import os
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from dsconv import data
+from dsconv.data.picture import EXTENSIONS, read_picture
+from dsconv.errors import InputError
+from dsconv.performance.timing import in_turn, seconds_per_call
+from dsconv.training.setup import open_source
+
+# The largest difference of a probability that rounding explains.
+ROUNDING = {'float32': 1e-4, 'float16': 2e-2}
+ROUNDS, SECONDS = 7, 0.2
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    """Pictures that files are checked on, and those by which 8-bit integers are calibrated.
+
+    Attributes:
+      origin: in words.
+      images: uint8 `(n, height, width, channels)`.
+      labels: int `(n,)`, −1 where the class is unknown.
+      calibration: uint8 images; None where there are no real ones.
+    """
+
+    origin: str
+    images: np.ndarray
+    labels: np.ndarray
+    calibration: np.ndarray | None
+
+
+def find_pictures(config, folder: Path | None, count: int, calibrating: int) -> Pictures:
+    """Returns at most `count` pictures to check on: of a folder, of the run's data, or noise where that is not there.
+
+    The validation part is taken where there is one, else the training images; `calibrating` training images calibrate,
+    of every class the same share.
+
+    Raises:
+      InputError: the folder has no picture that can be read.
+    """
+    dataset = config.dataset
+    if folder:
+        return _of_folder(folder, dataset, count, calibrating)
+    try:
+        source = open_source(config)
+        train = source.load('train')
+        split = 'validation' if 'validation' in source.split_sizes else 'train'
+        checked = source.load(split)
+    except InputError as error:
+        images = np.random.default_rng(0).integers(
+            0, 256, (min(count, 100), dataset.image_size, dataset.image_size, dataset.channels), np.uint8
+        )
+        return Pictures(f'seeded noise, since {error}', images, np.full(len(images), -1), None)
+    rows = np.linspace(0, checked.num_examples - 1, min(count, checked.num_examples)).astype(int)
+    calibration = train.images(_stratified(train.labels, calibrating))
+    name = {'validation': 'the validation part', 'train': 'the training images'}[split]
+    return Pictures(f'{name} of {dataset.name}', checked.images(rows), checked.labels[rows], calibration)
+
+
+def _of_folder(folder, dataset, count, calibrating):
+    paths = sorted(path for path in folder.rglob('*') if path.suffix.lower() in EXTENSIONS)
+    if not paths:
+        raise InputError(f'--pictures={folder} has no pictures')
+    paths = [paths[row] for row in np.linspace(0, len(paths) - 1, min(count, len(paths))).astype(int)]
+    images = np.stack([read_picture(path, dataset.image_size, dataset.channels) for path in paths])
+    names = list(dataset.class_names)
+    labels = np.array([names.index(path.parent.name) if path.parent.name in names else -1 for path in paths])
+    return Pictures(f'the pictures of {folder}', images, labels, images[_stratified(labels, calibrating)])
+
+
+def _stratified(labels, count):
+    """Returns the indices of `count` examples, of every class the same share."""
+    if count >= len(labels):
+        return np.arange(len(labels))
+    return data.splits.stratified_split(labels, count, seed=0)[1]
+
+
+def compare(network: Callable, reference: np.ndarray, pictures: Pictures) -> dict:
+    """Returns what an exported network answers beside the probabilities of JAX, `reference`.
+
+    Returns:
+      `max_difference` of a probability; `agreement` of the first class; `accuracy` and `loss_of_accuracy`, None
+      without labels; `changed_margin`: by how much JAX preferred its class, at most, where another one came out.
+    """
+    answer = network(pictures.images)
+    ours, theirs = answer.argmax(1), reference.argmax(1)
+    rows, known = np.arange(len(ours)), pictures.labels >= 0
+    accuracy = [float(np.mean((first == pictures.labels)[known])) if known.any() else None for first in (ours, theirs)]
+    return {
+        'max_difference': float(np.abs(answer - reference).max()),
+        'agreement': float(np.mean(ours == theirs)),
+        'changed_margin': float((reference[rows, theirs] - reference[rows, ours]).max()),
+        'accuracy': accuracy[0],
+        'loss_of_accuracy': accuracy[1] - accuracy[0] if known.any() else None,
+    }
+
+
+def fault(result: dict, precision: str, largest_loss: float) -> str | None:
+    """Returns what disqualifies a file, or None."""
+    if precision in ROUNDING:
+        allowed = ROUNDING[precision]
+        if result['max_difference'] > allowed or result['changed_margin'] > 2 * allowed:
+            return f'a probability differs by {result["max_difference"]:.2g}, where {allowed:g} is rounding'
+        return None
+    loss = result['loss_of_accuracy']
+    if loss is None:
+        loss = 1 - result['agreement']
+    if loss > largest_loss:
+        return f'{100 * loss:.2f} points of accuracy are lost, where --largest-loss={100 * largest_loss:g}'
+    return None
+
+
+def milliseconds(networks: dict[str, Callable], image: np.ndarray) -> dict[str, float]:
+    """Times each network on one picture, in turn, on one core; returns the medians of the rounds."""
+    for network in networks.values():  # compiles
+        network(image[None])
+    measures = {
+        name: lambda network=network: seconds_per_call(lambda: network(image[None]), SECONDS)
+        for name, network in networks.items()
+    }
+    with _one_core():
+        taken = in_turn(measures, ROUNDS)
+    return {name: 1000 * statistics.median(values) for name, values in taken.items()}
+
+
+@contextlib.contextmanager
+def _one_core():
+    """Keeps all threads of the process on one core, so that JAX, too, computes by one; elsewhere than on Linux not."""
+    if not hasattr(os, 'sched_setaffinity'):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+
+    def keep_on(some):
+        for thread in os.listdir('/proc/self/task'):
+            with contextlib.suppress(OSError):  # it has ended
+                os.sched_setaffinity(int(thread), some)
+
+    keep_on({max(cores)})
+    try:
+        yield
+    finally:
+        keep_on(cores)

@@ -1,0 +1,100 @@
+"""Every kind of layer, read, folded and run again, against the network itself; and as ONNX by onnxruntime."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dsconv.exporting.folding import fold
+from dsconv.exporting.graph import ACTIVATIONS, read, run
+from dsconv.models import DSConv
+from dsconv.models import layers as network_layers
+from dsconv.models.zoo import alexnet, densenet, mobilenet, resnet, vit
+from dsconv.models.zoo.blocks import ConvNorm
+
+
+class Layers(nn.Module):
+    """Some layers of a network of the zoo between a stem and a head."""
+
+    kind: str
+
+    @nn.compact
+    def __call__(self, images, train=False):
+        conv = functools.partial(ConvNorm, activation=nn.relu6)
+        x = conv(8)(images, train)
+        if self.kind == 'mobilenet':  # a linear layer that two others take, one of them a sum
+            for stride in (2, 1):
+                x = mobilenet.InvertedResidual(8, 2, stride, conv)(x, train)
+        elif self.kind == 'resnet':
+            x = resnet.Block(((16, 3, 2), (16, 3, 1)), 'pad', ConvNorm)(x, train)
+        elif self.kind == 'densenet':
+            x = jnp.concatenate([x, densenet.NormConv(4, 3, 1, jnp.float32)(x, train)], axis=-1)
+            x = nn.avg_pool(densenet.NormConv(8, 1, 1, jnp.float32)(x, train), (2, 2), (2, 2))
+        elif self.kind == 'alexnet':
+            x = nn.max_pool(alexnet.local_response_norm(x), (3, 3), (2, 2))
+            return nn.Dense(10)(nn.relu(nn.Dense(16)(x.reshape(len(x), -1))))
+        elif self.kind == 'vit':
+            x = vit.ClassTokenAndPositions()(x[:, ::4, ::4])
+            x = vit.EncoderBlock(2, 0.0, jnp.float32)(x, train)
+            return nn.Dense(10)(x[:, 0])
+        return nn.Dense(10)(x.mean((1, 2)))
+
+
+NETWORKS = {kind: Layers(kind) for kind in ('mobilenet', 'resnet', 'densenet', 'alexnet', 'vit')}
+NETWORKS |= {'dsconv': DSConv(10, dim=8, depth=2), 'layer norm': DSConv(10, dim=8, depth=1, norm='layer')}
+
+
+def trained(network):
+    """Returns uint8 images → logits of a network whose every norm and bias does something."""
+    generator, image = np.random.default_rng(0), jnp.zeros((1, 8, 8, 3))
+
+    def draw(path, leaf):
+        kind, shape = path[-1].key, leaf.shape
+        if kind == 'kernel':
+            return np.float32(generator.normal(0, 1.2 / np.sqrt(np.prod(shape[:-1])), shape))
+        if kind in ('scale', 'var'):
+            return np.float32(generator.uniform(0.3, 1, shape) * generator.choice([-1, 1], shape) ** (kind == 'scale'))
+        return np.float32(generator.normal(0, 0.2, shape))
+
+    variables = jax.tree_util.tree_map_with_path(draw, jax.eval_shape(network.init, jax.random.key(0), image))
+    mean = np.float32([0.5, 0.4, 0.3])
+    return lambda images: network.apply(variables, (jnp.float32(images) / 255 - mean) / 0.25)
+
+
+@pytest.fixture(scope='module')
+def images():
+    return np.random.default_rng(1).integers(0, 256, (3, 8, 8, 3), np.uint8)
+
+
+@pytest.mark.parametrize('name', NETWORKS)
+def test_a_folded_network_answers_as_the_network_does(name, images):
+    function = trained(NETWORKS[name])
+    graph = fold(read(function, jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.uint8)))
+    expected = np.asarray(function(images))
+    assert expected.std(0).max() > 0.01  # it tells the pictures apart
+    np.testing.assert_allclose(run(graph, images[:1]), expected[:1], atol=3e-5)
+    runtime = pytest.importorskip('onnxruntime', reason='requirements-export.txt is not installed')
+    from dsconv.exporting.onnx_file import to_onnx
+
+    session = runtime.InferenceSession(to_onnx(graph, {}), providers=['CPUExecutionProvider'])
+    np.testing.assert_allclose(session.run(None, {'image': images})[0], expected, atol=3e-5)
+
+
+def test_norms_fold_away():
+    graph = fold(read(trained(NETWORKS['dsconv']), jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.uint8)))
+    operations = [node.op for node in graph.nodes]
+    # A stem; in each of two blocks three dense layers, a depthwise one and the norm before it, two sums; a head.
+    expected = {'conv': 1 + 2 * 2, 'dense': 2 * 3 + 1, 'gelu_tanh': 1 + 2 * 4, 'add': 2 * 2, 'mul': 2}
+    others = ['input', 'convert_element_type', 'mean']
+    assert sorted(operations) == sorted([*others, *(name for name in expected for _ in range(expected[name]))])
+
+
+@pytest.mark.parametrize('name', network_layers.ACTIVATIONS)
+def test_activations_are_recognised(name):
+    graph = fold(read(network_layers.ACTIVATIONS[name], jax.ShapeDtypeStruct((1, 4), jnp.float32)))
+    expected = {'gelu': 'gelu_tanh', 'gelu_exact': 'gelu'}.get(name, name)
+    assert [node.op for node in graph.nodes] == ['input', expected]
+    assert expected in ACTIVATIONS
