@@ -2,7 +2,6 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import tensorflow as tf
 
 from dsconv.errors import status_of
 from dsconv.files import is_passing, is_store_fault, read_through, replace_file
@@ -45,6 +44,7 @@ def caused(error, cause):
 
 
 def test_an_error_is_told_by_its_type_then_by_the_status_that_begins_its_message():
+    tf = pytest.importorskip('tensorflow')
     assert status_of(ValueError('NOT_FOUND: no such key')) == 'NOT_FOUND'
     assert status_of(ValueError('it is UNAVAILABLE: try again')) is None
     assert status_of(tf.errors.PermissionDeniedError(None, None, 'NOT_FOUND: no')) == 'PERMISSION_DENIED'
@@ -63,6 +63,7 @@ def test_an_error_is_told_by_its_type_then_by_the_status_that_begins_its_message
 
 
 def test_a_fault_of_the_store_is_told_by_its_type():
+    tf = pytest.importorskip('tensorflow')
     refused = tf.errors.PermissionDeniedError(None, None, 'HTTP response code 403')
     assert is_store_fault(refused) and is_store_fault(caused(OSError('as etils puts it'), refused))
     assert not is_store_fault(OSError('gs://bucket: HTTP request'))

@@ -9,14 +9,23 @@ import zlib
 import numpy as np
 
 from dsconv.data.arrays import array_source
-from dsconv.data.source import Source
+from dsconv.data.source import Source, choose_class_names
+from dsconv.data.splits import Division
 from dsconv.errors import InputError
 from dsconv.files import to_path
 
 MD5 = 'c32a1d4ab5d03f1284b67883e8d87530'
 PICKLED_MD5 = 'c58f30108f718f92721af3b95e74349a'
 FOLDER = 'cifar-10-batches-bin'
+CLASS_NAMES = ('airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck')
 RECORD_BYTES = 1 + 3 * 32 * 32  # the label, then the red, the green and the blue plane, row by row
+
+
+def describe_cifar(dataset) -> Source:
+    """Returns CIFAR-10 without splits: the form of its images, and its classes."""
+    division = Division({}, dataset.validation_fraction, dataset.train_fraction)
+    names = choose_class_names(CLASS_NAMES, dataset)
+    return Source(dataset.image_size or 32, dataset.channels or 3, names, flippable=True, division=division, own={}.get)
 
 
 def open_cifar_archive(dataset) -> Source:

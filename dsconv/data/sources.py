@@ -40,6 +40,10 @@ def open_source(dataset, prepared: bool = True, processes: Processes = ALONE, li
         from dsconv.data.image_folder import open_pictures
 
         return open_pictures(dataset, processes, listed)
+    if dataset.name == 'cifar10' and not prepared:
+        from dsconv.data.cifar_archive import describe_cifar
+
+        return describe_cifar(dataset)
     if dataset.archive:
         from dsconv.data.cifar_archive import open_cifar_archive
 

@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from dsconv.config import ROOT
 from dsconv.data import open_source
 from dsconv.errors import InputError
 
@@ -29,6 +30,27 @@ def test_an_absent_split_names_those_there_are(settings):
         open_source(settings()).load('tset')
 
 
-def test_importing_costs_no_tensorflow():
-    code = 'import sys, dsconv.data; print({"tensorflow", "tensorflow_datasets", "sklearn", "jax"} & set(sys.modules))'
-    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout == 'set()\n'
+def test_importing_is_light_and_batches_from_memory_cost_no_tensorflow():
+    code = """
+import sys, dsconv.data
+print({'tensorflow', 'tensorflow_datasets', 'sklearn', 'jax'} & {*sys.modules})
+from configs.common import get_config
+dataset = get_config().dataset
+dataset.name = 'digits'
+train = dsconv.data.open_source(dataset).load('train')
+print([len(labels) for _, labels in dsconv.data.train_batches(train, batch_size=8, seed=0, start_step=0, num_steps=2)])
+print({'tensorflow', 'tensorflow_datasets'} & {*sys.modules})
+"""
+    said = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT)
+    assert said.stdout.splitlines() == ['set()', '[8, 8]', 'set()'], said.stderr
+
+
+def test_what_needs_tensorflow_says_so_where_it_is_not_installed(settings, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'tensorflow', None)
+    with pytest.raises(InputError, match='name=mnist needs TensorFlow.* pip install -r requirements.txt$'):
+        open_source(settings(name='mnist'))
+    with pytest.raises(InputError, match='or give the archive: --config.dataset.archive='):
+        open_source(settings(name='cifar10'))
+    with pytest.raises(InputError, match='gs://bucket/pictures needs TensorFlow'):
+        open_source(settings(name='image_folder:gs://bucket/pictures'))
+    assert open_source(settings(name='cifar10'), prepared=False).class_names[6] == 'frog'

@@ -2,10 +2,11 @@ import time
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from dsconv.data import channel_statistics, eval_batches, train_batches
 from dsconv.data.stream import StreamedSplit, read_labels
+
+tf = pytest.importorskip('tensorflow')
 
 FILES, PER_FILE = 5, 9
 STORED = np.arange(FILES * PER_FILE)

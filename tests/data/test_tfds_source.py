@@ -3,11 +3,12 @@ import socket
 
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 
 from dsconv.data import open_source, train_batches
 from dsconv.data.picture import fit_array
 from dsconv.errors import InputError
+
+tfds = pytest.importorskip('tensorflow_datasets')
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (120, 32, 32, 3), np.uint8)
 

@@ -102,9 +102,10 @@ def test_tensorboard_gets_the_same_scalars(tmp_path):
     assert scalars('validation/loss') == [(20, 1.75)]
 
 
-def test_reporting_is_light_to_import():
-    heavy = ('matplotlib', 'sklearn', 'tensorflow', 'clu', 'jax', 'jinja2', 'tabulate')
-    script = f'import sys, dsconv.reporting; print([name for name in {heavy} if name in sys.modules])'
+def test_reporting_is_light_to_import_and_to_log_to_tensorboard(tmp_path):
+    heavy = ('matplotlib', 'sklearn', 'tensorflow', 'tensorboard', 'jax', 'jinja2', 'tabulate')
+    script = f'import sys, dsconv.reporting; dsconv.reporting.MetricsLog({str(tmp_path)!r}, restored_step=0).close(); '
+    script += f'print([name for name in {heavy} if name in sys.modules])'
     environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)}
     run = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, check=True, env=environment)
     assert run.stdout.strip() == '[]'

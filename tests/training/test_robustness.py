@@ -34,8 +34,7 @@ def test_accuracy_is_that_of_the_network_on_the_corrupted_images():
 
 
 def test_cifar10_is_scored_on_the_published_corruptions_where_they_are_prepared(tmp_path, monkeypatch):
-    import tensorflow_datasets as tfds
-
+    tfds = pytest.importorskip('tensorflow_datasets')
     features = tfds.features.FeaturesDict(
         {'image': tfds.features.Image(shape=(32, 32, 3)), 'label': tfds.features.ClassLabel(num_classes=10)}
     )
