@@ -19,11 +19,13 @@ from dsconv.training import loop
 from dsconv.training.checkpoint import Checkpoints
 from dsconv.training.run import check_workdir
 from tests.conftest import tiny_config
-from tests.data.test_tfds_source import IMAGES, examples
-from tests.data.test_tfds_source import store as prepare
 from tests.object_store import ObjectStore
 from tests.training.test_checkpoint import VALUES, make_state, shape_of
 from tests.training.test_loop import STEPS_PER_EPOCH, Interrupted, interrupt_at, variables_of, without_times
+
+pytest.importorskip('tensorflow')
+from tests.data.test_tfds_source import IMAGES, examples  # noqa: E402
+from tests.data.test_tfds_source import store as prepare  # noqa: E402
 
 BUCKET = 'gs://bucket'
 
