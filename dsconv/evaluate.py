@@ -3,21 +3,27 @@
 from pathlib import Path
 
 from dsconv import cli
+from dsconv.errors import InputError
 
 
 def evaluate(arguments) -> None:
     """Scores a split, writes its report and prints the accuracy."""
+    from dsconv.config import find_workdir
     from dsconv.reporting.sections import loss, percent, top5
-    from dsconv.training.run import is_published
     from dsconv.training.scoring import report_run
 
-    # Only the test split's report takes the place of the one that training wrote.
-    name = 'report' if arguments.split in (None, 'test') else f'report_{arguments.split}'
-    workdir = arguments.workdir
-    directory = Path('runs', 'published', workdir.name) if is_published(workdir) else workdir
-    output = arguments.output or directory / name
+    workdir = find_workdir(arguments.workdir)
+    output = _output(arguments, workdir)
     report = report_run(
-        workdir, arguments.split, arguments.checkpoint, output, arguments.robustness, arguments.examples
+        workdir,
+        arguments.split,
+        arguments.checkpoint,
+        output,
+        arguments.robustness,
+        arguments.examples,
+        calibrate=arguments.calibrate,
+        dataset=arguments.dataset,
+        predictions=arguments.predictions,
     )
     among_five = f'top-5 {top5(report)}, ' if top5(report) else ''
     print(
@@ -27,31 +33,46 @@ def evaluate(arguments) -> None:
     )
 
 
+def _output(arguments, workdir) -> Path:
+    """Returns the directory of the report. Raises InputError for flags that do not go together."""
+    from dsconv.training.run import is_published
+
+    if not arguments.dataset:
+        # Only the test split's report takes the place of the one that training wrote.
+        name = 'report' if arguments.split in (None, 'test') else f'report_{arguments.split}'
+    else:
+        if flag := '--robustness' * arguments.robustness or '--calibrate' * arguments.calibrate:
+            raise InputError(f"{flag} is of the run's own data and does not go with --dataset")
+        if arguments.output and arguments.output.resolve() == (workdir / 'report').resolve():
+            raise InputError(f"--output={arguments.output} is the run's own report: give another directory")
+        kind, _, path = arguments.dataset.partition(':')
+        name = f'report-{Path(path).stem if kind.startswith("image_") else arguments.dataset.replace("/", "-")}'
+    directory = Path('runs', 'published', workdir.name) if is_published(workdir) else workdir
+    return arguments.output or directory / name
+
+
 def flags() -> cli.Parser:
     """The command's flags."""
     parser = cli.parser('evaluate', 'Scores a split by a checkpoint of a run and writes the report.')
     parser.add_argument('--workdir', type=cli.path, required=True, metavar='DIR', help='of the run')
-    parser.add_argument(
-        '--split', help='test, validation or train (default: test, or validation where the data has no test split)'
-    )
+    text = 'test, validation or train (default: test, or validation where the data has no test split)'
+    parser.add_argument('--split', help=text)
+    text = 'other data to score, its classes matched by name: image_folder:PATH, or a name of TensorFlow Datasets'
+    parser.add_argument('--dataset', metavar='NAME', help=text)
     cli.add_checkpoint_flag(parser)
-    parser.add_argument(
-        '--output',
-        type=cli.path,
-        metavar='DIR',
-        help="the report's directory (default: WORKDIR/report, of other splits WORKDIR/report_SPLIT; of a published "
-        'network runs/published/NAME/…)',
+    text = (
+        "the report's directory (default: WORKDIR/report, of other splits WORKDIR/report_SPLIT, of other data "
+        'WORKDIR/report-NAME; of a published network in runs/published/NAME)'
     )
-    parser.add_argument(
-        '--robustness', action='store_true', help='also scores the split under corruptions of five severities'
-    )
-    parser.add_argument(
-        '--examples',
-        type=cli.positive,
-        default=0,
-        metavar='N',
-        help='draws the predictions of N examples, chosen by a fixed seed, into examples.png (default: none)',
-    )
+    parser.add_argument('--output', type=cli.path, metavar='DIR', help=text)
+    text = "writes each example's path, truth and prediction into predictions.csv"
+    parser.add_argument('--predictions', action='store_true', help=text)
+    text = "fits the network's temperature anew on the validation part, and keeps it with the checkpoint"
+    parser.add_argument('--calibrate', action='store_true', help=text)
+    text = 'also scores the split under corruptions of five severities'
+    parser.add_argument('--robustness', action='store_true', help=text)
+    text = 'draws the predictions of N examples, chosen by a fixed seed, into examples.png (default: none)'
+    parser.add_argument('--examples', type=cli.positive, default=0, metavar='N', help=text)
     return parser
 
 

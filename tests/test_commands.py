@@ -40,7 +40,7 @@ def test_evaluate_says_that_a_loss_is_infinite(finished_run, tmp_path, monkeypat
     from dsconv.training import scoring
 
     infinite = json.loads((finished_run / 'report' / 'report.json').read_text()) | {'loss': None}
-    monkeypatch.setattr(scoring, 'report_run', lambda *_: infinite)
+    monkeypatch.setattr(scoring, 'report_run', lambda *_, **__: infinite)
     evaluate.evaluate(parse(evaluate, f'--workdir={finished_run}', f'--output={tmp_path}'))
     assert 'loss infinite' in capsys.readouterr().out
 

@@ -82,7 +82,7 @@ def open_pictures(dataset, processes: Processes, listed=None) -> Source:
 
         return np.stack(list(map_threads(read_box, map(int, indices))))
 
-    whole = Split(listing.labels, images_at, keep, cropped if scale else None)
+    whole = Split(listing.labels, images_at, keep, listing.paths, cropped if scale else None)
     sizes = {name: int(np.sum(listing.splits == name)) for name in ('train', 'validation', 'test')}
     source = Source(
         size,

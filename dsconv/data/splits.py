@@ -28,6 +28,7 @@ class Split:
       labels: int32 `(num_examples,)`.
       images: integer indices `(n,)` → uint8 `(n, image_size, image_size, channels)`.
       in_memory: whether reading an image costs no decoding.
+      paths: text `(num_examples,)`, of the pictures' files; None where they have none of their own.
       cropped: (indices, seed, epoch) → the same images, but of a random crop each, to train on; None without crops.
       balanced: whether an epoch has the same number of examples of each class, those of a rare class several times.
     """
@@ -35,6 +36,7 @@ class Split:
     labels: np.ndarray
     images: Callable[[np.ndarray], np.ndarray]
     in_memory: bool
+    paths: np.ndarray | None = None
     cropped: Callable[[np.ndarray, int, int], np.ndarray] | None = None
     balanced: bool = False
 
@@ -44,12 +46,13 @@ class Split:
 
     def subset(self, members: np.ndarray) -> 'Split':
         """Returns the split of the examples at the indices `members`."""
+        paths = None if self.paths is None else self.paths[members]
         cropped = self.cropped and (lambda indices, *draw: self.cropped(members[indices], *draw))
 
         def images(indices):
             return self.images(members[indices])
 
-        return dataclasses.replace(self, labels=self.labels[members], images=images, cropped=cropped)
+        return dataclasses.replace(self, labels=self.labels[members], images=images, paths=paths, cropped=cropped)
 
     def shuffled(self, batch_size: int, seed: int, steps: range, rows: slice) -> Iterator[tuple]:
         """Yields (images, labels) of `rows` of each global batch of `steps`, a pure function of (seed, step)."""
@@ -247,3 +250,20 @@ class Division:
         for line in _missing_classes(labels, kept, class_names, 'training'):
             raise InputError(f'{line}: add examples or change the fractions')
         return kept
+
+
+def concatenate(splits: list):
+    """Returns one split of the examples of several `Split`s, in order; a single one as it is."""
+    if len(splits) == 1:
+        return splits[0]
+    starts = np.cumsum([0, *(split.num_examples for split in splits)])
+
+    def images(indices):
+        of = np.searchsorted(starts, indices, side='right') - 1
+        order = np.argsort(of, kind='stable')
+        parts = [splits[part].images(indices[of == part] - starts[part]) for part in np.unique(of)]
+        return np.concatenate(parts)[np.argsort(order)]
+
+    paths = None if any(split.paths is None for split in splits) else np.concatenate([split.paths for split in splits])
+    labels = np.concatenate([split.labels for split in splits])
+    return Split(labels, images, all(split.in_memory for split in splits), paths)

@@ -41,7 +41,7 @@ class StreamedSplit:
     num_bytes: int
     where: str
     members: np.ndarray | None = None
-    in_memory = False
+    in_memory, paths = False, None
 
     @property
     def num_examples(self) -> int:

@@ -3,15 +3,19 @@
 from pathlib import Path
 
 import jax
+import numpy as np
 
 from dsconv import config as configuration
 from dsconv import data
 from dsconv.config_checks import check_resolved
 from dsconv.reporting import read_metrics, write_report
 from dsconv.reporting.page import read_report
+from dsconv.reporting.predictions import PredictionsFile
+from dsconv.reporting.scores import with_temperature
 from dsconv.training.calibration import fit_temperature, read_temperature, save_temperature
 from dsconv.training.checkpoint import Checkpoints, with_shardings
 from dsconv.training.evaluation import Evaluator, scored_variables
+from dsconv.training.examples import Examples, other_examples, own_examples
 from dsconv.training.mesh import make_mesh, replicated
 from dsconv.training.robustness import robustness
 from dsconv.training.run import command_line, is_published
@@ -51,13 +55,15 @@ def is_reported(workdir: Path, split: str) -> bool:
 
 def report_run(
     workdir: Path,
-    split: str | None,
+    split: str | None = None,
     which: str | None = None,
     output: Path | None = None,
     corrupted: bool = False,
     drawn_examples: int = 0,
     source: data.Source | None = None,
     calibrate: bool = False,
+    dataset: str | None = None,
+    predictions: bool = False,
 ) -> dict:
     """Scores a split by a checkpoint of a run and writes the report (`reporting.write_report`).
 
@@ -69,44 +75,71 @@ def report_run(
       corrupted: also scores the split under every corruption (`robustness`).
       drawn_examples: how many predictions are drawn, of examples chosen by a fixed seed.
       source: of the run's dataset, where it is open already.
-      calibrate: fits the checkpoint's temperature on the validation part, where there is one, and keeps it.
+      calibrate: fits the checkpoint's temperature on the validation part and keeps it.
+      dataset: other data to score, instead of the run's, as `other_examples` takes it.
+      predictions: also writes `predictions.csv`, a row an example.
 
     Returns:
       The report, as in `report.json`; {} on other processes than the first.
+
+    Raises:
+      InputError: there is no such run, checkpoint or split, no validation part to calibrate on, ….
     """
     config = configuration.load_run(workdir)
     check_resolved(config)
     network, variables, step = restore_network(workdir, config, which)
-    source = source or open_source(config, workdir)
-    split = split or source.final_split('test')
-    examples = source.load(split)
+    if dataset:
+        scored = other_examples(config, dataset, split)
+    else:
+        source = source or open_source(config, workdir)
+        scored = own_examples(config, source, split)
     evaluator = Evaluator(config, network)
-    log_probabilities = evaluator.log_probabilities(variables, examples)
     temperature = read_temperature(workdir, step)
-    if calibrate and 'validation' in source.split_sizes:
-        held_out = source.load('validation')
-        known = log_probabilities if split == 'validation' else evaluator.log_probabilities(variables, held_out)
-        fitted = fit_temperature(held_out.labels, known)
-        temperature = {'temperature': fitted, 'split': 'validation', 'examples': held_out.num_examples}
-        if jax.process_index() == 0:
-            save_temperature(workdir, step, temperature)
-    arguments = dict(
-        dataset=config.dataset.name,
-        split=split,
-        data_fingerprint=data.fingerprint(examples),
-        labels=examples.labels,
+    if calibrate:
+        temperature = _calibrate(workdir, step, evaluator, variables, source.load('validation'))
+    under = robustness(evaluator, variables, config, scored.split, scored.images) if corrupted else None
+    log_probabilities = evaluator.log_probabilities(variables, scored.images)
+    if jax.process_index():
+        return {}
+    output = output or workdir / 'report'
+    if predictions:
+        write_predictions(output, scored, config.dataset.class_names, log_probabilities, temperature)
+    return write_report(
+        output,
+        dataset=scored.dataset,
+        split=scored.split,
+        data_fingerprint=data.fingerprint(scored.images),
+        labels=scored.labels,
         log_probabilities=log_probabilities,
         class_names=config.dataset.class_names,
-        mistake_images=examples.images,
+        mistake_images=scored.images.images,
         checkpoint_step=step,
         parameters=count_parameters(variables),
         metrics=read_metrics(workdir),
         command=command_line(),
         title=f'{config.model.name} on {config.dataset.name}',
-        robustness=robustness(evaluator, variables, config, split, examples) if corrupted else None,
+        robustness=under,
         examples=drawn_examples,
         temperature=temperature,
     )
-    if jax.process_index():
-        return {}
-    return write_report(output or workdir / 'report', **arguments)
+
+
+def _calibrate(workdir, step, evaluator, variables, validation) -> dict:
+    """Fits a checkpoint's temperature on the validation part and keeps it."""
+    fitted = fit_temperature(validation.labels, evaluator.log_probabilities(variables, validation))
+    temperature = {'temperature': fitted, 'split': 'validation', 'examples': validation.num_examples}
+    if jax.process_index() == 0:
+        save_temperature(workdir, step, temperature)
+    return temperature
+
+
+def write_predictions(output: Path, scored: Examples, class_names, log_probabilities, temperature: dict | None) -> None:
+    """Writes `output/predictions.csv`: the path, or else the index, the truth and the prediction of each example."""
+    probabilities = np.exp(with_temperature(log_probabilities, temperature['temperature'] if temperature else 1.0))
+    paths = scored.images.paths
+    names = range(len(scored.labels)) if paths is None else paths
+    with PredictionsFile(
+        output / 'predictions.csv', class_names, ('index' if paths is None else 'path', 'truth')
+    ) as file:
+        for name, label, row in zip(names, scored.labels, probabilities, strict=True):
+            file.write([name, class_names[label]], row)

@@ -87,6 +87,8 @@ def test_a_run_without_a_validation_part_has_none_and_says_so(finished_run, tmp_
     source = data.open_source(configuration.load_run(run).dataset)
     division = Division({name: source.split_sizes[name] for name in ('train', 'test')}, 0.0, 1.0)
     source = dataclasses.replace(source, division=division, own=source.own)
-    assert report_run(run, 'test', source=source, calibrate=True)['calibration'] is None
+    with pytest.raises(InputError, match="no split 'validation'"):
+        report_run(run, 'test', source=source, calibrate=True)
+    assert report_run(run, 'test', source=source)['calibration'] is None
     assert 'none: it is fitted on a validation part' in (run / 'report' / 'report.md').read_text()
     assert not list(run.rglob('temperature.json'))

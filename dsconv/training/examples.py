@@ -1,0 +1,90 @@
+"""What a network is scored on: a split of its own data, or other data whose classes are matched by name."""
+
+import collections
+import logging
+import unicodedata
+from typing import NamedTuple
+
+import numpy as np
+
+from dsconv import data
+from dsconv.config import defaults
+from dsconv.data.splits import concatenate
+from dsconv.errors import InputError
+
+logger = logging.getLogger('dsconv')
+OF_THE_RUN = ('image_size', 'channels', 'data_dir', 'memory_gigabytes')  # keys that other data is read by, too
+PICTURES = ('image_folder:', 'image_table:')
+
+
+class Examples(NamedTuple):
+    """Labelled images.
+
+    Attributes:
+      dataset: its name.
+      split: its name; 'all' for the whole of a folder.
+      images: a `data.splits.Split`, or what has its interface, whose images are scored.
+      labels: int32 `(N,)`, indices into the network's classes.
+    """
+
+    dataset: str
+    split: str
+    images: object
+    labels: np.ndarray
+
+
+def own_examples(config, source: data.Source, split: str | None) -> Examples:
+    """Returns a split of a run's own data: by default the test split, or validation where there is none."""
+    split = split or source.final_split('test')
+    images = source.load(split)
+    return Examples(config.dataset.name, split, images, images.labels)
+
+
+def other_examples(config, name: str, split: str | None) -> Examples:
+    """Opens other data for the network of a run.
+
+    Args:
+      config: of the run; other images are brought to its size.
+      name: as `dataset.name` of a config.
+      split: by default all pictures of a folder or table, and of data with splits its test or validation split.
+
+    Raises: InputError where no class has a name that the network knows. Examples of other classes are left out.
+    """
+    dataset = defaults().dataset
+    dataset.update({'name': name, **{key: config.dataset[key] for key in OF_THE_RUN}})
+    source = data.open_source(dataset)
+    if split is None and (name.startswith(PICTURES) or source.division.test_fraction):
+        split, images = 'all', concatenate([source.own(part) for part in source.division.own_sizes])
+    else:
+        split = split or next(part for part in ('test', 'validation', 'train') if part in source.split_sizes)
+        images = source.load(split)
+    numbers = match_classes(source.class_names, config.dataset.class_names)
+    labels = numbers[images.labels]
+    known = np.flatnonzero(labels >= 0)
+    if not len(known):
+        raise InputError(
+            f'--dataset={name} has the classes {_listed(source.class_names)}, and the network '
+            f'{_listed(config.dataset.class_names)}: none in common'
+        )
+    if len(known) < len(labels):
+        unknown = [name for name, number in zip(source.class_names, numbers, strict=True) if number < 0]
+        count = len(labels) - len(known)
+        logger.warning(
+            '%s: %d examples of %s, which the network does not know, left out', name, count, _listed(unknown)
+        )
+        images, labels = images.subset(known), labels[known]
+    return Examples(name, split, images, labels)
+
+
+def match_classes(names, known) -> np.ndarray:
+    """Returns for each name its index in `known`, else -1. Upper and lower case are the same where that is clear."""
+    composed = [unicodedata.normalize('NFC', name) for name in known]
+    folded = collections.Counter(name.casefold() for name in composed)
+    indices = {name.casefold(): i for i, name in enumerate(composed) if folded[name.casefold()] == 1}
+    indices |= {name: i for i, name in enumerate(composed)}
+    found = (unicodedata.normalize('NFC', name) for name in names)
+    return np.array([indices.get(name, indices.get(name.casefold(), -1)) for name in found], np.int32)
+
+
+def _listed(names) -> str:
+    return ', '.join(names[:5]) + (f' and {len(names) - 5} more' if len(names) > 5 else '')

@@ -1,0 +1,83 @@
+"""Other data for a network: classes by name, all pictures of a folder, and what is left out."""
+
+import csv
+import json
+import logging
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from dsconv import config as configuration
+from dsconv import evaluate
+from dsconv.data.splits import Split, concatenate
+from dsconv.errors import InputError
+from dsconv.training.examples import match_classes, other_examples
+from tests.test_commands import parse
+
+
+def write_digits(root, names, count):
+    """Writes `count` pictures of each class 0, 1, … under other names, as `names` says."""
+    digits = load_digits()
+    for label, name in names.items():
+        (root / name).mkdir(parents=True)
+        for number in np.flatnonzero(digits.target == label)[:count]:
+            pixels = np.uint8(np.round(digits.images[number] * 255 / 16))
+            Image.fromarray(pixels).resize((16, 16), Image.Resampling.NEAREST).save(root / name / f'{number}.png')
+
+
+def test_a_folder_is_scored_whole_by_the_names_of_its_classes(finished_run, tmp_path, caplog):
+    write_digits(tmp_path / 'other', {3: '3', 0: '0', 7: 'seven'}, 6)
+    line = [f'--workdir={finished_run}', f'--dataset=image_folder:{tmp_path / "other"}', '--predictions']
+    assert evaluate._output(parse(evaluate, *line), finished_run) == finished_run / 'report-other'
+    output = tmp_path / 'output'
+    line.append(f'--output={output}')
+    with caplog.at_level(logging.WARNING, 'dsconv'):
+        evaluate.evaluate(parse(evaluate, *line))
+    assert '6 examples of seven, which the network does not know, left out' in caplog.text
+    report = json.loads((output / 'report.json').read_text())
+    assert (report['split'], report['num_examples'], report['class_names']) == ('all', 12, list('0123456789'))
+    assert [row['support'] for row in report['per_class'].values()] == [6, 0, 0, 6, 0, 0, 0, 0, 0, 0]
+    rows = list(csv.DictReader((output / 'predictions.csv').open()))
+    assert {row['path'] for row in rows} == {
+        str(path) for name in '03' for path in (tmp_path / 'other' / name).iterdir()
+    }
+    assert all(row['truth'] == row['path'].split('/')[-2] for row in rows)
+    assert np.mean([row['truth'] == row['class'] for row in rows]) == pytest.approx(report['accuracy'])
+    assert all(float(row[row['class']]) == float(row['probability']) for row in rows)
+
+
+def test_data_without_a_known_class_and_flags_of_the_own_data_are_refused(finished_run, tmp_path):
+    write_digits(tmp_path / 'other', {3: 'three', 0: 'zero'}, 2)
+    config = configuration.load_run(finished_run)
+    with pytest.raises(InputError, match='has the classes three, zero, and the network 0, .* more: none in common'):
+        other_examples(config, f'image_folder:{tmp_path / "other"}', None)
+    for flag in ('--calibrate', '--robustness', f'--output={finished_run / "report"}'):
+        with pytest.raises(InputError, match='does not go with --dataset|own report'):
+            evaluate.evaluate(parse(evaluate, f'--workdir={finished_run}', '--dataset=digits', flag))
+
+
+def test_classes_are_matched_in_any_form_of_their_names():
+    known = ('Été', 'cat', 'A', 'a')
+    assert match_classes(('E\u0301te\u0301', 'Cat', 'a', 'A', 'dog'), known).tolist() == [0, 1, 3, 2, -1]
+    assert match_classes(('CAT', 'B'), ('B', 'b', 'cat')).tolist() == [2, 0]
+    assert match_classes(('É',), ('é', 'É'.lower() + 'x')).tolist() == [0]
+
+
+def test_splits_in_one():
+    images = np.arange(60, dtype=np.uint8).reshape(15, 2, 2, 1)
+    cut = [
+        Split(np.arange(a, b), images[a:b].__getitem__, True, np.arange(a, b).astype(str)) for a, b in ((0, 4), (4, 15))
+    ]
+    whole = concatenate(cut)
+    indices = np.array([14, 3, 4, 0, 9])
+    np.testing.assert_array_equal(whole.images(indices), images[indices])
+    assert whole.labels.tolist() == list(range(15)) and whole.subset(indices).paths.tolist() == [
+        '14',
+        '3',
+        '4',
+        '0',
+        '9',
+    ]
+    assert concatenate(cut[:1]) is cut[0]
