@@ -139,6 +139,10 @@ def get_config() -> ConfigDict:
     config.eval = ConfigDict()
     config.eval.every_epochs = 1  # scores the validation split, or final_split where there is none
     config.eval.batch_size = 500
+    config.eval.patience = placeholder(
+        int
+    )  # evaluations without a higher validation accuracy after which the run ends,
+    # each higher one being saved; unset: it goes on to the last epoch
     config.eval.final_split = 'test'  # scored for the report at the end
     config.eval.recalibration_batches = 0  # clean training batches that batch norm's statistics are estimated on anew
     # before the last evaluation; 0: they stay those of the augmented images

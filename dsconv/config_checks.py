@@ -35,7 +35,7 @@ FOUND_IN_DATA = ('dataset.image_size', 'dataset.channels', 'dataset.class_names'
 RANGES = {
     key: interval
     for interval, keys in {
-        '[1, 1000000]': 'batch_size epochs eval.batch_size checkpoint.keep',
+        '[1, 1000000]': 'batch_size epochs eval.batch_size eval.patience checkpoint.keep',
         '[0, 4294967295]': 'seed',
         '[1, 10000]': 'steps_per_dispatch',
         '[0, 1000000]': 'max_skipped_steps dataset.memory_gigabytes schedule.warmup_epochs augment.clean_tail_epochs '
@@ -157,6 +157,8 @@ def check_splits(config: ConfigDict, sizes: dict[str, int]) -> None:
     _demand(config, 'batch_size', config.batch_size <= images, message)
     message = f'is not a split of {config.dataset.name}; it has {there}{did_you_mean(final, sizes)}'
     _demand(config, 'eval.final_split', final in sizes, message)
+    message = 'needs a validation part; hold one out by --config.dataset.validation_fraction=0.1'
+    _demand(config, 'eval.patience', config.eval.patience is None or 'validation' in sizes, message)
     steps = images // config.batch_size
     leaves_steps = round(config.schedule.warmup_epochs * steps) < epochs * steps
     _demand(config, 'schedule.warmup_epochs', leaves_steps, f'leaves no step of epochs={epochs} to the decay')
@@ -190,6 +192,10 @@ def check(config: ConfigDict) -> None:
     for key in ('dataset.crop_scale', 'dataset.crop_ratio'):
         fits = get(config, key) is None or len(get(config, key)) == 2 and get(config, key)[0] <= get(config, key)[1]
         _demand(config, key, fits, 'must be two numbers, the least first, as 0.35,1')
+    fits = config.eval.patience is None or not config.eval.recalibration_batches
+    _demand(
+        config, 'eval.recalibration_batches', fits, 'is of the last step, which a run with eval.patience may not reach'
+    )
     fits = schedule.name != 'exponential' or schedule.end_value > 0
     _demand(config, 'schedule.end_value', fits, 'is never reached exponentially; take schedule.name=linear')
 

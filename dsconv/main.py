@@ -30,7 +30,7 @@ def main(arguments) -> None:
     source = open_source(config, workdir)
     split = source.final_split(config.eval.final_split)
     if not train(config, workdir, source, arguments.profile) and is_reported(workdir, split):
-        logger.info('%s is trained to its last epoch; its report: %s', workdir, workdir / 'report' / 'report.md')
+        logger.info('%s is trained to its end; its report: %s', workdir, workdir / 'report' / 'report.md')
         return
     report = report_run(workdir, split, source=source, calibrate='validation' in source.split_sizes)
     if not report:  # this is not the process that writes

@@ -130,6 +130,8 @@ def test_resolve_takes_the_largest_that_fits():
          'it has train, test; did you mean test?'),
         (dict(epochs=3, schedule__warmup_epochs=2.99), {'train': 5120, 'test': 9},
          'schedule.warmup_epochs=2.99 leaves no step of epochs=3 to the decay'),
+        (dict(eval__patience=3), {'train': 512, 'test': 9}, 'eval.patience=3 needs a validation part; hold one out by '
+         '--config.dataset.validation_fraction=0.1'),
     ],
 )  # fmt: skip
 def test_check_splits_names_what_does_not_fit_the_splits(changes, sizes, message):

@@ -58,7 +58,7 @@ def test_a_background_job_that_ignores_sigint_leaves_on_either_signal_and_saves(
 
 def test_a_finished_run_says_so(uninterrupted):
     before = (uninterrupted / 'metrics.jsonl').read_bytes()
-    assert 'is trained to its last epoch' in finish(start(command(uninterrupted)))
+    assert 'is trained to its end' in finish(start(command(uninterrupted)))
     assert (uninterrupted / 'metrics.jsonl').read_bytes() == before
 
 

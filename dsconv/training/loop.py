@@ -9,7 +9,7 @@ import numpy as np
 
 from dsconv import data
 from dsconv.errors import InputError, Preempted
-from dsconv.reporting import MetricsLog
+from dsconv.reporting import MetricsLog, read_metrics
 from dsconv.training.checkpoint import Checkpoints, with_shardings
 from dsconv.training.evaluation import Evaluator, scored_variables
 from dsconv.training.memory import naming_remedies, tell_memory
@@ -19,7 +19,7 @@ from dsconv.training.progress import Progress
 from dsconv.training.recalibration import recalibrate
 from dsconv.training.run import check_workdir, lock_workdir, write_config
 from dsconv.training.setup import build_training, compile_steps, count_parameters, open_data, open_source
-from dsconv.training.stopping import StopRequest
+from dsconv.training.stopping import Patience, StopRequest
 from dsconv.training.trace import Trace
 from dsconv.training.transfer import initial_state
 
@@ -53,7 +53,8 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
         # First of all, since a network may refuse images of this size: the workdir is then not this run's.
         state = checkpoints.restore_newest(_shape_of_state(training)) or initial_state(config, training)
         first_step = int(state.step)
-        if not _is_left_to_train(first_step, training, config, workdir):
+        patience = Patience(config, read_metrics(workdir), first_step)
+        if not _is_left_to_train(first_step, training, config, workdir) or patience.is_over:
             return False
         write_config(workdir, config, source)
         _announce(config, train_split, training, state, first_step)
@@ -83,7 +84,7 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
                     with progress.paused():
                         state = recalibrate(config, training, state, train_split)
 
-                scores = None
+                scores, is_best = None, False
                 if _is_due(config.eval.every_epochs, step, training):
                     with progress.paused():
                         updates = step - int(state.nonfinite_steps)
@@ -91,13 +92,17 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
                         scores = evaluator.score(variables, monitored_split)
                     log(step=step, split=monitored, **scores)
                     progress.show_scores(monitored, scores)
+                    is_best = monitored == 'validation' and patience.add(scores['accuracy'])
 
                 stopping = stop.reached()
-                if stopping or _is_due(config.checkpoint.every_epochs, step, training):
+                if stopping or is_best or patience.is_over or _is_due(config.checkpoint.every_epochs, step, training):
                     with progress.paused():
                         progress.check(state)
                         flush_log()  # what a checkpoint has passed is not written again
                         checkpoints.save(state, scores if monitored == 'validation' else None)
+                if patience.is_over:
+                    logger.info('ends at step %d of %d: %s', step, training.total_steps, patience)
+                    break
                 if stopping:
                     raise Preempted(f'stopped after step {step} of {training.total_steps}, which is saved')
     return True

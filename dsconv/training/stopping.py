@@ -1,4 +1,4 @@
-"""Requests to stop: SIGTERM, the notice of a preemption, and SIGINT, Ctrl-C."""
+"""Reasons to stop: SIGTERM, the notice of a preemption; SIGINT, Ctrl-C; a validation accuracy that rises no more."""
 
 import collections
 import logging
@@ -17,6 +17,35 @@ from dsconv.training.mesh import batch_sharding, replicated
 logger = logging.getLogger('dsconv')
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 DISPATCHES_BEHIND = 2  # so that no process waits for the others' answer
+
+
+class Patience:
+    """Tells when the validation accuracy has not risen for `eval.patience` evaluations, where that is set.
+
+    Attributes:
+      is_over: whether the run is to end.
+    """
+
+    def __init__(self, config, metrics: list[dict], step: int):
+        """Takes the evaluations up to `step` from the lines of the run's log: as if it had not been interrupted."""
+        self._patience = config.eval.patience
+        self._best, self._waited = -1.0, 0
+        for line in metrics:
+            if line.get('split') == 'validation' and line['step'] <= step:
+                self.add(line['accuracy'])
+
+    @property
+    def is_over(self) -> bool:
+        return self._patience is not None and self._waited >= self._patience
+
+    def add(self, accuracy: float) -> bool:
+        """Takes the accuracy of an evaluation; returns whether it is to be saved, since none before was as high."""
+        is_higher = accuracy > self._best
+        self._best, self._waited = max(self._best, accuracy), 0 if is_higher else self._waited + 1
+        return is_higher and self._patience is not None
+
+    def __str__(self):
+        return f'no validation accuracy above {self._best:.2%} in {self._waited} evaluations (eval.patience)'
 
 
 class StopRequest:

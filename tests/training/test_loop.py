@@ -145,6 +145,34 @@ def test_the_steps_after_the_warm_up_are_in_the_trace(traced):
     assert [event['args']['step_num'] for event in events if event.get('name') == 'train'] == ['4', '5', '6']
 
 
+def test_a_run_whose_validation_accuracy_rises_no_more_ends_and_is_finished(tmp_path, monkeypatch, caplog):
+    """Also where it is killed in between, and where checkpoints are due later than its best evaluation."""
+    tiny = dict(epochs=9, model__depth=0, schedule__warmup_epochs=0, checkpoint__every_epochs=9, eval__patience=2)
+    scripted = {19: 0.5, 38: 0.6, 57: 0.6, 76: 0.55, 95: 0.9}
+
+    class Scripted(loop.Evaluator):
+        def score(self, variables, split):
+            return {'loss': 1.0, 'accuracy': scripted[next(evaluated)]}
+
+    monkeypatch.setattr(loop, 'Evaluator', Scripted)
+    evaluated = iter((19, 38))
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 38)
+        with pytest.raises(Interrupted):
+            loop.train(tiny_config(**tiny), tmp_path)
+    evaluated = iter((38, 57, 76, 95))
+    with caplog.at_level('INFO', 'dsconv'):
+        assert loop.train(tiny_config(**tiny), tmp_path)
+    assert 'ends at step 76 of 171: no validation accuracy above 60.00% in 2 evaluations' in caplog.text
+    assert [line['step'] for line in read_metrics(tmp_path) if line['split'] == 'validation'] == [19, 38, 57, 76]
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+        assert (checkpoints.choose(None), checkpoints.choose('latest')) == (38, 76)
+    assert not loop.train(tiny_config(**tiny), tmp_path)
+    evaluated = iter((95, 95, 95))
+    assert loop.train(tiny_config(**tiny | {'eval__patience': 4, 'epochs': 7}), tmp_path)  # more of it goes on
+    assert read_metrics(tmp_path)[-1]['step'] == 7 * STEPS_PER_EPOCH
+
+
 def test_a_workdir_of_another_run_is_refused_with_the_keys(finished_run):
     before = (finished_run / 'config.json').read_bytes()
     with pytest.raises(InputError, match=r'holds another run \(model\.dim: 8 → 16; optimizer\.b1: 0\.9 → 0\.8\)'):
