@@ -155,7 +155,7 @@ def test_more_than_three_broken_pictures_and_a_tenth_stop(opened, write_pictures
 
 
 def test_class_names_are_taken_as_they_are(opened, write_pictures):
-    names = ('Cat', 'cat', 'two\nlines', 'x' * 255, 'שלום', '\udcff', '🐱')
+    names = ('Cat', 'cat', 'a b', '[a]*?', '漢字', 'two\nlines', 'x' * 255, 'שלום', '\udcff', '🐱')
     assert opened(write_pictures(classes=names, count=3)).class_names == tuple(sorted(names))
 
 

@@ -63,7 +63,9 @@ def test_palette_with_and_without_transparency(tmp_path):
     assert np.array_equal(read(saved(tmp_path, picture, 'q.png', transparency=1), size=2), expected)
 
 
-def test_cmyk_and_one_bit(tmp_path):
+def test_cmyk_lab_and_one_bit(tmp_path):
+    red = read(saved(tmp_path, Image.new('LAB', (4, 4), (138, 209, 198)), 'p.tif'))[0, 0]  # CIELAB of D50: (54.3, 81, 70)
+    assert np.abs(red.astype(int) - [255, 0, 0]).max() <= 6
     path = saved(tmp_path, Image.new('CMYK', (4, 4), (0, 255, 255, 0)), 'p.jpg', quality=100)
     assert np.abs(read(path).astype(int) - [255, 0, 0]).max() <= 3
     assert np.array_equal(read(saved(tmp_path, Image.fromarray(RAMP > 100)), 1)[..., 0], (RAMP > 100) * 255)
@@ -78,7 +80,8 @@ def test_orientation_is_applied(tmp_path):
 
 def test_the_first_frame_of_an_animation_is_taken(tmp_path):
     frames = [Image.new('RGB', (4, 4), colour) for colour in ('red', 'blue')]
-    assert (read(saved(tmp_path, frames[0], 'p.gif', save_all=True, append_images=frames[1:])) == [255, 0, 0]).all()
+    for name in ('p.gif', 'P.TIFF'):
+        assert (read(saved(tmp_path, frames[0], name, save_all=True, append_images=frames[1:])) == [255, 0, 0]).all()
 
 
 def test_resizing_is_antialiased_and_squashes(tmp_path):
