@@ -14,13 +14,14 @@ from dsconv.errors import InputError, did_you_mean
 from dsconv.files import is_directory, is_file, is_remote, to_path
 
 SPLIT_NAMES = {
-    'train': 'train',
-    'training': 'train',
-    'val': 'validation',
-    'valid': 'validation',
-    'validation': 'validation',
-    'test': 'test',
-    'testing': 'test',
+    f'{name}{end}': split
+    for split, names in {
+        'train': ('train', 'training'),
+        'validation': ('val', 'valid', 'validation', 'dev'),
+        'test': ('test', 'testing'),
+    }.items()
+    for name in names
+    for end in ('', 'set', '_set', '-set', ' set', '_data', '-data', ' data', '_images', '-images', ' images')
 }
 # What file servers, Python and notebooks leave behind, in lower case; hidden files and folders are ignored as well.
 LEFT_BEHIND = frozenset(

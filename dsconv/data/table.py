@@ -168,7 +168,7 @@ def _splits(path, seen, columns, header, names: dict[str, str]) -> list[str]:
         if facts['split_key'].lower() not in names:
             column = header[columns['split_key']]
             raise InputError(
-                f'{path}: the {column} {facts["split_key"]!r} of {picture} is none of {", ".join(names)}: '
+                f'{path}: the {column} {facts["split_key"]!r} of {picture} is no known name of a split: '
                 f'say which is which, e.g. --config.dataset.splits=train=a,test=b'
             )
     splits = [names[facts['split_key'].lower()] for facts in seen.values()]

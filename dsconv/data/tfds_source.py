@@ -148,7 +148,7 @@ def _splits(builder, dataset) -> dict[str, str]:
     if builder.info.splits and not theirs:
         there = list(builder.info.splits)
         raise InputError(
-            f'{dataset.name} has none of the splits {", ".join(names)}, but {", ".join(there)}: '
+            f'{dataset.name} has the splits {", ".join(there)}, whose names say nothing here: '
             f'say which is which, e.g. --config.dataset.splits=train={there[0]}'
         )
     return {name: theirs[name] for name in ('train', 'validation', 'test') if name in theirs}

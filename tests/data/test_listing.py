@@ -20,6 +20,7 @@ LAYOUTS = {
     ),
     'upper case': ('{Train,VALIDATION}/{cat,dog}/1.png', {'train': ONE_EACH, 'validation': ONE_EACH}),
     'training, testing': ('{Training,testing}/{cat,dog}/1.png', {'train': ONE_EACH, 'test': ONE_EACH}),
+    'training_set, test_set': ('{training_set,test_set}/{cat,dog}/1.png', {'train': ONE_EACH, 'test': ONE_EACH}),
     'train alone': ('train/{cat,dog}/1.png', {'train': ONE_EACH}),
     'a wrapper': ('data/{cat,dog}/1.png __MACOSX/data/cat/._1.png', {'': ONE_EACH}),
     'two wrappers': ('zip/data/{train,val}/{cat,dog}/1.png', {'train': ONE_EACH, 'validation': ONE_EACH}),

@@ -64,7 +64,9 @@ def test_palette_with_and_without_transparency(tmp_path):
 
 
 def test_cmyk_lab_and_one_bit(tmp_path):
-    red = read(saved(tmp_path, Image.new('LAB', (4, 4), (138, 209, 198)), 'p.tif'))[0, 0]  # CIELAB of D50: (54.3, 81, 70)
+    red = read(saved(tmp_path, Image.new('LAB', (4, 4), (138, 209, 198)), 'p.tif'))[
+        0, 0
+    ]  # CIELAB of D50: (54.3, 81, 70)
     assert np.abs(red.astype(int) - [255, 0, 0]).max() <= 6
     path = saved(tmp_path, Image.new('CMYK', (4, 4), (0, 255, 255, 0)), 'p.jpg', quality=100)
     assert np.abs(read(path).astype(int) - [255, 0, 0]).max() <= 3

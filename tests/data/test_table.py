@@ -91,7 +91,7 @@ def test_paths_begin_at_the_root_that_is_named(listed, tmp_path):
         ('a,b,c\n1,2,3\n', {}, 'which column holds the paths\\? It has a, b, c: .*image_key=c'),
         ('path,b,c\n1,2,3\n', {}, 'which column holds the labels\\? .*label_key=c'),
         ('path,label\na,cat\n', dict(label_key='y'), 'dataset.label_key=y is no column of .*train.csv, which has path'),
-        ('path,label,split\na,cat,dev\n', {}, "split 'dev' of a is none of train, .*dataset.splits=train=a,test=b"),
+        ('path,label,split\na,cat,fold1\n', {}, "split 'fold1' of a is no known name .*dataset.splits=train=a,test=b"),
         ('path,label,split\na,cat,test\nb,dog,test\n', {}, 'no row to train on, but test'),
         ('path,label\na,cat\na,dog\n', {}, 'line 3: a is there twice, with other values'),
         ('path,label\n,dog\n', {}, 'line 2: has no path'),
