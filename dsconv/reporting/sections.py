@@ -1,5 +1,6 @@
 """The content of a report page, for Markdown and HTML alike: its headline and its sections. Nothing is escaped here."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -121,9 +122,11 @@ def _classification_report(report: dict) -> str:
 
     counts, names = np.array(report['confusion_matrix']), report['class_names']
     labels, predictions = (np.repeat(classes, counts.ravel()) for classes in map(np.ravel, np.indices(counts.shape)))
-    return classification_report(
+    text = classification_report(
         labels, predictions, labels=range(len(names)), target_names=names, digits=4, zero_division=0
     ).rstrip()
+    # Of a class without examples, support 0, neither recall nor F1 is known.
+    return re.sub(r'(\d\.\d{4} +)0\.0000( +)0\.0000( +0)$', r'\1     –\2     –\3', text, flags=re.MULTILINE)
 
 
 def _confused_pairs(report: dict) -> dict:

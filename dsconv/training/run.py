@@ -128,7 +128,8 @@ def kept_pictures(workdir: Path | None, dataset):
         return dataset, None
     old = configuration.load_run(workdir).dataset
     asked = dict(dataset.items()) | located(dataset)
-    is_same = all(value in (None, old[key]) for key, value in asked.items() if key not in ('auto', 'data_dir'))
+    fixed = [key for key in asked if key != 'auto' and f'dataset.{key}' not in MAY_CHANGE]
+    is_same = all(asked[key] in (None, old[key]) for key in fixed)
     return (old, workdir / PICTURES) if is_same else (dataset, None)
 
 

@@ -34,6 +34,17 @@ def test_the_ten_most_confused_pairs():
     assert classes.table[1] == [(f'c0 → c{k}', k) for k in range(11, 1, -1)]
 
 
+def test_a_class_without_examples_has_no_recall():
+    report = report_of(np.array([0, 0, 1]), np.array([0, 2, 1]), ['cat', 'dog', 'cow', 'hen'])
+    lines = next(section for section in sections(report, []) if section.title == 'Classes').code.splitlines()
+    assert [line.split() for line in lines[2:6]] == [
+        ['cat', '1.0000', '0.5000', '0.6667', '2'],
+        ['dog', '1.0000', '1.0000', '1.0000', '1'],
+        ['cow', '0.0000', '–', '–', '0'],
+        ['hen', '0.0000', '–', '–', '0'],
+    ]
+
+
 def test_corruptions_and_whose_they_are():
     robustness = {
         'source': 'made here',
