@@ -16,6 +16,7 @@ from dsconv.data import picture
 from dsconv.errors import InputError
 from dsconv.reporting.predictions import PredictionsFile
 from dsconv.training import classifier
+from dsconv.training.calibration import read_temperature
 from dsconv.training.scoring import restore_network
 from dsconv.training.step import normalise
 from tests.conftest import TINY
@@ -71,10 +72,11 @@ def asked(trained):
     pattern, broken = root / 'train' / 'a d*' / '0[1-9].png', root / 'train' / 'a cat' / '05.png'
     good = [*sorted(root.glob('val/*/*.png')), *sorted(root.glob('train/a dog/0[1-9].png'))]
     config = configuration.load_run(workdir)
-    network, variables, _ = restore_network(workdir, config)
+    network, variables, step = restore_network(workdir, config)
     images = np.stack([data.read_picture(path, 8, 3) for path in good])
     logits = network.apply(variables, normalise(images, config.dataset.mean, config.dataset.std))
-    return [root / 'val', root / 'absent.png', pattern, broken], good, np.asarray(jax.nn.softmax(logits))
+    temperature = read_temperature(workdir, step)['temperature']
+    return [root / 'val', root / 'absent.png', pattern, broken], good, np.asarray(jax.nn.softmax(logits / temperature))
 
 
 def predict_by(workdir, *words):
