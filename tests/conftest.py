@@ -7,6 +7,7 @@ os.environ['XLA_FLAGS'] = '--xla_force_host_platform_device_count=8'
 os.environ['JAX_PLATFORMS'] = 'cpu'
 os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -35,6 +36,15 @@ def tiny_config(**overrides):
     of_dsconv = {'model.dim', 'model.depth'} if 'model.name' in changes else set()  # another network refuses them
     changes = {key: value for key, value in TINY.items() if key not in of_dsconv} | changes
     return configuration.load('configs/digits.py', [f'{key}={value}' for key, value in changes.items()])
+
+
+@pytest.fixture(scope='session', autouse=True)
+def compilation_cache(tmp_path_factory):
+    """Has all tests and workers share what they compile, which takes most of their time, and with no other session."""
+    directory = tmp_path_factory.getbasetemp()
+    directory = directory.parent if 'PYTEST_XDIST_WORKER' in os.environ else directory
+    jax.config.update('jax_compilation_cache_dir', str(directory / 'compiled'))
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.2)
 
 
 @pytest.fixture(autouse=True)

@@ -199,14 +199,15 @@ def test_flags_and_keys_in_the_text_exist():
 def quick_compiler(tmp_path):
     """XLA optimises nothing, and compiles nothing twice."""
 
-    def compile_quickly(cache):
-        jax.config.update('jax_disable_most_optimizations', cache is not None)
+    def compile_quickly(cache, quickly):
+        jax.config.update('jax_disable_most_optimizations', quickly)
         jax.config.update('jax_compilation_cache_dir', cache)
         compilation_cache.reset_cache()
 
-    compile_quickly(str(tmp_path / 'cache'))
+    before = jax.config.jax_compilation_cache_dir
+    compile_quickly(str(tmp_path / 'cache'), True)
     yield
-    compile_quickly(None)
+    compile_quickly(before, False)
 
 
 def run(text):
