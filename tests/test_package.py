@@ -1,5 +1,6 @@
 """What `pip install .` would install works from elsewhere: here laid out by hand, as setup.py says."""
 
+import re
 import runpy
 import shutil
 import subprocess
@@ -21,6 +22,10 @@ def test_an_installed_package_brings_its_configs_and_its_network(tmp_path, monke
     monkeypatch.setattr('setuptools.setup', lambda **arguments: given.update(arguments))
     monkeypatch.chdir(ROOT)
     runpy.run_path('setup.py')
+    needed = {re.match(r'[\w-]+', line)[0] for line in given['install_requires']}
+    assert needed >= {'jax', 'pillow', 'tensorflow-datasets'} and not any(
+        '#' in line for line in given['install_requires']
+    )
     assert {file.parent.relative_to(ROOT) for file in (ROOT / 'dsconv').rglob('__init__.py')} == {
         (ROOT / name.replace('.', '/')).relative_to(ROOT) for name in given['packages'] if 'shipped' not in name
     }
