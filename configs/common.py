@@ -44,8 +44,10 @@ def get_config() -> ConfigDict:
     config.dataset.group_key = placeholder(str)  # a table's column of what is not to be divided, as a patient
     config.dataset.splits = placeholder(tuple)  # the data's names of splits, as train=a,validation=b,test=c
     config.dataset.resize = 'squash'  # of pictures that are not square: squash, crop (the middle), pad (grey margins)
-    config.dataset.crop_scale = placeholder(tuple)  # of a folder or table: least and largest share of a picture that a
-    # random crop takes, anew in each epoch; unset: no such crop
+    config.dataset.crop_scale = placeholder(
+        tuple
+    )  # least and largest share of a picture that a random crop takes, anew
+    # in each epoch, where it is decoded: of a folder, a table, TFDS; unset: none
     config.dataset.crop_ratio = (0.75, 4 / 3)  # least and largest width/height of that crop
     config.dataset.auto = placeholder(tuple)  # keys that are chosen from what the data holds: see dsconv/config_auto.py
     # What is left unset here is read from the data, and written resolved into the workdir's config.json.

@@ -81,7 +81,7 @@ def resolve(config: ConfigDict, source) -> ConfigDict:
     config = config.copy_and_resolve_references()
     with config.unlocked():
         config.dataset.update(located(config.dataset))
-        message = 'is for image_folder and image_table alone; leave it unset'
+        message = 'is for pictures that are files, which these are not: leave it unset'
         _demand(config, 'dataset.crop_scale', source.crop_scale or not config.dataset.crop_scale, message)
         config.dataset.crop_scale = source.crop_scale
         config.dataset.image_size = source.image_size

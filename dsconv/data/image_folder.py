@@ -10,7 +10,7 @@ import numpy as np
 from dsconv.config_auto import crop_scale, image_size, is_auto
 from dsconv.data.first_pass import decode_all, read_headers, reasons, repeated
 from dsconv.data.listing import Listing, list_pictures, split_names
-from dsconv.data.picture import random_box, read_picture
+from dsconv.data.picture import drawn_crop, read_picture
 from dsconv.data.processes import Processes
 from dsconv.data.source import (
     FOLDER_PREFIX,
@@ -77,8 +77,7 @@ def open_pictures(dataset, processes: Processes, listed=None) -> Source:
 
     def cropped(indices, seed, epoch):
         def read_box(index):
-            drawn = np.random.Generator(np.random.Philox(key=[seed, epoch], counter=[0, 0, 0, index + 1]))
-            return read(listing.paths[index], lambda size: random_box(size, scale, dataset.crop_ratio, drawn))
+            return read(listing.paths[index], drawn_crop(scale, dataset.crop_ratio, seed, epoch, index))
 
         return np.stack(list(map_threads(read_box, map(int, indices))))
 

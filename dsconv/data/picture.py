@@ -132,6 +132,12 @@ def _resized(picture, image_size: int, resize: str, box):
     return picture.resize((image_size, image_size), Image.Resampling.BILINEAR, box)
 
 
+def drawn_crop(scale: tuple, ratio: tuple, seed: int, epoch: int, index: int) -> Callable:
+    """Returns a `crop` for `fit` that draws a `random_box`, a function of (seed, epoch, index) alone."""
+    generator = np.random.Generator(np.random.Philox(key=[seed, epoch], counter=[0, 0, 0, index + 1]))
+    return lambda size: random_box(size, scale, ratio, generator)
+
+
 def random_box(size: tuple[int, int], scale: tuple, ratio: tuple, generator) -> tuple[int, int, int, int]:
     """Draws the box of a random resized crop (Szegedy et al., 2015).
 

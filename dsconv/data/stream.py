@@ -25,8 +25,8 @@ class StreamedSplit:
     Attributes:
       records: (seed or None for the stored order, positioned) → tf.data.Dataset of {'image': encoded bytes, 'label':
         int64} and, where `positioned`, {'position': int64, the example's index in the stored order}.
-      decode: (encoded images `(b,)`, labels int64 `(b,)`) of a batch of records → (images uint8 `(b, S, S, C)`, labels
-        int32 `(b,)`).
+      decode: (encoded images `(b,)`, labels int64 `(b,)`, draw) of a batch of records → (images uint8 `(b, S, S, C)`,
+        labels int32 `(b,)`). `draw` is None, or, to train on, (seed, epoch, place in it of the first example).
       stored_labels: () → int32 `(num_stored,)`; reads everything when called first.
       num_stored: number of examples that `records` yields.
       num_bytes: bytes of these records.
@@ -73,14 +73,16 @@ class StreamedSplit:
                     self._buffer_size, seed=seed_of_epoch, reshuffle_each_iteration=False
                 )
                 batches = examples.batch(batch_size, drop_remainder=True).skip(positions.start).take(len(positions))
-                yield from _requests(batches, rows)
+                for position, (images, labels) in zip(positions, _requests(batches, rows), strict=True):
+                    yield images, labels, (seed, epoch, position * batch_size + rows.start)
 
         # One for all epochs: the next one's buffer fills while batches of the last are still to be used.
         return self._decoded(requests)
 
     def in_order(self, batch_size: int, rows: slice) -> Iterator[tuple]:
         """Yields batches as `Split.in_order`."""
-        return self._decoded(lambda: _requests(self._examples(None).batch(batch_size), rows))
+        batches = self._examples(None).batch(batch_size)
+        return self._decoded(lambda: ((*request, None) for request in _requests(batches, rows)))
 
     def sample(self) -> Iterator[np.ndarray]:
         """Yields the first images, for statistics."""

@@ -10,7 +10,7 @@ import os
 import numpy as np
 
 from dsconv.data.listing import split_names
-from dsconv.data.picture import decode_picture
+from dsconv.data.picture import decode_picture, drawn_crop
 from dsconv.data.read_ahead import import_tensorflow
 from dsconv.data.source import FOLDER_PREFIX, Source, are_characters, choose_class_names, fits_in_memory
 from dsconv.data.splits import TEST_FRACTION, Division, Split
@@ -62,6 +62,7 @@ def open_tfds(dataset, prepared: bool = True) -> Source:
     theirs = _splits(builder, dataset)
     sizes = {name: builder.info.splits[split].num_examples for name, split in theirs.items()}
     in_memory = fits_in_memory(sum(sizes.values()), image_size, channels, dataset)
+    scale = dataset.crop_scale
     class_names, to_label, to_image = features.class_names, None, None
     if sizes and (features.is_sequence or class_names is None or not features.is_encoded):
         class_names, to_label, to_image = _conversions(tfds, builder, features, theirs)
@@ -70,16 +71,26 @@ def open_tfds(dataset, prepared: bool = True) -> Source:
         where = f'split {theirs[name]!r} in {builder.data_dir}'
         records = functools.partial(_records, tfds, builder, theirs[name], features, to_label, to_image)
         check = functools.partial(_checked_labels, num_classes=len(names), where=where)
-        decode = functools.partial(decode_picture, image_size=image_size, channels=channels, resize=dataset.resize)
+        shape = (image_size, image_size, channels)
+
+        def decode(file, crop):
+            return decode_picture(file, image_size, channels, dataset.resize, crop)
+
+        def crops(draw):
+            if draw is None or scale is None:
+                return itertools.repeat(None)
+            seed, epoch, first = draw
+            return (drawn_crop(scale, dataset.crop_ratio, seed, epoch, place) for place in itertools.count(first))
+
         split = StreamedSplit(
             records,
-            decode=lambda encoded, labels: (_decode(encoded, decode, image_size, channels, where), check(labels)),
+            decode=lambda encoded, labels, draw: (_decode(encoded, crops(draw), decode, shape, where), check(labels)),
             stored_labels=functools.cache(lambda: check(read_labels(records, where))),
             num_stored=sizes[name],
             num_bytes=builder.info.splits[theirs[name]].num_bytes,
             where=where,
         )
-        return _loaded(split, image_size, channels) if in_memory else split
+        return _loaded(split, image_size, channels) if in_memory and not (scale and name == 'train') else split
 
     names = choose_class_names(class_names or dataset.class_names, dataset)
     family = dataset.name.split(':')[0]
@@ -91,7 +102,7 @@ def open_tfds(dataset, prepared: bool = True) -> Source:
     )
     if not is_divided:
         log.info('%s: has %s alone; a fixed fifth of each class is the test split', dataset.name, theirs['train'])
-    return Source(image_size, channels, names, not characters, division, own)
+    return Source(image_size, channels, names, not characters, division, own, crop_scale=scale)
 
 
 def _builder(tfds, name: str, directory: str):
@@ -246,10 +257,10 @@ def _without_absl_warnings():
         logger.setLevel(level)
 
 
-def _decode(encoded: np.ndarray, decode, image_size: int, channels: int, where: str) -> np.ndarray:
-    images = np.empty((len(encoded), image_size, image_size, channels), np.uint8)
+def _decode(encoded: np.ndarray, crops, decode, shape: tuple, where: str) -> np.ndarray:
+    images = np.empty((len(encoded), *shape), np.uint8)
     try:
-        for row, image in enumerate(map_threads(decode, encoded)):
+        for row, image in enumerate(map_threads(decode, encoded, crops)):
             images[row] = image
     except InputError as error:
         raise InputError(f'{where}: a picture {error}: remove the directory and prepare it again') from error

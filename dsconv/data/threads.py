@@ -17,9 +17,9 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix='pictures')
 
 
-def map_threads(function: Callable, items: Iterable) -> Iterator:
-    """Returns `map(function, items)` over all cores, started at once. An exception is raised at its item."""
-    return _pool().map(function, items)
+def map_threads(function: Callable, *items: Iterable) -> Iterator:
+    """Returns `map(function, *items)` over all cores, started at once. An exception is raised at its item."""
+    return _pool().map(function, *items)
 
 
 def attempt(function: Callable) -> Callable:

@@ -23,7 +23,7 @@ def records(seed, positioned):
     )
 
 
-def decode(encoded, labels):
+def decode(encoded, labels, draw):
     numbers = np.array([int(image) for image in encoded], np.uint8)
     return np.tile(numbers.reshape(-1, 1, 1, 1), (1, 2, 2, 1)), labels.astype(np.int32)
 

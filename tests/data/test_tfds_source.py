@@ -307,3 +307,20 @@ def test_features_that_cannot_be_read(settings, tmp_path, case):
     store_as(tmp_path, features, None, example)
     with pytest.raises(InputError, match=message):
         open_source(settings(name='own', data_dir=str(tmp_path), **changed))
+
+
+@pytest.mark.parametrize('gigabytes', [1.0, 0.0])
+def test_random_crops_are_anew_each_epoch_and_the_same_when_resumed(settings, tmp_path, gigabytes):
+    store(tmp_path, train=IMAGES[:24], test=IMAGES[24:30])
+    options = dict(name='cifar10', data_dir=str(tmp_path), image_size=8, memory_gigabytes=gigabytes)
+    source, plain = (open_source(settings(**options, **crops)) for crops in (dict(crop_scale=(0.2, 0.5)), {}))
+    assert source.crop_scale == (0.2, 0.5)
+    for name in ('train', 'test'):  # read in order, nothing is cropped
+        assert examples(source.load(name)) == examples(plain.load(name))
+    run = dict(batch_size=8, seed=3, num_steps=6)  # two epochs
+    batches = [images for images, _ in train_batches(source.load('train'), start_step=0, **run)]
+    resumed = [images for images, _ in train_batches(source.load('train'), start_step=4, **run)]
+    assert np.array_equal(batches[4:], resumed)
+    half = train_batches(source.load('train'), start_step=0, process_index=1, process_count=2, **run)
+    assert np.array_equal([images[4:] for images in batches], [images for images, _ in half])
+    assert len({image.tobytes() for images in batches for image in images}) == 48
