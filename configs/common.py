@@ -137,6 +137,7 @@ def get_config() -> ConfigDict:
     config.log = ConfigDict()
     config.log.every_steps = 50  # steps between two lines of metrics.jsonl; also at the end of each epoch
     config.log.tensorboard = True
+    config.log.trackers = placeholder(tuple)  # wandb, mlflow or both, which are told the same; unset: none
 
     config.eval = ConfigDict()
     config.eval.every_epochs = 1  # scores the validation split, or final_split where there is none

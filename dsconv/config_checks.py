@@ -27,6 +27,7 @@ CHOICES = {
     'augment.flip': ('auto', 'random', 'alternating', 'none'),
     'augment.mix_per': ('batch', 'image'),
     'dataset.channels': (None, 1, 3),
+    'log.trackers': (None, 'wandb', 'mlflow'),
     'dataset.resize': ('squash', 'crop', 'pad'),
 }
 FOUND_IN_DATA = ('dataset.image_size', 'dataset.channels', 'dataset.class_names', 'dataset.mean', 'dataset.std')
@@ -168,7 +169,8 @@ def check(config: ConfigDict) -> None:
     """Raises InputError for the first value that is impossible whatever the data."""
     for key in CHOICES:
         names, value = ', '.join(map(shown, choices(key))), get(config, key)
-        _demand(config, key, value in choices(key), f'is not one of {names}{did_you_mean(value, choices(key))}')
+        for each in value if isinstance(value, tuple) else (value,):
+            _demand(config, key, each in choices(key), f'is not one of {names}{did_you_mean(each, choices(key))}')
     for key, interval in RANGES.items():
         value = get(config, key)
         numbers = value if isinstance(value, tuple) else (value,)

@@ -44,6 +44,7 @@ NEEDS = {
     'SLURM',
     'root',
     'docker',
+    'wandb',
 }
 TRAINING = [f'--config.{key}={value}' for key, value in (TINY | {'epochs': '2'}).items()]
 OTHER_PROGRAMS = ('.', 'cd', 'export', 'gcloud', 'git', 'pre-commit', 'tensorboard', 'pip', 'docker', 'kubectl')

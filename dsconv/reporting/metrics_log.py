@@ -26,13 +26,14 @@ class MetricsLog:
     Raises InputError when `metrics.jsonl` holds anything but metrics.
     """
 
-    def __init__(self, workdir: str | Path, *, restored_step: int, tensorboard: bool = True):
+    def __init__(self, workdir: str | Path, *, restored_step: int, tensorboard: bool = True, trackers=None):
+        """Opens the log; `trackers`, a `trackers.Trackers`, is told what TensorBoard is."""
         workdir = to_path(workdir)
         make_directory(workdir)
         path = workdir / FILE_NAME
         _cut_back(path, restored_step)
         self._patience, self._flushed = SECONDS_BETWEEN_UPLOADS if is_remote(path) else 0, time.monotonic()
-        self._open, self._events = contextlib.ExitStack(), None
+        self._open, self._events, self._trackers = contextlib.ExitStack(), None, trackers
         if tensorboard:
             self._events = self._open.enter_context(contextlib.closing(EventFile(workdir)))
         self._file = self._open.enter_context(path.open('a', encoding='utf-8'))
@@ -48,8 +49,8 @@ class MetricsLog:
         line = {'step': int(step), 'epoch': float(epoch), 'split': split}
         line |= {name: value if math.isfinite(value) else None for name, value in values.items()}
         self._file.write(json.dumps(line, allow_nan=False) + '\n')
-        if self._events:
-            self._events.write(int(step), {f'{split}/{name}': value for name, value in values.items()})
+        for writer in filter(None, (self._events, self._trackers)):
+            writer.write(int(step), {f'{split}/{name}': value for name, value in values.items()})
         if time.monotonic() - self._flushed >= self._patience:
             self.flush()
 

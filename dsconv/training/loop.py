@@ -8,8 +8,10 @@ import jax
 import numpy as np
 
 from dsconv import data
+from dsconv.config import flatten
 from dsconv.errors import InputError, Preempted
 from dsconv.reporting import MetricsLog, read_metrics
+from dsconv.reporting.trackers import Trackers, check_trackers
 from dsconv.training.checkpoint import Checkpoints, with_shardings
 from dsconv.training.evaluation import Evaluator, scored_variables
 from dsconv.training.memory import naming_remedies, tell_memory
@@ -43,6 +45,7 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
       RunError: the loss or the gradient is not finite any more; the last good checkpoint stays.
       Preempted: told to stop; the last step is saved.
     """
+    check_trackers(config.log.trackers)
     source, train_split, config = open_data(config, source or open_source(config, workdir))
     training = build_training(config, train_split.num_examples)
     check_workdir(workdir, config)
@@ -62,7 +65,7 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
         progress = Progress(config, training, first_step)
 
         with (
-            _open_log(workdir, first_step, training.steps_per_epoch, config.log.tensorboard) as (log, flush_log),
+            _open_log(workdir, config, first_step, training.steps_per_epoch) as (log, flush_log),
             StopRequest(training.mesh) as stop,
             naming_remedies(config, training.mesh),
             Trace(workdir / 'profile', profile) as trace,
@@ -172,10 +175,13 @@ def _is_due(every_epochs: int, step: int, training) -> bool:
 
 
 @contextlib.contextmanager
-def _open_log(workdir: Path, step: int, steps_per_epoch: int, tensorboard: bool):
+def _open_log(workdir: Path, config, step: int, steps_per_epoch: int):
     """Yields `log(step=…, split=…, **metrics)` and `flush()`; process 0 alone writes."""
     if jax.process_index():
         yield lambda **metrics: None, lambda: None
         return
-    with MetricsLog(workdir, restored_step=step, tensorboard=tensorboard) as metrics_log:
+    with (
+        Trackers(config.log.trackers, workdir, flatten(config)) as trackers,
+        MetricsLog(workdir, restored_step=step, tensorboard=config.log.tensorboard, trackers=trackers) as metrics_log,
+    ):
         yield lambda step, **line: metrics_log.write(step=step, epoch=step / steps_per_epoch, **line), metrics_log.flush

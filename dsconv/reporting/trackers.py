@@ -1,0 +1,108 @@
+"""Weights & Biases and MLflow: the scalars of TensorBoard, told to them as well where `log.trackers` asks for it.
+
+Where they keep them is theirs to say: WANDB_MODE, WANDB_PROJECT, MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME, ….
+"""
+
+import importlib.util
+import json
+import logging
+import os
+from pathlib import Path
+
+from dsconv.errors import InputError
+from dsconv.files import is_remote, read_if_there, replace_file
+
+logger = logging.getLogger('dsconv')
+FILE_NAME = 'trackers.json'  # of the workdir: the runs' ids there, so that a run that goes on is the same run
+PARAMETERS = 100  # that MLflow takes at once
+
+
+class WeightsAndBiases:
+    """A run of Weights & Biases."""
+
+    def __init__(self, workdir: Path, config: dict, run: str | None):
+        import wandb
+
+        self._run = wandb.init(
+            project=os.environ.get('WANDB_PROJECT', 'dsconv'),
+            name=workdir.name,
+            config=config,
+            id=run,
+            resume='allow',
+            dir=None if is_remote(workdir) else workdir,
+            settings=wandb.Settings(console='off'),
+        )
+        self.id = self._run.id
+
+    def write(self, step: int, scalars: dict[str, float]) -> None:
+        self._run.log(scalars, step=step)
+
+    def close(self, failed: bool) -> None:
+        self._run.finish(exit_code=int(failed))
+
+
+class MLflow:
+    """A run of MLflow."""
+
+    def __init__(self, workdir: Path, config: dict, run: str | None):
+        import mlflow
+
+        self._mlflow = mlflow
+        self.id = mlflow.start_run(run_id=run, run_name=None if run else workdir.name).info.run_id
+        parameters = [] if run else list(config.items())
+        for start in range(0, len(parameters), PARAMETERS):
+            mlflow.log_params(dict(parameters[start : start + PARAMETERS]))
+
+    def write(self, step: int, scalars: dict[str, float]) -> None:
+        self._mlflow.log_metrics(scalars, step=step)
+
+    def close(self, failed: bool) -> None:
+        self._mlflow.end_run('FAILED' if failed else 'FINISHED')
+
+
+TRACKERS = {'wandb': WeightsAndBiases, 'mlflow': MLflow}
+
+
+def check_trackers(names) -> None:
+    """Raises InputError for one of `names` whose package is not installed."""
+    for name in names or ():
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None:  # a mere directory of that name, as wandb leaves behind, is none
+            raise InputError(f'log.trackers={name} needs a package that is not installed: pip install {name}')
+
+
+class Trackers:
+    """Tells all of a run's trackers; a context manager. One that fails is named in a warning, and told no more."""
+
+    def __init__(self, names, workdir: Path, config: dict):
+        """Opens the run in each of `names`, `config` (key → value) being its parameters; where it goes on, the same.
+
+        Raises InputError where one cannot be opened.
+        """
+        file = workdir / FILE_NAME
+        runs = json.loads((read_if_there(file) if names else None) or '{}')
+        self._open = {}
+        for name in names or ():
+            try:
+                self._open[name] = TRACKERS[name](workdir, config, runs.get(name))
+            except Exception as error:  # of whatever kind, as for want of a key or of the network
+                self.__exit__(type(error))
+                raise InputError(f'log.trackers={name}: {" ".join(str(error).split())[:300]}') from error
+            runs[name] = self._open[name].id
+            replace_file(file, json.dumps(runs).encode())
+
+    def write(self, step: int, scalars: dict[str, float]) -> None:
+        """Tells the scalars of a step."""
+        for name, tracker in list(self._open.items()):
+            try:
+                tracker.write(step, scalars)
+            except Exception as error:
+                logger.warning('log.trackers=%s fails (%s) and is told no more of this run', name, error)
+                del self._open[name]
+
+    def __enter__(self) -> 'Trackers':
+        return self
+
+    def __exit__(self, *exception) -> None:
+        for tracker in self._open.values():
+            tracker.close(failed=exception[0] is not None)
