@@ -32,6 +32,7 @@ def test_the_rate_is_of_what_comes_after_the_warm_up():
 
 
 def test_every_case_is_measured_on_any_config(monkeypatch):
+    pytest.importorskip('tensorflow_datasets')
     monkeypatch.setattr(feed, 'MEMORY_IMAGES', 100)
     config = small('batch_size=16', 'dataset.image_size=16', 'dataset.channels=1', 'steps_per_dispatch=3')
     result = feed.measure(config, rounds=2, seconds=0, pictures=40)
@@ -47,6 +48,7 @@ def test_every_case_is_measured_on_any_config(monkeypatch):
 
 
 def test_the_streamed_sources_hold_the_same_pictures_and_keep_none(tmp_path):
+    pytest.importorskip('tensorflow_datasets')
     feed.write_folder(tmp_path / 'folder', count=12, classes=10)
     feed.write_records(tmp_path / 'folder', tmp_path / 'records')
     config = resolve_without_data(small('dataset.image_size=224', 'dataset.validation_fraction=0.5'))

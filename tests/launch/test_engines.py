@@ -92,6 +92,7 @@ def test_the_jobset_runs_the_command_there_is(jobset):
     pod = jobset['spec']['replicatedJobs'][0]['template']['spec']['template']['spec']
     module, *line = pod['containers'][0]['args']
     assert module == 'dsconv.main'
+    pytest.importorskip('tensorflow')  # for gs:// paths
     arguments = flags().parse_args([word for word in line if not word.startswith('--config.')])
     assert arguments.coordinator == 'auto'
 
