@@ -8,18 +8,22 @@ import os
 import platform
 import struct
 import time
-from pathlib import Path
+from typing import BinaryIO
 
 CASTAGNOLI = 0x82F63B78  # the polynomial of CRC-32C, its bits reversed
 
 
-class EventFile:
-    """A new event file in `directory`, a path of `dsconv.files.to_path`."""
+def new_name() -> str:
+    """Returns a name by which TensorBoard finds the file, and which no other has."""
+    seconds, rest = divmod(time.time_ns(), 10**9)
+    return f'events.out.tfevents.{seconds}.{platform.node()}.{os.getpid()}.{rest}'
 
-    def __init__(self, directory: Path):
-        seconds, rest = divmod(time.time_ns(), 10**9)
-        name = f'events.out.tfevents.{seconds}.{platform.node()}.{os.getpid()}.{rest}'
-        self._file = (directory / name).open('wb')
+
+class EventFile:
+    """Writes events to `file`, which is empty and open for bytes."""
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
         self._write(_bytes(3, b'brain.Event:2'))
 
     def write(self, step: int, scalars: dict[str, float]) -> None:
@@ -30,10 +34,6 @@ class EventFile:
     def flush(self) -> None:
         """Saves the events written so far."""
         self._file.flush()
-
-    def close(self) -> None:
-        """Flushes and closes the file."""
-        self._file.close()
 
     def _write(self, fields: bytes) -> None:
         event = b'\x09' + struct.pack('<d', time.time()) + fields

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dsconv.errors import InputError
 from dsconv.files import is_remote, make_directory, replace_file, to_path
-from dsconv.reporting.event_file import EventFile
+from dsconv.reporting.event_file import EventFile, new_name
 
 FILE_NAME = 'metrics.jsonl'
 SECONDS_BETWEEN_UPLOADS = 10  # the file is sent whole each time, while the training waits
@@ -35,7 +35,7 @@ class MetricsLog:
         self._patience, self._flushed = SECONDS_BETWEEN_UPLOADS if is_remote(path) else 0, time.monotonic()
         self._open, self._events, self._trackers = contextlib.ExitStack(), None, trackers
         if tensorboard:
-            self._events = self._open.enter_context(contextlib.closing(EventFile(workdir)))
+            self._events = EventFile(self._open.enter_context((workdir / new_name()).open('wb')))
         self._file = self._open.enter_context(path.open('a', encoding='utf-8'))
 
     def write(self, *, step: int, epoch: float, split: str, **metrics: float) -> None:
