@@ -5,7 +5,7 @@ from argparse import ArgumentTypeError
 from dsconv import cli
 from dsconv.errors import did_you_mean
 
-FORMATS = ('litert', 'onnx', 'stablehlo', 'safetensors')
+FORMATS = ('litert', 'onnx', 'stablehlo', 'safetensors', 'web')
 PRECISIONS = ('float32', 'float16', 'int8')
 
 
@@ -63,6 +63,8 @@ def flags() -> cli.Parser:
     parser.add_argument('--calibration-pictures', type=cli.positive, default=500, metavar='N', help=text)
     text = 'points of accuracy that int8 may lose (default: 1)'
     parser.add_argument('--largest-loss', type=points, default=0.01, metavar='POINTS', help=text)
+    text = 'of browsers, for --format=web: an installed npm package onnxruntime-web, or its archive by npm pack'
+    parser.add_argument('--runtime', type=cli.path, metavar='PATH', help=text)
     text = 'the files take float32 images in [0, 1] instead of uint8 ones'
     parser.add_argument('--float-input', action='store_true', help=text)
     return parser

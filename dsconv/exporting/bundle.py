@@ -12,7 +12,7 @@ import numpy as np
 
 from dsconv.errors import InputError, RunError
 from dsconv.exported import METADATA, open_exported
-from dsconv.exporting import card, check
+from dsconv.exporting import card, check, web_page
 from dsconv.exporting.network import Exported
 
 # Format → (what it needs, precisions it is written in).
@@ -21,6 +21,7 @@ FORMATS = {
     'onnx': (('onnx', 'onnxruntime'), ('float32',)),
     'stablehlo': ((), ('float32',)),
     'safetensors': (('safetensors',), ('float32',)),
+    'web': (('onnx', 'onnxruntime'), ('float32',)),
 }
 PRECISIONS = ('float32', 'float16', 'int8')
 
@@ -47,6 +48,7 @@ def export(workdir: Path, output: Path, formats, precisions, options) -> dict:
     if output.exists():
         raise InputError(f'--output={output} exists: give a new directory, or move it away')
     _check_formats(formats, precisions)
+    runtime = web_page.read_runtime(options.runtime) if 'web' in formats else None
     network = Exported.of_run(workdir, options.checkpoint)
     pictures = check.find_pictures(
         network.config, options.pictures, options.check_pictures, options.calibration_pictures
@@ -59,7 +61,7 @@ def export(workdir: Path, output: Path, formats, precisions, options) -> dict:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        report = _write(partial, network, workdir, formats, precisions, pictures, options)
+        report = _write(partial, network, workdir, formats, precisions, pictures, options, runtime)
         partial.rename(output)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -79,19 +81,21 @@ def _check_formats(formats, precisions):
             raise InputError(f'--format={name} is written in float32 alone: add it to --precision')
 
 
-def _write(directory, network, workdir, formats, precisions, pictures, options):
+def _write(directory, network, workdir, formats, precisions, pictures, options, runtime):
     metadata = card.metadata(network, workdir, options.float_input)
     reference = _in_batches(network.reference(), pictures.images)
     files, faults, timed = [], [], {'JAX': network.reference()}
-    for name, precision, file in _files(directory, network, formats, precisions, pictures, options, metadata):
-        run = _runner(file, network)
-        result = {'file': file.name, 'format': name, 'precision': precision, 'bytes': file.stat().st_size}
+    for name, precision, file in _files(
+        directory, network, formats, precisions, pictures, options, metadata, runtime
+    ):
+        run, path = _runner(file, network), str(file.relative_to(directory))
+        result = {'file': path, 'format': name, 'precision': precision, 'bytes': file.stat().st_size}
         result |= check.compare(run, reference, pictures)
         files.append(result)
         if fault := check.fault(result, precision, options.largest_loss):
-            faults.append(f'{file.name}: {fault}')
+            faults.append(f'{path}: {fault}')
         if name != 'safetensors':
-            timed[file.name] = run
+            timed[path] = run
     times = check.milliseconds(timed, pictures.images[0])
     for result in files:
         result['milliseconds'] = times.get(result['file'])
@@ -106,7 +110,9 @@ def _write(directory, network, workdir, formats, precisions, pictures, options):
     return report
 
 
-def _files(directory, network, formats, precisions, pictures, options, metadata) -> Iterator[tuple[str, str, Path]]:
+def _files(
+    directory, network, formats, precisions, pictures, options, metadata, runtime
+) -> Iterator[tuple[str, str, Path]]:
     """Writes the files; yields (format, precision, path) of each."""
 
     def written(name, content):
@@ -114,27 +120,28 @@ def _files(directory, network, formats, precisions, pictures, options, metadata)
         path.write_bytes(content)
         return path
 
-    for name in formats:
-        for precision in (precision for precision in precisions if precision in FORMATS[name][1]):
-            if name == 'litert':
-                suffix = '' if precision == 'float32' else f'.{precision}'
-                content = _litert(network, precision, pictures, options, metadata)
-                yield name, precision, written(f'model{suffix}.tflite', content)
-            elif name == 'onnx':
-                from dsconv.exporting.onnx_file import to_onnx
+    facts = {METADATA: json.dumps(metadata, ensure_ascii=False)}
+    if 'litert' in formats:
+        for precision in precisions:
+            suffix = '' if precision == 'float32' else f'.{precision}'
+            content = _litert(network, precision, pictures, options, metadata)
+            yield 'litert', precision, written(f'model{suffix}.tflite', content)
+    if {'onnx', 'web'} & set(formats):
+        from dsconv.exporting.onnx_file import to_onnx
 
-                facts = {
-                    METADATA: json.dumps(metadata, ensure_ascii=False),
-                    'class_names': '\n'.join(network.class_names),
-                }
-                yield name, precision, written('model.onnx', to_onnx(network.graph(options.float_input), facts))
-            elif name == 'stablehlo':
-                yield name, precision, written('model.stablehlo', network.stablehlo(options.float_input).serialize())
-            elif name == 'safetensors':
-                from safetensors.numpy import save
+        content = to_onnx(network.graph(options.float_input), facts)
+        if 'onnx' in formats:
+            yield 'onnx', 'float32', written('model.onnx', content)
+        if 'web' in formats:
+            web_page.write(directory / 'web', content, metadata, runtime)
+            yield 'web', 'float32', directory / 'web' / 'model.onnx'
+    if 'stablehlo' in formats:
+        content = network.stablehlo(options.float_input).serialize()
+        yield 'stablehlo', 'float32', written('model.stablehlo', content)
+    if 'safetensors' in formats:
+        from safetensors.numpy import save
 
-                facts = {METADATA: json.dumps(metadata, ensure_ascii=False)}
-                yield name, precision, written('model.safetensors', save(network.tensors(), facts))
+        yield 'safetensors', 'float32', written('model.safetensors', save(network.tensors(), facts))
 
 
 def _litert(network, precision, pictures, options, metadata):

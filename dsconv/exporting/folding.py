@@ -16,10 +16,8 @@ import numpy as np
 
 from dsconv.exporting.graph import ACTIVATIONS, Graph, Node
 
-ELEMENTWISE = frozenset(
-    'add sub mul div max min pow exp exp2 expm1 log log1p tanh logistic erf erfc integer_pow square rsqrt sqrt neg abs '
-    'sign select_n ge gt le lt eq ne'.split()
-)
+ELEMENTWISE = ('add', 'sub', 'mul', 'div', 'max', 'min', 'pow', 'exp', 'expm1', 'log1p', 'tanh', 'logistic', 'erf')
+ELEMENTWISE += ('erfc', 'integer_pow', 'square', 'neg', 'sign', 'select_n', 'ge', 'gt', 'le', 'lt')
 SAMPLES = np.linspace(-9, 9, 73, dtype=np.float32)
 LAYERS = ('conv', 'dense')
 

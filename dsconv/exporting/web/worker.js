@@ -1,0 +1,16 @@
+// Keeps the page for use without a network. The name changes with the files, so that a new export replaces the old one.
+const NAME = 'CACHE_NAME';
+const FILES = ['./', 'FILE_NAMES'];
+
+self.addEventListener('install', event => {
+  event.waitUntil(caches.open(NAME).then(cache => cache.addAll(FILES)).then(() => self.skipWaiting()));
+});
+self.addEventListener('activate', event => {
+  event.waitUntil(caches.keys().then(async names => {
+    await Promise.all(names.filter(name => name.startsWith('dsconv-') && name !== NAME).map(name => caches.delete(name)));
+    await self.clients.claim();
+  }));
+});
+self.addEventListener('fetch', event => {
+  event.respondWith(caches.match(event.request, {ignoreSearch: true}).then(found => found ?? fetch(event.request)));
+});

@@ -1,0 +1,111 @@
+"""Headless Chromium, driven by the DevTools protocol over a pipe; and a folder served on localhost."""
+
+import base64
+import contextlib
+import functools
+import http.server
+import json
+import os
+import select
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+
+CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
+
+SILENCE = 60  # seconds
+
+
+@contextlib.contextmanager
+def served(folder):
+    """Serves a folder; yields its address."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+    handler.log_message = lambda *_: None
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f'http://localhost:{server.server_port}/'
+        finally:
+            server.shutdown()
+
+
+class Browser:
+    """A tab of a Chromium that ends with the `with` block; `flags` are of its command line."""
+
+    def __init__(self, *flags):
+        self._flags = flags
+
+    def __enter__(self):
+        self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        (take, self._send), (self._receive, give) = os.pipe(), os.pipe()
+        line = [CHROMIUM, '--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', *self._flags]
+        line += ['--remote-debugging-pipe', f'--user-data-dir={self._profile.name}', 'about:blank']
+        shell = ['bash', '-c', f'exec "$@" 3<&{take} 4>&{give}', 'chromium', *line]
+        self._process = subprocess.Popen(shell, pass_fds=(take, give), stderr=subprocess.DEVNULL)
+        os.close(take)
+        os.close(give)
+        self._number, self._rest, self._session = 0, b'', None
+        targets = self.call('Target.getTargets')['targetInfos']
+        page = next(target['targetId'] for target in targets if target['type'] == 'page')
+        self._session = self.call('Target.attachToTarget', targetId=page, flatten=True)['sessionId']
+        return self
+
+    def __exit__(self, *_):
+        self._process.kill()
+        self._process.wait()
+        os.close(self._send)
+        os.close(self._receive)
+        self._profile.cleanup()
+
+    def call(self, method, **params):
+        """Calls a method of the protocol; returns its result."""
+        self._number += 1
+        message = {'id': self._number, 'method': method, 'params': params}
+        message |= {'sessionId': self._session} if self._session else {}
+        os.write(self._send, json.dumps(message).encode() + b'\0')
+        while True:
+            while b'\0' not in self._rest:
+                is_ready, _, _ = select.select([self._receive], [], [], SILENCE)
+                read = os.read(self._receive, 1 << 16) if is_ready else b''
+                if not read:
+                    raise RuntimeError(f'Chromium does not answer {method}')
+                self._rest += read
+            line, _, self._rest = self._rest.partition(b'\0')
+            answer = json.loads(line)
+            if answer.get('id') == self._number:
+                if 'error' in answer:
+                    raise RuntimeError(f'{method}: {answer["error"]}')
+                return answer['result']
+
+    def value(self, expression):
+        """Returns the value of a JavaScript expression, awaited."""
+        answer = self.call('Runtime.evaluate', expression=expression, awaitPromise=True, returnByValue=True)
+        return answer['result'].get('value')
+
+    def wait_for(self, expression, seconds=60):
+        """Waits until an expression is true; returns its value."""
+        end = time.monotonic() + seconds
+        while not (value := self.value(expression)):
+            if time.monotonic() > end:
+                raise TimeoutError(f'{expression}; the page says {self.value("document.body.innerText")!r}')
+            time.sleep(0.1)
+        return value
+
+    def go(self, address):
+        """Opens an address."""
+        self.call('Page.navigate', url=address)
+
+    def choose(self, selector, path):
+        """Chooses a file in an <input type=file>."""
+        element = self.call('Runtime.evaluate', expression=f'document.querySelector({selector!r})')
+        self.call('DOM.setFileInputFiles', files=[str(path.absolute())], objectId=element['result']['objectId'])
+
+    def screenshot(self, path, width, height=900, dark=False):
+        """Writes a PNG of the page at a width, in light or dark colours."""
+        self.call('Emulation.setDeviceMetricsOverride', width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+        scheme = {'name': 'prefers-color-scheme', 'value': 'dark' if dark else 'light'}
+        self.call('Emulation.setEmulatedMedia', features=[scheme])
+        picture = self.call('Page.captureScreenshot', captureBeyondViewport=False)
+        path.write_bytes(base64.b64decode(picture['data']))
