@@ -2,13 +2,14 @@
 # make test    installs what the tests need and runs them
 # make lint    checks style
 # make lowest  writes lowest.txt, the lower end of every range, for PIP_CONSTRAINT
+# make demo    makes the page that classifies in the browser, with pretrained/small, and serves it
 # make drill   breaks runs on purpose and writes what came of it into results/drills
 PYTHON ?= python3
 VENV ?= .venv
 CONFIG ?= configs/digits.py
 ARGS ?=
 
-.PHONY: train test lint drill lowest
+.PHONY: train test lint drill lowest demo
 
 train: $(VENV)/installed
 	$(VENV)/bin/python -m dsconv.main --config=$(CONFIG) $(ARGS)
@@ -26,6 +27,12 @@ lowest:
 drill: $(VENV)/installed-dev
 	$(VENV)/bin/python -m tests.drills $(ARGS)
 
+demo: $(VENV)/installed-export
+	rm -rf runs/demo
+	$(VENV)/bin/python -m dsconv.export --workdir=pretrained/small --format=web --output=runs/demo $(ARGS)
+	@echo 'open http://localhost:8000, end with Ctrl-C'
+	$(VENV)/bin/python -m http.server --directory runs/demo/web --bind 127.0.0.1 8000
+
 # A file that is newer than its requirements, so that pip runs only when they change.
 $(VENV)/installed: requirements.txt requirements-light.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
@@ -34,4 +41,8 @@ $(VENV)/installed: requirements.txt requirements-light.txt
 
 $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 	$(VENV)/bin/pip install -q -r requirements-dev.txt
+	touch $@
+
+$(VENV)/installed-export: requirements-export.txt $(VENV)/installed
+	$(VENV)/bin/pip install -q -r requirements-export.txt
 	touch $@

@@ -1,11 +1,12 @@
 """python -m dsconv.export --workdir=DIR: the network of a run as files that run elsewhere, each checked."""
 
 from argparse import ArgumentTypeError
+from pathlib import Path
 
 from dsconv import cli
 from dsconv.errors import did_you_mean
 
-FORMATS = ('litert', 'onnx', 'stablehlo', 'safetensors', 'web')
+FORMATS = ('litert', 'onnx', 'stablehlo', 'safetensors', 'web', 'c')
 PRECISIONS = ('float32', 'float16', 'int8')
 
 
@@ -13,8 +14,11 @@ def export(arguments) -> None:
     """Writes the files and prints how they compare with the network in JAX."""
     from dsconv.exporting import bundle, card
     from dsconv.reporting.tables import markdown_table
+    from dsconv.training.run import is_published
 
-    output = arguments.output or arguments.workdir / 'export'
+    workdir = arguments.workdir
+    directory = Path('runs', 'published', workdir.name) if is_published(workdir) else workdir
+    output = arguments.output or directory / 'export'
     report = bundle.export(arguments.workdir, output, arguments.format, arguments.precision, arguments)
     print(f'{report["pictures"]:,} pictures: {report["checked_on"]}\n')
     print(markdown_table(*card.table(report)))
@@ -52,9 +56,14 @@ def flags() -> cli.Parser:
     cli.add_checkpoint_flag(parser)
     text = f'some of {",".join(FORMATS)} (default: litert)'
     parser.add_argument('--format', type=some_of(FORMATS), default=['litert'], metavar='NAME,…', help=text)
-    text = f'of LiteRT, some of {",".join(PRECISIONS)} (default: float32)'
+    text = f'of LiteRT and C, some of {",".join(PRECISIONS)} (default: float32)'
     parser.add_argument('--precision', type=some_of(PRECISIONS), default=['float32'], metavar='NAME,…', help=text)
-    parser.add_argument('--output', type=cli.path, metavar='DIR', help='a new directory (default: WORKDIR/export)')
+    parser.add_argument(
+        '--output',
+        type=cli.path,
+        metavar='DIR',
+        help='a new directory (default: WORKDIR/export; of a published network runs/published/NAME/export)',
+    )
     text = 'to check on and to calibrate by, instead of the data of the run; folders in it may be classes'
     parser.add_argument('--pictures', type=cli.path, metavar='FOLDER', help=text)
     text = 'pictures to check on (default: 5000)'

@@ -104,7 +104,9 @@ class Browser:
 
     def screenshot(self, path, width, height=900, dark=False):
         """Writes a PNG of the page at a width, in light or dark colours."""
-        self.call('Emulation.setDeviceMetricsOverride', width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+        self.call(
+            'Emulation.setDeviceMetricsOverride', width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
         scheme = {'name': 'prefers-color-scheme', 'value': 'dark' if dark else 'light'}
         self.call('Emulation.setEmulatedMedia', features=[scheme])
         picture = self.call('Page.captureScreenshot', captureBeyondViewport=False)

@@ -40,6 +40,10 @@ NEEDS = {
     'CIFAR-10',
     'pictures',
     'minutes',
+    'npm',
+    'a browser',
+    'a phone',
+    'requirements-export.txt',
     'benchmarks/requirements.txt',
     'SLURM',
     'root',
@@ -48,6 +52,7 @@ NEEDS = {
 }
 TRAINING = [f'--config.{key}={value}' for key, value in (TINY | {'epochs': '2'}).items()]
 OTHER_PROGRAMS = ('.', 'cd', 'export', 'gcloud', 'git', 'pre-commit', 'tensorboard', 'pip', 'docker', 'kubectl', 'tar')
+OTHER_PROGRAMS += ('npm', 'openssl')
 
 
 @functools.cache

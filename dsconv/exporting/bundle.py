@@ -4,6 +4,7 @@ import functools
 import importlib
 import json
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import numpy as np
 
 from dsconv.errors import InputError, RunError
 from dsconv.exported import METADATA, open_exported
-from dsconv.exporting import card, check, web_page
+from dsconv.exporting import card, check, micro, web_page
 from dsconv.exporting.network import Exported
+from dsconv.models.complexity import layer_costs
 
 # Format → (what it needs, precisions it is written in).
 FORMATS = {
@@ -22,6 +24,7 @@ FORMATS = {
     'stablehlo': ((), ('float32',)),
     'safetensors': (('safetensors',), ('float32',)),
     'web': (('onnx', 'onnxruntime'), ('float32',)),
+    'c': (('litert_converter', 'litert_quantizer', 'ai_edge_litert'), ('float32', 'int8')),
 }
 PRECISIONS = ('float32', 'float16', 'int8')
 
@@ -85,12 +88,14 @@ def _write(directory, network, workdir, formats, precisions, pictures, options, 
     metadata = card.metadata(network, workdir, options.float_input)
     reference = _in_batches(network.reference(), pictures.images)
     files, faults, timed = [], [], {'JAX': network.reference()}
-    for name, precision, file in _files(
-        directory, network, formats, precisions, pictures, options, metadata, runtime
-    ):
+    for name, precision, file in _files(directory, network, formats, precisions, pictures, options, metadata, runtime):
         run, path = _runner(file, network), str(file.relative_to(directory))
         result = {'file': path, 'format': name, 'precision': precision, 'bytes': file.stat().st_size}
         result |= check.compare(run, reference, pictures)
+        if name == 'c':
+            content = micro.from_c(file.read_text())
+            result |= {'bytes_of_model': len(content), **micro.needs(content)}
+            result['macs'] = sum(layer.macs for layer in layer_costs(network.plain(), network.shape))
         files.append(result)
         if fault := check.fault(result, precision, options.largest_loss):
             faults.append(f'{path}: {fault}')
@@ -120,16 +125,22 @@ def _files(
         path.write_bytes(content)
         return path
 
-    facts = {METADATA: json.dumps(metadata, ensure_ascii=False)}
+    text = facts(metadata)
     if 'litert' in formats:
         for precision in precisions:
             suffix = '' if precision == 'float32' else f'.{precision}'
             content = _litert(network, precision, pictures, options, metadata)
             yield 'litert', precision, written(f'model{suffix}.tflite', content)
+    if 'c' in formats:
+        precision = 'int8' if 'int8' in precisions else 'float32'
+        content = _litert(network, precision, pictures, options, metadata)
+        for name, text in micro.to_c(content, metadata['title']).items():
+            written(name, text.encode())
+        yield 'c', precision, directory / 'model.cc'
     if {'onnx', 'web'} & set(formats):
         from dsconv.exporting.onnx_file import to_onnx
 
-        content = to_onnx(network.graph(options.float_input), facts)
+        content = to_onnx(network.graph(options.float_input), text)
         if 'onnx' in formats:
             yield 'onnx', 'float32', written('model.onnx', content)
         if 'web' in formats:
@@ -141,7 +152,12 @@ def _files(
     if 'safetensors' in formats:
         from safetensors.numpy import save
 
-        yield 'safetensors', 'float32', written('model.safetensors', save(network.tensors(), facts))
+        yield 'safetensors', 'float32', written('model.safetensors', save(network.tensors(), text))
+
+
+def facts(metadata: dict) -> dict[str, str]:
+    """Returns metadata as ONNX and safetensors files keep it."""
+    return {METADATA: json.dumps(metadata, ensure_ascii=False)}
 
 
 def _litert(network, precision, pictures, options, metadata):
@@ -165,6 +181,11 @@ def _runner(file, network):
         from safetensors.numpy import load_file
 
         return functools.partial(_in_batches, network.with_tensors(load_file(file)).reference())
+    if file.suffix == '.cc':
+        with tempfile.NamedTemporaryFile(suffix='.tflite') as copy:
+            copy.write(micro.from_c(file.read_text()))
+            copy.flush()
+            return open_exported(copy.name)
     return open_exported(file)
 
 

@@ -70,6 +70,19 @@ def write(report: dict) -> str:
         f"By each file's own runtime on {report['pictures']:,} pictures, {plain(report['checked_on'])}; times are of "
         'one thread, taken in turn.',
         plain_table(*table(report)),
+        *(_chip(file) for file in report['files'] if file['format'] == 'c'),
         f'Licence: {report["licence"]}. Made by `python -m dsconv.export`.',
     ]
     return '\n\n'.join(parts) + '\n'
+
+
+def _chip(file):
+    """Says what the C array asks of a chip."""
+    operators = ', '.join(f'{count} {name}' for name, count in file['operators'].items())
+    lacks = ', '.join(file['missing'])
+    lacks = f'TensorFlow Lite Micro has no {lacks}: it does not run there' if lacks else 'TensorFlow Lite Micro has all'
+    return (
+        f'`model.cc` for a microcontroller: {file["macs"] / 1e6:.1f} million multiply-accumulates, '
+        f'{file["bytes_of_model"] / 1000:.0f} kB of flash, an arena of about {file["arena_bytes"] / 1000:.0f} kB '
+        f'(activations alone; {file["peak_bytes"] / 1000:.0f} kB at once). Operators: {operators}. {lacks}.'
+    )

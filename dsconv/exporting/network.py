@@ -5,6 +5,7 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -59,9 +60,13 @@ class Exported:
             images = (images - jnp.asarray(dataset.mean, jnp.float32)) / jnp.asarray(dataset.std, jnp.float32)
         else:
             images = normalise(images, dataset.mean, dataset.std)
+        return self.plain(implementation).apply(self.variables, images)
+
+    def plain(self, implementation: str = 'plain') -> nn.Module:
+        """Returns the Linen module, in float32."""
         config = self.config.copy_and_resolve_references()
         config.model.update({'dtype': 'float32', 'implementation': implementation})
-        return build_network(config).apply(self.variables, images)
+        return build_network(config)
 
     def reference(self) -> Callable:
         """Returns the network as it runs here: uint8 images → probabilities, an array of the host."""

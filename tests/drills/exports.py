@@ -1,0 +1,94 @@
+"""Every network in float32 as LiteRT and ONNX, by their runtimes, against JAX; and a page in Chromium, by its camera.
+
+The page needs Chromium, and onnxruntime-web as `npm pack` brings it in the current directory: else it is left out.
+"""
+
+import argparse
+
+import jax
+import numpy as np
+from PIL import Image
+
+from dsconv import config as configuration
+from dsconv.config_checks import resolve_without_data
+from dsconv.data.picture import read_picture
+from dsconv.errors import InputError
+from dsconv.exported import open_exported
+from dsconv.exporting import bundle, card, litert, web_page
+from dsconv.exporting.network import Exported
+from dsconv.exporting.onnx_file import to_onnx
+from dsconv.models import MODELS
+from dsconv.training.setup import build_network, image_shape
+from dsconv.training.state import init_variables
+from tests.browser import CHROMIUM, Browser, served
+
+SIZES = {'alexnet': 67, 'vgg16': 32, 'vgg19': 32, 'resnet50': 64, 'vit_base': 32}  # pixels, the smallest where large
+PICTURES = 3
+PUBLISHED = configuration.ROOT / 'pretrained' / 'small'
+
+
+def drill(seed, directory):
+    """Returns the largest differences of log-probabilities, by network and format, and what the page showed."""
+    found = {name: _network(name, seed, directory) for name in MODELS}
+    worst = max(max(differences.values()) for differences in found.values())
+    assert worst < 1e-3, found
+    return {'networks': found, 'page': _page(directory)}
+
+
+def _network(name, seed, directory):
+    size = SIZES.get(name, 32)
+    config = configuration.load('configs/small.py', [f'model.name={name}', f'dataset.image_size={size}'])
+    config = resolve_without_data(config)
+    network, generator = build_network(config), np.random.default_rng(seed)
+    variables = jax.device_get(jax.jit(lambda: init_variables(network, image_shape(config), seed))())
+
+    def stirred(path, leaf):  # every norm and bias does something
+        kind = path[-1].key
+        if kind in ('scale', 'var'):
+            return np.float32(leaf * generator.uniform(0.7, 1.4, leaf.shape))
+        return np.float32(leaf + generator.normal(0, 0.1, leaf.shape)) if kind in ('bias', 'mean') else leaf
+
+    exported = Exported(config, jax.tree_util.tree_map_with_path(stirred, variables), step=0)
+    images = generator.integers(0, 256, (PICTURES, *exported.shape), np.uint8)
+    expected, graph = np.log(exported.reference()(images)), exported.graph()
+    metadata = card.metadata(exported, directory, float_input=False)
+    files = {'model.tflite': litert.with_metadata(litert.to_litert(graph), metadata)}
+    files['model.onnx'] = to_onnx(graph, bundle.facts(metadata))
+    differences = {}
+    for file, content in files.items():
+        (directory / file).write_bytes(content)
+        answer = np.log(open_exported(directory / file)(images))
+        differences[file] = float(np.abs(answer - expected).max())
+    return differences
+
+
+def _page(directory):
+    """Returns what the page names a chosen picture and a film, and that both are what Python names them."""
+    try:
+        web_page.read_runtime(None)
+    except InputError as error:
+        return f'left out: {error}'
+    if CHROMIUM is None:
+        return 'left out: Chromium is not installed'
+    options = dict(checkpoint=None, pictures=None, check_pictures=50, calibration_pictures=1, float_input=False)
+    options = argparse.Namespace(**options, largest_loss=0.0, runtime=None)
+    bundle.export(PUBLISHED, directory / 'out', ['web'], ['float32'], options)
+    network = open_exported(directory / 'out' / 'web' / 'model.onnx')
+    picture, frame, film = configuration.ROOT / 'docs' / 'seven.png', directory / 'frame.png', directory / 'film.mjpeg'
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    Image.fromarray(pixels).resize((320, 240), Image.Resampling.BICUBIC).save(film, format='JPEG', quality=95)
+    Image.open(film).save(frame)
+    film.write_bytes(film.read_bytes() * 8)  # several frames, one JPEG after the other
+    expected = [network.class_names[network(read_picture(path, 32, 3)[None])[0].argmax()] for path in (picture, frame)]
+    flags = ['--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream']
+    shown, label = [], "document.getElementById('answer').dataset.label"
+    flags += [f'--use-file-for-fake-video-capture={film}']
+    with served(directory / 'out' / 'web') as address, Browser(*flags) as tab:
+        tab.go(address)
+        tab.wait_for('document.body?.dataset.ready')
+        tab.choose('#file', picture)
+        shown.append(tab.wait_for(label))
+        tab.value(f"{label} = ''; document.getElementById('camera').click()")
+        shown.append(tab.wait_for(label))
+    assert shown == expected, (shown, expected)
+    return {'picture': shown[0], 'camera': shown[1]}

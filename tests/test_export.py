@@ -1,0 +1,245 @@
+"""From a run to files that their own runtimes run, in this process; a page in a browser; wrong input."""
+
+import hashlib
+import json
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dsconv import config as configuration
+from dsconv import data, export
+from dsconv.errors import InputError, RunError
+from dsconv.exported import open_exported
+from dsconv.exporting import bundle, check, litert, micro, web_page
+from dsconv.training.evaluation import Evaluator
+from dsconv.training.scoring import restore_network
+from tests.browser import CHROMIUM, Browser, served
+
+pytest.importorskip('litert_converter', reason='requirements-export.txt is not installed')
+
+
+def run(*line):
+    arguments = export.flags().parse_args(list(line))
+    export.export(arguments)
+
+
+@pytest.fixture(scope='module')
+def validation(finished_run):
+    """(uint8 images, labels, JAX's probabilities) of the validation part of `finished_run`."""
+    config = configuration.load_run(finished_run)
+    network, variables, _ = restore_network(finished_run, config)
+    split = data.open_source(config.dataset).load('validation')
+    probabilities = np.exp(Evaluator(config, network).log_probabilities(variables, split))
+    return split.images(np.arange(split.num_examples)), split.labels, probabilities
+
+
+@pytest.fixture(scope='module')
+def exported(finished_run, tmp_path_factory):
+    """The directory of an export in every format but the page, int8 with a generous loss, as the run is tiny."""
+    output = tmp_path_factory.mktemp('export') / 'out'
+    flags = ['--format=litert,onnx,stablehlo,safetensors,c', '--precision=float32,float16,int8', '--largest-loss=20']
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(check, 'SECONDS', 0.001)
+        run(f'--workdir={finished_run}', f'--output={output}', *flags)
+    return output
+
+
+def test_the_report_is_of_all_files_on_the_validation_part(exported, validation):
+    _, labels, reference = validation
+    report = json.loads((exported / 'export.json').read_text())
+    names = {'model.tflite', 'model.float16.tflite', 'model.int8.tflite', 'model.onnx', 'model.stablehlo'}
+    names |= {'model.safetensors', 'model.cc'}
+    assert {file['file'] for file in report['files']} == names
+    assert (report['checked_on'], report['pictures']) == ('the validation part of digits', len(labels))
+    for file in report['files']:
+        assert file['bytes'] == (exported / file['file']).stat().st_size
+        if file['precision'] == 'float32':
+            assert file['max_difference'] < 1e-5
+            assert file['accuracy'] == pytest.approx(np.mean(reference.argmax(1) == labels))
+    assert (exported / 'labels.txt').read_text().split() == list('0123456789')
+    card = (exported / 'README.md').read_text()
+    assert card.startswith('---\nlicense: apache-2.0\n')
+    assert all(f'| {name} ' in card for name in names)
+
+
+@pytest.mark.parametrize('name', ['model.tflite', 'model.onnx', 'model.float16.tflite', 'model.int8.tflite'])
+def test_a_file_is_opened_by_itself(exported, validation, name):
+    images, _, reference = validation
+    network = open_exported(exported / name)
+    assert (network.class_names, network.image_size, network.channels) == (tuple('0123456789'), 8, 1)
+    tolerance = {'model.float16.tflite': 1e-2, 'model.int8.tflite': 0.15}.get(name, 1e-5)
+    np.testing.assert_allclose(network(images[:40]), reference[:40], atol=tolerance)
+    assert network(images[:0]).shape == (0, 10)
+    with pytest.raises(InputError, match='must be uint8'):
+        network(images[:1, :4])
+
+
+def test_the_int8_file_computes_in_integers_alone(exported):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(exported / 'model.int8.tflite'))
+    details = [*interpreter.get_input_details(), *interpreter.get_output_details()]
+    assert [(end['dtype'], end['quantization']) for end in details] == [
+        (np.uint8, (pytest.approx(1 / 255), 0)),
+        (np.uint8, (1 / 256, 0)),
+    ]
+    dtypes = {tensor['dtype'] for tensor in interpreter.get_tensor_details() if tensor['name']}
+    assert dtypes <= {np.uint8, np.int8, np.int32}
+
+
+def test_the_array_in_c_is_the_file(exported):
+    file = micro.from_c((exported / 'model.cc').read_text())
+    assert file == (exported / 'model.int8.tflite').read_bytes()
+    assert f'g_model_len = {len(file)};' in (exported / 'model.cc').read_text()
+    needs = micro.needs(file)
+    assert needs['missing'] == ['GELU']
+    assert needs['operators']['DEPTHWISE_CONV_2D'] == 3  # the stem among them: it has one channel
+    # 8×8 pixels in 2×2 patches: 16 places of 8 channels, of which a sum and its terms are alive at once.
+    assert 2 * 16 * 8 < needs['peak_bytes'] <= needs['arena_bytes'] < 10 * 16 * 8
+
+
+def test_spans_share_the_arena_when_they_are_not_alive_together():
+    assert micro._greedy([(64, 0, 1), (32, 1, 2), (64, 2, 3)]) == 96
+
+
+def test_the_range_of_int8_leaves_outliers_out():
+    values = np.concatenate([np.random.default_rng(0).normal(0, 2, 10_000), [40.0]])
+    low, high = litert._best_range(values)
+    assert -9 < low < -4
+    assert 5 < high < 40
+    low, _ = litert._best_range(values, litert._gelu)
+    assert -3.5 < low < 0
+
+
+def test_safetensors_hold_the_weights(exported, finished_run):
+    content = (exported / 'model.safetensors').read_bytes()
+    (length,) = struct.unpack('<Q', content[:8])
+    entry = json.loads(content[8 : 8 + length])['params/head/kernel']
+    start, end = entry['data_offsets']
+    head = np.frombuffer(content[8 + length :][start:end], '<f4').reshape(entry['shape'])
+    _, variables, _ = restore_network(finished_run, configuration.load_run(finished_run))
+    np.testing.assert_array_equal(head, variables['params']['head']['kernel'])
+
+
+def test_a_file_that_disagrees_is_an_error_and_leaves_nothing(finished_run, tmp_path, monkeypatch):
+    from dsconv.exporting import onnx_file
+
+    real = onnx_file.to_onnx
+
+    def broken(graph, facts):
+        graph.nodes[-2].inputs[2] = graph.nodes[-2].inputs[2] + np.linspace(0, 3, 10, dtype=np.float32)
+        return real(graph, facts)
+
+    monkeypatch.setattr(onnx_file, 'to_onnx', broken)
+    monkeypatch.setattr(check, 'SECONDS', 0.001)
+    with pytest.raises(RunError, match='model.onnx: a probability differs by 0.'):
+        run(f'--workdir={finished_run}', '--format=onnx', f'--output={tmp_path / "out"}')
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_data_floats_are_checked_on_noise_and_int8_is_refused(finished_run, tmp_path, monkeypatch):
+    def missing(config):
+        raise InputError('the data is not there')
+
+    monkeypatch.setattr(check, 'open_source', missing)
+    pictures = check.find_pictures(configuration.load_run(finished_run), None, 5000, 10)
+    assert pictures.calibration is None
+    assert pictures.images.shape == (100, 8, 8, 1)
+    with pytest.raises(InputError, match='int8 needs real pictures.*--pictures=FOLDER'):
+        run(f'--workdir={finished_run}', '--precision=int8', f'--output={tmp_path / "out"}')
+
+
+def test_pictures_of_a_folder_have_the_classes_of_its_folders(finished_run, write_pictures):
+    folder = write_pictures(classes=('3', 'other'), count=4)
+    pictures = check.find_pictures(configuration.load_run(finished_run), folder, 100, 6)
+    assert pictures.labels.tolist() == [3] * 4 + [-1] * 4
+    assert len(pictures.calibration) == 6
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'message'),
+    [
+        ('model.pb', b'', 'must be a .tflite or .onnx file'),
+        ('missing.onnx', None, 'there is no such file'),
+        ('damaged.tflite', b'TFL3TFL3TFL3' * 9, 'damaged'),
+        ('damaged.onnx', b'no onnx', 'damaged'),
+    ],
+)
+def test_files_that_are_none_are_refused(tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        open_exported(tmp_path / name)
+
+
+def test_labels_that_do_not_match_are_refused(exported, tmp_path):
+    import onnx
+
+    model = onnx.load(exported / 'model.onnx')
+    facts = json.loads(model.metadata_props[0].value)
+    model.metadata_props[0].value = json.dumps(facts | {'class_names': ['a', 'b']})
+    onnx.save(model, tmp_path / 'other.onnx')
+    with pytest.raises(InputError, match='2 labels for 10 classes'):
+        open_exported(tmp_path / 'other.onnx')
+
+
+def test_what_is_not_there_is_said(finished_run, tmp_path, monkeypatch, capsys):
+    with pytest.raises(InputError, match='exists'):
+        run(f'--workdir={finished_run}', f'--output={tmp_path}')
+    with pytest.raises(InputError, match='npm pack onnxruntime-web@1.30.0'):
+        monkeypatch.chdir(tmp_path)
+        run(f'--workdir={finished_run}', '--format=web')
+    with pytest.raises(InputError, match='is written in float32'):
+        run(f'--workdir={finished_run}', '--format=onnx', '--precision=int8')
+    monkeypatch.setitem(bundle.FORMATS, 'onnx', (('onnx_of_nobody',), ('float32',)))
+    with pytest.raises(InputError, match='needs onnx_of_nobody.*requirements-export.txt'):
+        run(f'--workdir={finished_run}', '--format=onnx')
+    with pytest.raises(SystemExit):
+        run(f'--workdir={finished_run}', '--format=onx')
+    assert "'onx' is none of" in capsys.readouterr().err
+
+
+def test_a_runtime_of_another_version_is_refused(tmp_path):
+    (tmp_path / 'dist').mkdir()
+    for name in web_page.RUNTIME:
+        (tmp_path / 'dist' / name).write_bytes(b'another')
+    with pytest.raises(InputError, match='not that of onnxruntime-web'):
+        web_page.read_runtime(tmp_path)
+
+
+PREPARE = """import('./picture.js').then(module => {{
+    const rgba = Uint8ClampedArray.from(atob('{pixels}'), letter => letter.charCodeAt(0));
+    return Array.from(module.prepare(rgba, {width}, {height}, {size}, {channels}));
+}})"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason='Chromium is not installed')
+def test_the_page_prepares_pictures_as_pillow_does(tmp_path):
+    import base64
+
+    generator = np.random.default_rng(0)
+    for name in web_page.PAGES:
+        (tmp_path / name).write_bytes((web_page.SOURCES / name).read_bytes())
+    with served(tmp_path) as address, Browser() as tab:
+        tab.go(address)
+        tab.wait_for('document.body !== null')
+        for width, height, size, channels in ((50, 37, 32, 3), (9, 64, 32, 1), (32, 20, 32, 3), (8, 8, 24, 3)):
+            pixels = generator.integers(0, 256, (height, width, 4), np.uint8)
+            picture = Image.fromarray(pixels[..., :3])
+            text = base64.b64encode(pixels.tobytes()).decode()
+            script = PREPARE.format(pixels=text, width=width, height=height, size=size, channels=channels)
+            prepared = np.array(tab.value(script), np.uint8).reshape(size, size, channels)
+            np.testing.assert_array_equal(prepared, data.picture.fit(picture, size, channels))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason='Chromium is not installed')
+def test_the_worker_keeps_every_file_of_the_page(tmp_path):
+    runtime = dict.fromkeys(web_page.RUNTIME, b'x')
+    web_page.write(tmp_path / 'web', b'network', {'title': 'a'}, runtime)
+    worker = (tmp_path / 'web' / 'worker.js').read_text()
+    files = {path.name for path in (tmp_path / 'web').iterdir()} - {'worker.js'}
+    assert all(f"'{name}'" in worker for name in files)
+    assert 'FILE_NAMES' not in worker
+    assert hashlib.sha256(b'x').hexdigest() not in web_page.RUNTIME.values()
