@@ -8,15 +8,20 @@ def load(path, checkpoint: str | None = None):
         probabilities = network(images)    # float32 (N, classes)
 
     Args:
-      path: the workdir of a run, or a published network; from the current directory, else one that comes with dsconv.
+      path: the workdir of a run, or a published network, from the current directory, else one that comes with dsconv;
+        or a .tflite or .onnx file of `dsconv.export`, which is run without JAX.
       checkpoint: 'latest', 'best' or a step; by default the best by validation where there is one, else the latest.
 
     Returns:
-      A `dsconv.training.classifier.Classifier`.
+      A `dsconv.data.unlabelled.Network`.
 
     Raises:
-      InputError: there is no such run or checkpoint.
+      InputError: there is no such run, checkpoint or file.
     """
+    from dsconv.exported import RUNTIMES, open_exported
+
+    if str(path).endswith(tuple(RUNTIMES)):
+        return open_exported(path)
     from dsconv.training.classifier import Classifier  # JAX with it, which `import dsconv` need not wait for
 
     return Classifier(path, checkpoint)

@@ -76,6 +76,14 @@ def add_checkpoint_flag(flags: Parser) -> None:
     flags.add_argument('--checkpoint', metavar='latest|best|STEP', help=text)
 
 
+def add_network_flags(flags: Parser) -> None:
+    """Adds `--workdir` and `--model`, of which one is to be given, and `--checkpoint`."""
+    which = flags.add_mutually_exclusive_group(required=True)
+    which.add_argument('--workdir', type=path, metavar='DIR', help='of the run')
+    which.add_argument('--model', type=path, metavar='FILE', help='.tflite or .onnx, as dsconv.export writes them')
+    add_checkpoint_flag(flags)
+
+
 def add_study_flags(flags: Parser, output: str) -> None:
     """Adds the flags of a study; `output` is the default of `--output`, for --help."""
     add_config_flag(flags)

@@ -1,4 +1,4 @@
-"""python -m dsconv.evaluate --workdir=DIR: scores a split by a checkpoint of a run and writes the report."""
+"""python -m dsconv.evaluate --workdir=DIR|--model=FILE: scores a split by a trained network and writes the report."""
 
 from pathlib import Path
 
@@ -8,8 +8,19 @@ from dsconv.errors import InputError
 
 def evaluate(arguments) -> None:
     """Scores a split, writes its report and prints the accuracy."""
-    from dsconv.config import find_workdir
     from dsconv.reporting.sections import loss, percent, top5
+
+    report, output = (_of_file if arguments.model else _of_run)(arguments)
+    among_five = f'top-5 {top5(report)}, ' if top5(report) else ''
+    print(
+        f'{report["dataset"]} {report["split"]}, {report["num_examples"]:,} images, checkpoint of step '
+        f'{report["checkpoint_step"]}: accuracy {percent(report["accuracy"])}, {among_five}loss {loss(report)}\n'
+        f'{output / "report.md"}'
+    )
+
+
+def _of_run(arguments):
+    from dsconv.config import find_workdir
     from dsconv.training.scoring import report_run
 
     workdir = find_workdir(arguments.workdir)
@@ -25,12 +36,19 @@ def evaluate(arguments) -> None:
         dataset=arguments.dataset,
         predictions=arguments.predictions,
     )
-    among_five = f'top-5 {top5(report)}, ' if top5(report) else ''
-    print(
-        f'{report["dataset"]} {report["split"]}, {report["num_examples"]:,} images, checkpoint of step '
-        f'{report["checkpoint_step"]}: accuracy {percent(report["accuracy"])}, {among_five}loss {loss(report)}\n'
-        f'{output / "report.md"}'
-    )
+    return report, output
+
+
+def _of_file(arguments):
+    from dsconv.exporting.scoring import report_exported
+
+    for flag in ('robustness', 'calibrate', 'checkpoint'):
+        if getattr(arguments, flag):
+            raise InputError(f'--{flag} is for a run: give its --workdir instead of --model')
+    output = arguments.output or Path('runs', 'exported', arguments.model.stem, 'report')
+    return report_exported(
+        arguments.model, output, arguments.dataset, arguments.split, arguments.examples, arguments.predictions
+    ), output
 
 
 def _output(arguments, workdir) -> Path:
@@ -53,16 +71,15 @@ def _output(arguments, workdir) -> Path:
 
 def flags() -> cli.Parser:
     """The command's flags."""
-    parser = cli.parser('evaluate', 'Scores a split by a checkpoint of a run and writes the report.')
-    parser.add_argument('--workdir', type=cli.path, required=True, metavar='DIR', help='of the run')
+    parser = cli.parser('evaluate', 'Scores a split by a trained network and writes the report.')
+    cli.add_network_flags(parser)
     text = 'test, validation or train (default: test, or validation where the data has no test split)'
     parser.add_argument('--split', help=text)
     text = 'other data to score, its classes matched by name: image_folder:PATH, or a name of TensorFlow Datasets'
     parser.add_argument('--dataset', metavar='NAME', help=text)
-    cli.add_checkpoint_flag(parser)
     text = (
         "the report's directory (default: WORKDIR/report, of other splits WORKDIR/report_SPLIT, of other data "
-        'WORKDIR/report-NAME; of a published network in runs/published/NAME)'
+        'WORKDIR/report-NAME; of a published network in runs/published/NAME, of a file in runs/exported/NAME)'
     )
     parser.add_argument('--output', type=cli.path, metavar='DIR', help=text)
     text = "writes each example's path, truth and prediction into predictions.csv"

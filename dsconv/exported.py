@@ -1,7 +1,7 @@
 """Runs an exported file, .tflite or .onnx, by its own runtime: no JAX, no checkpoint.
 
 network = open_exported('exported/model.onnx')
-network(images)                             # uint8 (n, height, width, channels) → float32 (n, classes)
+network(images)    # uint8 (n, height, width, channels) → float32 (n, classes)
 """
 
 import importlib
@@ -11,21 +11,19 @@ from pathlib import Path
 
 import numpy as np
 
+from dsconv.data.unlabelled import Network
 from dsconv.errors import InputError
 from dsconv.files import is_file
 
 METADATA = 'dsconv.json'  # in the file: what it takes and gives
-KEYS = {'class_names', 'image_size', 'channels', 'input'}
+KEYS = {'class_names', 'image_size', 'channels', 'resize', 'input'}
 RUNTIMES = {'.tflite': ('LiteRT', 'ai_edge_litert.interpreter'), '.onnx': ('onnxruntime', 'onnxruntime')}
 
 
-class ExportedNetwork:
-    """A classifier of uint8 images, as `open_exported` returns it.
+class ExportedNetwork(Network):
+    """The network of a file, as `open_exported` returns it.
 
     Attributes:
-      class_names: of its probabilities.
-      image_size: height and width of an image.
-      channels: 1 or 3.
       metadata: all that the file says of itself.
     """
 
@@ -34,14 +32,9 @@ class ExportedNetwork:
         self.metadata = metadata
         self.class_names = tuple(metadata['class_names'])
         self.image_size, self.channels = metadata['image_size'], metadata['channels']
+        self.resize = metadata['resize']
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Returns float32 `(n, classes)` probabilities of uint8 `(n, image_size, image_size, channels)` images."""
-        shape = (self.image_size, self.image_size, self.channels)
-        if images.dtype != np.uint8 or images.shape[1:] != shape:
-            raise InputError(f'images of {images.dtype} {images.shape} must be uint8 (n, {", ".join(map(str, shape))})')
-        if not len(images):
-            return np.zeros((0, len(self.class_names)), np.float32)
+    def run(self, images: np.ndarray) -> np.ndarray:
         return self._run(np.float32(images) / 255 if self.metadata['input'] == 'float32' else images)
 
 

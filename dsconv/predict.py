@@ -1,4 +1,4 @@
-"""python -m dsconv.predict --workdir=DIR PICTURE…: the classes of a person's own pictures."""
+"""python -m dsconv.predict --workdir=DIR|--model=FILE PICTURE…: the classes of a person's own pictures."""
 
 import contextlib
 import json
@@ -15,11 +15,10 @@ SECONDS_BETWEEN_LINES = 0.5
 def predict(arguments) -> None:
     """Prints, or writes to a file, the classes of each picture that can be read; raises InputError naming others."""
     from dsconv import load
-    from dsconv.data.unlabelled import find_pictures
+    from dsconv.data.unlabelled import answers, find_pictures
     from dsconv.reporting.predictions import PredictionsFile
-    from dsconv.training.classifier import answers
 
-    network = load(arguments.workdir, arguments.checkpoint)
+    network = load(arguments.model or arguments.workdir, arguments.checkpoint)
     paths = find_pictures(arguments.pictures)
     unreadable, faults = 0, []
     with contextlib.ExitStack() as stack:
@@ -71,9 +70,7 @@ def _print(path, answer, class_names, arguments) -> None:
 def flags() -> cli.Parser:
     """The command's flags."""
     parser = cli.parser('predict', 'Names the most probable classes of pictures.')
-    text = 'of the run whose network predicts'
-    parser.add_argument('--workdir', type=cli.path, required=True, metavar='DIR', help=text)
-    cli.add_checkpoint_flag(parser)
+    cli.add_network_flags(parser)
     text = 'a table .csv, or .jsonl, of path, class, and the probability of each class'
     parser.add_argument('--output', type=cli.path, metavar='FILE', help=text)
     parser.add_argument('--top', type=cli.positive, default=5, metavar='N', help='classes to name (default: 5)')

@@ -9,6 +9,7 @@ import logging
 import os
 import platform
 import re
+import shlex
 import signal
 import socket
 import sys
@@ -64,6 +65,11 @@ def prepare_process() -> None:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     signal.signal(signal.SIGTERM, _on_sigterm)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def command_line() -> str:
+    """Returns the command line of this process."""
+    return shlex.join(['python', *sys.orig_argv[1:]])
 
 
 def versions(packages) -> dict[str, str]:

@@ -2,12 +2,16 @@
 
 import hashlib
 import json
+import os
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import dsconv
 from dsconv import config as configuration
 from dsconv import data, export
 from dsconv.errors import InputError, RunError
@@ -72,8 +76,29 @@ def test_a_file_is_opened_by_itself(exported, validation, name):
     tolerance = {'model.float16.tflite': 1e-2, 'model.int8.tflite': 0.15}.get(name, 1e-5)
     np.testing.assert_allclose(network(images[:40]), reference[:40], atol=tolerance)
     assert network(images[:0]).shape == (0, 10)
-    with pytest.raises(InputError, match='must be uint8'):
-        network(images[:1, :4])
+    assert network([images[0], np.kron(images[1], np.ones((2, 2, 1), np.uint8))]).shape == (2, 10)  # brought to 8×8
+
+
+def test_a_file_is_scored_and_classifies_without_jax(exported, finished_run, tmp_path):
+    (tmp_path / 'jax.py').write_text('raise ImportError("jax is not to be imported")')
+    picture = tmp_path / 'picture.png'
+    Image.fromarray(np.full((8, 8), 100, np.uint8)).save(picture)
+    model, found = f'--model={exported / "model.tflite"}', {}
+    for command, words in {
+        'predict': ['--json', str(picture)],
+        'evaluate': [f'--output={tmp_path / "report"}'],
+    }.items():
+        line = [sys.executable, '-m', f'dsconv.{command}', model, *words]
+        path = f'{tmp_path}:{configuration.ROOT}'
+        found[command] = subprocess.run(line, env=os.environ | {'PYTHONPATH': path}, capture_output=True, text=True)
+        assert not found[command].returncode, found[command].stderr
+    named = json.loads(found['predict'].stdout)['classes']
+    by_run = dsconv.load(finished_run)([picture])[0]
+    assert list(named.values()) == pytest.approx(sorted(by_run, reverse=True)[:5], abs=1e-5)
+    scored, own = (
+        json.loads((path / 'report.json').read_text()) for path in (tmp_path / 'report', finished_run / 'report')
+    )
+    assert (scored['accuracy'], scored['data_fingerprint']) == (own['accuracy'], own['data_fingerprint'])
 
 
 def test_the_int8_file_computes_in_integers_alone(exported):

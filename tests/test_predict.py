@@ -12,10 +12,9 @@ from PIL import Image
 import dsconv
 from dsconv import config as configuration
 from dsconv import data, main, predict
-from dsconv.data import picture
+from dsconv.data import picture, unlabelled
 from dsconv.errors import InputError
 from dsconv.reporting.predictions import PredictionsFile
-from dsconv.training import classifier
 from dsconv.training.calibration import read_temperature
 from dsconv.training.scoring import restore_network
 from dsconv.training.step import normalise
@@ -86,7 +85,7 @@ def predict_by(workdir, *words):
 
 
 def test_predictions_are_those_of_the_network_in_the_order_asked_for(trained, asked, monkeypatch, capsys):
-    monkeypatch.setattr(classifier, 'BATCH_SIZE', 8)
+    monkeypatch.setattr(unlabelled, 'BATCH_SIZE', 8)
     given, good, expected = asked
     predict_by(trained[1], '--json', *given)
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -153,10 +152,10 @@ def network_sized(paths):
 def test_no_more_than_two_batches_are_read_ahead(trained, monkeypatch):
     root, _, _, _ = trained
     path, read = root / 'val' / 'a cat' / '00.png', []
-    real = classifier.read_picture
-    monkeypatch.setattr(classifier, 'BATCH_SIZE', 8)
-    monkeypatch.setattr(classifier, 'read_picture', lambda *given: read.append(given) or real(*given))
-    batches = classifier._read_batches([path] * 1000, 8, 3, 'squash')
+    real = unlabelled.read_picture
+    monkeypatch.setattr(unlabelled, 'BATCH_SIZE', 8)
+    monkeypatch.setattr(unlabelled, 'read_picture', lambda *given: read.append(given) or real(*given))
+    batches = unlabelled._read_batches([path] * 1000, 8, 3, 'squash')
     for number in range(1, 4):
         next(batches)
         assert 8 * number <= len(read) <= 8 * (number + 1)

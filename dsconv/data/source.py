@@ -5,6 +5,7 @@ import functools
 import re
 import unicodedata
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -103,3 +104,9 @@ def are_characters(class_names: tuple[str, ...]) -> bool:
 def fits_in_memory(num_images: int, image_size: int, channels: int, dataset) -> bool:
     """Returns whether so many decoded images stay within `dataset.memory_gigabytes` (of 10⁹ bytes)."""
     return num_images * image_size**2 * channels <= dataset.memory_gigabytes * 1e9
+
+
+def name_of(dataset_name: str) -> str:
+    """Returns a `dataset.name` without directories of this machine: 'image_folder:ants' of 'image_folder:/a/ants'."""
+    kind, colon, path = dataset_name.partition(':')
+    return f'{kind}:{Path(path).name}' if colon and kind.startswith('image_') else dataset_name

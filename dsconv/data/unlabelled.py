@@ -1,11 +1,21 @@
-"""Pictures to classify: files, folders and patterns as a person gives them."""
+"""Pictures to classify: files, folders and patterns as a person gives them, and a network's answers to them."""
 
 import collections
 import glob
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from dsconv.data.listing import pictures_below
+from dsconv.data.picture import fit, fit_array, read_picture
+from dsconv.data.threads import attempt, map_threads
+from dsconv.errors import InputError
 from dsconv.files import is_directory, is_file, is_remote, to_path
+
+BATCH_SIZE = 64  # pictures; two batches of them are in memory at a time
 
 
 def find_pictures(given: list[Path]) -> list[str]:
@@ -30,3 +40,86 @@ def _found(path: Path) -> list[str]:
     else:
         found = glob.glob(str(path), recursive=True)
     return [file for file in sorted(found) if not is_directory(to_path(file))]
+
+
+class Network:
+    """A trained network: uint8 pictures of any size in, a probability for each class out.
+
+    Attributes:
+      class_names: one a column of the answers.
+      image_size, channels: of the images that the network takes; whatever else is brought to that.
+      resize: what becomes of a picture that is not square, as `dataset.resize`.
+    """
+
+    class_names: tuple[str, ...]
+    image_size: int
+    channels: int
+    resize: str
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """Returns float32 `(n, classes)` probabilities of uint8 `(n, image_size, image_size, channels)` images."""
+        raise NotImplementedError
+
+    def __call__(self, images) -> np.ndarray:
+        """Classifies pictures.
+
+        Args:
+          images: uint8 `(N, height, width, channels)` or `(height, width, channels)`, with 1, 3 or (transparent) 4
+            channels; or a list of such pictures, of grey ones `(height, width)`, of PIL's and of paths, each of its own
+            size. They are brought to the size that the network takes as its training pictures were.
+
+        Returns:
+          float32 `(N, classes)`, the probabilities.
+
+        Raises:
+          InputError: a picture cannot be read, or is not uint8.
+        """
+        if isinstance(images, (str, os.PathLike, Image.Image)) or getattr(images, 'ndim', 4) < 4:
+            images = [images]
+        rows = [np.empty((0, len(self.class_names)), np.float32)]
+        for _, row in answers(self, images):
+            if isinstance(row, InputError):
+                raise row
+            rows.append(row[None])
+        return np.concatenate(rows)
+
+
+def answers(network: Network, pictures: Sequence) -> Iterator[tuple]:
+    """Classifies pictures in batches, in memory that does not grow with them: the next ones are read meanwhile.
+
+    Args:
+      network: whose `run` is called with at most `BATCH_SIZE` images.
+      pictures: as the network takes them when it is called.
+
+    Yields: (picture, float32 probabilities `(classes,)`), in order; the InputError in place of the probabilities of a
+      picture that cannot be read.
+    """
+    for some, images in _read_batches(pictures, network.image_size, network.channels, network.resize):
+        readable = [image for image in images if not isinstance(image, InputError)]
+        rows = iter(network.run(np.stack(readable)) if readable else ())
+        for picture, image in zip(some, images, strict=True):
+            yield picture, image if isinstance(image, InputError) else next(rows)
+
+
+def _read_batches(pictures, image_size, channels, resize):
+    read = attempt(lambda picture: _to_image(picture, image_size, channels, resize))
+    following = map_threads(read, pictures[:BATCH_SIZE])
+    for start in range(0, len(pictures), BATCH_SIZE):
+        images = list(following)
+        following = map_threads(read, pictures[start + BATCH_SIZE : start + 2 * BATCH_SIZE])
+        yield pictures[start : start + BATCH_SIZE], images
+
+
+def _to_image(picture, image_size, channels, resize):
+    if isinstance(picture, (str, os.PathLike)):
+        return read_picture(picture, image_size, channels, resize)
+    if isinstance(picture, Image.Image):
+        return fit(picture, image_size, channels, resize)
+    array = np.asarray(picture)
+    array = array[..., None] if array.ndim == 2 else array
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[-1] not in (1, 3, 4) or not array.size:
+        raise InputError(
+            f'a picture must be uint8 (height, width, channels) with 1, 3 or 4 channels, 0 to 255; this one is '
+            f'{array.dtype} {array.shape}'
+        )
+    return fit_array(array, image_size, channels, resize)

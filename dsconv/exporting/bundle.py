@@ -185,8 +185,8 @@ def _runner(file, network):
         with tempfile.NamedTemporaryFile(suffix='.tflite') as copy:
             copy.write(micro.from_c(file.read_text()))
             copy.flush()
-            return open_exported(copy.name)
-    return open_exported(file)
+            return open_exported(copy.name).run
+    return open_exported(file).run
 
 
 def _in_batches(function, images, size=100):

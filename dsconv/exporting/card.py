@@ -3,13 +3,20 @@
 import json
 from pathlib import Path
 
+from dsconv.data.source import name_of
 from dsconv.files import read_if_there, to_path
 from dsconv.reporting.markdown import plain, plain_table
 from dsconv.reporting.sections import percent
+from dsconv.training.setup import count_parameters
 
 LICENCE = 'Apache-2.0'
+RESIZED = {
+    'squash': 'squashed to',
+    'crop': 'the square in its middle brought to',
+    'pad': 'with grey margins brought to',
+}
 PREPARATION = (
-    'the EXIF orientation applied, transparency on white, squashed to {size}×{size} by an antialiased bilinear filter '
+    'the EXIF orientation applied, transparency on white, {resized} {size}×{size} by an antialiased bilinear filter '
     '(Pillow: resize, BILINEAR), {colour}'
 )
 
@@ -20,14 +27,20 @@ def metadata(network, workdir: Path, float_input: bool) -> dict:
     report = json.loads(read_if_there(to_path(workdir) / 'report' / 'report.json') or '{}')
     colour = 'RGB' if dataset.channels == 3 else 'grey by ITU-R 601'
     return {
-        'title': f'{network.config.model.name} trained on {dataset.name}',
+        'title': f'{network.config.model.name} trained on {name_of(dataset.name)}',
         'class_names': list(network.class_names),
         'image_size': dataset.image_size,
         'channels': dataset.channels,
+        'resize': dataset.resize,
+        'temperature': network.temperature,
         'input': 'float32' if float_input else 'uint8',
-        'preparation': PREPARATION.format(size=dataset.image_size, colour=colour),
+        'preparation': PREPARATION.format(resized=RESIZED[dataset.resize], size=dataset.image_size, colour=colour),
         'licence': LICENCE,
-        'dataset': dataset.name,
+        'dataset': {
+            'name': name_of(dataset.name),
+            **{key: dataset[key] for key in ('validation_fraction', 'train_fraction')},
+        },
+        'parameters': count_parameters(network.variables),
         'checkpoint_step': network.step,
         'accuracy': report.get('accuracy'),
         'split': report.get('split'),

@@ -70,7 +70,7 @@ def _of_folder(folder, dataset, count, calibrating):
     if not paths:
         raise InputError(f'--pictures={folder} has no pictures')
     paths = [paths[row] for row in np.linspace(0, len(paths) - 1, min(count, len(paths))).astype(int)]
-    images = np.stack([read_picture(path, dataset.image_size, dataset.channels) for path in paths])
+    images = np.stack([read_picture(path, dataset.image_size, dataset.channels, dataset.resize) for path in paths])
     names = list(dataset.class_names)
     labels = np.array([names.index(path.parent.name) if path.parent.name in names else -1 for path in paths])
     return Pictures(f'the pictures of {folder}', images, labels, images[_stratified(labels, calibrating)])

@@ -14,6 +14,7 @@ from dsconv import config as configuration
 from dsconv.config_checks import check_resolved
 from dsconv.exporting.folding import fold
 from dsconv.exporting.graph import Graph, Node, read
+from dsconv.training.calibration import read_temperature
 from dsconv.training.scoring import restore_network
 from dsconv.training.setup import build_network, image_shape
 from dsconv.training.step import normalise
@@ -27,11 +28,13 @@ class Exported:
       config: of the run, resolved.
       variables: of the network that it describes.
       step: of the checkpoint.
+      temperature: by which the logits are divided.
     """
 
     config: object
     variables: dict
     step: int
+    temperature: float = 1.0
 
     @classmethod
     def of_run(cls, workdir: Path, which: str | None = None) -> 'Exported':
@@ -39,7 +42,8 @@ class Exported:
         config = configuration.load_run(workdir)
         check_resolved(config)
         _, variables, step = restore_network(workdir, config, which)
-        return cls(config, jax.device_get(variables), step)
+        found = read_temperature(workdir, step)
+        return cls(config, jax.device_get(variables), step, found['temperature'] if found else 1.0)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -51,7 +55,7 @@ class Exported:
         return tuple(self.config.dataset.class_names)
 
     def logits(self, images, float_input: bool = False, implementation: str = 'plain'):
-        """Returns float32 `(batch, classes)`, of uint8 images or of float32 ones in [0, 1].
+        """Returns float32 `(batch, classes)`, divided by the temperature, of uint8 images or of float32 ones in [0, 1].
 
         By plain layers a depthwise convolution is one, instead of the sum of shifted products.
         """
@@ -60,7 +64,7 @@ class Exported:
             images = (images - jnp.asarray(dataset.mean, jnp.float32)) / jnp.asarray(dataset.std, jnp.float32)
         else:
             images = normalise(images, dataset.mean, dataset.std)
-        return self.plain(implementation).apply(self.variables, images)
+        return self.plain(implementation).apply(self.variables, images) / self.temperature
 
     def plain(self, implementation: str = 'plain') -> nn.Module:
         """Returns the Linen module, in float32."""

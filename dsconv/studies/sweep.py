@@ -36,7 +36,7 @@ def run_study(study: Study, arguments, kind, measure: Callable[[list[Cell]], dic
         return
     _check_output(cells, output)
     make_directory(output)
-    from dsconv.training.run import command_line
+    from dsconv.process import command_line
 
     measured = measure(cells) | {'command': command_line()}
 

@@ -3,6 +3,7 @@
 import collections
 import logging
 import unicodedata
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,9 +12,16 @@ from dsconv import data
 from dsconv.config import defaults
 from dsconv.data.splits import concatenate
 from dsconv.errors import InputError
+from dsconv.reporting.predictions import PredictionsFile
 
 logger = logging.getLogger('dsconv')
-OF_THE_RUN = ('image_size', 'channels', 'data_dir', 'memory_gigabytes')  # keys that other data is read by, too
+OF_THE_RUN = (
+    'image_size',
+    'channels',
+    'resize',
+    'data_dir',
+    'memory_gigabytes',
+)  # keys that other data is read by, too
 PICTURES = ('image_folder:', 'image_table:')
 
 
@@ -74,6 +82,16 @@ def other_examples(config, name: str, split: str | None) -> Examples:
         )
         images, labels = images.subset(known), labels[known]
     return Examples(name, split, images, labels)
+
+
+def write_predictions(output: Path, scored: Examples, class_names, log_probabilities: np.ndarray) -> None:
+    """Writes `output/predictions.csv`: the path, or else the index, the truth and the prediction of each example."""
+    paths = scored.images.paths
+    names = range(len(scored.labels)) if paths is None else paths
+    first = ('index' if paths is None else 'path', 'truth')
+    with PredictionsFile(output / 'predictions.csv', class_names, first) as file:
+        for name, label, row in zip(names, scored.labels, np.exp(log_probabilities), strict=True):
+            file.write([name, class_names[label]], row)
 
 
 def match_classes(names, known) -> np.ndarray:

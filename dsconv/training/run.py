@@ -7,9 +7,7 @@ import json
 import logging
 import os
 import platform
-import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -19,7 +17,7 @@ from dsconv import config as configuration
 from dsconv.config_checks import located, not_taken
 from dsconv.errors import InputError, RunError
 from dsconv.files import is_file, is_remote, make_directory, replace_file, to_path
-from dsconv.process import versions
+from dsconv.process import command_line, versions
 from dsconv.reporting import read_metrics
 
 logger = logging.getLogger('dsconv')
@@ -154,11 +152,6 @@ def write_config(workdir: Path, config, source=None) -> None:
         except OSError as error:
             kind = RunError if error.errno in (errno.ENOSPC, errno.EDQUOT) else InputError
             raise kind(f'--workdir={workdir} cannot be written: {error.strerror}') from error
-
-
-def command_line() -> str:
-    """Returns the command line of this process."""
-    return shlex.join(['python', *sys.orig_argv[1:]])
 
 
 def _facts() -> dict:

@@ -3,22 +3,21 @@
 from pathlib import Path
 
 import jax
-import numpy as np
 
 from dsconv import config as configuration
 from dsconv import data
 from dsconv.config_checks import check_resolved
+from dsconv.process import command_line
 from dsconv.reporting import read_metrics, write_report
 from dsconv.reporting.page import read_report
-from dsconv.reporting.predictions import PredictionsFile
 from dsconv.reporting.scores import with_temperature
 from dsconv.training.calibration import fit_temperature, read_temperature, save_temperature
 from dsconv.training.checkpoint import Checkpoints, with_shardings
 from dsconv.training.evaluation import Evaluator, scored_variables
-from dsconv.training.examples import Examples, other_examples, own_examples
+from dsconv.training.examples import other_examples, own_examples, write_predictions
 from dsconv.training.mesh import make_mesh, replicated
 from dsconv.training.robustness import robustness
-from dsconv.training.run import command_line, is_published
+from dsconv.training.run import is_published
 from dsconv.training.setup import build_network, count_parameters, image_shape, open_source
 from dsconv.training.state import init_variables
 
@@ -103,7 +102,8 @@ def report_run(
         return {}
     output = output or workdir / 'report'
     if predictions:
-        write_predictions(output, scored, config.dataset.class_names, log_probabilities, temperature)
+        scaled = with_temperature(log_probabilities, temperature['temperature'] if temperature else 1.0)
+        write_predictions(output, scored, config.dataset.class_names, scaled)
     return write_report(
         output,
         dataset=scored.dataset,
@@ -131,15 +131,3 @@ def _calibrate(workdir, step, evaluator, variables, validation) -> dict:
     if jax.process_index() == 0:
         save_temperature(workdir, step, temperature)
     return temperature
-
-
-def write_predictions(output: Path, scored: Examples, class_names, log_probabilities, temperature: dict | None) -> None:
-    """Writes `output/predictions.csv`: the path, or else the index, the truth and the prediction of each example."""
-    probabilities = np.exp(with_temperature(log_probabilities, temperature['temperature'] if temperature else 1.0))
-    paths = scored.images.paths
-    names = range(len(scored.labels)) if paths is None else paths
-    with PredictionsFile(
-        output / 'predictions.csv', class_names, ('index' if paths is None else 'path', 'truth')
-    ) as file:
-        for name, label, row in zip(names, scored.labels, probabilities, strict=True):
-            file.write([name, class_names[label]], row)

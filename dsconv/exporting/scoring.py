@@ -1,0 +1,62 @@
+"""Scores an exported file as a run is scored, by its own runtime, without JAX."""
+
+from pathlib import Path
+
+import numpy as np
+
+from dsconv import data
+from dsconv.config import defaults
+from dsconv.data.unlabelled import BATCH_SIZE
+from dsconv.exported import open_exported
+from dsconv.process import command_line
+from dsconv.reporting import write_report
+from dsconv.training.examples import other_examples, own_examples, write_predictions
+
+OF_IMAGES = ('image_size', 'channels', 'resize')
+
+
+def report_exported(
+    file: Path, output: Path, dataset: str | None, split: str | None, drawn_examples: int, predictions: bool
+) -> dict:
+    """Scores a split by a file of `dsconv.export` and writes the report (`reporting.write_report`).
+
+    Args:
+      file: .tflite or .onnx.
+      output: directory of the report.
+      dataset: other data, as for `other_examples`; None for the data of the run that was exported.
+      split: as for `own_examples` and `other_examples`.
+      drawn_examples: how many predictions are drawn.
+      predictions: also writes a table of every prediction.
+
+    Raises:
+      InputError: the file is damaged, or the data is not there.
+    """
+    network = open_exported(file)
+    facts = network.metadata
+    config = defaults()
+    config.dataset.update({**facts['dataset'], **{key: facts[key] for key in OF_IMAGES}})
+    config.dataset.class_names = network.class_names
+    if dataset:
+        scored = other_examples(config, dataset, split)
+    else:
+        scored = own_examples(config, data.open_source(config.dataset), split)
+    batches = scored.images.in_order(BATCH_SIZE, slice(None))
+    log_probabilities = np.log(np.concatenate([network.run(images) for images, _ in batches]))
+    if predictions:
+        write_predictions(output, scored, network.class_names, log_probabilities)
+    return write_report(
+        output,
+        dataset=scored.dataset,
+        split=scored.split,
+        data_fingerprint=data.fingerprint(scored.images),
+        labels=scored.labels,
+        log_probabilities=log_probabilities,
+        class_names=network.class_names,
+        mistake_images=scored.images.images,
+        checkpoint_step=facts['checkpoint_step'],
+        parameters=facts['parameters'],
+        metrics=[],
+        command=command_line(),
+        title=facts['title'],
+        examples=drawn_examples,
+    )
