@@ -121,8 +121,8 @@ def test_the_array_in_c_is_the_file(exported):
     needs = micro.needs(file)
     assert needs['missing'] == ['GELU']
     assert needs['operators']['DEPTHWISE_CONV_2D'] == 3  # the stem among them: it has one channel
-    # 8×8 pixels in 2×2 patches: 16 places of 8 channels, of which a sum and its terms are alive at once.
-    assert 2 * 16 * 8 < needs['peak_bytes'] <= needs['arena_bytes'] < 10 * 16 * 8
+    # A residual sum and its two terms, 8×8 places of 8 channels each, are alive at once.
+    assert needs['peak_bytes'] == needs['arena_bytes'] == 3 * 8 * 8 * 8
 
 
 def test_spans_share_the_arena_when_they_are_not_alive_together():
@@ -255,8 +255,9 @@ def test_the_page_prepares_pictures_as_pillow_does(tmp_path):
             picture = Image.fromarray(pixels[..., :3])
             text = base64.b64encode(pixels.tobytes()).decode()
             script = PREPARE.format(pixels=text, width=width, height=height, size=size, channels=channels)
-            prepared = np.array(tab.value(script), np.uint8).reshape(size, size, channels)
-            np.testing.assert_array_equal(prepared, data.picture.fit(picture, size, channels))
+            prepared = np.array(tab.value(script), np.float32).reshape(size, size, channels)
+            # Some versions of Pillow take the shorter pass first, which rounds a few pixels the other way.
+            np.testing.assert_allclose(prepared, np.float32(data.picture.fit(picture, size, channels)), atol=1)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason='Chromium is not installed')

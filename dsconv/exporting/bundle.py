@@ -134,8 +134,8 @@ def _files(
     if 'c' in formats:
         precision = 'int8' if 'int8' in precisions else 'float32'
         content = _litert(network, precision, pictures, options, metadata)
-        for name, text in micro.to_c(content, metadata['title']).items():
-            written(name, text.encode())
+        for name, array in micro.to_c(content, metadata['title']).items():
+            written(name, array.encode())
         yield 'c', precision, directory / 'model.cc'
     if {'onnx', 'web'} & set(formats):
         from dsconv.exporting.onnx_file import to_onnx

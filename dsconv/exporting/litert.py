@@ -60,7 +60,8 @@ def to_int8(file: bytes, pictures: np.ndarray) -> bytes:
 
     integers = quantizer.Quantizer(bytearray(file))
     integers.load_quantization_recipe(recipe.static_wi8_ai8())
-    return _with_bytes_outside(_quantized(integers, _ranges(file, pictures)))
+    rounded = _quantized(integers, _ranges(file, pictures))
+    return _with_bytes_outside(_unbiased(rounded, file, pictures))
 
 
 def with_metadata(file: bytes, metadata: dict) -> bytes:
@@ -128,6 +129,44 @@ def _ranges(file, pictures):
         name: {'min': np.full(axes[name], low, np.float32), 'max': np.full(axes[name], high, np.float32)}
         for name, (low, high) in ranges.items()
     }
+
+
+def _unbiased(rounded, file, pictures):
+    """Adds to the biases of the head by how much its mean logits differ from those of the float32 file."""
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(rounded))
+    (graph,) = model.subgraphs
+    logits = int(graph.operators[-1].inputs[0])  # the last operation is the softmax
+    head = next(operator for operator in graph.operators if logits in operator.outputs)
+    bias = graph.tensors[head.inputs[2]]
+    name = graph.tensors[logits].name.decode()
+    missing = _mean(file, name, pictures) - _mean(rounded, name, pictures)
+    values = np.frombuffer(bytes(model.buffers[bias.buffer].data), np.int32)
+    values = values + np.int32(np.round(missing / np.float64(bias.quantization.scale)))
+    model.buffers[bias.buffer].data = np.frombuffer(values.astype('<i4').tobytes(), np.uint8)
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def _mean(file, name, pictures):
+    """Returns the mean over pictures of a tensor of a file, as real numbers."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=file, experimental_preserve_all_tensors=True, num_threads=1)
+    interpreter.allocate_tensors()
+    (image,) = interpreter.get_input_details()
+    (tensor,) = (tensor for tensor in interpreter.get_tensor_details() if tensor['name'] == name)
+    scale, zero = tensor['quantization']
+    total = 0
+    for picture in pictures:
+        image_of_file = (
+            np.float32(picture[None]) / 255 if image['dtype'] == np.float32 else np.int8(picture[None] - 128.0)
+        )
+        interpreter.set_tensor(image['index'], image_of_file)
+        interpreter.invoke()
+        value = np.float64(interpreter.get_tensor(tensor['index'])[0])
+        total = total + (value if tensor['dtype'] == np.float32 else (value - zero) * scale)
+    return total / len(pictures)
 
 
 def _best_range(values, activation=None):

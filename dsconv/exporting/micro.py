@@ -59,7 +59,7 @@ def needs(file: bytes) -> dict:
 
 def _spans(model, graph):
     """Returns (bytes, first step, last step) of each activation."""
-    from ai_edge_litert.tools import flatbuffer_utils
+    from ai_edge_litert import schema_py_generated as schema
 
     spans = {}
     for step, operator in enumerate(graph.operators):
@@ -67,7 +67,7 @@ def _spans(model, graph):
             tensor = graph.tensors[index] if index >= 0 else None
             if tensor is not None and model.buffers[tensor.buffer].data is None:
                 first = spans.get(index, (0, step))[1]
-                width = {'INT8': 1, 'UINT8': 1}.get(flatbuffer_utils.type_to_name(tensor.type), 4)
+                width = 1 if tensor.type in (schema.TensorType.INT8, schema.TensorType.UINT8) else 4
                 size = int(np.prod(tensor.shape)) * width
                 spans[index] = -(-size // ALIGNMENT) * ALIGNMENT, first, step
     for index in graph.inputs:

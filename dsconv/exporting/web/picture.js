@@ -1,5 +1,5 @@
 // Brings a picture to the network's size as dsconv does in Python: Pillow's resize by its BILINEAR filter, a triangle
-// as wide as the reduction, rows after columns, in fixed point with 22 bits.
+// as wide as the reduction, along the rows, then along the columns, in fixed point with 22 bits.
 
 const BITS = 22;
 
