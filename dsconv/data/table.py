@@ -83,7 +83,7 @@ def write_list(listing: Listing, root) -> bytes:
     A picture without a split belongs to none.
     """
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator='\n')
+    writer = csv.writer(text, lineterminator='\n', quoting=csv.QUOTE_ALL)  # else a carriage return ends a row
     writer.writerow(('path', 'label', 'split'))
     below = f'{os.fspath(root)}/'
     for path, label, split in zip(listing.paths, listing.labels, listing.splits, strict=True):
@@ -101,7 +101,7 @@ def read_list(path, root, class_names: tuple[str, ...]) -> Listing:
     except (ValueError, KeyError) as error:
         raise InputError(f'{path} is damaged ({type(error).__name__}: {error}): restore it from a copy') from error
     return Listing(
-        path,
+        root,
         {split: f'{path} ({split})' for split in dict.fromkeys(('train', *splits))},
         class_names,
         np.array(paths, object),
