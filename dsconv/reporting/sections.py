@@ -89,7 +89,8 @@ def _temperature(report: dict) -> str | None:
         return None
     if not (found := report['calibration']):
         return 'none: it is fitted on a validation part, at the end of a run or by evaluate --calibrate'
-    return f'{found["temperature"]:.4f}, fitted on {found["examples"]:,} images of {found["split"]}'
+    same = ', the same that are scored here: on others the error is larger' if found.get('in_sample') else ''
+    return f'{found["temperature"]:.4f}, fitted on {found["examples"]:,} images of {found["split"]}{same}'
 
 
 def sections(report: dict, pictures: Sequence[str]) -> list[Section]:

@@ -96,6 +96,8 @@ def report_run(
     temperature = read_temperature(workdir, step)
     if calibrate:
         temperature = _calibrate(workdir, step, evaluator, variables, source.load('validation'))
+    if temperature:
+        temperature = temperature | {'in_sample': not dataset and scored.split == temperature['split']}
     under = robustness(evaluator, variables, config, scored.split, scored.images) if corrupted else None
     log_probabilities = evaluator.log_probabilities(variables, scored.images)
     if jax.process_index():

@@ -51,7 +51,7 @@ def logits_of(finished_run):
 def test_a_run_ends_with_the_temperature_of_its_validation_part(finished_run, logits_of):
     report = json.loads((finished_run / 'report' / 'report.json').read_text())
     found = report['calibration']
-    assert (found['split'], found['examples']) == ('validation', 180)
+    assert (found['split'], found['examples'], found['in_sample']) == ('validation', 180, False)
     labels, logits = logits_of('validation')
 
     def loss(temperature):

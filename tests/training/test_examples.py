@@ -11,6 +11,7 @@ from sklearn.datasets import load_digits
 
 from dsconv import config as configuration
 from dsconv import evaluate
+from dsconv.data.picture import read_picture
 from dsconv.data.splits import Split, concatenate
 from dsconv.errors import InputError
 from dsconv.training.examples import match_classes, other_examples
@@ -24,7 +25,7 @@ def write_digits(root, names, count):
         (root / name).mkdir(parents=True)
         for number in np.flatnonzero(digits.target == label)[:count]:
             pixels = np.uint8(np.round(digits.images[number] * 255 / 16))
-            Image.fromarray(pixels).resize((16, 16), Image.Resampling.NEAREST).save(root / name / f'{number}.png')
+            Image.fromarray(pixels).resize((16, 24), Image.Resampling.NEAREST).save(root / name / f'{number}.png')
 
 
 def test_a_folder_is_scored_whole_by_the_names_of_its_classes(finished_run, tmp_path, caplog):
@@ -46,6 +47,15 @@ def test_a_folder_is_scored_whole_by_the_names_of_its_classes(finished_run, tmp_
     assert all(row['truth'] == row['path'].split('/')[-2] for row in rows)
     assert np.mean([row['truth'] == row['class'] for row in rows]) == pytest.approx(report['accuracy'])
     assert all(float(row[row['class']]) == float(row['probability']) for row in rows)
+
+
+def test_other_pictures_are_brought_to_size_as_those_of_the_run(finished_run, tmp_path):
+    write_digits(tmp_path / 'other', {3: '3', 0: '0'}, 2)
+    config = configuration.load_run(finished_run)
+    config.dataset.resize = 'crop'
+    images = other_examples(config, f'image_folder:{tmp_path / "other"}', None).images
+    for path, image in zip(images.paths, images.images(np.arange(4)), strict=True):
+        np.testing.assert_array_equal(image, read_picture(path, 8, 1, 'crop'))
 
 
 def test_data_without_a_known_class_and_flags_of_the_own_data_are_refused(finished_run, tmp_path):
