@@ -19,7 +19,8 @@ def place_on_devices(split, mesh):
     """
     images = split.images(np.arange(split.num_examples))
     shape, whole, batches = images.shape[1:], replicated(mesh), batch_sharding(mesh, leading_axes=1)
-    # An image is a row: of an array that ends in 3 channels a TPU would pad them to the 128 lanes.
+    # An image is a row: by a v3's compiler a draw of 512 from CIFAR-10 then takes 1 MB of temporary memory, and 615 MB
+    # from images of three axes.
     arrays = images.reshape(len(images), -1), split.labels
     arrays = [jax.make_array_from_process_local_data(whole, array) for array in arrays]
 
