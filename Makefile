@@ -39,7 +39,7 @@ $(VENV)/installed: requirements.txt requirements-light.txt
 	$(VENV)/bin/pip install -q -r requirements.txt
 	touch $@
 
-$(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
+$(VENV)/installed-dev: requirements-dev.txt requirements-export.txt $(VENV)/installed
 	$(VENV)/bin/pip install -q -r requirements-dev.txt
 	touch $@
 

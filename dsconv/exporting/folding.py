@@ -19,7 +19,6 @@ from dsconv.exporting.graph import ACTIVATIONS, Graph, Node
 ELEMENTWISE = ('add', 'sub', 'mul', 'div', 'max', 'min', 'pow', 'exp', 'expm1', 'log1p', 'tanh', 'logistic', 'erf')
 ELEMENTWISE += ('erfc', 'integer_pow', 'square', 'neg', 'sign', 'select_n', 'ge', 'gt', 'le', 'lt')
 SAMPLES = np.linspace(-9, 9, 73, dtype=np.float32)
-ALWAYS = False
 LAYERS = ('conv', 'dense')
 
 
@@ -88,10 +87,10 @@ class _Folding:
         return node
 
     def _affine(self, node, scale, shift=None):
-        if scale is not None and len(node.shape) == 4 and (shift is not None or ALWAYS):
+        if scale is not None and shift is not None and len(node.shape) == 4:  # one layer instead of two
             channels = node.shape[-1]
             kernel = np.broadcast_to(np.float32(scale), (1, 1, 1, channels))
-            bias = np.broadcast_to(np.float32(0 if shift is None else shift), channels)
+            bias = np.broadcast_to(np.float32(shift), channels)
             shapes = dict(strides=(1, 1), padding=((0, 0), (0, 0)), groups=channels)
             return self.emit('conv', [node, kernel, bias], node.shape, **shapes)
         for op, constant in (('mul', scale), ('add', shift)):

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import io
 import json
+import warnings
 
 import jax
 import numpy as np
@@ -87,17 +88,26 @@ def _quantized(quantizer, ranges) -> bytes:
         return bytes(quantizer.quantize(ranges).quantized_model)
 
 
+def _interpreter(file):
+    """Returns an interpreter that keeps every tensor."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # that this takes memory
+        interpreter = Interpreter(model_content=file, experimental_preserve_all_tensors=True, num_threads=1)
+    interpreter.allocate_tensors()
+    return interpreter
+
+
 def _ranges(file, pictures):
     """Returns tensor's name → {'min', 'max'}: those of the least squared error of rounding the values of `pictures`.
 
     Of the image [0, 1], of which uint8 is 255 steps. The quantizer's own calibration takes a fifth of a second a
     picture, this some milliseconds.
     """
-    from ai_edge_litert.interpreter import Interpreter
     from ai_edge_litert.tools import flatbuffer_utils
 
-    interpreter = Interpreter(model_content=file, experimental_preserve_all_tensors=True, num_threads=1)
-    interpreter.allocate_tensors()
+    interpreter = _interpreter(file)
     image = interpreter.get_input_details()[0]
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(file))
     (graph,) = model.subgraphs
@@ -150,10 +160,7 @@ def _unbiased(rounded, file, pictures):
 
 def _mean(file, name, pictures):
     """Returns the mean over pictures of a tensor of a file, as real numbers."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_content=file, experimental_preserve_all_tensors=True, num_threads=1)
-    interpreter.allocate_tensors()
+    interpreter = _interpreter(file)
     (image,) = interpreter.get_input_details()
     (tensor,) = (tensor for tensor in interpreter.get_tensor_details() if tensor['name'] == name)
     scale, zero = tensor['quantization']
