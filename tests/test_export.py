@@ -44,6 +44,7 @@ def exported(finished_run, tmp_path_factory):
     """The directory of an export in every format but the page, int8 with a generous loss, as the run is tiny."""
     output = tmp_path_factory.mktemp('export') / 'out'
     flags = ['--format=litert,onnx,stablehlo,safetensors,c', '--precision=float32,float16,int8', '--largest-loss=20']
+    flags += ['--calibration-pictures=60']
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(check, 'SECONDS', 0.001)
         run(f'--workdir={finished_run}', f'--output={output}', *flags)

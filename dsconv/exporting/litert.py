@@ -84,7 +84,8 @@ def with_metadata(file: bytes, metadata: dict) -> bytes:
 
 
 def _quantized(quantizer, ranges) -> bytes:
-    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):  # progress bars
+    quiet = io.StringIO()  # of progress bars and advice
+    with contextlib.redirect_stderr(quiet), contextlib.redirect_stdout(quiet), warnings.catch_warnings(action='ignore'):
         return bytes(quantizer.quantize(ranges).quantized_model)
 
 
@@ -92,8 +93,7 @@ def _interpreter(file):
     """Returns an interpreter that keeps every tensor."""
     from ai_edge_litert.interpreter import Interpreter
 
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # that this takes memory
+    with warnings.catch_warnings(action='ignore'):  # that this takes memory
         interpreter = Interpreter(model_content=file, experimental_preserve_all_tensors=True, num_threads=1)
     interpreter.allocate_tensors()
     return interpreter
