@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.special
 from PIL import Image
 
 import dsconv
@@ -17,6 +18,7 @@ from dsconv import data, export
 from dsconv.errors import InputError, RunError
 from dsconv.exported import open_exported
 from dsconv.exporting import bundle, check, litert, micro, web_page
+from dsconv.training.calibration import read_temperature
 from dsconv.training.evaluation import Evaluator
 from dsconv.training.scoring import restore_network
 from tests.browser import CHROMIUM, Browser, served
@@ -33,10 +35,11 @@ def run(*line):
 def validation(finished_run):
     """(uint8 images, labels, JAX's probabilities) of the validation part of `finished_run`."""
     config = configuration.load_run(finished_run)
-    network, variables, _ = restore_network(finished_run, config)
+    network, variables, step = restore_network(finished_run, config)
     split = data.open_source(config.dataset).load('validation')
-    probabilities = np.exp(Evaluator(config, network).log_probabilities(variables, split))
-    return split.images(np.arange(split.num_examples)), split.labels, probabilities
+    log_probabilities = Evaluator(config, network).log_probabilities(variables, split)
+    scaled = scipy.special.softmax(log_probabilities / read_temperature(finished_run, step)['temperature'], axis=1)
+    return split.images(np.arange(split.num_examples)), split.labels, scaled
 
 
 @pytest.fixture(scope='module')
