@@ -106,7 +106,7 @@ def fits_in_memory(num_images: int, image_size: int, channels: int, dataset) -> 
     return num_images * image_size**2 * channels <= dataset.memory_gigabytes * 1e9
 
 
-def name_of(dataset_name: str) -> str:
+def public_name(dataset_name: str) -> str:
     """Returns a `dataset.name` without directories of this machine: 'image_folder:ants' of 'image_folder:/a/ants'."""
     kind, colon, path = dataset_name.partition(':')
     return f'{kind}:{Path(path).name}' if colon and kind.startswith('image_') else dataset_name

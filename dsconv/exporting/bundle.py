@@ -58,7 +58,7 @@ def export(workdir: Path, output: Path, formats, precisions, options) -> dict:
     )
     if 'int8' in precisions and pictures.calibration is None:
         raise InputError(
-            f'--precision=int8 needs real pictures, and there is only {pictures.origin}; --pictures=FOLDER gives some'
+            '--precision=int8 needs real pictures, and the data of the run is not here; --pictures=FOLDER gives some'
         )
     partial = output.with_name(f'.{output.name}.partial')
     shutil.rmtree(partial, ignore_errors=True)

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from dsconv.data.source import name_of
+from dsconv.data.source import public_name
 from dsconv.files import read_if_there, to_path
 from dsconv.reporting.markdown import plain, plain_table
 from dsconv.reporting.sections import percent
@@ -27,7 +27,7 @@ def metadata(network, workdir: Path, float_input: bool) -> dict:
     report = json.loads(read_if_there(to_path(workdir) / 'report' / 'report.json') or '{}')
     colour = 'RGB' if dataset.channels == 3 else 'grey by ITU-R 601'
     return {
-        'title': f'{network.config.model.name} trained on {name_of(dataset.name)}',
+        'title': f'{network.config.model.name} trained on {public_name(dataset.name)}',
         'class_names': list(network.class_names),
         'image_size': dataset.image_size,
         'channels': dataset.channels,
@@ -37,7 +37,7 @@ def metadata(network, workdir: Path, float_input: bool) -> dict:
         'preparation': PREPARATION.format(resized=RESIZED[dataset.resize], size=dataset.image_size, colour=colour),
         'licence': LICENCE,
         'dataset': {
-            'name': name_of(dataset.name),
+            'name': public_name(dataset.name),
             **{key: dataset[key] for key in ('validation_fraction', 'train_fraction')},
         },
         'parameters': count_parameters(network.variables),

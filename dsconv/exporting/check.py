@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import logging
 import os
 import statistics
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import numpy as np
 
 from dsconv import data
 from dsconv.data.picture import EXTENSIONS, read_picture
+from dsconv.data.source import public_name
 from dsconv.errors import InputError
 from dsconv.performance.timing import in_turn, seconds_per_call
 from dsconv.training.setup import open_source
@@ -58,11 +60,12 @@ def find_pictures(config, folder: Path | None, count: int, calibrating: int) -> 
         images = np.random.default_rng(0).integers(
             0, 256, (min(count, 100), dataset.image_size, dataset.image_size, dataset.channels), np.uint8
         )
-        return Pictures(f'seeded noise, since {error}', images, np.full(len(images), -1), None)
+        logging.getLogger('dsconv').warning('%s', error)
+        return Pictures('seeded noise: the data of the run is not here', images, np.full(len(images), -1), None)
     rows = np.linspace(0, checked.num_examples - 1, min(count, checked.num_examples)).astype(int)
     calibration = train.images(_stratified(train.labels, calibrating))
     name = {'validation': 'the validation part', 'train': 'the training images'}[split]
-    return Pictures(f'{name} of {dataset.name}', checked.images(rows), checked.labels[rows], calibration)
+    return Pictures(f'{name} of {public_name(dataset.name)}', checked.images(rows), checked.labels[rows], calibration)
 
 
 def _of_folder(folder, dataset, count, calibrating):
@@ -73,7 +76,7 @@ def _of_folder(folder, dataset, count, calibrating):
     images = np.stack([read_picture(path, dataset.image_size, dataset.channels, dataset.resize) for path in paths])
     names = list(dataset.class_names)
     labels = np.array([names.index(path.parent.name) if path.parent.name in names else -1 for path in paths])
-    return Pictures(f'the pictures of {folder}', images, labels, images[_stratified(labels, calibrating)])
+    return Pictures(f'the pictures of {folder.name}', images, labels, images[_stratified(labels, calibrating)])
 
 
 def _stratified(labels, count):

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from dsconv import config as configuration
-from dsconv.data.source import name_of
+from dsconv.data.source import public_name
 from dsconv.errors import InputError
 from dsconv.files import to_path
 from dsconv.training.calibration import read_temperature, save_temperature
@@ -46,7 +46,7 @@ def publish(workdir: Path, output: Path, which: str | None = None) -> int:
         for name in PATHS:
             config.dataset[name] = None
         config.init_from = config.init_from and Path(config.init_from).name
-        config.dataset.name = name_of(config.dataset.name)
+        config.dataset.name = public_name(config.dataset.name)
     partial = output.with_name(f'.{output.name}.partial')
     shutil.rmtree(partial, ignore_errors=True)
     configuration.save_run(partial, config, facts | {'published_step': step})
