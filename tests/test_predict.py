@@ -126,10 +126,11 @@ def test_a_table_that_is_broken_off_keeps_its_rows_and_the_old_one(tmp_path):
         PredictionsFile(tmp_path / 'x.txt', ['a', 'b'])
 
 
-def test_a_loaded_network_takes_pictures_of_any_size_and_form(trained, asked, tmp_path):
+def test_a_loaded_network_takes_pictures_of_any_size_and_form(trained, asked, tmp_path, caplog):
     _, good, expected = asked
     network = dsconv.load(trained[1])
     assert network.class_names == ('a cat', 'a dog') and network.image_size == 8
+    assert caplog.records == []
     pixels = [np.asarray(Image.open(path)) for path in good]
     for images in (good, pixels, np.stack(pixels), [Image.open(path) for path in good], network_sized(good)):
         probabilities = network(images)

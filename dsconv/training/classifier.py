@@ -1,5 +1,7 @@
 """The network of a run, ready to classify."""
 
+import contextlib
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +35,8 @@ class Classifier(Network):
         workdir = configuration.find_workdir(workdir)
         config = configuration.load_run(workdir)
         check_resolved(config)
-        network, self._variables, self.step = restore_network(workdir, config, which)
+        with _without_warnings('absl'):  # Orbax has three of what it need not do to read
+            network, self._variables, self.step = restore_network(workdir, config, which)
         found = read_temperature(workdir, self.step)
         self.temperature = found['temperature'] if found else 1.0
         self._mesh = make_mesh()
@@ -50,3 +53,14 @@ class Classifier(Network):
         padded[: len(images)] = images
         rows = np.asarray(self._forward(self._variables, to_global(self._mesh, padded)))[: len(images)]
         return np.exp(with_temperature(rows, self.temperature)).astype(np.float32)
+
+
+@contextlib.contextmanager
+def _without_warnings(name: str):
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
