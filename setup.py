@@ -23,8 +23,7 @@ setup(
     packages=[*find_packages(include=['dsconv', 'dsconv.*']), *SHIPPED],
     package_dir=SHIPPED,
     package_data={
-        'dsconv.reporting': ['page.html'],
-        'dsconv.shipped.configs': ['studies/*.toml'],
+        '': ['*.html', '*.toml', 'web/*', 'studies/*.toml'],
         'dsconv.shipped.pretrained': ['**/*'],
     },
 )

@@ -31,7 +31,8 @@ def test_an_installed_package_brings_its_configs_and_its_network(tmp_path, monke
     }
     for package in given['packages']:
         source = ROOT / given['package_dir'].get(package, package.replace('.', '/'))
-        files = set(source.glob('*.py')).union(*map(source.glob, given['package_data'].get(package, [])))
+        patterns = given['package_data'][''] + given['package_data'].get(package, [])
+        files = set(source.glob('*.py')).union(*map(source.glob, patterns))
         for file in [file for file in files if file.is_file()]:
             copy = tmp_path / 'site' / package.replace('.', '/') / file.relative_to(source)
             copy.parent.mkdir(parents=True, exist_ok=True)
@@ -40,5 +41,10 @@ def test_an_installed_package_brings_its_configs_and_its_network(tmp_path, monke
     done = subprocess.run(line, cwd=tmp_path, env={'PYTHONPATH': 'site'}, capture_output=True, text=True)
     shipped = tmp_path / 'site' / 'dsconv' / 'shipped' / 'pretrained' / 'small'
     assert (done.stderr, done.stdout.split()) == ('', ['10', 'depth.toml', str(shipped), '128'])
-    files = [path.relative_to(ROOT) for path in (ROOT / 'pretrained').rglob('*') if path.is_file()]
-    assert [file for file in files if not (shipped.parent.parent / file).exists()] == []
+    for folder, where in (
+        ('dsconv', 'site'),
+        ('configs', 'site/dsconv/shipped'),
+        ('pretrained', 'site/dsconv/shipped'),
+    ):
+        files = [file for file in (ROOT / folder).rglob('*') if file.is_file() and '__pycache__' not in file.parts]
+        assert [file for file in files if not (tmp_path / where / file.relative_to(ROOT)).exists()] == []
