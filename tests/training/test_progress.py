@@ -98,7 +98,7 @@ def streamed(world):
     count = STEPS * BATCH
     examples = tf.data.Dataset.from_tensor_slices({'image': [b''] * count, 'label': np.zeros(count, np.int64)})
 
-    def decode(encoded, labels):
+    def decode(encoded, labels, draw):
         world.read()
         return np.zeros((len(encoded), 2, 2, 1), np.uint8), labels.astype(np.int32)
 
