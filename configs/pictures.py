@@ -12,9 +12,8 @@ from dsconv.config_auto import KEYS
 def get_config(path: str = ''):
     config = common.get_config()
     config.dataset.auto = KEYS
-    if path:
-        is_table = path.lower().endswith(('.csv', '.csv.gz', '.tsv'))
-        config.dataset.name = f'image_table:{path}' if is_table else f'image_folder:{path}'
+    is_table = path.lower().endswith(('.csv', '.csv.gz', '.tsv'))
+    config.dataset.name = f'image_table:{path}' if is_table else f'image_folder:{path}'
     config.dataset.resize = 'crop'
     config.batch_size = 32
     config.optimizer.name = 'muon'

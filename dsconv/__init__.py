@@ -1,5 +1,7 @@
 """dsconv: a tiny, accurate image classifier trained fast on a TPU."""
 
+import os
+
 
 def load(path, checkpoint: str | None = None):
     """Returns a trained network: uint8 pictures of any size → probabilities, `.class_names`.
@@ -20,7 +22,7 @@ def load(path, checkpoint: str | None = None):
     """
     from dsconv.exported import RUNTIMES, open_exported
 
-    if str(path).endswith(tuple(RUNTIMES)):
+    if str(path).endswith(tuple(RUNTIMES)) or os.path.isfile(path):
         return open_exported(path)
     from dsconv.training.classifier import Classifier  # JAX with it, which `import dsconv` need not wait for
 

@@ -45,28 +45,31 @@ def _of_file(arguments):
     for flag in ('robustness', 'calibrate', 'checkpoint'):
         if getattr(arguments, flag):
             raise InputError(f'--{flag} is for a run: give its --workdir instead of --model')
-    output = arguments.output or Path('runs', 'exported', arguments.model.stem, 'report')
-    return report_exported(
-        arguments.model, output, arguments.dataset, arguments.split, arguments.examples, arguments.predictions
-    ), output
+    file = arguments.model
+    output = arguments.output or file.with_name(f'{file.name}.{_name(arguments)}')
+    words = (arguments.dataset, arguments.split, arguments.examples, arguments.predictions)
+    return report_exported(file, output, *words), output
+
+
+def _name(arguments) -> str:
+    """Returns the name of the report's directory: only the test split's takes the place of the one of training."""
+    if not arguments.dataset:
+        return 'report' if arguments.split in (None, 'test') else f'report_{arguments.split}'
+    kind, _, path = arguments.dataset.partition(':')
+    return f'report-{Path(path).stem if kind.startswith("image_") else arguments.dataset.replace("/", "-")}'
 
 
 def _output(arguments, workdir) -> Path:
     """Returns the directory of the report. Raises InputError for flags that do not go together."""
     from dsconv.training.run import is_published
 
-    if not arguments.dataset:
-        # Only the test split's report takes the place of the one that training wrote.
-        name = 'report' if arguments.split in (None, 'test') else f'report_{arguments.split}'
-    else:
+    if arguments.dataset:
         if flag := '--robustness' * arguments.robustness or '--calibrate' * arguments.calibrate:
             raise InputError(f"{flag} is of the run's own data and does not go with --dataset")
         if arguments.output and arguments.output.resolve() == (workdir / 'report').resolve():
             raise InputError(f"--output={arguments.output} is the run's own report: give another directory")
-        kind, _, path = arguments.dataset.partition(':')
-        name = f'report-{Path(path).stem if kind.startswith("image_") else arguments.dataset.replace("/", "-")}'
     directory = Path('runs', 'published', workdir.name) if is_published(workdir) else workdir
-    return arguments.output or directory / name
+    return arguments.output or directory / _name(arguments)
 
 
 def flags() -> cli.Parser:
@@ -75,11 +78,11 @@ def flags() -> cli.Parser:
     cli.add_network_flags(parser)
     text = 'test, validation or train (default: test, or validation where the data has no test split)'
     parser.add_argument('--split', help=text)
-    text = 'other data to score, its classes matched by name: image_folder:PATH, or a name of TensorFlow Datasets'
+    text = 'other data, its classes matched by name: image_folder:PATH, image_table:FILE.csv, or a name of TFDS'
     parser.add_argument('--dataset', metavar='NAME', help=text)
     text = (
         "the report's directory (default: WORKDIR/report, of other splits WORKDIR/report_SPLIT, of other data "
-        'WORKDIR/report-NAME; of a published network in runs/published/NAME, of a file in runs/exported/NAME)'
+        'WORKDIR/report-NAME; of a published network in runs/published/NAME, of a file FILE.report)'
     )
     parser.add_argument('--output', type=cli.path, metavar='DIR', help=text)
     text = "writes each example's path, truth and prediction into predictions.csv"

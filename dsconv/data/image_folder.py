@@ -131,8 +131,8 @@ def _check(listing: Listing, broken: list[str], total: int, listed=None) -> None
         )
     if len(broken) > max(BROKEN_COUNT, BROKEN_SHARE * total):
         raise InputError(
-            f'{listing.root}: {len(broken)} of {total} pictures are broken, more than 10 %: repair or remove them '
-            f'({reasons(broken)}; …)'
+            f'{listing.root}: {len(broken)} of {total} pictures cannot be read, more than 10 %: repair or remove them, '
+            f'or, of a table, say where its paths begin: --config.dataset.root=DIR ({reasons(broken)}; …)'
         )
     training = next(iter(listing.where))
     there = len(np.unique(listing.labels[listing.splits == training]))

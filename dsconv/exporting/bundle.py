@@ -106,7 +106,9 @@ def _write(directory, network, workdir, formats, precisions, pictures, options, 
         result['milliseconds'] = times.get(result['file'])
     report = {**metadata, 'checked_on': pictures.origin, 'pictures': len(pictures.images)}
     report |= {'calibration_pictures': None if 'int8' not in precisions else len(pictures.calibration)}
-    report |= {'milliseconds_jax': times['JAX'], 'files': files}
+    lost = files[0]['loss_of_accuracy']
+    accuracy_jax = None if lost is None else files[0]['accuracy'] + lost
+    report |= {'accuracy_jax': accuracy_jax, 'milliseconds_jax': times['JAX'], 'files': files}
     (directory / 'export.json').write_text(json.dumps(report, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
     (directory / 'labels.txt').write_text('\n'.join(network.class_names) + '\n', encoding='utf-8')
     (directory / 'README.md').write_text(card.write(report), encoding='utf-8')

@@ -50,7 +50,8 @@ def metadata(network, workdir: Path, float_input: bool) -> dict:
 def table(report: dict) -> tuple[list[str], list[list[str]]]:
     """Returns header and rows of what came of each file."""
     header = ['file', 'precision', 'kB', 'largest difference', 'same first class', 'accuracy', 'one picture, ms']
-    rows = [['in JAX', 'float32', '', '', '', '', f'{report["milliseconds_jax"]:.2f}']]
+    jax_accuracy = '' if report['accuracy_jax'] is None else percent(report['accuracy_jax'])
+    rows = [['in JAX', 'float32', '', '', '', jax_accuracy, f'{report["milliseconds_jax"]:.2f}']]
     for file in report['files']:
         accuracy = '' if file['accuracy'] is None else percent(file['accuracy'])
         if file['loss_of_accuracy']:

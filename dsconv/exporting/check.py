@@ -101,6 +101,7 @@ def compare(network: Callable, reference: np.ndarray, pictures: Pictures) -> dic
         'max_difference': float(np.abs(answer - reference).max()),
         'agreement': float(np.mean(ours == theirs)),
         'changed_margin': float((reference[rows, theirs] - reference[rows, ours]).max()),
+        'labelled': int(known.sum()) or len(known),
         'accuracy': accuracy[0],
         'loss_of_accuracy': accuracy[1] - accuracy[0] if known.any() else None,
     }
@@ -117,7 +118,10 @@ def fault(result: dict, precision: str, largest_loss: float) -> str | None:
     if loss is None:
         loss = 1 - result['agreement']
     if loss > largest_loss:
-        return f'{100 * loss:.2f} points of accuracy are lost, where --largest-loss={100 * largest_loss:g}'
+        return (
+            f'{100 * loss:.2f} points of accuracy are lost on {result["labelled"]:,} pictures, where '
+            f'--largest-loss={100 * largest_loss:g}: raise that, or leave int8 out'
+        )
     return None
 
 

@@ -28,13 +28,13 @@ class Exported:
       config: of the run, resolved.
       variables: of the network that it describes.
       step: of the checkpoint.
-      temperature: by which the logits are divided.
+      temperature: of `read_temperature`, by which the logits are divided.
     """
 
     config: object
     variables: dict
     step: int
-    temperature: float = 1.0
+    temperature: dict | None = None
 
     @classmethod
     def of_run(cls, workdir: Path, which: str | None = None) -> 'Exported':
@@ -42,8 +42,7 @@ class Exported:
         config = configuration.load_run(workdir)
         check_resolved(config)
         _, variables, step = restore_network(workdir, config, which)
-        found = read_temperature(workdir, step)
-        return cls(config, jax.device_get(variables), step, found['temperature'] if found else 1.0)
+        return cls(config, jax.device_get(variables), step, read_temperature(workdir, step))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -64,7 +63,8 @@ class Exported:
             images = (images - jnp.asarray(dataset.mean, jnp.float32)) / jnp.asarray(dataset.std, jnp.float32)
         else:
             images = normalise(images, dataset.mean, dataset.std)
-        return self.plain(implementation).apply(self.variables, images) / self.temperature
+        logits = self.plain(implementation).apply(self.variables, images)
+        return logits / self.temperature['temperature'] if self.temperature else logits
 
     def plain(self, implementation: str = 'plain') -> nn.Module:
         """Returns the Linen module, in float32."""

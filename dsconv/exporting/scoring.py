@@ -10,6 +10,7 @@ from dsconv.data.unlabelled import BATCH_SIZE
 from dsconv.exported import open_exported
 from dsconv.process import command_line
 from dsconv.reporting import write_report
+from dsconv.reporting.scores import with_temperature
 from dsconv.training.examples import other_examples, own_examples, write_predictions
 
 OF_IMAGES = ('image_size', 'channels', 'resize')
@@ -41,9 +42,12 @@ def report_exported(
     else:
         scored = own_examples(config, data.open_source(config.dataset), split)
     batches = scored.images.in_order(BATCH_SIZE, slice(None))
-    log_probabilities = np.log(np.concatenate([network.run(images) for images, _ in batches]))
+    with np.errstate(divide='ignore'):  # an 8-bit probability may be 0
+        log_probabilities = np.log(np.concatenate([network.run(images) for images, _ in batches]))
     if predictions:
         write_predictions(output, scored, network.class_names, log_probabilities)
+    if temperature := facts['temperature']:  # which the report divides by again
+        log_probabilities = with_temperature(log_probabilities, 1 / temperature['temperature'])
     return write_report(
         output,
         dataset=scored.dataset,
@@ -59,4 +63,5 @@ def report_exported(
         command=command_line(),
         title=facts['title'],
         examples=drawn_examples,
+        temperature=temperature,
     )

@@ -150,7 +150,7 @@ def test_more_than_three_broken_pictures_and_a_tenth_stop(opened, write_pictures
     if not stops:
         assert sum(opened(root).split_sizes.values()) == 2 * count - broken
         return
-    with pytest.raises(InputError, match='4 of 38 pictures are broken, more than 10 %.*000.png'):
+    with pytest.raises(InputError, match='4 of 38 pictures cannot be read, more than 10 %.*000.png'):
         opened(root)
 
 

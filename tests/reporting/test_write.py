@@ -86,7 +86,7 @@ def test_the_page_has_its_pictures_and_tables(written):
         assert (directory / name).stat().st_size < 300_000
     assert re.search(r'^\| accuracy +\| 66\.67 %', page, re.MULTILINE)
     assert re.search(r'^\| cat → dog\\\|wolf +\| +1 \|', page, re.MULTILINE)
-    assert re.search(r'^ +absent +0\.0000 +0\.0000 +0\.0000 +0$', page, re.MULTILINE)
+    assert re.search(r'^ +absent +0\.0000 +– +– +0$', page, re.MULTILINE)
 
 
 def test_at_most_25_mistakes_are_shown(tmp_path, undrawn):
