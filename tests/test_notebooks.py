@@ -4,6 +4,8 @@ import importlib.util
 import json
 import os
 import re
+import shutil
+from zipfile import ZipFile
 
 import nbformat
 import numpy as np
@@ -16,7 +18,7 @@ from dsconv import config as configuration
 from tests.conftest import TINY
 
 COLAB = configuration.ROOT / 'colab'
-NAMES = ('train', 'evaluate')
+NAMES = ('train', 'evaluate', 'pictures')
 OVERRIDES = ' '.join(f'--config.{key}={value}' for key, value in TINY.items())
 
 
@@ -68,6 +70,34 @@ def test_evaluate_restores_reports_and_names_a_picture(trained, tmp_path):
     assert re.search(r'zero\.png: (\d \d+\.\d %(, )?){5}', text)
     page, picture = shown
     assert 'srcdoc=' in page['text/html'] and 'image/png' in picture
+    if any(importlib.util.find_spec(package) is None for package in ('litert_converter', 'onnxruntime')):
+        assert 'pip install -r requirements-export.txt' in text
+    else:
+        assert {'model.tflite', 'model.onnx', 'labels.txt'} <= set(ZipFile(workdir / 'export.zip').namelist())
+
+
+def test_pictures_are_unpacked_trained_on_from_a_trained_network_and_new_ones_named(trained, tmp_path):
+    start, *_ = trained
+    sizes = ('model.kernel_size=3', 'dataset.image_size=8', 'batch_size=8', 'epochs=2')
+    for index, (name, color) in enumerate([('reds', 'red'), ('blues', 'blue')] * 10):
+        picture = tmp_path / 'my photos' / name / f'{index}.png'
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', (32, 32), color).save(picture)
+        Image.effect_noise((32, 32), 9 + index).save(picture.with_name(f'{index}-noise.png'))
+    shutil.make_archive(str(tmp_path / 'my photos'), 'zip', tmp_path / 'my photos')
+    text, shown = execute(
+        'pictures',
+        pictures=str(tmp_path / 'my photos.zip'),
+        new_pictures=str(tmp_path / 'my photos' / 'reds'),
+        start=str(start),
+        folder=str(tmp_path / 'runs'),
+        overrides=' '.join([OVERRIDES, *(f'--config.{size}' for size in sizes)]),
+    )
+    workdir = tmp_path / 'runs' / 'pictures-my photos'
+    assert f'starts from {start}' in text and '20 of 20 pictures classified' in text
+    assert json.loads((workdir / 'report' / 'report.json').read_text())['class_names'] == ['blues', 'reds']
+    *_, page, table = shown
+    assert 'srcdoc=' in page['text/html'] and table['text/html'].count('.png') == 20
 
 
 @pytest.mark.parametrize('name', NAMES)

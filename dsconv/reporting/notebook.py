@@ -1,7 +1,9 @@
 """What a notebook shows of a run. IPython, which every notebook has, is imported by the functions that use it."""
 
 import contextlib
+import csv
 import html
+import itertools
 import threading
 from pathlib import Path
 
@@ -52,3 +54,16 @@ def framed(page: str | Path, height: int = 800):
 
     content = html.escape(Path(page).read_text(encoding='utf-8'))
     return HTML(f'<div><iframe srcdoc="{content}" width="100%" height="{height}"></iframe></div>')
+
+
+def table(file: str | Path, rows: int = 100):
+    """Returns the first `rows` rows of a CSV file with a header as output of a notebook's cell.
+
+    Raises FileNotFoundError where there is no such file.
+    """
+    from IPython.display import HTML
+    from tabulate import tabulate
+
+    with Path(file).open(encoding='utf-8', newline='') as lines:
+        header, *first = itertools.islice(csv.reader(lines), rows + 1)
+    return HTML(tabulate(first, header, 'html', disable_numparse=True))

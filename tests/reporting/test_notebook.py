@@ -12,7 +12,7 @@ from PIL import Image
 
 from dsconv.errors import InputError
 from dsconv.reporting import MetricsLog
-from dsconv.reporting.notebook import framed, live_curves
+from dsconv.reporting.notebook import framed, live_curves, table
 
 
 class Display:
@@ -65,3 +65,9 @@ def test_a_framed_page_is_the_page(tmp_path):
     (source,) = re.findall('srcdoc="([^"]*)"', shown)
     assert html.unescape(source) == page
     assert '<style>' not in shown and 'height="300"' in shown
+
+
+def test_a_table_is_its_first_rows_as_text_and_no_markup(tmp_path):
+    (tmp_path / 'table.csv').write_text('path,class\n<b>.png,"cat, big"\n007,dog\nmore,dog\n', encoding='utf-8')
+    cells = re.findall('<t[hd][^>]*>(.*?)</t[hd]>', table(tmp_path / 'table.csv', rows=2).data)
+    assert [html.unescape(cell).strip() for cell in cells] == ['path', 'class', '<b>.png', 'cat, big', '007', 'dog']
