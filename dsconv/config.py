@@ -109,7 +109,7 @@ def _fit_images(config, workdir):
     if not config.init_from or not unset:
         return None
     try:
-        trained = _run_in(workdir) or load_run(config.init_from)
+        trained = _run_in(workdir) or load_run(find_workdir(config.init_from))
     except InputError as error:
         raise InputError(f'init_from={config.init_from}: {error}') from error
     _lay_over(config, {key: get(trained, key) for key in unset}, f'{config.init_from}: ')

@@ -8,7 +8,6 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from dsconv import config as configuration
 from dsconv.config_checks import check_resolved
 from dsconv.errors import InputError, shown
-from dsconv.files import to_path
 from dsconv.training.mesh import replicated
 from dsconv.training.scoring import restore_network
 
@@ -27,9 +26,10 @@ def initial_state(config, training):
     state = training.new_state()
     if config.init_from is None:
         return state
-    old = configuration.load_run(to_path(config.init_from))
+    workdir = configuration.find_workdir(config.init_from)
+    old = configuration.load_run(workdir)
     check_resolved(old)
-    _, variables, step = restore_network(to_path(config.init_from), old)
+    _, variables, step = restore_network(workdir, old)
     is_new_head = old.dataset.class_names != config.dataset.class_names
     there, here = flatten_dict(variables), flatten_dict(state.variables)
     if is_new_head:

@@ -44,6 +44,12 @@ def test_shapes_that_do_not_fit_are_named(finished_run):
         state_of(finished_run, model__depth=2)
 
 
+def test_a_published_network_is_found_from_any_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match='init_from=pretrained/small: .*/mean 32 there, 2 here'):
+        state_of('pretrained/small')
+
+
 def test_images_are_as_the_trained_network_expects_them_also_once_it_is_gone(finished_run, tmp_path):
     old = tmp_path / 'old'
     shutil.copytree(finished_run, old)
