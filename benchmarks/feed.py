@@ -8,6 +8,7 @@ import importlib.util
 import io
 import itertools
 import logging
+import shutil
 import statistics
 import tempfile
 import time
@@ -142,7 +143,10 @@ def memory_split(config):
 
 
 def write_folder(folder: Path, count: int, classes: int) -> None:
-    """Writes `count` JPEGs of smooth random colours, `SIDE` pixels a side, to `folder/train/<class>/<number>.jpg`."""
+    """Writes `count` JPEGs of smooth random colours, `SIDE` pixels a side, to `folder/train/<class>/<number>.jpg`.
+
+    One is also in `folder/test`: without a test part a fifth of the others would be held out.
+    """
     from PIL import Image
 
     random = np.random.default_rng(0)
@@ -151,6 +155,8 @@ def write_folder(folder: Path, count: int, classes: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         coarse = Image.fromarray(random.integers(0, 256, (7, 7, 3), np.uint8))
         coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(path, quality=90)
+    (folder / 'test' / '000').mkdir(parents=True)
+    shutil.copy(folder / 'train' / '000' / '000000.jpg', folder / 'test' / '000')
 
 
 def write_records(folder: Path, directory: Path) -> None:

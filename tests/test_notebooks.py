@@ -78,7 +78,7 @@ def test_evaluate_restores_reports_and_names_a_picture(trained, tmp_path):
 
 def test_pictures_are_unpacked_trained_on_from_a_trained_network_and_new_ones_named(trained, tmp_path):
     start, *_ = trained
-    sizes = ('model.kernel_size=3', 'dataset.image_size=8', 'batch_size=8', 'epochs=2')
+    quick = 'epochs=2', 'batch_size=8', 'dataset.image_size=8', 'augment.mix_probability=0', 'optimizer.name=adamw'
     for index, (name, color) in enumerate([('reds', 'red'), ('blues', 'blue')] * 10):
         picture = tmp_path / 'my photos' / name / f'{index}.png'
         picture.parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def test_pictures_are_unpacked_trained_on_from_a_trained_network_and_new_ones_na
         new_pictures=str(tmp_path / 'my photos' / 'reds'),
         start=str(start),
         folder=str(tmp_path / 'runs'),
-        overrides=' '.join([OVERRIDES, *(f'--config.{size}' for size in sizes)]),
+        overrides=' '.join([OVERRIDES, *(f'--config.{change}' for change in (*quick, 'model.kernel_size=3'))]),
     )
     workdir = tmp_path / 'runs' / 'pictures-my photos'
     assert f'starts from {start}' in text and '20 of 20 pictures classified' in text
