@@ -199,7 +199,7 @@ def test_flags_and_keys_in_the_text_exist():
     groups = '|'.join({key.partition('.')[0] for key in keys if '.' in key})
     for text in itertools.chain.from_iterable(map(quoted, PAGES)):
         assert set(re.findall(r'(?<![\w.-])--(?!config\.)\w[\w-]*', text)) <= flags, text
-        if re.fullmatch(r'model[.\w]*\.(tflite|onnx|stablehlo|safetensors|h|cc)', text):  # a file of an export
+        if re.fullmatch(r'model[.\w]*\.(tflite|onnx|stablehlo|safetensors|h|cc|report)', text):  # a file of an export
             continue
         named = re.findall(r'--config\.([\w.]*\w)', text) + re.findall(rf'^(?:{groups})\.\w+', text)
         assert all(key in {*keys, 'key'} for key in named), text
