@@ -5,6 +5,7 @@
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 
@@ -12,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+
+from dsconv.errors import InputError
 
 # The leading axis is the batch, the last one the channels, as everywhere in dsconv.
 OPERATIONS = {
@@ -127,6 +130,9 @@ def _inline(jaxpr, constants, arguments, graph):
         elif name == 'cond':
             branch = params['branches'][int(inputs[0])]
             outputs = _inline(branch.jaxpr, branch.consts, inputs[1:], graph)
+        elif name == 'unstack':  # of JAX 0.12, in place of the slices that it is
+            parts = jax.make_jaxpr(functools.partial(_unstack, axis=params['axis']))(equation.invars[0].aval)
+            outputs = _inline(parts.jaxpr, parts.consts, inputs, graph)
         elif inner := params.get('jaxpr') or params.get('call_jaxpr'):
             outputs = _inline(getattr(inner, 'jaxpr', inner), getattr(inner, 'consts', ()), inputs, graph)
         else:
@@ -135,7 +141,13 @@ def _inline(jaxpr, constants, arguments, graph):
     return list(map(value, jaxpr.outvars))
 
 
+def _unstack(x, axis):
+    return [lax.squeeze(lax.slice_in_dim(x, i, i + 1, axis=axis), (axis,)) for i in range(x.shape[axis])]
+
+
 def _apply(equation, inputs, graph):
+    if len(equation.outvars) != 1:
+        raise InputError(f'{equation.primitive.name}, an operation of this network, cannot be exported')
     primitive, params, (out,) = equation.primitive, equation.params, equation.outvars
     shapes = tuple(atom.aval.shape for atom in equation.invars)
     if primitive.name in ('copy', 'copy_p', 'stop_gradient', 'optimization_barrier'):
