@@ -4,6 +4,7 @@ import argparse
 import errno
 import itertools
 import logging
+import math
 import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable
@@ -112,15 +113,22 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def probability(text: str) -> float:
-    """Converts a flag that is a probability."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise ArgumentTypeError(f'{text!r} must be a number from 0 to 1')
-    return value
+def number_within(low: float, high: float) -> Callable[[str], float]:
+    """Returns a converter of a flag that is a number from `low` to `high`."""
+
+    def convert(text):
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise ArgumentTypeError(f'{text!r} must be a number from {low} to {high}')
+        return value
+
+    return convert
+
+
+probability = number_within(0, 1)
 
 
 def seeds(text: str) -> tuple[int, ...]:

@@ -40,13 +40,7 @@ def some_of(names):
 
 def points(text: str) -> float:
     """Converts a number of percentage points to a fraction."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value <= 100:
-        raise ArgumentTypeError(f'{text!r} must be a number from 0 to 100')
-    return value / 100
+    return cli.number_within(0, 100)(text) / 100
 
 
 def flags() -> cli.Parser:

@@ -67,6 +67,18 @@ def prepare_process() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@contextlib.contextmanager
+def without_absl_warnings():
+    """Silences warnings of libraries that log by absl, where they are of no concern to a person."""
+    logger = logging.getLogger('absl')
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def command_line() -> str:
     """Returns the command line of this process."""
     return shlex.join(['python', *sys.orig_argv[1:]])

@@ -1,6 +1,5 @@
 """TensorFlow Datasets by name, from data that has been prepared before: nothing here ever starts a download."""
 
-import contextlib
 import difflib
 import functools
 import itertools
@@ -18,6 +17,7 @@ from dsconv.data.stream import READ_BATCH, StreamedSplit, read_labels
 from dsconv.data.tfds_features import Features, encode_arrays, find_features, names_of, plain_labels, read_vocabulary
 from dsconv.data.threads import map_threads
 from dsconv.errors import InputError
+from dsconv.process import without_absl_warnings
 
 log = logging.getLogger('dsconv')
 
@@ -175,7 +175,7 @@ def _conversions(tfds, builder, features: Features, theirs: dict[str, str]):
         return examples.map(lambda example: example[key])
 
     vocabulary, to_image, where = None, None, builder.info.full_name
-    with _without_absl_warnings():
+    with without_absl_warnings():  # of TFDS's own use of `FeatureConnector.dtype`, whenever it decodes partially
         if features.class_names is None or features.is_sequence:
             splits = [opened(features.label_key, split).as_numpy_iterator() for split in theirs.values()]
             vocabulary = read_vocabulary(itertools.chain(*splits), f'{where}, {features.label_key}')
@@ -211,7 +211,7 @@ def _records(tfds, builder, split: str, features: Features, to_label, to_image, 
     image_key, label_key = features.image_key, features.label_key
     skipped = {image_key: tfds.decode.SkipDecoding()} if features.is_encoded else None
     decoders = tfds.decode.PartialDecoding({image_key: True, label_key: True}, decoders=skipped)
-    with _without_absl_warnings():
+    with without_absl_warnings():
         examples = builder.as_dataset(
             split=split, shuffle_files=seed is not None, read_config=config, decoders=decoders
         )
@@ -243,18 +243,6 @@ def _records(tfds, builder, split: str, features: Features, to_label, to_image, 
         return example | {'position': first.lookup(file) + tf.strings.to_number(parts[-1], tf.int64)}
 
     return examples.map(with_position, num_parallel_calls=tf.data.AUTOTUNE)
-
-
-@contextlib.contextmanager
-def _without_absl_warnings():
-    """Silences what TFDS warns of its own use of `FeatureConnector.dtype` whenever it decodes partially."""
-    logger = logging.getLogger('absl')
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _decode(encoded: np.ndarray, crops, decode, shape: tuple, where: str) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Pictures to classify: files, folders and patterns as a person gives them, and a network's answers to them."""
 
+import abc
 import collections
 import glob
 import os
@@ -42,7 +43,7 @@ def _found(path: Path) -> list[str]:
     return [file for file in sorted(found) if not is_directory(to_path(file))]
 
 
-class Network:
+class Network(abc.ABC):
     """A trained network: uint8 pictures of any size in, a probability for each class out.
 
     Attributes:
@@ -56,9 +57,9 @@ class Network:
     channels: int
     resize: str
 
+    @abc.abstractmethod
     def run(self, images: np.ndarray) -> np.ndarray:
         """Returns float32 `(n, classes)` probabilities of uint8 `(n, image_size, image_size, channels)` images."""
-        raise NotImplementedError
 
     def __call__(self, images) -> np.ndarray:
         """Classifies pictures.

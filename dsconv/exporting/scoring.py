@@ -50,13 +50,9 @@ def report_exported(
         log_probabilities = with_temperature(log_probabilities, 1 / temperature['temperature'])
     return write_report(
         output,
-        dataset=scored.dataset,
-        split=scored.split,
-        data_fingerprint=data.fingerprint(scored.images),
-        labels=scored.labels,
+        **scored.for_report(),
         log_probabilities=log_probabilities,
         class_names=network.class_names,
-        mistake_images=scored.images.images,
         checkpoint_step=facts['checkpoint_step'],
         parameters=facts['parameters'],
         metrics=[],

@@ -1,7 +1,5 @@
 """The network of a run, ready to classify."""
 
-import contextlib
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +7,7 @@ import numpy as np
 from dsconv import config as configuration
 from dsconv.config_checks import check_resolved
 from dsconv.data.unlabelled import Network
+from dsconv.process import without_absl_warnings
 from dsconv.reporting.scores import with_temperature
 from dsconv.training.calibration import read_temperature
 from dsconv.training.mesh import make_mesh, to_global
@@ -35,7 +34,7 @@ class Classifier(Network):
         workdir = configuration.find_workdir(workdir)
         config = configuration.load_run(workdir)
         check_resolved(config)
-        with _without_warnings('absl'):  # Orbax has three of what it need not do to read
+        with without_absl_warnings():  # Orbax has three of what it need not do to read
             network, self._variables, self.step = restore_network(workdir, config, which)
         found = read_temperature(workdir, self.step)
         self.temperature = found['temperature'] if found else 1.0
@@ -53,14 +52,3 @@ class Classifier(Network):
         padded[: len(images)] = images
         rows = np.asarray(self._forward(self._variables, to_global(self._mesh, padded)))[: len(images)]
         return np.exp(with_temperature(rows, self.temperature)).astype(np.float32)
-
-
-@contextlib.contextmanager
-def _without_warnings(name: str):
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

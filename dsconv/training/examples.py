@@ -40,6 +40,16 @@ class Examples(NamedTuple):
     images: object
     labels: np.ndarray
 
+    def for_report(self) -> dict:
+        """Returns what `reporting.write_report` is told of the examples."""
+        return {
+            'dataset': self.dataset,
+            'split': self.split,
+            'data_fingerprint': data.fingerprint(self.images),
+            'labels': self.labels,
+            'mistake_images': self.images.images,
+        }
+
 
 def own_examples(config, source: data.Source, split: str | None) -> Examples:
     """Returns a split of a run's own data: by default the test split, or validation where there is none."""

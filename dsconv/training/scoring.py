@@ -108,13 +108,9 @@ def report_run(
         write_predictions(output, scored, config.dataset.class_names, scaled)
     return write_report(
         output,
-        dataset=scored.dataset,
-        split=scored.split,
-        data_fingerprint=data.fingerprint(scored.images),
-        labels=scored.labels,
+        **scored.for_report(),
         log_probabilities=log_probabilities,
         class_names=config.dataset.class_names,
-        mistake_images=scored.images.images,
         checkpoint_step=step,
         parameters=count_parameters(variables),
         metrics=read_metrics(workdir),
