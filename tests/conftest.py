@@ -3,7 +3,8 @@
 import logging
 import os
 
-os.environ['XLA_FLAGS'] = '--xla_force_host_platform_device_count=8'
+# Programs of the tests run for moments: compiling them is what takes the time.
+os.environ['XLA_FLAGS'] = '--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0'
 os.environ['JAX_PLATFORMS'] = 'cpu'
 os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
 
