@@ -6,7 +6,7 @@ for images, labels in train_batches(train, batch_size=128, seed=0, start_step=0,
 """
 
 from dsconv.data.picture import read_picture
-from dsconv.data.pipeline import channel_statistics, eval_batches, fingerprint, train_batches, train_indices
+from dsconv.data.pipeline import channel_statistics, eval_batches, fingerprint, train_batches
 from dsconv.data.processes import Processes
 from dsconv.data.source import Source
 from dsconv.data.sources import open_source
@@ -20,5 +20,4 @@ __all__ = [
     'open_source',
     'read_picture',
     'train_batches',
-    'train_indices',
 ]

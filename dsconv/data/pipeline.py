@@ -38,21 +38,6 @@ def train_batches(
     return split.shuffled(batch_size, seed, range(start_step, num_steps), rows)
 
 
-def train_indices(
-    split,
-    *,
-    batch_size: int,
-    seed: int,
-    start_step: int,
-    num_steps: int,
-    process_index: int = 0,
-    process_count: int = 1,
-) -> Iterator[np.ndarray]:
-    """Yields the indices, int32 `(b,)`, of the examples in each batch of `train_batches`, of a split in memory."""
-    rows, indices_of = _rows(batch_size, process_index, process_count), split.order(batch_size, seed)
-    return (indices_of(step)[rows].astype(np.int32) for step in range(start_step, num_steps))
-
-
 def eval_batches(
     split, *, batch_size: int, process_index: int = 0, process_count: int = 1
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

@@ -8,8 +8,7 @@ from jax.experimental import topologies
 
 from dsconv.errors import InputError, RunError, did_you_mean, status_of
 from dsconv.files import describe
-from dsconv.training.checkpoint import with_shardings
-from dsconv.training.mesh import replicated
+from dsconv.training.mesh import shapes_of
 from dsconv.training.setup import build_training, compile_steps
 
 # Without these libtpu asks the network for the TPU VM that it runs on, and logs at length that there is none.
@@ -21,30 +20,13 @@ _NO_TPU_VM = {
     'TPU_MIN_LOG_LEVEL': '3',
     'TPU_STDERR_LOG_LEVEL': '3',
 }
-# Names that people know, and the compiler's. The number in a name counts chips of v5e and v6e, cores of the others; a
-# device is a core of v2 and v3, a chip of the others.
-SLICES = {
-    'v2-8': 'v2:2x2',
-    'v2-32': 'v2:4x4',
-    'v3-8': 'v3:2x2x1',
-    'v3-32': 'v3:4x4x1',
-    'v4-8': 'v4:2x2x1',
-    'v4-16': 'v4:2x2x2',
-    'v4-32': 'v4:2x2x4',
-    'v5e-1': 'v5e:1x1',
-    'v5e-4': 'v5e:2x2',
-    'v5e-8': 'v5e:2x4',
-    'v5e-16': 'v5e:4x4',
-    'v5e-256': 'v5e:16x16',
-    'v5p-8': 'v5p:2x2x1',
-    'v5p-16': 'v5p:2x2x2',
-    'v5p-32': 'v5p:2x2x4',
-    'v6e-1': 'v6e:1x1',
-    'v6e-4': 'v6e:2x2',
-    'v6e-8': 'v6e:2x4',
-    'v6e-16': 'v6e:4x4',
-    'v6e-256': 'v6e:16x16',
-}
+_CUBES = {8: '2x2x1', 16: '2x2x2', 32: '2x2x4'}
+_SQUARES = {1: '1x1', 4: '2x2', 8: '2x4', 16: '4x4', 256: '16x16'}
+_SIDES = {'v2': {8: '2x2', 32: '4x4'}, 'v3': {8: '2x2x1', 32: '4x4x1'}}
+_SIDES |= {'v4': _CUBES, 'v5e': _SQUARES, 'v5p': _CUBES, 'v6e': _SQUARES}
+# Names that people know, as v3-8 → the compiler's, as v3:2x2x1. The number in a name counts chips of v5e and v6e, cores
+# of the others; a device is a core of v2 and v3, a chip of the others.
+SLICES = {f'{kind}-{number}': f'{kind}:{own}' for kind, sides in _SIDES.items() for number, own in sides.items()}
 
 
 def topology_devices(name: str) -> list:
@@ -92,5 +74,4 @@ def compile_step(config, devices: list):
       The compiled step: one, whatever `steps_per_dispatch` is.
     """
     training = build_training(config, 100 * config.batch_size, devices)
-    state = with_shardings(jax.eval_shape(training.new_state), replicated(training.mesh))
-    return compile_steps(config, training, state, 1)
+    return compile_steps(config, training, shapes_of(training.new_state, training.mesh), 1)

@@ -6,8 +6,7 @@ import jax
 import numpy as np
 
 from dsconv import data
-from dsconv.training.mesh import make_mesh, to_global
-from dsconv.training.state import debiased_average
+from dsconv.training.mesh import make_mesh, own_share, to_global
 from dsconv.training.step import make_forward, make_score
 
 
@@ -21,7 +20,7 @@ class Evaluator:
         self._batch_size = math.ceil(config.eval.batch_size / self._mesh.size) * self._mesh.size
 
     def score(self, variables, split) -> dict[str, float]:
-        """Mean `loss` (nats) and `accuracy` over the split; only their sums leave the device."""
+        """Returns the mean `loss` (nats) and `accuracy` over the split; only their sums leave the device."""
         sums = None
         for batch in self._batches(split):
             batch_sums = self._score(variables, *to_global(self._mesh, batch))
@@ -29,30 +28,22 @@ class Evaluator:
         return {name: float(value) / split.num_examples for name, value in sums.items()}
 
     def log_probabilities(self, variables, split) -> np.ndarray:
-        """float32 `(num_examples, classes)`, in the order of the split."""
+        """Returns float32 `(num_examples, classes)`, in the order of the split."""
         batches = [
             np.asarray(self._forward(variables, to_global(self._mesh, images))) for images, _, _ in self._batches(split)
         ]
         return np.concatenate(batches)[: split.num_examples]
 
     def _batches(self, split):
-        return data.eval_batches(
-            split,
-            batch_size=self._batch_size,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-        )
+        return data.eval_batches(split, batch_size=self._batch_size, **own_share())
 
 
 def scored_variables(config, variables, average, updates: int):
-    """Returns the variables to evaluate: the debiased EMA where `optimizer.ema_decay` is set.
+    """Returns the variables to evaluate: those of the network, or, where `optimizer.ema_decay` is set, their EMA.
 
-    Args:
-      config: resolved.
-      variables: of the network.
-      average: the EMA of the variables, or None.
-      updates: steps taken, the skipped ones not among them: `step - nonfinite_steps` of the state.
+    The EMA was started at zero and updated t times, so it is divided by 1 − dᵗ (Kingma & Ba 2014, section 3). Skipped
+    steps are no updates: `updates` is `step - nonfinite_steps` of the state.
     """
     if average is None or updates == 0:
         return variables
-    return debiased_average(average, config.optimizer.ema_decay, updates)
+    return jax.tree.map(lambda value: value / (1 - config.optimizer.ema_decay**updates), average)

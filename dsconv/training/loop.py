@@ -1,6 +1,7 @@
 """The training run: restore, train, log, evaluate, save."""
 
 import contextlib
+import dataclasses
 import logging
 from pathlib import Path
 
@@ -12,10 +13,10 @@ from dsconv.config import flatten
 from dsconv.errors import InputError, Preempted
 from dsconv.reporting import MetricsLog, read_metrics
 from dsconv.reporting.trackers import Trackers, check_trackers
-from dsconv.training.checkpoint import Checkpoints, with_shardings
+from dsconv.training.checkpoint import Checkpoints
 from dsconv.training.evaluation import Evaluator, scored_variables
 from dsconv.training.memory import naming_remedies, tell_memory
-from dsconv.training.mesh import replicated, to_global
+from dsconv.training.mesh import own_share, shapes_of, to_global
 from dsconv.training.on_device import place_on_devices
 from dsconv.training.progress import Progress
 from dsconv.training.recalibration import recalibrate
@@ -54,7 +55,8 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
 
     with lock_workdir(workdir), Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
         # First of all, since a network may refuse images of this size: the workdir is then not this run's.
-        state = checkpoints.restore_newest(_shape_of_state(training)) or initial_state(config, training)
+        shape = shapes_of(training.new_state, training.mesh)
+        state = checkpoints.restore_newest(shape) or initial_state(config, training)
         first_step = int(state.step)
         patience = Patience(config, read_metrics(workdir), first_step)
         if not _is_left_to_train(first_step, training, config, workdir) or patience.is_over:
@@ -121,47 +123,31 @@ def _is_left_to_train(step, training, config, workdir) -> bool:
 
 
 def _announce(config, train_split, training, state, first_step):
-    size, channels, devices = config.dataset.image_size, config.dataset.channels, training.mesh.devices.flat
+    dataset, devices = config.dataset, training.mesh.devices.flat
+    images = f'{train_split.num_examples:,} training images of {dataset.image_size}×{dataset.image_size}'
+    network = f'{config.model.name} of {count_parameters(state.variables):,} parameters'
+    steps = f'going on from step {first_step}' if first_step else f'{training.total_steps:,} steps'
     logger.info(
-        '%s: %s training images of %d×%d×%d, %d classes; %s of %s parameters on %d × %s; %s',
-        config.dataset.name,
-        f'{train_split.num_examples:,}',
-        size,
-        size,
-        channels,
-        len(config.dataset.class_names),
-        config.model.name,
-        f'{count_parameters(state.variables):,}',
-        len(devices),
-        devices[0].device_kind,
-        f'going on from step {first_step}' if first_step else f'{training.total_steps:,} steps',
+        f'{dataset.name}: {images}×{dataset.channels}, {len(dataset.class_names)} classes; {network} on '
+        f'{len(devices)} × {devices[0].device_kind}; {steps}'
     )
-
-
-def _shape_of_state(training):
-    return with_shardings(jax.eval_shape(training.new_state), replicated(training.mesh))
 
 
 def dispatches(config, training, split, step: int, progress):
     """Yields (step after it, global batches) per dispatch: `steps_per_dispatch` steps, or up to a line of the log."""
-    options = dict(
-        batch_size=config.batch_size,
-        seed=config.seed,
-        start_step=step,
-        num_steps=training.total_steps,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-    )
+    draw = None
     if config.dataset.on_device:
-        stream, to_batches = zip(data.train_indices(split, **options)), place_on_devices(split, training.mesh)
-    else:
-        stream, to_batches = data.train_batches(split, **options), lambda *batches: batches
+        draw = place_on_devices(split, training.mesh)
+        split = dataclasses.replace(split, images=np.int32)  # the host's images are the indices of those on the devices
+    order = dict(batch_size=config.batch_size, seed=config.seed, start_step=step, num_steps=training.total_steps)
+    stream = data.train_batches(split, **order, **own_share())
     while step < training.total_steps:
         length = _length(config, step, progress)
         with progress.waiting_for_input():
             parts = tuple(zip(*(next(stream) for _ in range(length)), strict=True))
         step += length
-        yield step, to_batches(*to_global(training.mesh, tuple(map(np.stack, parts)), leading_axes=1))
+        images, labels = to_global(training.mesh, tuple(map(np.stack, parts)), leading_axes=1)
+        yield step, (draw(images) if draw else images, labels)
 
 
 def _length(config, step, progress) -> int:

@@ -8,25 +8,39 @@ from dsconv.errors import InputError
 
 
 def make_mesh(devices=None) -> Mesh:
-    """A mesh with the axis `data` over `devices` (all by default)."""
+    """Makes a mesh with the axis `data` over `devices` (all by default)."""
     devices = jax.devices() if devices is None else devices
     return jax.make_mesh((len(devices),), ('data',), axis_types=(AxisType.Auto,), devices=devices)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """On every device the whole array."""
+    """Returns the sharding of an array that every device holds whole."""
     return NamedSharding(mesh, PartitionSpec())
 
 
+def shapes_of(function, mesh: Mesh):
+    """Returns the shapes of what `function()` returns, as `jax.ShapeDtypeStruct`, replicated over `mesh`."""
+
+    def of_leaf(leaf):
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated(mesh))
+
+    return jax.tree.map(of_leaf, jax.eval_shape(function))
+
+
 def batch_sharding(mesh: Mesh, leading_axes: int = 0) -> NamedSharding:
-    """The batch axis, which follows `leading_axes` others, split over the devices."""
+    """Returns the sharding that splits the batch axis, which follows `leading_axes` others, over the devices."""
     return NamedSharding(mesh, PartitionSpec(*[None] * leading_axes, 'data'))
 
 
 def to_global(mesh: Mesh, arrays, leading_axes: int = 0):
-    """Host-local NumPy arrays of each process, a pytree → global arrays sharded along the batch axis."""
+    """Converts host-local NumPy arrays of each process, a pytree, to global arrays sharded along the batch axis."""
     sharding = batch_sharding(mesh, leading_axes)
     return jax.tree.map(lambda array: jax.make_array_from_process_local_data(sharding, np.asarray(array)), arrays)
+
+
+def own_share() -> dict[str, int]:
+    """Returns the arguments by which `dsconv.data` reads the share of this process."""
+    return {'process_index': jax.process_index(), 'process_count': jax.process_count()}
 
 
 def check_batch_size(batch_size: int, mesh: Mesh) -> None:

@@ -88,25 +88,7 @@ def _scale_parts(body_rate, frozen):
 
 
 def _adamw(options, rate):
-    """Loshchilov & Hutter 2017."""
-    return optax.adamw(rate, **_moments(options), weight_decay=options['weight_decay'], mask=_is_kernel)
-
-
-def _adam(options, rate):
-    """Kingma & Ba 2014."""
-    return optax.chain(_l2_penalty(options), optax.adam(rate, **_moments(options)))
-
-
-def _sgd(options, rate):
-    """Momentum (Polyak 1964), or Nesterov's (Sutskever et al. 2013)."""
-    return optax.chain(
-        _l2_penalty(options), optax.sgd(rate, momentum=options['momentum'], nesterov=options['nesterov'])
-    )
-
-
-def _lion(options, rate):
-    """Chen et al. 2023."""
-    return optax.lion(rate, b1=options['b1'], b2=options['b2'], weight_decay=options['weight_decay'], mask=_is_kernel)
+    return optax.adamw(rate, **_some(options, 'b1 b2 eps weight_decay'), mask=_is_kernel)
 
 
 def _muon(options, rate):
@@ -130,11 +112,23 @@ def _muon(options, rate):
     return optax.partition({'muon': muon, 'adamw': _adamw(options, rate)}, _muon_or_adamw)
 
 
-OPTIMIZERS = {'adamw': _adamw, 'adam': _adam, 'sgd': _sgd, 'lion': _lion, 'muon': _muon}
+# Name → (the `optimizer` section of a config, schedule) → the optimizer.
+OPTIMIZERS = {
+    'adamw': _adamw,  # Loshchilov & Hutter 2017
+    # Kingma & Ba 2014
+    'adam': lambda options, rate: optax.chain(_l2_penalty(options), optax.adam(rate, **_some(options, 'b1 b2 eps'))),
+    # Momentum (Polyak 1964), or Nesterov's (Sutskever et al. 2013)
+    'sgd': lambda options, rate: optax.chain(
+        _l2_penalty(options), optax.sgd(rate, **_some(options, 'momentum nesterov'))
+    ),
+    # Chen et al. 2023
+    'lion': lambda options, rate: optax.lion(rate, **_some(options, 'b1 b2 weight_decay'), mask=_is_kernel),
+    'muon': _muon,
+}
 
 
-def _moments(options):
-    return {name: options[name] for name in ('b1', 'b2', 'eps')}
+def _some(options, names):
+    return {name: options[name] for name in names.split()}
 
 
 def _l2_penalty(options):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from dsconv import data
 from dsconv.training.evaluation import scored_variables
-from dsconv.training.mesh import batch_sharding, replicated, to_global
+from dsconv.training.mesh import batch_sharding, own_share, replicated, to_global
 from dsconv.training.state import TrainState
 from dsconv.training.step import normalise
 
@@ -15,38 +15,24 @@ from dsconv.training.step import normalise
 def recalibrate(config, training, state: TrainState, split) -> TrainState:
     """Replaces the statistics of the variables that are evaluated by means over `eval.recalibration_batches` batches.
 
-    The batches are the run's first ones, as they are on disk (Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm",
-    section 3). A network without batch norm stays as it is.
-
-    Args:
-      config: resolved.
-      training: of `build_training`.
-      state: after the last step.
-      split: the training split.
+    The batches are the first ones of the run on `split`, as they are on disk (Wu & Johnson 2021, "Rethinking 'Batch' in
+    BatchNorm", section 3). `state` is that after the last step. A network without batch norm stays as it is.
     """
     if 'batch_stats' not in state.variables:
         return state
-    batches = data.train_batches(
-        split,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        start_step=0,
-        num_steps=config.eval.recalibration_batches,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-    )
+    count = config.eval.recalibration_batches
+    order = dict(batch_size=config.batch_size, seed=config.seed, start_step=0, num_steps=count)
+    batches = data.train_batches(split, **order, **own_share())
     statistics_of = _make_batch_statistics(config, training.model, training.mesh)
     updates = int(state.step) - int(state.nonfinite_steps)
     variables = scored_variables(config, state.variables, state.average, updates)
-    total = None
-    for images, _ in batches:
-        statistics = statistics_of(variables, to_global(training.mesh, images))
-        total = statistics if total is None else jax.tree.map(jnp.add, total, statistics)
+    statistics = (statistics_of(variables, to_global(training.mesh, images)) for images, _ in batches)
+    total = functools.reduce(functools.partial(jax.tree.map, jnp.add), statistics)
     if state.average is None:
-        return state.replace(variables=_with_statistics(state.variables, total, config.eval.recalibration_batches))
+        return state.replace(variables=_with_statistics(state.variables, total, count))
     # The EMA is stored with its bias towards zero, which `scored_variables` removes.
     share = 1 - config.optimizer.ema_decay**updates
-    return state.replace(average=_with_statistics(state.average, total, config.eval.recalibration_batches / share))
+    return state.replace(average=_with_statistics(state.average, total, count / share))
 
 
 def _make_batch_statistics(config, model, mesh):

@@ -12,10 +12,10 @@ from dsconv.reporting import read_metrics, write_report
 from dsconv.reporting.page import read_report
 from dsconv.reporting.scores import with_temperature
 from dsconv.training.calibration import fit_temperature, read_temperature, save_temperature
-from dsconv.training.checkpoint import Checkpoints, with_shardings
+from dsconv.training.checkpoint import Checkpoints
 from dsconv.training.evaluation import Evaluator, scored_variables
 from dsconv.training.examples import other_examples, own_examples, write_predictions
-from dsconv.training.mesh import make_mesh, replicated
+from dsconv.training.mesh import make_mesh, shapes_of
 from dsconv.training.robustness import robustness
 from dsconv.training.run import is_published
 from dsconv.training.setup import build_network, count_parameters, image_shape, open_source
@@ -23,19 +23,18 @@ from dsconv.training.state import init_variables
 
 
 def restore_network(workdir: Path, config, which: str | None = None):
-    """Returns the network of a run and the variables of one of its checkpoints, on all devices.
+    """Returns (Linen module, variables, step) of a checkpoint of a run, on all devices.
 
     Args:
       workdir: of the run.
       config: of `config.load_run(workdir)`.
       which: 'latest', 'best', a step, or None: the best where there is a validation split, else the latest.
 
-    Returns:
-      (Linen module, variables, step of the checkpoint).
+    Raises:
+      InputError: there is no such checkpoint, or it is damaged.
     """
     network = build_network(config)
-    shape = jax.eval_shape(lambda: init_variables(network, image_shape(config), config.seed))
-    shape = with_shardings(shape, replicated(make_mesh()))
+    shape = shapes_of(lambda: init_variables(network, image_shape(config), config.seed), make_mesh())
     with Checkpoints(workdir, read_only=True) as checkpoints:
         step = checkpoints.choose(which)
         averaging = config.optimizer.ema_decay is not None and not is_published(workdir)  # its weights are the average
@@ -64,7 +63,7 @@ def report_run(
     dataset: str | None = None,
     predictions: bool = False,
 ) -> dict:
-    """Scores a split by a checkpoint of a run and writes the report (`reporting.write_report`).
+    """Scores a split by a checkpoint of a run, writes the report (`reporting.write_report`) and returns it.
 
     Args:
       workdir: of the run.
@@ -78,11 +77,8 @@ def report_run(
       dataset: other data to score, instead of the run's, as `other_examples` takes it.
       predictions: also writes `predictions.csv`, a row an example.
 
-    Returns:
-      The report, as in `report.json`; {} on other processes than the first.
-
-    Raises:
-      InputError: there is no such run, checkpoint or split, no validation part to calibrate on, ….
+    Returns {} in other processes than the first. Raises InputError where there is no such run, checkpoint or split, no
+    validation part to calibrate on, ….
     """
     config = configuration.load_run(workdir)
     check_resolved(config)
@@ -123,7 +119,6 @@ def report_run(
 
 
 def _calibrate(workdir, step, evaluator, variables, validation) -> dict:
-    """Fits a checkpoint's temperature on the validation part and keeps it."""
     fitted = fit_temperature(validation.labels, evaluator.log_probabilities(variables, validation))
     temperature = {'temperature': fitted, 'split': 'validation', 'examples': validation.num_examples}
     if jax.process_index() == 0:

@@ -37,7 +37,7 @@ class TrainState:
     Attributes:
       step: int32 scalar.
       variables: the network's `params` and, with batch norm, `batch_stats`; float32.
-      average: exponential moving average (EMA) of `variables`, started at zero (see `debiased_average`); None when off.
+      average: exponential moving average (EMA) of `variables`, started at zero (`scored_variables`); None when off.
       opt_state: Optax's.
       metrics: sums for the log.
       nonfinite_steps: int32 scalar, the steps of the run whose loss or gradient was not finite. They were skipped:
@@ -73,8 +73,3 @@ def create_state(model, optimizer, image_shape: tuple[int, int, int], seed: int,
 def update_average(average, variables, decay: float):
     """Returns the EMA after one more update: d·average + (1 − d)·variables."""
     return jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, average, variables)
-
-
-def debiased_average(average, decay: float, updates: int):
-    """Divides the EMA by 1 − dᵗ, as it was started at zero and updated t times (Kingma & Ba 2014, section 3)."""
-    return jax.tree.map(lambda value: value / (1 - decay**updates), average)

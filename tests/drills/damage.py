@@ -5,13 +5,10 @@ import collections
 import random
 import shutil
 
-import jax
-
 from dsconv import config as configuration
 from dsconv.errors import InputError
-from dsconv.training.checkpoint import Checkpoints, with_shardings
-from dsconv.training.checksums import checksums
-from dsconv.training.mesh import replicated
+from dsconv.training.checkpoint import Checkpoints, checksums
+from dsconv.training.mesh import shapes_of
 from dsconv.training.setup import build_training, open_data
 from tests.runs import command, finish, last_state, start, steps
 
@@ -85,7 +82,7 @@ def _copy_of(workdir, directory):
 def _shape(workdir):
     _, train_split, config = open_data(configuration.load_run(workdir))
     training = build_training(config, train_split.num_examples)
-    return with_shardings(jax.eval_shape(training.new_state), replicated(training.mesh))
+    return shapes_of(training.new_state, training.mesh)
 
 
 def _restored(workdir, step, shape):

@@ -15,9 +15,8 @@ import orbax.checkpoint as ocp
 import pytest
 
 from dsconv.errors import InputError, RunError
-from dsconv.training.checkpoint import Checkpoints, with_shardings
-from dsconv.training.checksums import checksums
-from dsconv.training.mesh import make_mesh, replicated
+from dsconv.training.checkpoint import Checkpoints, checksums
+from dsconv.training.mesh import make_mesh, replicated, shapes_of
 from dsconv.training.state import Metrics, TrainState
 
 VALUES = np.arange(6, dtype=np.float32).reshape(3, 2)
@@ -36,7 +35,7 @@ def make_state(step, scale=1.0, devices=1, averaging=True):
 
 
 def shape_of(state, devices=1):
-    return with_shardings(jax.eval_shape(lambda: state), replicated(make_mesh(jax.devices()[:devices])))
+    return shapes_of(lambda: state, make_mesh(jax.devices()[:devices]))
 
 
 def saved_steps(workdir):
