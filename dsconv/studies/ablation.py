@@ -20,21 +20,22 @@ def summarise(study: Study, cells: list[Cell]) -> dict:
       `parameters` and `macs` (None where the network does not fit the data); and `cells`, `read_outcome`'s results.
     """
     outcomes = [read_outcome(cell) for cell in cells]
+    by_variant = {name: [one for one in outcomes if one['variant'] == name] for name in study.variants}
     accuracies = {
-        name: {one['seed']: one['accuracy'] for one in outcomes if one['variant'] == name and 'accuracy' in one}
-        for name in study.variants
+        name: {one['seed']: one['accuracy'] for one in found if 'accuracy' in one} for name, found in by_variant.items()
     }
-    first = next(iter(study.variants))
-    variants = {
-        name: {
+    first, variants = next(iter(accuracies.values())), {}
+    for name, found in by_variant.items():
+        states = [one['state'] for one in found]
+        rates = [one['images_per_second'] for one in found if 'images_per_second' in one]
+        variants[name] = {
             **spread(accuracies[name]),
-            **paired_difference(accuracies[name], accuracies[first]),
-            **{state: _count(outcomes, name, state) for state in ('failed', 'unfinished')},
-            'images_per_second': _rate(outcomes, name),
+            **paired_difference(accuracies[name], first),
+            'failed': states.count('failed'),
+            'unfinished': states.count('unfinished'),
+            'images_per_second': statistics.median(rates) if rates else None,
             **_cost(next(cell.config for cell in cells if cell.variant == name)),
         }
-        for name in study.variants
-    }
     images = next((one['validation_images'] for one in outcomes if 'accuracy' in one), None)
     errors = [standard_error(found['mean'], images) for found in variants.values() if found['runs']]
     return {
@@ -48,15 +49,6 @@ def summarise(study: Study, cells: list[Cell]) -> dict:
         'variants': variants,
         'cells': outcomes,
     }
-
-
-def _count(outcomes, variant, state):
-    return sum(one['variant'] == variant and one['state'] == state for one in outcomes)
-
-
-def _rate(outcomes, variant):
-    rates = [one['images_per_second'] for one in outcomes if one['variant'] == variant and 'images_per_second' in one]
-    return statistics.median(rates) if rates else None
 
 
 def _cost(config) -> dict:
@@ -74,34 +66,29 @@ def _cost_of(network, shape) -> dict:
     from dsconv.models.complexity import layer_costs
 
     rows = layer_costs(network, shape)
-    return {'parameters': sum(row.parameters for row in rows), 'macs': sum(row.macs for row in rows)}
+    return {key: sum(getattr(row, key) for row in rows) for key in ('parameters', 'macs')}
 
 
-def as_text(result: dict, table=text_table, text=str) -> str:
-    """Returns the title, the table, the sentence and the failures; with `markdown_table` and `plain` as Markdown."""
-    first = next(iter(result['variants']))
-    header = ['', 'runs', 'accuracy, %', f'against {first}', '95 % interval', 'parameters', 'MACs']
-    rows = [
-        [name, *accuracy_cells(found, is_first=name == first), found['parameters'], found['macs']]
-        for name, found in result['variants'].items()
-    ]
-    return '\n\n'.join([text(result['title']), table(header, rows), *remarks(result, text)])
+def as_text(result: dict, table=text_table, text=str, columns: dict[str, list] | None = None, remarks=()) -> str:
+    """Returns the title, the table, the sentence, how to read the numbers, `remarks` and the failures, as paragraphs.
 
-
-def accuracy_cells(found: dict, is_first: bool) -> list:
-    """Returns the table cells of a variant: runs, mean ± deviation, difference from the first, and its interval."""
-    mean = f'{100 * found["mean"]:.2f}' if found['runs'] else None
-    if found['std'] is not None:
-        mean += f' ± {100 * found["std"]:.2f}'
-    if is_first or found['difference'] is None:
-        return [found['runs'], mean, None, None]
-    interval = found['interval'] and ' to '.join(map(signed, found['interval']))
-    return [found['runs'], mean, signed(found['difference']), interval]
-
-
-def remarks(result: dict, text=str) -> list[str]:
-    """Returns the sentence, how to read the numbers, and the failures."""
-    blocks = [result['sentence']]
+    With `markdown_table` and `plain` they are Markdown. `columns`, header → a value for each variant, are added.
+    """
+    columns, rows = columns or {}, []
+    first, (_, *others) = next(iter(result['variants'])), result['variants']
+    for number, (name, found) in enumerate(result['variants'].items()):
+        mean = f'{100 * found["mean"]:.2f}' if found['runs'] else None
+        if found['std'] is not None:
+            mean += f' ± {100 * found["std"]:.2f}'
+        is_compared = name in others and found['difference'] is not None
+        difference = signed(found['difference']) if is_compared else None
+        interval = ' to '.join(map(signed, found['interval'])) if is_compared and found['interval'] else None
+        cost = [found['parameters'], found['macs']]
+        rows.append(
+            [name, *cost, found['runs'], mean, difference, interval, *(own[number] for own in columns.values())]
+        )
+    header = ['', 'parameters', 'MACs', 'runs', 'accuracy, %', f'against {first}', '95 % interval', *columns]
+    blocks = [text(result['title']), table(header, rows), result['sentence']]
     if result['validation_images']:
         blocks.append(
             f'Accuracy on {result["validation_images"]:,} validation images at the end of a run: mean ± standard '
@@ -109,14 +96,13 @@ def remarks(result: dict, text=str) -> list[str]:
             f'{100 * result["standard_error"]:.2f} points to each run. Differences are of runs with the same seed; '
             f'each interval stands by itself: of twenty, one excludes 0 by chance.'
         )
-    if failed := [one for one in result['cells'] if one['state'] == 'failed']:
-        lines = (f'- failed: {one["variant"]}, seed {one["seed"]}: {text(one["error"])}' for one in failed)
-        blocks.append('\n'.join(lines))
-    return blocks
+    failed = [one for one in result['cells'] if one['state'] == 'failed']
+    lines = [f'- failed: {one["variant"]}, seed {one["seed"]}: {text(one["error"])}' for one in failed]
+    return '\n\n'.join([*blocks, *(['\n'.join(lines)] if lines else []), *remarks])
 
 
 def draw(result: dict) -> bytes:
-    """Returns the picture of accuracies and differences as the content of a PNG file."""
+    """Draws accuracies and differences, as the content of a PNG file."""
     from dsconv.reporting.figures import png
     from dsconv.reporting.study_figures import variants_figure
 

@@ -61,32 +61,26 @@ def make_cells(study: Study, path: str, overrides: list[str], seeds: tuple[int, 
         if (key := override.split('=')[0]) in GIVEN_BY_THE_STUDY:
             raise InputError(f'--config.{override}: {GIVEN_BY_THE_STUDY[key]}')
     validation_fraction(configuration.load(path, overrides).dataset)  # errors here are not of a variant
-    taken = overrides_by_variant(study, path, overrides)
-    settings = {name: _settings(study, name, path, taken[name]) for name in study.variants}
-    return [
-        _cell(name, seed, path, [*settings[name], f'seed={seed}'], output) for seed in seeds for name in study.variants
-    ]
-
-
-def _settings(study, variant, path, overrides):
-    """Returns all overrides of a variant but the seed, each key once."""
-    chosen = [*overrides, *study.variants[variant]]
-    try:
-        dataset = configuration.load(path, chosen).dataset
-        fraction = validation_fraction(dataset)
-    except InputError as error:
-        raise InputError(f'{study.where}, variant {variant}: {str(error).removeprefix("--config.")}') from error
-    if fraction != dataset.validation_fraction:
-        chosen.append(f'dataset.validation_fraction={fraction}')
-    values = dict(override.split('=', 1) for override in [*chosen, 'eval.final_split=validation'])
-    return [f'{key}={value}' for key, value in values.items()]
-
-
-def _cell(variant, seed, path, overrides, output):
-    workdir = output / 'cells' / variant / f'seed-{seed}'
-    flags = [f'--config={path}', *(f'--config.{override}' for override in overrides), f'--workdir={workdir}']
-    command = shlex.join(['python', '-m', 'dsconv.main', *flags])
-    return Cell(variant, seed, configuration.load(path, overrides, workdir), workdir, command)
+    settings = {}
+    for name, taken in overrides_by_variant(study, path, overrides).items():
+        chosen = [*taken, *study.variants[name]]
+        try:
+            dataset = configuration.load(path, chosen).dataset
+            fraction = validation_fraction(dataset)
+        except InputError as error:
+            raise InputError(f'{study.where}, variant {name}: {str(error).removeprefix("--config.")}') from error
+        if fraction != dataset.validation_fraction:
+            chosen.append(f'dataset.validation_fraction={fraction}')
+        settings[name] = dict(override.split('=', 1) for override in [*chosen, 'eval.final_split=validation'])
+    cells = []
+    for seed in seeds:
+        for name, values in settings.items():
+            own = [f'{key}={value}' for key, value in (values | {'seed': seed}).items()]
+            workdir = output / 'cells' / name / f'seed-{seed}'
+            flags = [f'--config={path}', *(f'--config.{override}' for override in own), f'--workdir={workdir}']
+            command = shlex.join(['python', '-m', 'dsconv.main', *flags])
+            cells.append(Cell(name, seed, configuration.load(path, own, workdir), workdir, command))
+    return cells
 
 
 def train_cells(cells: list[Cell]) -> Iterator[Cell]:
@@ -101,7 +95,8 @@ def train_cells(cells: list[Cell]) -> Iterator[Cell]:
             cell.failure_file.unlink(missing_ok=True)
             _train(cell)
         except Exception as error:  # whatever it is, the other cells may not have it
-            line = _in_one_line(error)
+            line = next(iter(str(error).splitlines()), '')[:300]
+            line = line if isinstance(error, (InputError, RunError)) else f'{type(error).__name__}: {line}'
             logger.error('%s failed: %s', name, line)
             make_directory(cell.workdir.parent)
             replace_file(cell.failure_file, line.encode(errors='backslashreplace'))
@@ -124,17 +119,8 @@ def _train(cell):
         gc.collect()
 
 
-def _in_one_line(error: Exception) -> str:
-    first = next(iter(str(error).splitlines()), '')[:300]
-    return first if isinstance(error, (InputError, RunError)) else f'{type(error).__name__}: {first}'
-
-
 def is_finished(cell: Cell) -> bool:
-    """Returns whether the cell has been trained to its end and has its report.
-
-    Raises:
-      InputError: the workdir holds another run, or one of another number of epochs.
-    """
+    """Returns whether the cell has been trained to its end and has its report; raises InputError for another run."""
     from dsconv.training.run import check_workdir
 
     if not (cell.workdir / 'config.json').exists():
@@ -169,22 +155,14 @@ def _open(dataset):
 
 
 def validation_fraction(dataset) -> float:
-    """Returns the `dataset.validation_fraction` with which there is a validation split: 0 where the data has its own.
-
-    Raises:
-      InputError: there is no such data.
-    """
+    """Returns the `dataset.validation_fraction` that gives a validation split: 0 where the data has its own."""
     if dataset.validation_fraction or 'validation' in open_once(dataset).split_sizes:
         return dataset.validation_fraction
     return VALIDATION_FRACTION
 
 
 def resolve_config(config):
-    """Returns the config with what it leaves to the data filled in, except the mean and deviation of the pixels.
-
-    Raises:
-      InputError: the config does not fit the data.
-    """
+    """Returns the config with what it leaves to the data filled in, except the mean and deviation of the pixels."""
     return resolve(config, open_once(config.dataset))
 
 
@@ -198,22 +176,16 @@ def read_outcome(cell: Cell) -> dict:
     """
     facts = {'variant': cell.variant, 'seed': cell.seed, 'workdir': str(cell.workdir), 'command': cell.command}
     try:
-        if is_finished(cell):
-            return facts | {'state': 'finished'} | _scores(cell)
+        finished = is_finished(cell)
     except InputError as error:
         return facts | {'state': 'failed', 'error': str(error)}
-    if cell.failure_file.exists():
-        return facts | {'state': 'failed', 'error': cell.failure_file.read_text()}
-    return facts | {'state': 'unfinished'}
-
-
-def _scores(cell):
-    lines = read_metrics(cell.workdir)
+    if not finished:
+        failure = {'state': 'failed', 'error': cell.failure_file.read_text()} if cell.failure_file.exists() else {}
+        return facts | {'state': 'unfinished'} | failure
     # Not from the report, which `evaluate` may have replaced by one of another split or checkpoint.
-    scores = {
-        'accuracy': _validations(lines)[-1]['accuracy'],
-        'validation_images': open_once(cell.config.dataset).split_sizes['validation'],
-    }
+    lines = read_metrics(cell.workdir)
+    facts |= {'state': 'finished', 'accuracy': _validations(lines)[-1]['accuracy']}
+    facts['validation_images'] = open_once(cell.config.dataset).split_sizes['validation']
     if rates := [line['images_per_second'] for line in lines if 'images_per_second' in line]:
-        scores['images_per_second'] = statistics.median(rates)
-    return scores
+        facts['images_per_second'] = statistics.median(rates)
+    return facts

@@ -23,12 +23,7 @@ def measure(cells: list[Cell]) -> dict:
             configs[cell.variant] = resolve_config(cell.config)
         except InputError:  # reported when the cell is tried
             continue
-    return {
-        'latency': latency.measure(configs),
-        'cores': machine.cores(),
-        'cpu': machine.cpu_model(),
-        'versions': machine.versions(PACKAGES),
-    }
+    return {'latency': latency.measure(configs), **machine.surroundings(PACKAGES)}
 
 
 def summarise(study: Study, cells: list[Cell]) -> dict:
@@ -40,48 +35,28 @@ def summarise(study: Study, cells: list[Cell]) -> dict:
 
 
 def as_text(result: dict, table=text_table, text=str) -> str:
-    """Returns the tables of our and of published results, the sentence and the failures; arguments as in `ablation`."""
-    blocks = [result['title'], table(*_columns(result)), *ablation.remarks(result, text), _about_speed(result)]
-    if result['published']:
-        rows = [
-            [row['name'], row['parameters'], row['macs'], row['accuracy'], row['source']] for row in result['published']
-        ]
-        blocks += [
-            'Published: test accuracies on the original CIFAR-10 by recipes of their own, not to be set beside ours '
-            'as if they were of the same experiment.',
-            table(['published', 'parameters', 'MACs', 'accuracy, %', 'source'], rows),
-        ]
-    return '\n\n'.join(blocks)
-
-
-def _columns(result):
-    header = ['', 'parameters', 'MACs', 'runs', 'accuracy, %', 'against the first', '95 % interval']
-    header += ['training images/s', 'one image, ms', f'{latency.BATCH} images, ms']
-    first, rows = next(iter(result['variants'])), []
-    for name, found in result['variants'].items():
-        times = result['latency'].get(name)
-        rows.append(
-            [
-                name,
-                found['parameters'],
-                found['macs'],
-                *ablation.accuracy_cells(found, is_first=name == first),
-                found['images_per_second'],
-                *(1000 * times[key] if times else None for key in ('latency_one', 'latency_batch')),
-            ]
-        )
-    return header, rows
-
-
-def _about_speed(result):
-    return (
+    """Returns `ablation.as_text` with speeds, and the table of published results."""
+    times = [result['latency'].get(name, {}) for name in result['variants']]
+    columns = {'training images/s': [found['images_per_second'] for found in result['variants'].values()]}
+    for header, key in {'one image, ms': 'latency_one', f'{latency.BATCH} images, ms': 'latency_batch'}.items():
+        columns[header] = [1000 * taken[key] if taken else None for taken in times]
+    remarks = [
         f'Training images/s: the median of the log, whatever else the machine did. Latency: from pixels to logits on '
         f'one device, medians of {latency.ROUNDS} rounds in turn; {result["cores"]} cores ({result["cpu"]}).'
-    )
+    ]
+    if result['published']:
+        keys = {'name': 'published', 'parameters': 'parameters', 'macs': 'MACs', 'accuracy': 'accuracy, %'}
+        keys |= {'source': 'source'}
+        remarks += [
+            'Published: test accuracies on the original CIFAR-10 by recipes of their own, not to be set beside ours '
+            'as if they were of the same experiment.',
+            table(list(keys.values()), [[row[key] for key in keys] for row in result['published']]),
+        ]
+    return ablation.as_text(result, table, text, columns, remarks)
 
 
 def draw(result: dict) -> bytes:
-    """Returns the picture of accuracy against parameters and MACs as the content of a PNG file."""
+    """Draws accuracy against parameters and MACs, as the content of a PNG file."""
     from dsconv.reporting.figures import png
     from dsconv.reporting.study_figures import costs_figure
 

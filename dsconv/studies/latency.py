@@ -14,17 +14,11 @@ logger = logging.getLogger('dsconv')
 
 
 def measure(configs: dict, rounds: int = ROUNDS, seconds: float = SECONDS) -> dict[str, dict[str, float]]:
-    """Measures the networks of resolved configs, at random weights, on random pictures.
-
-    Args:
-      configs: name → resolved config.
-      rounds: in each of which every network is measured once.
-      seconds: of a measurement.
+    """Measures networks, name → resolved config, at random weights on random pictures, from pixels to logits.
 
     Returns:
-      Name → `latency_one` and `latency_batch`, seconds for one image and for `BATCH`, the medians of the rounds. From
-      pixels to logits that the host has. A network that refuses images of this size, or is too large for the device,
-      is left out, with a warning.
+      Name → `latency_one` and `latency_batch`, seconds for one image and for `BATCH`, the medians of the rounds. A
+      network that refuses images of this size, or is too large for the device, is left out, with a warning.
     """
     calls = {}
     for name, config in configs.items():

@@ -1,7 +1,7 @@
 """Statistics of the runs of a study: means, paired differences with their intervals, and one sentence.
 
-Accuracies go from 0 to 1. The runs of two variants with one seed are a pair: they start from the same random numbers
-and see the data in the same order, so that they share a part of the noise.
+Accuracies go from 0 to 1. The runs of two variants with one seed are a pair: they share initial weights and the order
+of the data, and so a part of the noise.
 """
 
 import math
@@ -25,9 +25,8 @@ def paired_difference(these: dict[int, float], those: dict[int, float]) -> dict:
     """Compares accuracies, these minus those, over the seeds that both have.
 
     Returns:
-      `pairs`, their mean `difference` (None without one) and its 95 % `interval` by Student's t, [low, high]: None
-      with fewer than two pairs, and where all differences are equal, as may happen with few images: the interval
-      would have no width.
+      `pairs`, their mean `difference` (None without one) and its 95 % `interval` by Student's t, [low, high]: None with
+      fewer than two pairs, and where all differences are equal, since it would have no width.
     """
     from scipy import stats
 
@@ -50,9 +49,8 @@ def standard_error(accuracy: float, images: int) -> float:
 def sentence(variants: dict[str, dict]) -> str:
     """Returns the finding of a study in one sentence.
 
-    Args:
-      variants: name → `spread`'s and `paired_difference`'s (from the first) results, and the numbers of `failed` and
-        `unfinished` runs.
+    `variants` are name → `spread`'s and `paired_difference`'s (from the first) results, and the numbers of `failed` and
+    `unfinished` runs.
     """
     first, *others = variants
     done = {name: found['mean'] for name, found in variants.items() if found['runs']}

@@ -18,13 +18,9 @@ SAFE_NAME = re.compile(r'\w[\w .,=+()-]{0,59}')  # the name of a directory on an
 
 
 class Study(NamedTuple):
-    """Variants of a config that are to be compared.
+    """Variants of a config: name → `'key=value'` overrides; the others are compared with the first.
 
-    Attributes:
-      name: of the study, as `kernel_size`.
-      title: the question.
-      variants: name → `'key=value'` overrides. The others are compared with the first.
-      where: the flag that an error message begins with.
+    `name` is as `kernel_size`, `title` the question, `where` the flag that an error message begins with.
     """
 
     name: str
@@ -59,11 +55,7 @@ def read_study(study: str) -> Study:
 
 
 def of_models(models: str, known) -> Study:
-    """Returns the study whose variants are the networks of `--models`.
-
-    Raises:
-      InputError: one is not `known`, or listed twice, or there is only one.
-    """
+    """Returns the study whose variants are the networks of `--models`; raises InputError for one not `known`."""
     names = models.split(',')
     for name in names:
         if name not in known:
@@ -77,15 +69,9 @@ def of_models(models: str, known) -> Study:
 
 
 def overrides_by_variant(study: Study, path: str, overrides: list[str]) -> dict[str, list[str]]:
-    """Returns for each variant those of `overrides` that its network takes.
+    """Returns for each variant those of `overrides`, `'key=value'` for the config file `path`, that its network takes.
 
-    Args:
-      study: what is varied; a variant may name a network.
-      path: of the config file.
-      overrides: `'key=value'` of the command line, for all variants.
-
-    Raises:
-      InputError: an override is an option of a network that the study has not.
+    Raises InputError where no variant takes one.
     """
     by_variant = {}
     for name, own in study.variants.items():

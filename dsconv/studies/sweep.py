@@ -19,8 +19,8 @@ def run_study(study: Study, arguments, kind, measure: Callable[[list[Cell]], dic
     Args:
       study: what is varied.
       arguments: of a command with `cli.add_study_flags`.
-      kind: the module `ablation` or `comparison`, or one like them: `summarise(study, cells)`, a JSON object,
-        `as_text(result, table, text)`, and `draw(result)`, the content of a PNG file.
+      kind: the module `ablation` or `comparison`: `summarise(study, cells)`, a JSON object, `as_text(result, table,
+        text)`, and `draw(result)`, the content of a PNG file.
       measure: cells → more keys of the result, measured before anything is trained.
 
     Raises:
