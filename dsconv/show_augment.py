@@ -17,17 +17,14 @@ def show_augment(arguments) -> None:
 
     from dsconv.augment.samples import operation_blocks, training_blocks
     from dsconv.data import train_batches
-    from dsconv.reporting.contact_sheet import Block, Row, contact_sheet
+    from dsconv.reporting.contact_sheet import contact_sheet
     from dsconv.training.setup import open_data
 
     _, split, config = open_data(config)
     batches = train_batches(split, batch_size=config.batch_size, seed=config.seed, start_step=0, num_steps=1)
     images, labels = next(batches)
     panels = operation_blocks(images, config.augment.fill), training_blocks(config, images, labels)
-    drawn = [
-        [Block(heading, columns, [Row(*row) for row in rows]) for heading, columns, rows in panel] for panel in panels
-    ]
-    replace_file(arguments.output, contact_sheet(drawn))
+    replace_file(arguments.output, contact_sheet(panels))
     print(arguments.output)
 
 
@@ -51,9 +48,8 @@ def flags() -> cli.Parser:
     """Returns the command's flags."""
     parser = cli.parser('show_augment', 'Draws what the augmentation that a config describes does to images.')
     cli.add_config_flag(parser)
-    parser.add_argument(
-        '--output', type=cli.path, default=Path('augment.png'), metavar='PNG', help='default: augment.png'
-    )
+    output = dict(type=cli.path, default=Path('augment.png'))
+    parser.add_argument('--output', **output, metavar='PNG', help='default: augment.png')
     return parser
 
 

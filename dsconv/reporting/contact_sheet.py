@@ -1,9 +1,7 @@
 """Contact sheets: rows of small pictures with names and headings, as the content of a PNG file."""
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -16,34 +14,15 @@ INK, GREY = (20, 20, 20), (110, 110, 110)
 COLOURS = 256  # of a PNG with a palette, a third as large as one without
 
 
-class Row(NamedTuple):
-    """Pictures side by side.
+def contact_sheet(panels) -> bytes:
+    """Draws panels side by side, each a stack of blocks (heading, columns, rows); `columns` are numbers above the rows.
 
-    Attributes:
-      name, note: written beside them, the note smaller, below the name.
-      images: uint8 `(n, height, width, C)` with C 1 or 3.
+    A row is (name, note, images): what is written beside the pictures, the note smaller, and uint8 `(n, side, side, 1
+    or 3)`, all of one size. Small pictures are enlarged by a whole number, without interpolation; larger ones than CELL
+    are averaged down. Grey levels are exact where nothing is averaged; other pictures are quantized to COLOURS colours.
     """
-
-    name: str
-    note: str
-    images: np.ndarray
-
-
-class Block(NamedTuple):
-    """Rows under a heading, with a number above each column or none."""
-
-    heading: str
-    columns: Sequence[float]
-    rows: Sequence[Row]
-
-
-def contact_sheet(panels: Sequence[Sequence[Block]]) -> bytes:
-    """Draws panels side by side, each a stack of blocks; all pictures are squares of one size.
-
-    Small pictures are enlarged by a whole number, without interpolation; larger ones than CELL are averaged down. Grey
-    levels are exact where nothing is averaged; other pictures are quantized to COLOURS colours.
-    """
-    side = panels[0][0].rows[0].images.shape[1]
+    _, _, first_rows = panels[0][0]
+    side = first_rows[0][2].shape[1]
     cell = CELL // side * side or CELL
     drawn = [_draw_panel(blocks, cell) for blocks in panels]
     width, height = sum(panel.width for panel in drawn), max(panel.height for panel in drawn)
@@ -58,23 +37,23 @@ def contact_sheet(panels: Sequence[Sequence[Block]]) -> bytes:
 
 def _draw_panel(blocks, cell):
     heading_font, name_font, note_font = _font('DejaVuSans-Bold', 15), _font('DejaVuSans', 17), _font('DejaVuSans', 13)
-    rows = [row for block in blocks for row in block.rows]
-    widths = [max(name_font.getlength(row.name), note_font.getlength(row.note)) for row in rows]
+    all_rows = [row for _, _, rows in blocks for row in rows]
+    widths = [max(name_font.getlength(name), note_font.getlength(note)) for name, note, _ in all_rows]
     left, step = 2 * MARGIN + round(max(widths)), cell + GAP
-    width, height = left + step * max(len(row.images) for row in rows), HEADING * len(blocks) + step * len(rows)
+    width, height = left + step * max(len(row[2]) for row in all_rows), HEADING * len(blocks) + step * len(all_rows)
     panel, y = Image.new('RGB', (width, height), 'white'), 0
     draw = ImageDraw.Draw(panel)
-    for block in blocks:
+    for heading, columns, rows in blocks:
         y += HEADING
-        draw.text((MARGIN, y - 9), block.heading, INK, heading_font, anchor='ls')
-        for column, number in enumerate(block.columns):
+        draw.text((MARGIN, y - 9), heading, INK, heading_font, anchor='ls')
+        for column, number in enumerate(columns):
             text = f'{number:g}'.replace('-', '−')
             draw.text((left + step * column + cell / 2, y - 9), text, INK, note_font, anchor='ms')
-        for row in block.rows:
-            name_y = y + cell / 2 - (9 if row.note else 0)
-            draw.text((MARGIN, name_y), row.name, INK, name_font, anchor='lm')
-            draw.text((MARGIN, name_y + 20), row.note, GREY, note_font, anchor='lm')
-            for column, image in enumerate(row.images):
+        for name, note, images in rows:
+            name_y = y + cell / 2 - (9 if note else 0)
+            draw.text((MARGIN, name_y), name, INK, name_font, anchor='lm')
+            draw.text((MARGIN, name_y + 20), note, GREY, note_font, anchor='lm')
+            for column, image in enumerate(images):
                 panel.paste(_enlarge(image, cell), (left + step * column, y))
             y += step
     return panel

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dsconv.reporting.contact_sheet import Block, Row, contact_sheet
+from dsconv.reporting.contact_sheet import contact_sheet
 
 
 def drawn(*panels):
@@ -25,9 +25,9 @@ def place(sheet, colour):
 
 def test_rows_blocks_and_panels_stand_in_order():
     colours = [(200, 0, 0), (0, 200, 0), (0, 0, 200), (200, 200, 0), (0, 200, 200)]
-    left = [Block('a', (), [Row('', '', squares(*colours[:2])), Row('', '', squares(colours[2]))])]
-    left.append(Block('b', (), [Row('', '', squares(colours[3]))]))
-    sheet = drawn(left, [Block('c', (), [Row('', '', squares(colours[4]))])])
+    left = [('a', (), [('', '', squares(*colours[:2])), ('', '', squares(colours[2]))])]
+    left.append(('b', (), [('', '', squares(colours[3]))]))
+    sheet = drawn(left, [('c', (), [('', '', squares(colours[4]))])])
     places = [place(sheet, colour) for colour in colours]
     assert {size for _, _, *size in places for size in size} == {64}
     (first, second, below, next_block, next_panel) = ((top, left) for top, left, *_ in places)
@@ -39,13 +39,13 @@ def test_rows_blocks_and_panels_stand_in_order():
 
 @pytest.mark.parametrize(('side', 'cell'), [(8, 64), (28, 56), (100, 64)])
 def test_pictures_are_enlarged_by_whole_numbers_or_shrunk(side, cell):
-    sheet = drawn([Block('', (), [Row('', '', squares((200, 0, 0), side=side))])])
+    sheet = drawn([('', (), [('', '', squares((200, 0, 0), side=side))])])
     assert place(sheet, (200, 0, 0))[2:] == (cell, cell)
 
 
 def test_every_grey_level_is_exact_and_a_square_of_its_own():
     image = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
-    sheet = drawn([Block('', (), [Row('', '', image)])])
+    sheet = drawn([('', (), [('', '', image)])])
     assert (sheet == sheet[..., :1]).all()
     wanted = image[0, :, :, 0].repeat(4, axis=0).repeat(4, axis=1)
     height, width, _ = sheet.shape
@@ -55,7 +55,7 @@ def test_every_grey_level_is_exact_and_a_square_of_its_own():
 
 def test_names_notes_headings_and_numbers_are_written():
     def ink(heading='', columns=(), name='', note=''):
-        sheet = drawn([Block(heading, columns, [Row(name, note, squares((255,), (255,)))])])
+        sheet = drawn([(heading, columns, [(name, note, squares((255,), (255,)))])])
         return (sheet < 200).any(axis=2).sum()
 
     assert ink() == 0
@@ -66,5 +66,5 @@ def test_names_notes_headings_and_numbers_are_written():
 
 def test_a_long_name_does_not_reach_the_pictures():
     name = 'a name of quite some length'
-    sheet = drawn([Block('', (), [Row(name, name, squares((200, 0, 0)))])])
+    sheet = drawn([('', (), [(name, name, squares((200, 0, 0)))])])
     place(sheet, (200, 0, 0))
