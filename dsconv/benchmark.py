@@ -8,44 +8,25 @@ import argparse
 import importlib
 import json
 from pathlib import Path
-from typing import NamedTuple
 
 from dsconv import cli
 from dsconv.errors import InputError, did_you_mean
 
-
-class Choice(NamedTuple):
-    """What `--what` names.
-
-    Attributes:
-      module: imported when it is chosen, with `measure(config, …)`, which takes the flags that were given and returns
-        JSON, `as_text(result)`, perhaps `draw(result)`, the content of a PNG file, and `PEERS` for `--peers`.
-      takes: the flags that not every choice has.
-      about: for `--help`.
-    """
-
-    module: str
-    takes: tuple[str, ...]
-    about: str
-
-
+# `--what` → (module, help). A module is imported when it is chosen. It has `measure(config, …)`, which takes the flags
+# that were given and returns JSON, `as_text(result)`, perhaps `draw(result)`, the content of a PNG file, and `PEERS`.
 CHOICES = {
-    'network': Choice(
-        'benchmarks.network.comparison', ('peers', 'rounds', 'steps'), 'training and inference, beside other libraries'
-    ),
-    'augment': Choice(
-        'benchmarks.augment.comparison',
-        ('peers', 'rounds', 'topology'),
-        "augmentation's share of the step, and other libraries",
-    ),
-    'feed': Choice('benchmarks.feed', ('rounds',), 'how fast batches come from the data'),
-    'time-to-accuracy': Choice(
-        'benchmarks.time_to_accuracy',
-        ('baseline', 'seeds', 'targets', 'workdir'),
-        'how long two recipes train until they reach an accuracy',
-    ),
+    'network': ('benchmarks.network.comparison', 'training and inference, beside other libraries'),
+    'augment': ('benchmarks.augment.comparison', "augmentation's share of the step, and other libraries"),
+    'feed': ('benchmarks.feed', 'how fast batches come from the data'),
+    'time-to-accuracy': ('benchmarks.time_to_accuracy', 'how long two recipes train until they reach an accuracy'),
 }
 COMPILED = 'benchmarks.augment.compiled'  # with --topology
+# The flags that not every choice has.
+TAKEN_BY = {'peers': ('network', 'augment'), 'rounds': ('network', 'augment', 'feed'), 'steps': ('network',)}
+TAKEN_BY |= {
+    'topology': ('augment',),
+    **dict.fromkeys(('baseline', 'seeds', 'targets', 'workdir'), ('time-to-accuracy',)),
+}
 
 
 def benchmark(arguments) -> None:
@@ -55,7 +36,7 @@ def benchmark(arguments) -> None:
     given = given_flags(arguments)
     output = arguments.output and output_file(arguments.output)
     config = configuration.load(arguments.config, arguments.overrides)
-    module = importlib.import_module(COMPILED if 'topology' in given else CHOICES[arguments.what].module)
+    module = importlib.import_module(COMPILED if 'topology' in given else CHOICES[arguments.what][0])
     if 'topology' in given:
         given = {'topology': given['topology']}
     elif 'peers' in given:
@@ -70,12 +51,11 @@ def benchmark(arguments) -> None:
 
 def given_flags(arguments) -> dict:
     """Returns the values of the choice's own flags; raises InputError where one was given that it does not have."""
-    names = sorted({name for choice in CHOICES.values() for name in choice.takes})
-    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    given = {name: getattr(arguments, name) for name in TAKEN_BY if getattr(arguments, name) is not None}
     for name in given:
-        having = [f'--what={what}' for what, choice in CHOICES.items() if name in choice.takes]
-        if f'--what={arguments.what}' not in having:
-            raise InputError(f'--{name} goes with {" or ".join(having)}, not with --what={arguments.what}')
+        if arguments.what not in TAKEN_BY[name]:
+            having = ' or '.join(f'--what={what}' for what in TAKEN_BY[name])
+            raise InputError(f'--{name} goes with {having}, not with --what={arguments.what}')
     return given
 
 
@@ -124,42 +104,27 @@ def flags() -> cli.Parser:
     """Returns the command's flags."""
     parser = cli.parser('benchmark', 'Measures how fast the network or a part of the project is.')
     cli.add_config_flag(parser)
-    about = '; '.join(f'{name}: {choice.about}' for name, choice in CHOICES.items())
-    parser.add_argument('--what', choices=tuple(CHOICES), default='network', help=f'{about} (default: network)')
-    parser.add_argument(
-        '--peers',
-        metavar='LIBRARIES',
-        help='to compare with, or none (default: all; pip install -r benchmarks/requirements.txt). network: torch, '
-        'torch-compile, keras-tensorflow, keras-jax; augment: pillow, torchvision, keras',
+    text = '; '.join(f'{name}: {about}' for name, (_, about) in CHOICES.items())
+    parser.add_argument('--what', choices=tuple(CHOICES), default='network', help=f'{text} (default: network)')
+    text = (
+        'to compare with, or none (default: all; pip install -r benchmarks/requirements.txt). network: torch, '
+        'torch-compile, keras-tensorflow, keras-jax; augment: pillow, torchvision, keras'
     )
-    parser.add_argument(
-        '--rounds', type=cli.positive, help='in which all are measured in turn (default: 5, of augment 9)'
-    )
+    parser.add_argument('--peers', metavar='LIBRARIES', help=text)
+    text = 'in which all are measured in turn (default: 5, of augment 9)'
+    parser.add_argument('--rounds', type=cli.positive, help=text)
     parser.add_argument('--steps', type=cli.positive, help='of network: timed in a round (default: 5)')
-    parser.add_argument(
-        '--topology',
-        metavar='SLICE',
-        help="of augment, instead: a TPU compiler's estimates for a slice, as v3:2x2x1 for a v3-8 (pip install "
-        "'jax[tpu]')",
-    )
+    text = "of augment, instead: a TPU compiler's estimates for a slice, as v3-8 (pip install 'jax[tpu]')"
+    parser.add_argument('--topology', metavar='SLICE', help=text)
     parser.add_argument('--baseline', metavar='FILE', help='of time-to-accuracy: a config (default: configs/small.py)')
     parser.add_argument('--seeds', type=cli.seeds, help='of time-to-accuracy: of the runs of each (default: 0,1)')
-    parser.add_argument(
-        '--targets', type=targets, help='of time-to-accuracy: percent of the validation split (default: 65,70,75,80)'
-    )
-    parser.add_argument(
-        '--workdir',
-        type=cli.path,
-        metavar='DIR',
-        help='of time-to-accuracy: for the runs, which are resumed (default: runs/time-to-accuracy)',
-    )
+    text = 'of time-to-accuracy: percent of the validation split (default: 65,70,75,80)'
+    parser.add_argument('--targets', type=targets, help=text)
+    text = 'of time-to-accuracy: for the runs, which are resumed (default: runs/time-to-accuracy)'
+    parser.add_argument('--workdir', type=cli.path, metavar='DIR', help=text)
     parser.add_argument('--json', action='store_true', help='one JSON object')
-    parser.add_argument(
-        '--output',
-        type=cli.path,
-        metavar='DIR',
-        help='for the same JSON object, benchmark.json, and a picture of it where there is one; or FILE.json',
-    )
+    text = 'for the same JSON object, benchmark.json, and a picture of it where there is one; or FILE.json'
+    parser.add_argument('--output', type=cli.path, metavar='DIR', help=text)
     return parser
 
 

@@ -63,9 +63,7 @@ def parser(command: str, description: str) -> Parser:
 
 def add_config_flag(flags: Parser) -> None:
     """Adds `--config=FILE`, which is required, and `--config.KEY=VALUE`, for --help alone: `run` takes those out."""
-    text = (
-        'configs/small.py or another config file, FILE.py:ARG where it takes an argument, or the config.json of a run'
-    )
+    text = 'configs/small.py or another file, FILE.py:ARG where it takes an argument, or the config.json of a run'
     flags.add_argument('--config', required=True, metavar='FILE', help=text)
     text = 'overrides a key of the config, as --config.model.dim=64; configs/common.py lists them all'
     flags.add_argument('--config.KEY', metavar='VALUE', default=argparse.SUPPRESS, help=text)
@@ -153,8 +151,7 @@ def run(flags: Parser, command: Callable, arguments: list[str] | None = None) ->
     """Parses the command line, runs `command(arguments)` and ends the process where that fails.
 
     `--config.key=value` flags arrive as `arguments.overrides`, a list of `'key=value'`. Exit codes: 0 done, 2 wrong
-    input or an unusable path, 1 a run or an object store that failed, 75 preempted (the same command resumes), 130
-    interrupted.
+    input or an unusable path, 1 a run or an object store that failed, 75 preempted, 130 interrupted.
     """
     prepare_process()
     overrides, line = take_overrides(sys.argv[1:] if arguments is None else arguments)

@@ -9,31 +9,14 @@ from collections.abc import Iterator
 
 # The canonical status codes of Abseil, in their order: what XLA, TensorStore and TensorFlow report.
 STATUS_CODES = (
-    'OK',
-    'CANCELLED',
-    'UNKNOWN',
-    'INVALID_ARGUMENT',
-    'DEADLINE_EXCEEDED',
-    'NOT_FOUND',
-    'ALREADY_EXISTS',
-    'PERMISSION_DENIED',
-    'RESOURCE_EXHAUSTED',
-    'FAILED_PRECONDITION',
-    'ABORTED',
-    'OUT_OF_RANGE',
-    'UNIMPLEMENTED',
-    'INTERNAL',
-    'UNAVAILABLE',
-    'DATA_LOSS',
-    'UNAUTHENTICATED',
-)
+    'OK', 'CANCELLED', 'UNKNOWN', 'INVALID_ARGUMENT', 'DEADLINE_EXCEEDED', 'NOT_FOUND', 'ALREADY_EXISTS',
+    'PERMISSION_DENIED', 'RESOURCE_EXHAUSTED', 'FAILED_PRECONDITION', 'ABORTED', 'OUT_OF_RANGE', 'UNIMPLEMENTED',
+    'INTERNAL', 'UNAVAILABLE', 'DATA_LOSS', 'UNAUTHENTICATED',
+)  # fmt: skip
 
 
 class InputError(Exception):
-    """What a person typed or supplied is wrong. The message is the one line they see: what is wrong, what to do.
-
-    Exit code 2. Raised before device work wherever the fault can be known by then.
-    """
+    """What a person typed or supplied is wrong; exit code 2. The message is one line: what is wrong, what to do."""
 
 
 class RunError(Exception):
@@ -43,7 +26,7 @@ class RunError(Exception):
 class Preempted(BaseException):
     """The process was told to leave, and what it had done is saved. Exit code 75: the same command goes on.
 
-    Like KeyboardInterrupt it is nothing that went wrong, so that no `except Exception` keeps it.
+    Like KeyboardInterrupt it is not an error: no `except Exception` catches it.
     """
 
 
@@ -75,24 +58,20 @@ def with_causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def nearest(name, names, cutoff: float = 0.5) -> str | None:
-    """The nearest of `names`, None among them passed over, or None when none is near.
-
-    `cutoff` goes from 0, where any name is near, to 1, where it must be equal but for upper and lower case
-    (`difflib.get_close_matches`).
-    """
+    """Returns the nearest of `names`, or None when none is near: `difflib.get_close_matches`, whatever the case."""
     known = {str(name).lower(): str(name) for name in names if name is not None}
     close = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=cutoff)
     return known[close[0]] if close else None
 
 
 def did_you_mean(name, names) -> str:
-    """`'; did you mean NEAREST?'` for the nearest of `names`, or `''` when none is near."""
+    """Returns `'; did you mean NEAREST?'` for the nearest of `names`, or `''` when none is near."""
     close = nearest(name, names)
     return '' if close is None else f'; did you mean {close}?'
 
 
 def shown(value) -> str:
-    """A config's value as a person types it, on one line of at most 100 characters."""
+    """Returns a config's value as a person types it, on one line of at most 100 characters."""
     if isinstance(value, (tuple, list)) and value:
         text = ','.join(shown(part) for part in value)
     elif value is None or isinstance(value, bool):

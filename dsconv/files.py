@@ -17,25 +17,18 @@ PATIENCE = {'GCS_REQUEST_CONNECTION_TIMEOUT_SECS': '10', 'GCS_RETRY_CONFIG_MAX_R
 WRONG_KIND = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 CONTENT_STATUS = ('INVALID_ARGUMENT', 'NOT_FOUND', 'FAILED_PRECONDITION', 'OUT_OF_RANGE', 'UNIMPLEMENTED', 'DATA_LOSS')
 STORE_STATUS = (
-    'ABORTED',
-    'DEADLINE_EXCEEDED',
-    'NOT_FOUND',
-    'PERMISSION_DENIED',
-    'RESOURCE_EXHAUSTED',
-    'UNAUTHENTICATED',
+    'ABORTED', 'DEADLINE_EXCEEDED', 'NOT_FOUND', 'PERMISSION_DENIED', 'RESOURCE_EXHAUSTED', 'UNAUTHENTICATED',
     'UNAVAILABLE',
-)
+)  # fmt: skip
 
 
 def is_remote(path: str | Path) -> bool:
-    """Whether a path is one of an object store."""
+    """Returns whether a path is one of an object store."""
     return '://' in os.fspath(path)
 
 
 def to_path(path: str | Path) -> Path:
-    """A path as a person writes it: `~` is expanded.
-
-    `gs://BUCKET/…` is an `etils.epath.Path`, which has pathlib's interface and imports TensorFlow when it is used.
+    """Expands `~`; `gs://BUCKET/…` becomes an `etils.epath.Path`, which needs TensorFlow.
 
     Raises InputError for another scheme than `gs`, and where TensorFlow is not installed.
     """
@@ -52,26 +45,23 @@ def to_path(path: str | Path) -> Path:
 
 
 def absolute(path: str | Path) -> Path:
-    """The same path from whatever directory one stands in; `~` is expanded."""
+    """Returns the absolute path; `~` is expanded."""
     path = to_path(path)
     return path if is_remote(path) else Path(os.path.abspath(path))
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is such a file; pathlib raises where a name is too long to be one."""
+    """Returns whether there is such a file; pathlib raises where a name is too long to be one."""
     return path.is_file() if is_remote(path) else os.path.isfile(path)
 
 
 def is_directory(path: Path) -> bool:
-    """As `is_file`, of a directory."""
+    """Returns whether there is such a directory."""
     return path.is_dir() if is_remote(path) else os.path.isdir(path)
 
 
 def make_directory(path: Path) -> None:
-    """Makes a directory and those above it where they are missing; an object store needs none, but the bucket.
-
-    Raises OSError where that cannot be.
-    """
+    """Makes a directory and those above it where they are missing; raises OSError where there is no such bucket."""
     if not is_remote(path):
         path.mkdir(parents=True, exist_ok=True)
         return
@@ -101,10 +91,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def read_if_there(path: Path) -> bytes | None:
-    """Returns the content of a file, or None where there is no such file.
-
-    Raises OSError where it cannot be read; `Path.exists` answers False then, as if there was none.
-    """
+    """Returns the content of a file, or None where there is none; raises OSError where it cannot be read."""
     try:
         return path.read_bytes()
     except Exception as error:  # TensorFlow has a type of its own
@@ -114,10 +101,7 @@ def read_if_there(path: Path) -> bytes | None:
 
 
 def read_through(directory: Path) -> None:
-    """Reads every file below a directory of this machine.
-
-    Raises OSError where one cannot be read, as of a stale handle or a broken disk, unlike one that is missing.
-    """
+    """Reads every file below a directory of this machine; raises OSError where one is there and cannot be read."""
     try:
         entries = list(os.scandir(directory))
     except WRONG_KIND:
@@ -130,10 +114,10 @@ def read_through(directory: Path) -> None:
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether an error in reading files tells of the machine or the store, and nothing of what the files hold.
+    """Returns whether an error in reading files is of the machine or the store, and not of what the files hold.
 
-    So do errors of the operating system, other than of a missing file or one of the wrong kind; a lack of memory or
-    threads; and a refusal or silence of an object store.
+    So are errors of the operating system, but for a missing file or one of the wrong kind; a lack of memory or threads;
+    and a refusal or silence of an object store.
     """
     return isinstance(error, RuntimeError) or any(_is_passing(link) for link in with_causes(error))
 
@@ -145,8 +129,7 @@ def _is_passing(error):
 
 
 def is_store_fault(error: BaseException) -> bool:
-    """Whether an error is of an object store that refused something or was out of reach: TensorFlow's client has types
-    of its own for that, which etils turns into an OSError in part."""
+    """Returns whether TensorFlow's client of an object store was refused something, or could not reach it."""
     tensorflow = sys.modules.get('tensorflow')
     return tensorflow is not None and any(
         isinstance(link, tensorflow.errors.OpError) and status_of(link) in STORE_STATUS for link in with_causes(error)

@@ -51,16 +51,12 @@ def flags() -> cli.Parser:
     """The command's flags."""
     parser = cli.parser('main', 'Trains the network that a config describes, or goes on where the run stopped.')
     cli.add_config_flag(parser)
-    parser.add_argument(
-        '--workdir', type=cli.path, metavar='DIR', help='where the run lives (default: runs/<name of the config>)'
-    )
+    text = 'of the run (default: runs/<name of the config>)'
+    parser.add_argument('--workdir', type=cli.path, metavar='DIR', help=text)
     text = 'traces N steps after the warm-up into DIR/profile, for TensorBoard and ui.perfetto.dev'
     parser.add_argument('--profile', type=cli.positive, default=0, metavar='N', help=text)
-    parser.add_argument(
-        '--coordinator',
-        metavar='HOST:PORT',
-        help='for a run of several processes: address of process 0, or auto on a TPU pod or SLURM',
-    )
+    text = 'for a run of several processes: address of process 0, or auto on a TPU pod or SLURM'
+    parser.add_argument('--coordinator', metavar='HOST:PORT', help=text)
     parser.add_argument('--num-processes', type=int, metavar='N', help='processes of the run, with --coordinator')
     parser.add_argument('--process-id', type=int, metavar='I', help='which of them this is, with --coordinator')
     return parser

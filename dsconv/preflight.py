@@ -5,8 +5,6 @@ import json
 from dsconv import cli
 from dsconv.errors import InputError
 
-CIFAR10_TRAINING_IMAGES = 50_000
-
 
 def preflight(arguments) -> None:
     """Prints the estimate of each slice, as text or JSON, and writes the JSON to a file where one is named."""
@@ -33,26 +31,17 @@ def preflight(arguments) -> None:
     if arguments.json:
         print(json.dumps(shown))
     else:
-        print(step_cost.as_table(results, config) if others else step_cost.as_text(first, config))
+        print(step_cost.as_text(results, config))
 
 
 def flags() -> cli.Parser:
     """Returns the command's flags."""
     parser = cli.parser('preflight', 'Compiles a training step for a TPU slice that need not be there, and estimates.')
     cli.add_config_flag(parser)
-    parser.add_argument(
-        '--topology',
-        required=True,
-        metavar='SLICES',
-        help="as v3-8, or the compiler's own, v3:2x2x1; several, as v3-8,v4-8, make a table",
-    )
-    parser.add_argument(
-        '--images',
-        type=cli.positive,
-        default=CIFAR10_TRAINING_IMAGES,
-        metavar='N',
-        help='training images in an epoch (default: 50000, those of CIFAR-10)',
-    )
+    text = "as v3-8, or the compiler's own, v3:2x2x1; several, as v3-8,v4-8, make a table"
+    parser.add_argument('--topology', required=True, metavar='SLICES', help=text)
+    text = 'training images in an epoch (default: 50000, those of CIFAR-10)'
+    parser.add_argument('--images', type=cli.positive, default=50_000, metavar='N', help=text)
     parser.add_argument('--json', action='store_true', help='one JSON object: the estimate, or of several each by name')
     parser.add_argument('--output', type=cli.path, metavar='FILE', help='for the same JSON object')
     return parser

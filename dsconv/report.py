@@ -43,7 +43,7 @@ def check(workdirs, output) -> None:
 def complete(workdir, robustness: bool) -> None:
     """Writes a run's report where there is none, or where `robustness` is requested and not in it.
 
-    A rewritten report is of the same split and checkpoint, provided the checkpoint still exists.
+    It is of the split and the checkpoint of the old one, provided the checkpoint still exists.
     """
     from dsconv import config as configuration
     from dsconv.reporting.page import read_report
@@ -64,18 +64,11 @@ def complete(workdir, robustness: bool) -> None:
 def flags() -> cli.Parser:
     """The command's flags."""
     parser = cli.parser('report', 'Gathers the reports of several runs into one page, as HTML and as Markdown.')
-    parser.add_argument(
-        '--workdirs',
-        type=cli.path,
-        nargs='+',
-        required=True,
-        metavar='DIR',
-        help='of the runs, in the order of the page',
-    )
+    text = 'of the runs, in the order of the page'
+    parser.add_argument('--workdirs', type=cli.path, nargs='+', required=True, metavar='DIR', help=text)
     parser.add_argument('--output', type=cli.path, required=True, metavar='DIR', help='for report.html and report.md')
-    parser.add_argument(
-        '--robustness', action='store_true', help='with the accuracy under corruptions of five severities'
-    )
+    text = 'with the accuracy under corruptions of five severities'
+    parser.add_argument('--robustness', action='store_true', help=text)
     return parser
 
 

@@ -21,23 +21,17 @@ def summary(arguments) -> None:
     if arguments.json:
         print(json.dumps({'model': config.model.name, 'image_shape': image_shape(config), **totals}))
         return
-    header = ['layer', 'kind', 'output', 'parameters', 'MACs', 'FLOPs']
-    table = [
-        [row.path, row.kind, '×'.join(map(str, row.output_shape)), row.parameters, row.macs, row.flops] for row in rows
-    ]
+    shapes = ['×'.join(map(str, row.output_shape)) for row in rows]
+    counts = [[row.parameters, row.macs, row.flops] for row in rows]
+    table = [[row.path, row.kind, shape, *own] for row, shape, own in zip(rows, shapes, counts, strict=True)]
     table.append(['total', '', '', totals['parameters'], totals['macs'], totals['flops']])
-    print(text_table(header, table))
+    print(text_table(['layer', 'kind', 'output', 'parameters', 'MACs', 'FLOPs'], table))
     print(
         '\nFor one image. MACs: multiply-accumulates of convolutions, dense layers and attention. FLOPs: 2 a '
         'multiply-accumulate, 1 a bias,\n2 a normalised element, 1 an element pooled.\n'
         f'As the thesis counts FLOPs (1 a multiply-accumulate, 2 a normalised element, 1 an element pooled): '
-        f'{_truncated_giga(totals["thesis_flops"])} G'
+        f'{totals["thesis_flops"] // 10**5 / 10**4:.4f} G'  # truncated, as it prints them
     )
-
-
-def _truncated_giga(flops: int) -> str:
-    """Formats as the thesis prints it: four decimals, truncated."""
-    return f'{flops // 10**5 / 10**4:.4f}'
 
 
 def flags() -> cli.Parser:

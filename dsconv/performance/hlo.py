@@ -42,8 +42,7 @@ class Totals(NamedTuple):
     Attributes:
       collectives: kind → `count` and `bytes` of their results.
       megacycles: sum of the compiler's estimates of the scheduled instructions, without overlap.
-      bytes_factor: bytes moved ÷ those with the body of every loop counted once.
-      flops_factor: the same for arithmetic.
+      bytes_factor, flops_factor: bytes moved and arithmetic ÷ those with the body of every loop counted once.
       unknown_loops: loops with an unknown trip count; counted once.
     """
 

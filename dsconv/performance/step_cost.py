@@ -38,17 +38,10 @@ CHIPS = {
     'TPU v6 lite': Chip(32e9, 1638e9, 918e12),
 }
 _TOO_LARGE = re.compile(r'(?:HLO temporaries \(|Used )([\d.]+)([KMGT])')  # in the compiler's two forms
-COLUMNS = {
-    'devices': 'devices',
-    'fits': 'fits',
-    'GB a device': 'gigabytes',
-    'MB an image': 'megabytes_an_image',
-    'step, ms': 'step_ms',
-    'compiler, ms': 'compiler_ms',
-    'bound by': 'bound',
-    'images/s': 'images_per_second',
-    'run, min': 'run_minutes',
-}
+FROM_PROGRAM = (
+    'flops_per_image', 'bytes_per_image', 'flops_per_byte', 'step_ms', 'compiler_ms', 'megacycles', 'bound',
+    'images_per_second', 'epoch_seconds', 'run_minutes', 'collectives', 'loops_counted_once', 'compile_seconds',
+)  # fmt: skip
 
 
 class Counts(NamedTuple):
@@ -88,9 +81,10 @@ def estimate(config, macs: int, num_examples: int, topology: str, devices: list)
       What `python -m dsconv.preflight --json` prints. `step_ms` is what memory and arithmetic alone would take at their
       best; links between devices and the host are left out. `compiler_ms` is the compiler's own estimate of the same,
       None where it has none; `megacycles` sums up its estimates of the scheduled instructions, which is several times
-      as much. Where the step does not fit into memory, all that is read from the program is None.
+      as much. Where the step does not fit into memory, `FROM_PROGRAM` are None.
     """
     kind = devices[0].device_kind
+    chip, share = CHIPS[kind], len(devices) / config.batch_size
     result = {
         'topology': topology,
         'devices': len(devices),
@@ -98,7 +92,7 @@ def estimate(config, macs: int, num_examples: int, topology: str, devices: list)
         'model': config.model.to_dict(),
         'batch_size': config.batch_size,
         'versions': {package: metadata.version(package) for package in ('jax', 'jaxlib', 'libtpu')},
-        'memory_per_device': CHIPS[kind].memory,
+        'memory_per_device': chip.memory,
         'macs_per_image': macs,
     }
     start = time.perf_counter()
@@ -109,33 +103,10 @@ def estimate(config, macs: int, num_examples: int, topology: str, devices: list)
         if not used:
             raise
         size = float(used[1]) * 2 ** (10 * (1 + 'KMGT'.index(used[2])))
-        return result | {'fits': False, 'bytes_per_device': size} | dict.fromkeys(_FROM_PROGRAM)
-    return result | _from_program(
-        compiled, config, num_examples, CHIPS[kind], len(devices), time.perf_counter() - start
-    )
-
-
-_FROM_PROGRAM = (
-    'flops_per_image',
-    'bytes_per_image',
-    'flops_per_byte',
-    'step_ms',
-    'compiler_ms',
-    'megacycles',
-    'bound',
-    'images_per_second',
-    'epoch_seconds',
-    'run_minutes',
-    'collectives',
-    'loops_counted_once',
-    'compile_seconds',
-)
-
-
-def _from_program(compiled, config, num_examples, chip, num_devices, compile_seconds):
-    used, counted = bytes_of(compiled), counts(compiled)
+        return result | {'fits': False, 'bytes_per_device': size} | dict.fromkeys(FROM_PROGRAM)
+    seconds, used, counted = time.perf_counter() - start, bytes_of(compiled), counts(compiled)
     by_memory, by_arithmetic = counted.moved / chip.bandwidth, counted.flops / chip.peak
-    step, share = max(by_memory, by_arithmetic), num_devices / config.batch_size
+    step = max(by_memory, by_arithmetic)
     epoch = num_examples // config.batch_size * step
     values = (
         counted.flops * share,
@@ -150,71 +121,52 @@ def _from_program(compiled, config, num_examples, chip, num_devices, compile_sec
         config.epochs * epoch / 60,
         counted.totals.collectives,
         counted.totals.unknown_loops,
-        compile_seconds,
+        seconds,
     )
-    return {'fits': used <= chip.memory, 'bytes_per_device': used} | dict(zip(_FROM_PROGRAM, values, strict=True))
-
-
-def as_text(result: dict, config) -> str:
-    """Formats `estimate`'s result for a terminal."""
-    from dsconv.reporting import text_table
-
-    used, memory = result['bytes_per_device'] / 1e9, result['memory_per_device'] / 1e9
-    rows = [
-        ['fits', 'yes' if result['fits'] else 'no'],
-        ['memory of a device', f'{used:.2f} of {memory:.1f} GB'],
-        ['an image', f'{result["macs_per_image"] / 1e6:,.1f} M MACs forward'],
-    ]
-    if result['step_ms'] is not None:
-        compiler = 'none' if result['compiler_ms'] is None else f'{result["compiler_ms"]:.2f} ms'
-        rows += [
-            ['', f'{result["flops_per_image"] / 1e6:,.0f} MFLOPs and {result["bytes_per_image"] / 1e6:,.1f} MB a step'],
-            ['', f'{result["flops_per_byte"]:.1f} FLOPs a byte'],
-            ['a step', f'{result["step_ms"]:.2f} ms, bound by {result["bound"]}'],
-            ["compiler's estimate", f'{compiler}; instructions of {result["megacycles"]:.2f} M cycles'],
-            ['images/s', f'{result["images_per_second"]:,.0f}'],
-            ['an epoch', f'{result["epoch_seconds"]:.2f} s'],
-            [f'{config.epochs} epochs', f'{result["run_minutes"]:.1f} min'],
-            *(
-                [name, f'{found["count"]} a step, {found["bytes"] / 1e6:.2f} MB']
-                for name, found in result['collectives'].items()
-            ),
-            ['compiling', f'{result["compile_seconds"]:.0f} s'],
-        ]
-    if result['loops_counted_once']:
-        rows.append(['loops', f'{result["loops_counted_once"]} of unknown length, counted once'])
-    return '\n'.join(
-        [
-            f"{_what(config)}, on {result['devices']} × {result['device_kind']}: the compiler's counts, and the time",
-            'that memory and arithmetic take at their best. Nothing was run; the links and the host are left out.',
-            text_table(['', ''], rows),
-        ]
+    return (
+        result | {'fits': used <= chip.memory, 'bytes_per_device': used} | dict(zip(FROM_PROGRAM, values, strict=True))
     )
 
 
-def as_table(results: dict[str, dict], config) -> str:
-    """Formats the results of several slices, by name, as a Markdown table."""
-    from dsconv.reporting import markdown_table
+def as_text(results: dict[str, dict], config) -> str:
+    """Formats `estimate`'s result of one slice for a terminal, of several, by name, as a Markdown table."""
+    from dsconv.reporting import markdown_table, text_table
 
-    rows = []
-    for name, result in results.items():
-        sums = result.get('collectives') or {}
-        cells = result | {
-            'devices': f'{result["devices"]} × {result["device_kind"]}',
-            'fits': 'yes' if result['fits'] else 'no',
-            'gigabytes': result['bytes_per_device'] / 1e9,
-            'megabytes_an_image': None if result['bytes_per_image'] is None else result['bytes_per_image'] / 1e6,
-        }
-        exchanged = ', '.join(f'{found["count"]} {kind}' for kind, found in sums.items()) or None
-        rows.append([name, *(cells[key] for key in COLUMNS.values()), exchanged])
-    return '\n'.join(
-        [
-            f"{_what(config)}: the compiler's and the roofline's estimates, nothing was run.",
-            '',
-            markdown_table(['slice', *COLUMNS, 'collectives a step'], rows),
-        ]
+    about = (
+        f"{config.model.name} in {config.model.dtype}, batch {config.batch_size}: the compiler's counts, and the time\n"
+        'that memory and arithmetic take at their best. Nothing was run; the links and the host are left out.\n'
     )
+    rows = {name: _cells(result, config) for name, result in results.items()}
+    (first, *others) = rows.values()
+    if not others:
+        return about + text_table(['', ''], [list(cell) for cell in first.items() if cell[1] is not None])
+    return f'{about}\n' + markdown_table(['slice', *first], [[name, *cells.values()] for name, cells in rows.items()])
 
 
-def _what(config):
-    return f'{config.model.name} in {config.model.dtype}, batch {config.batch_size}'
+def _cells(result, config) -> dict:
+    """Returns what is shown of an estimate, by heading; None where the step does not fit."""
+
+    def scaled(key, factor):
+        return None if result[key] is None else result[key] * factor
+
+    kinds = (result['collectives'] or {}).items()
+    exchanged = ', '.join(f'{found["count"]} {kind}, {found["bytes"] / 1e6:.2f} MB' for kind, found in kinds)
+    return {
+        'devices': f'{result["devices"]} × {result["device_kind"]}',
+        'fits': 'yes' if result['fits'] else 'no',
+        'GB a device': f'{result["bytes_per_device"] / 1e9:.2f} of {result["memory_per_device"] / 1e9:.1f}',
+        'M MACs an image': scaled('macs_per_image', 1e-6),
+        'MFLOPs an image': scaled('flops_per_image', 1e-6),
+        'MB an image': scaled('bytes_per_image', 1e-6),
+        'FLOPs a byte': result['flops_per_byte'],
+        'step, ms': result['step_ms'],
+        'bound by': result['bound'],
+        'compiler, ms': result['compiler_ms'],
+        'M cycles': result['megacycles'],
+        'images/s': result['images_per_second'],
+        'epoch, s': result['epoch_seconds'],
+        f'{config.epochs} epochs, min': result['run_minutes'],
+        'collectives a step': exchanged or None,
+        'loops counted once': result['loops_counted_once'] or None,
+        'compiling, s': result['compile_seconds'],
+    }

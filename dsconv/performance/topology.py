@@ -32,11 +32,8 @@ SLICES = {f'{kind}-{number}': f'{kind}:{own}' for kind, sides in _SIDES.items() 
 def topology_devices(name: str) -> list:
     """Returns the devices of a TPU slice, to compile for: `name` is of `SLICES`, or the compiler's own.
 
-    Call it before anything is computed: afterwards the process has no TPU of its own.
-
-    Raises:
-      InputError: libtpu is not installed, or knows no such slice.
-      RunError: another process uses libtpu.
+    Call it before anything is computed: afterwards the process has no TPU of its own. Raises InputError where libtpu is
+    not installed, or knows no such slice; RunError where another process uses libtpu.
     """
     for variable, value in _NO_TPU_VM.items():
         os.environ.setdefault(variable, value)
@@ -68,10 +65,8 @@ def topology_devices(name: str) -> list:
 
 
 def compile_step(config, devices: list):
-    """Compiles one training step of a resolved config, as `main` would, for `devices`.
-
-    Returns:
-      The compiled step: one, whatever `steps_per_dispatch` is.
+    """Compiles one training step of a resolved config, as `main` would, for `devices`, whatever `steps_per_dispatch`
+    is.
     """
     training = build_training(config, 100 * config.batch_size, devices)
     return compile_steps(config, training, shapes_of(training.new_state, training.mesh), 1)
