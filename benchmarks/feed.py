@@ -8,6 +8,7 @@ import importlib.util
 import io
 import itertools
 import logging
+import math
 import shutil
 import statistics
 import tempfile
@@ -37,15 +38,10 @@ CASES = {
 def measure(config, rounds: int = 5, seconds: float = 1.5, pictures: int = STREAMED_PICTURES) -> dict:
     """Measures the `CASES` in turn, in `rounds` of `seconds` each; TFRecords where TensorFlow is installed.
 
-    Args:
-      config: a loaded config; where it leaves the image size to the data, CIFAR-10's is taken. Its dataset is not read.
-      pictures: how many are streamed, at least a batch.
+    `config` is a loaded one, whose dataset is not read; so many `pictures` are streamed, at least a batch.
 
     Returns:
       What `--json` prints: settings, surroundings, and `images_per_second`: case → `median`, `min`, `max`, `by_round`.
-
-    Raises:
-      InputError: the batch does not divide over the devices.
     """
     config = resolve_without_data(config)
     config.epochs = 10**6  # endless
@@ -70,12 +66,7 @@ def measure(config, rounds: int = 5, seconds: float = 1.5, pictures: int = STREA
 
 
 def images_per_second(stream: Callable[[], Iterator[int]], seconds: float, clock: Callable = time.perf_counter):
-    """Opens a stream, lets it warm up, and reads it for `seconds`.
-
-    Args:
-      stream: () → generator of the number of images that have just arrived.
-      clock: () → seconds.
-    """
+    """Reads for `seconds`, after a warm-up, a `stream()` that yields the number of images that have just arrived."""
     with contextlib.closing(stream()) as counts:  # a stream left open would keep reading beside the next case
         for _ in itertools.islice(counts, WARM_UP):
             pass
@@ -135,9 +126,9 @@ def memory_split(config):
     from dsconv.data.splits import Split
 
     shape = (config.dataset.image_size, config.dataset.image_size, config.dataset.channels)
-    count = max(config.batch_size, min(MEMORY_IMAGES, MEMORY_BYTES // int(np.prod(shape))))
+    count = max(config.batch_size, min(MEMORY_IMAGES, MEMORY_BYTES // math.prod(shape)))
     random = np.random.default_rng(0)
-    images = np.frombuffer(random.bytes(count * int(np.prod(shape))), np.uint8).reshape(count, *shape)
+    images = np.frombuffer(random.bytes(count * math.prod(shape)), np.uint8).reshape(count, *shape)
     labels = random.integers(0, len(config.dataset.class_names), count, np.int32)
     return Split(labels, images.__getitem__, in_memory=True)
 

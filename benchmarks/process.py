@@ -5,7 +5,6 @@
 The module's `prepare(settings)` returns a dict: functions of no arguments, each of which returns when its work is done,
 and facts about them, which are JSON. The process prints the facts on stdout as one JSON object, or `{"missing": …}`
 with the Python module that cannot be imported. Each line on stdin, the arguments of `answer`, is answered by another.
-Nothing heavy is imported before the library itself.
 """
 
 import contextlib
@@ -24,24 +23,18 @@ from dsconv.process import ALLOCATOR, prepare_process
 
 
 class Process:
-    """The other end: a started process. A context that ends it.
+    """The other end: a started process; a context manager that ends it.
 
     Attributes:
-      facts: what the process says of itself: the module's facts, and `allocator`, 'tuned' or 'as installed'.
+      facts: those of the module, and `allocator`, 'tuned' or 'as installed'.
       missing: the Python module for want of which it cannot measure, or None.
     """
 
     def __init__(self, module: str, settings: dict, environment: dict):
-        """Starts `module` and waits until it is ready.
+        """Starts `module` and waits until it is ready; raises RunError where it fails.
 
-        Args:
-          module: its name.
-          settings: for its `prepare`. Of them this class reads `core`, the core that the process is held to, or None,
-            and `as_command`: whether it first restarts itself with the tuned allocator, as the commands do.
-          environment: its environment variables.
-
-        Raises:
-          RunError: it fails.
+        Besides what `prepare` reads, `settings` may hold `core`, which the process is held to, and `as_command`:
+        whether it first restarts itself with the tuned allocator, as the commands do.
         """
         self._module = module
         self._errors = tempfile.TemporaryFile('w+', errors='replace')  # noqa: SIM115 (closed by close)
@@ -88,14 +81,11 @@ class Process:
 
 
 def answer(function, calls: int, seconds: float | None) -> dict:
-    """Calls `function` and times it.
-
-    Args:
-      calls: how often, by the clock.
-      seconds: instead, for how long, in CPU time of this process: others on the same core do not count.
+    """Times calls of `function`.
 
     Returns:
-      `seconds` of each call and `values`, what the last returned, arrays as lists; with `seconds` the mean of a call.
+      `seconds` of each of `calls` by the clock, and `values`, what the last returned, arrays as lists; or, where
+      `seconds` is given, the mean of a call in so many seconds of CPU time of this process.
     """
     if seconds is not None:
         return {'seconds': seconds_per_call(function, seconds, time.process_time)}
@@ -105,19 +95,12 @@ def answer(function, calls: int, seconds: float | None) -> dict:
 
 
 def last_core() -> int | None:
-    """The highest of the cores that this process may use, None where a process cannot be held to one."""
+    """Returns the highest of the cores that this process may use, None where a process cannot be held to one."""
     return max(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else None
 
 
 def random_batch(task: dict):
-    """Returns a batch that stands for any other.
-
-    Args:
-      task: `batch_size`, `image_shape`, (height, width, channels), and `classes`.
-
-    Returns:
-      Random uint8 `(batch, height, width, channels)` and int32 labels `(batch,)`.
-    """
+    """Returns random uint8 images `(batch_size, *image_shape)` and int32 labels `(batch_size,)` below `classes`."""
     import numpy as np
 
     random = np.random.default_rng(0)

@@ -26,30 +26,25 @@ PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy')
 
 
 def measure(config, name: str, baseline=BASELINE, seeds=SEEDS, targets=TARGETS, workdir: Path = WORKDIR) -> dict:
-    """Trains what is not trained yet, and returns when each run reached each target.
+    """Trains a loaded config, of the file `name`, and `baseline`; returns when each run reached each target.
 
-    Args:
-      config: a loaded config.
-      name: its file, as `configs/fast.py`.
-      baseline: the file of the config that it is compared with, on the same data and for as many epochs.
-      seeds: of the runs of each.
-      targets: percent of the validation split.
-      workdir: for the runs, `<recipe>/seed-<seed>`.
+    `targets` are percent of the validation split; the runs are in `workdir/<recipe>/seed-<seed>`.
 
     Returns:
       What `--json` prints: settings, surroundings, by recipe and seed `points_of`'s and `summary_of`'s results, and by
       target `ratio`, the median over the seeds of the baseline's seconds ÷ the config's, None where a run does not
       reach it.
 
-    Raises:
-      InputError: both recipes have one name, or a config does not fit its data or its workdir.
-      RunError: a run diverges.
+    Raises InputError where both recipes have one name, or a config does not fit its data or its workdir; RunError where
+    a run diverges.
     """
     recipes = comparable(config, name, baseline)
     runs = {recipe: {} for recipe in recipes}
     for seed in seeds:  # a machine that is busy for an hour slows both
         for recipe, settings in recipes.items():
-            points = _train(settings, seed, workdir / recipe / f'seed-{seed}')
+            run = settings.copy_and_resolve_references()
+            run.seed = seed
+            points = _train(run, workdir / recipe / f'seed-{seed}')
             runs[recipe][str(seed)] = {'points': points, **summary_of(points, targets)}
     ours, other = runs
     return {
@@ -86,12 +81,9 @@ def comparable(config, name: str, baseline: str) -> dict:
     return {Path(name).stem: ours, Path(baseline).stem: other}
 
 
-def _train(settings, seed: int, workdir: Path) -> list[dict]:
-    """Trains the run, or what is left of it, and returns its points."""
+def _train(config, workdir: Path) -> list[dict]:
     from dsconv.training.loop import train
 
-    config = settings.copy_and_resolve_references()
-    config.seed = seed
     logger = logging.getLogger('dsconv')
     logger.info('%s', workdir)
     if not train(config, workdir):
@@ -102,10 +94,8 @@ def _train(settings, seed: int, workdir: Path) -> list[dict]:
 def points_of(lines: list[dict], batch_size: int) -> list[dict[str, float]]:
     """Returns `epoch`, `seconds` trained until then and `accuracy` (0 to 1) of each line of the validation split.
 
-    A line that was all compilation has no rate: the median of the others stands in for it.
-
-    Raises:
-      RunError: no line has a rate.
+    A line that was all compilation has no rate: the median of the others stands in for it. Raises RunError where no
+    line has one.
     """
     trained = [line for line in lines if line['split'] == 'train']
     rates = [line['images_per_second'] for line in trained if 'images_per_second' in line]
@@ -124,10 +114,9 @@ def points_of(lines: list[dict], batch_size: int) -> list[dict[str, float]]:
 
 def summary_of(points: list[dict[str, float]], targets) -> dict:
     """Returns the first point that `reached` each target, None where none has, and the `final_accuracy` (0 to 1)."""
-    reached = {
-        _percent(target): next((point for point in points if point['accuracy'] >= target / 100), None)
-        for target in targets
-    }
+    reached = {}
+    for target in targets:
+        reached[_percent(target)] = next((point for point in points if point['accuracy'] >= target / 100), None)
     return {'reached': reached, 'final_accuracy': points[-1]['accuracy']}
 
 
@@ -149,10 +138,9 @@ def as_text(result: dict) -> str:
 
     ours, other = result['runs']
     columns = {f'{recipe}, seed {seed}': run for recipe, runs in result['runs'].items() for seed, run in runs.items()}
-    rows = [
-        [target, *(_moment(run['reached'][target]) for run in columns.values()), ratio]
-        for target, ratio in result['ratio'].items()
-    ]
+    rows = []
+    for target, ratio in result['ratio'].items():
+        rows.append([target, *(_moment(run['reached'][target]) for run in columns.values()), ratio])
     rows.append(['final accuracy', *(f'{100 * run["final_accuracy"]:.2f} %' for run in columns.values()), None])
     rows.append(['whole run', *(_moment(run['points'][-1]) for run in columns.values()), None])
     return (

@@ -14,11 +14,7 @@ def load(path, checkpoint: str | None = None):
         or a .tflite or .onnx file of `dsconv.export`, which is run without JAX.
       checkpoint: 'latest', 'best' or a step; by default the best by validation where there is one, else the latest.
 
-    Returns:
-      A `dsconv.data.unlabelled.Network`.
-
-    Raises:
-      InputError: there is no such run, checkpoint or file.
+    Returns a `dsconv.data.unlabelled.Network`. Raises InputError where there is no such run, checkpoint or file.
     """
     from dsconv.exported import RUNTIMES, open_exported
 

@@ -47,11 +47,8 @@ def load(path: str, overrides: list[str] = (), workdir: Path | None = None) -> C
       overrides: `'key=value'` strings, as `'model.dim=64'`.
       workdir: of the run to train. If a run is there whose warm-up was cut for another number of epochs, it is kept.
 
-    Returns:
-      The locked config, with all keys of `configs/common.py`.
-
-    Raises:
-      InputError: naming the key, the value and the nearest valid name.
+    Returns the locked config, with all keys of `configs/common.py`. Raises InputError naming the key, the value and the
+    nearest valid name.
     """
     config = defaults()
     is_run = path.endswith('.json')
@@ -60,9 +57,19 @@ def load(path: str, overrides: list[str] = (), workdir: Path | None = None) -> C
         raise InputError(f'--config.{bare[0]} needs a value: --config.{bare[0]}=VALUE')
     typed = dict(override.split('=', 1) for override in overrides)
     _lay_over(config, typed, '--config.', typed=True)
-    auto = _settle_auto(config, typed, workdir)
+    try:
+        run = load_run(workdir) if workdir else None
+    except InputError:  # a damaged run is reported where it is resumed
+        run = None
+    auto = tuple(key for key in config.dataset.auto or () if key not in typed)
+    if 'schedule.warmup_epochs' in auto:
+        config.schedule.warmup_epochs = 0.0  # until it is chosen, none, which fits whatever is typed
+    if run:  # what would be chosen from the data is as that run has it
+        began = flatten(run)
+        _lay_over(config, {key: began[key] for key in auto if key in began}, f'{workdir}: ')
+    config.dataset.auto = None if run else auto or None
     is_settled = bool({*auto, *typed} & {'schedule.warmup_epochs'}) or is_run and 'epochs' not in typed
-    messages = [None if is_settled else _fit_warmup(config, workdir), _fit_images(config, workdir)]
+    messages = [None if is_settled else _fit_warmup(config, workdir, run), _fit_images(config, run)]
     check(config)
     check_is_taken(config, typed)
     for message in filter(None, messages):
@@ -70,21 +77,9 @@ def load(path: str, overrides: list[str] = (), workdir: Path | None = None) -> C
     return config
 
 
-def _settle_auto(config, typed, workdir):
-    """Takes the keys that would be chosen from the data from the run in `workdir`, if there is one; returns them."""
-    auto = tuple(key for key in config.dataset.auto or () if key not in typed)
-    began = flatten(_run_in(workdir) or {})
-    if 'schedule.warmup_epochs' in auto:
-        config.schedule.warmup_epochs = 0.0  # until it is chosen, none, which fits whatever is typed
-    _lay_over(config, {key: began[key] for key in auto if key in began}, f'{workdir}: ')
-    config.dataset.auto = None if began else auto or None
-    return auto
-
-
-def _fit_warmup(config, workdir):
+def _fit_warmup(config, workdir, run):
     """Cuts the warm-up to a third of the run, or to what the run in `workdir` began with; returns what to say."""
     written, third = config.schedule.warmup_epochs, config.epochs / 3
-    run = _run_in(workdir)
     began = run and run.schedule.warmup_epochs
     if began == written:  # of a run that began before warm-ups were cut, or with more epochs
         return None
@@ -97,11 +92,11 @@ def _fit_warmup(config, workdir):
     return f'schedule.warmup_epochs={shown(written)} is cut to {third:.3g}, a third of epochs={config.epochs}'
 
 
-def _fit_images(config, workdir):
-    """Takes what is unset of channels and pixel statistics from the network to start from; returns what to say.
+def _fit_images(config, run):
+    """Takes what is unset of channels, pixel statistics and patch size from the network to start from; returns what to
+    say.
 
-    So it does with a patch size that would be chosen from the data. A run that has begun has these in its own
-    config.json: it no longer needs that network.
+    A run that has begun has these in its own config.json: it no longer needs that network.
     """
     unset = [f'dataset.{name}' for name in ('channels', 'mean', 'std') if config.dataset[name] is None]
     auto = config.dataset.auto or ()
@@ -109,20 +104,12 @@ def _fit_images(config, workdir):
     if not config.init_from or not unset:
         return None
     try:
-        trained = _run_in(workdir) or load_run(find_workdir(config.init_from))
+        trained = run or load_run(find_workdir(config.init_from))
     except InputError as error:
         raise InputError(f'init_from={config.init_from}: {error}') from error
     _lay_over(config, {key: get(trained, key) for key in unset}, f'{config.init_from}: ')
     config.dataset.auto = tuple(key for key in auto if key not in unset) or None
     return f'{", ".join(unset)}: as of init_from={config.init_from}'
-
-
-def _run_in(workdir):
-    """Returns the config of the run in `workdir`, or None. A damaged run is reported where it is resumed."""
-    try:
-        return load_run(workdir) if workdir else None
-    except InputError:
-        return None
 
 
 @functools.cache  # a study loads a config many times
@@ -148,11 +135,7 @@ def save_run(workdir: Path, config: ConfigDict, facts: dict) -> None:
 
 
 def load_run(workdir: Path) -> ConfigDict:
-    """Returns the config of an old workdir, over today's defaults.
-
-    Raises:
-      InputError: there is no readable run.
-    """
+    """Returns the config of an old workdir, over today's defaults; raises InputError where there is no readable run."""
     file = to_path(workdir) / 'config.json'
     if not is_file(file):
         if is_file(to_path(workdir) / 'study.json'):
@@ -219,11 +202,7 @@ def _run_file(path):
 
 
 def find_file(path: str) -> Path:
-    """Returns the config file that `--config` names, from the current directory or else from the project's.
-
-    Raises:
-      InputError: there is none.
-    """
+    """Returns the config file that `--config` names, from the current directory or else from the project's."""
     for file in (to_path(path), ROOT / path):
         if is_file(file):
             return file

@@ -47,9 +47,8 @@ def check_auto(dataset) -> None:
 
 
 def image_size(shorter: int, are_equal: bool) -> int:
-    """Returns the pixels a side of pictures whose shorter side is `shorter` in the median.
-
-    Squares that are equal stay as they are where patches can be cut out of them.
+    """Returns the pixels a side of pictures whose shorter side is `shorter` in the median; equal squares may stay as
+    they are.
     """
     if are_equal and shorter <= SIDES[-1] and _places(shorter) >= min(8, shorter):
         return shorter
@@ -64,9 +63,7 @@ def crop_scale(shorter: int, size: int) -> tuple[float, float] | None:
 def choose(config: ConfigDict, source) -> None:
     """Sets the keys of `dataset.auto` but those of the dataset itself, and says in one line what they are and why.
 
-    Args:
-      config: unlocked, with `dataset.image_size` set.
-      source: of `dsconv.data.open_source`: `split_sizes`.
+    `config` is unlocked and has its `dataset.image_size`; `source`, of `dsconv.data.open_source`, its `split_sizes`.
     """
     wanted = [key for key in KEYS if is_auto(config.dataset, key)]
     if not wanted:

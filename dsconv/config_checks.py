@@ -65,19 +65,17 @@ RANGES = {
 
 
 def resolve(config: ConfigDict, source) -> ConfigDict:
-    """Fills in what the config leaves to the data, and checks the config against it.
+    """Returns a locked copy in which what the config leaves to the data is filled in, and which is checked against it.
+
+    These are `dataset.{image_size,channels,class_names}`, `augment.flip` and the keys of `dataset.auto`; the path of a
+    folder becomes absolute.
 
     Args:
       config: a loaded config.
       source: of `dsconv.data.open_source`: `image_size`, `channels`, `class_names`, `flippable`, `crop_scale`, and, for
         what is chosen, `split_sizes`.
 
-    Returns:
-      A locked copy in which `dataset.{image_size,channels,class_names}`, `augment.flip` and the keys of `dataset.auto`
-      are set, and the path of a folder is absolute.
-
-    Raises:
-      InputError: the patch does not divide the image, the crop's padding is as large as the image, ….
+    Raises InputError where the patch does not divide the image, the crop's padding is as large as the image, ….
     """
     config = config.copy_and_resolve_references()
     with config.unlocked():
@@ -105,10 +103,7 @@ def located(dataset) -> dict:
 
 
 def resolve_without_data(config: ConfigDict) -> ConfigDict:
-    """Resolves a config for random images, pixel statistics included.
-
-    What the config leaves to the data is as CIFAR-10 has it: 32×32 pixels, three channels, ten classes.
-    """
+    """Resolves a config for random images. What it leaves to the data is as CIFAR-10 has it: 32×32×3, ten classes."""
     names = config.dataset.class_names or tuple(map(str, range(10)))
     size, channels = config.dataset.image_size or 32, config.dataset.channels or 3
     source = SimpleNamespace(image_size=size, channels=channels, class_names=names, flippable=True)

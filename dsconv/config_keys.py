@@ -12,12 +12,9 @@ SEVERAL = {int: 'whole numbers, as 2,4', float: 'numbers, as 0.5,0.4', str: 'tex
 
 
 class Key(NamedTuple):
-    """The type of a key.
+    """The type of a key: `kind` is bool, int, float or str, of the value or of each element of a tuple.
 
-    Attributes:
-      kind: bool, int, float or str, of the value or of each element of a tuple.
-      is_tuple: whether the value is a tuple.
-      nullable: whether the value may be None, as of the keys that are unset by default.
+    `nullable` keys, those that are unset by default, may be None.
     """
 
     kind: type
@@ -42,9 +39,8 @@ class Key(NamedTuple):
             return text
 
     def convert(self, value):
-        """Converts a value to this key's type: an int to a float, a list to a tuple.
-
-        Raises: TypeError, for what is empty or holds a NUL too; OverflowError for an int beyond the floats.
+        """Converts a value to this key's type: an int to a float, a list to a tuple. Raises TypeError or
+        OverflowError.
         """
         if value is None and self.nullable:
             return None

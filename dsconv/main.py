@@ -13,7 +13,9 @@ def main(arguments) -> None:
     from dsconv import config as configuration
     from dsconv import process
 
-    workdir = arguments.workdir or _default_workdir(arguments.config)
+    workdir = arguments.workdir or Path('runs', configuration.name_of(arguments.config))
+    if not arguments.workdir and arguments.config.endswith('.json'):  # that of a run, which is resumed
+        workdir = to_path(arguments.config).parent
     if arguments.profile and is_remote(workdir):
         raise InputError(f'--profile writes into a directory of this machine, which {workdir} is not: leave it out')
     config = configuration.load(arguments.config, arguments.overrides, workdir)
@@ -38,13 +40,6 @@ def main(arguments) -> None:
     logger.info(
         '%s: accuracy %.2f %%; report: %s', report['split'], 100 * report['accuracy'], workdir / 'report' / 'report.md'
     )
-
-
-def _default_workdir(config: str) -> Path:
-    """Returns the directory of a run's config.json, which is its workdir, or `runs/<name of the config>`."""
-    from dsconv.config import name_of
-
-    return to_path(config).parent if config.endswith('.json') else Path('runs', name_of(config))
 
 
 def flags() -> cli.Parser:

@@ -35,16 +35,14 @@ ALLOCATOR = {
 def prepare_process() -> None:
     """Quiets the libraries, caches what is compiled, and on Linux without an accelerator restarts with `ALLOCATOR`.
 
-    Compiled programs are kept in `~/.cache/dsconv`, or where `JAX_COMPILATION_CACHE_DIR` says, so that a second start
-    need not compile; `JAX_ENABLE_COMPILATION_CACHE=false` turns that off.
-
-    The restart keeps the process id, arguments and file descriptors, and happens before anything heavy is imported.
-    It is for `python -m dsconv.COMMAND` alone: a test runner, a notebook, a debugger or a profiler that calls a
-    command goes on as it is. `DSCONV_ALLOCATOR=system` leaves the allocator alone; so do allocator settings or an
-    LD_PRELOAD of one's own, and a C library other than glibc.
+    Compiled programs are kept in `~/.cache/dsconv`, or where `JAX_COMPILATION_CACHE_DIR` says;
+    `JAX_ENABLE_COMPILATION_CACHE=false` turns that off. The restart keeps the process id, arguments and file
+    descriptors, and happens before anything heavy is imported. It is for `python -m dsconv.COMMAND` alone, not for a
+    test runner, a notebook or a debugger. `DSCONV_ALLOCATOR=system` leaves the allocator alone; so do allocator
+    settings or an LD_PRELOAD of one's own, and a C library other than glibc.
 
     SIGTERM raises `Preempted` and SIGINT KeyboardInterrupt, also where SIGINT is ignored, as in a background job of a
-    script: who sends it there means this process. `DSCONV_LOG=DEBUG` shows the traceback behind each line of an error.
+    script. `DSCONV_LOG=DEBUG` shows the traceback behind each line of an error.
     """
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')  # concerns layers, which are JAX's here, and is announced
@@ -103,7 +101,7 @@ def _compilation_cache() -> dict[str, str]:
 def _on_unraisable(unraisable) -> None:
     """Handles what Python would report and forget, as in a callback of the garbage collector: JAX has one.
 
-    A SIGINT or SIGTERM in it is sent again once the callback is over. What Orbax leaves of a damaged checkpoint is not
+    A SIGINT or SIGTERM in it is sent again once the callback is over; what Orbax leaves of a damaged checkpoint is not
     reported.
     """
     frames = list(traceback.walk_tb(unraisable.exc_traceback))
@@ -145,36 +143,31 @@ def connect(coordinator: str | None, num_processes: int | None, process_id: int 
     Args:
       coordinator: None for a run of one process; 'auto' on a TPU pod slice or under SLURM, where the surroundings tell
         the rest; else `HOST:PORT` of process 0.
-      num_processes: how many processes there are; with `HOST:PORT` only.
-      process_id: which of them this is, from 0; with `HOST:PORT` only.
+      num_processes, process_id: with `HOST:PORT` only: how many there are, and which of them this is, from 0.
 
-    Raises:
-      InputError: these do not go together, there is no such host, its port is taken, or 'auto' finds nothing to go by.
+    Raises InputError where these do not go together, there is no such host, or its port is taken.
     """
-    if coordinator in (None, 'auto'):
-        if num_processes is not None or process_id is not None:
-            raise InputError('--num-processes and --process-id go with --coordinator=HOST:PORT')
-    else:
-        _check_address(coordinator)
+    address = () if coordinator in (None, 'auto') else (coordinator, num_processes, process_id)
+    if address:
+        _check_address(coordinator, is_own=process_id == 0)
         if num_processes is None or process_id is None or not 0 <= process_id < num_processes:
             raise InputError(f'--coordinator={coordinator} needs --num-processes=N and --process-id from 0 to N-1')
-        if process_id == 0:
-            _check_port(coordinator)
+    elif num_processes is not None or process_id is not None:
+        raise InputError('--num-processes and --process-id go with --coordinator=HOST:PORT')
     if coordinator is None:
         return
     import jax
 
     jax.config.update('jax_enable_preemption_service', False)  # it takes SIGTERM for itself; see stopping.StopRequest
-    if coordinator != 'auto':
-        jax.distributed.initialize(coordinator, num_processes, process_id, heartbeat_timeout_seconds=PATIENCE)
-    else:
-        try:
-            jax.distributed.initialize(heartbeat_timeout_seconds=PATIENCE)
-        except ValueError as error:
-            raise InputError(
-                '--coordinator=auto: no TPU pod or cluster was recognised; give --coordinator=HOST:PORT '
-                '--num-processes=N --process-id=I'
-            ) from error
+    try:
+        jax.distributed.initialize(*address, heartbeat_timeout_seconds=PATIENCE)
+    except ValueError as error:
+        if address:
+            raise
+        raise InputError(
+            '--coordinator=auto: no TPU pod or cluster was recognised; give --coordinator=HOST:PORT '
+            '--num-processes=N --process-id=I'
+        ) from error
     sys.excepthook = _on_uncaught
     if jax.process_index():
         logging.getLogger('dsconv').setLevel(logging.WARNING)  # progress is told once, by process 0
@@ -212,7 +205,8 @@ def _is_of_lost_peer(error) -> bool:
     return gloo is not None or status_of(error) in ('ABORTED', 'CANCELLED', 'DEADLINE_EXCEEDED', 'UNAVAILABLE')
 
 
-def _check_address(coordinator):
+def _check_address(coordinator, is_own):
+    """Raises InputError unless there is such a host, and, where it is this one, its port is free."""
     host, _, port = coordinator.rpartition(':')
     if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
         raise InputError(f'--coordinator={coordinator} must be auto or HOST:PORT, as 127.0.0.1:8476')
@@ -220,11 +214,8 @@ def _check_address(coordinator):
         socket.getaddrinfo(host.strip('[]'), int(port))
     except (OSError, UnicodeError) as error:  # JAX would wait for five minutes, then abort the process
         raise InputError(f'--coordinator={coordinator}: there is no host {host} ({error})') from error
-
-
-def _check_port(coordinator):
-    port = coordinator.rpartition(':')[2]
     try:
-        socket.create_server(('', int(port))).close()
+        if is_own:
+            socket.create_server(('', int(port))).close()
     except OSError as error:  # gRPC would crash the process
         raise InputError(f'--coordinator={coordinator}: port {port} cannot be used ({error.strerror})') from error

@@ -22,13 +22,19 @@ def main(line: list[str]) -> int:
     processes = _start(int(line[0]), line[1:])
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: [process.send_signal(number) for process in processes])
-    failed = _wait_for_first_failure(processes)
-    if failed is None:
-        return 0
-    code = processes[failed].returncode
+    while not any(process.poll() for process in processes):
+        if all(process.returncode == 0 for process in processes):
+            return 0
+        time.sleep(0.1)
+    failed, code = next((index, process.returncode) for index, process in enumerate(processes) if process.returncode)
     how = signal.Signals(-code).name if code < 0 else f'exit code {code}'
     print(f'process {failed} of {len(processes)} ended by {how}; start again to go on', file=sys.stderr)
-    _end(processes)
+    end = time.monotonic() + PATIENCE
+    for process in processes:
+        try:
+            process.wait(max(0, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
     return code if code > 0 else 1
 
 
@@ -43,25 +49,6 @@ def _start(count, flags):
         subprocess.Popen([*command, f'--process-id={index}'], env=environment, start_new_session=True)
         for index in range(count)
     ]
-
-
-def _wait_for_first_failure(processes):
-    while True:
-        codes = [process.poll() for process in processes]
-        if failed := [index for index, code in enumerate(codes) if code]:
-            return failed[0]
-        if None not in codes:
-            return None
-        time.sleep(0.1)
-
-
-def _end(processes):
-    end = time.monotonic() + PATIENCE
-    for process in processes:
-        try:
-            process.wait(max(0, end - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
 
 
 if __name__ == '__main__':

@@ -31,13 +31,7 @@ ONE_THREAD |= dict.fromkeys(
 
 
 class Row(NamedTuple):
-    """A row of the table.
-
-    Attributes:
-      library: the name in `--peers`.
-      variant: of the library; passed to its `prepare`.
-      work: how its work differs from the default policy, each image by itself.
-    """
+    """A row of the table: the name in `--peers`, the variant for `prepare`, and how its work differs from ours."""
 
     library: str
     variant: str
@@ -56,18 +50,10 @@ PEERS = tuple(dict.fromkeys(row.library for row in ROWS))
 
 
 def measure(config, peers=PEERS, rounds: int = 9, seconds: float = 1.0) -> dict:
-    """Measures both, in `rounds` of at least `seconds` each.
+    """Measures a loaded config's step and its `peers`, in `rounds` of at least `seconds` each.
 
-    Args:
-      config: a loaded config; where it leaves the image size to the data, CIFAR-10's is taken.
-      peers: of `PEERS`, or none.
-
-    Returns:
-      What `--json` prints: settings, surroundings, `step` (see `step_share`) and `peers` (see `race`).
-
-    Raises:
-      InputError: the config's augmentation is one that the peers do not have.
-      RunError: a peer that can be imported fails.
+    Returns what `--json` prints: settings, surroundings, `step` (see `step_share`) and `peers` (see `race`). Raises
+    InputError where the peers do not have the config's augmentation, RunError where one that can be imported fails.
     """
     config = resolve_without_data(config)
     if peers:
@@ -97,12 +83,9 @@ def measure(config, peers=PEERS, rounds: int = 9, seconds: float = 1.0) -> dict:
 def check_same_policy(config) -> None:
     """Raises InputError unless the peers can do what `config`, resolved, asks for."""
     followed = tuple(f'augment.{key}:' for key in FOLLOWED)
-    differing = [
-        line
-        for line in configuration.differences(resolve_without_data(configuration.defaults()), config)
-        if line.startswith(('augment.', 'dataset.channels:')) and not line.startswith(followed)
-    ]
-    if differing:
+    lines = configuration.differences(resolve_without_data(configuration.defaults()), config)
+    differing = [line for line in lines if line.startswith(('augment.', 'dataset.channels:'))]
+    if differing := [line for line in differing if not line.startswith(followed)]:
         raise InputError(f'the peers have the default augmentation alone ({"; ".join(differing)}); take --peers=none')
 
 
@@ -199,13 +182,10 @@ def as_text(result: dict) -> str:
         f'{result["devices"]}, {result["cores"]} cores. Medians of {rounds} rounds in turn.'
     ]
     if result['peers']:
-        header = ['', 'images/s of one core', f'{OURS} ÷ it', 'work']
-        rows = [[row['name'], row.get('median'), row.get('ratio'), _work(row)] for row in result['peers']]
+        header, rows = ['', 'images/s of one core', f'{OURS} ÷ it', 'work'], []
+        for row in result['peers']:
+            missing = f'not installed ({row.get("missing")}): pip install -r benchmarks/requirements.txt'
+            work = missing if 'missing' in row else row['work']
+            rows.append([row['name'], row.get('median'), row.get('ratio'), work])
         lines += ['', text_table(header, rows)]
     return '\n'.join(lines)
-
-
-def _work(row):
-    if 'missing' in row:
-        return f'not installed ({row["missing"]}): pip install -r benchmarks/requirements.txt'
-    return row['work']

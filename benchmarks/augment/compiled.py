@@ -33,11 +33,7 @@ def measure(config, topology: str) -> dict:
 
 
 def _cost(config, devices) -> dict[str, float]:
-    """Returns what the compiler estimates of one step.
-
-    `megabytes_per_image` and `megaflops_per_image` are of all devices; `milliseconds` are of a step on the slice with
-    memory and arithmetic used as well as they can be; `megacycles`, of a step on a device, sum up the instructions.
-    """
+    """Returns the compiler's estimates of one step: per image of all devices, milliseconds at best, cycles of one."""
     counted = counts(compile_step(config, devices))
     share = len(devices) / config.batch_size / 1e6
     return {

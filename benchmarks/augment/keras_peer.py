@@ -1,7 +1,6 @@
 """What Keras 3's layers have of the default policy: crop, flip, RandAugment, MixUp and CutMix, in their own ranges.
 
-RandomCrop and RandAugment draw a place and operations for the whole batch (how strong an operation is, for each
-image), and there is no AutoAugment. `prepare` is as `benchmarks.process` asks for.
+RandomCrop and RandAugment draw a place and operations for the whole batch, and there is no AutoAugment.
 """
 
 import os

@@ -1,7 +1,4 @@
-"""The default policy by Pillow, image by image; NumPy draws, crops, mirrors and mixes.
-
-`prepare` is as `benchmarks.process` asks for.
-"""
+"""The default policy by Pillow, image by image; NumPy draws, crops, mirrors and mixes."""
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps

@@ -1,7 +1,4 @@
-"""The default policy by torchvision.transforms.v2 on uint8 tensors, in its own ranges.
-
-`prepare` is as `benchmarks.process` asks for.
-"""
+"""The default policy by torchvision.transforms.v2 on uint8 tensors, in its own ranges."""
 
 import torch
 from torchvision.transforms import v2

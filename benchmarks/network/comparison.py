@@ -13,15 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.network.contenders import (
-    INSTALL,
-    OURS,
-    PEERS,
-    TUNED,
-    check_installed,
-    check_same_network,
-    contenders,
-)
+from benchmarks.network import contenders
+from benchmarks.network.contenders import OURS, PEERS, TUNED
 from benchmarks.process import Process
 from dsconv.config_checks import resolve_without_data
 from dsconv.errors import InputError, RunError
@@ -35,11 +28,7 @@ PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy', 'torch', 'keras', 'tensor
 
 
 def measure(config, peers=tuple(PEERS), rounds: int = 5, steps: int = 5) -> dict:
-    """Measures all in turn, in `rounds`, by the median of `steps` calls of each mode.
-
-    Args:
-      config: a loaded config; where it leaves the image size to the data, CIFAR-10's is taken.
-      peers: of `PEERS`, or none.
+    """Measures a loaded config beside `peers` in turn, in `rounds`, by the median of `steps` calls of each mode.
 
     Returns:
       What `--json` prints: settings, surroundings, and by 'train' or 'inference' and contender `images_per_second`
@@ -47,21 +36,20 @@ def measure(config, peers=tuple(PEERS), rounds: int = 5, steps: int = 5) -> dict
       of the same round. `logits_difference` is the largest, relative to the largest logit; `losses` are those of the
       first training steps.
 
-    Raises:
-      InputError: a peer is not installed, or lacks what the config asks for.
-      RunError: a peer fails, or is another network.
+    Raises InputError where a peer is not installed, or lacks what the config asks for; RunError where it fails, or is
+    another network.
     """
-    check_installed(peers)
+    contenders.check_installed(peers)
     config = same_work(resolve_without_data(config))
     if peers:
-        check_same_network(config)
+        contenders.check_same_network(config)
     from benchmarks.network.dsconv_peer import export
 
     with tempfile.TemporaryDirectory(prefix='dsconv-benchmark-') as directory:
         expected, settings = export(config, Path(directory))
         measures = {
             name: functools.partial(measure_one, name, contender, settings, expected, steps)
-            for name, contender in contenders(peers).items()
+            for name, contender in contenders.contenders(peers).items()
         }
         logging.getLogger('dsconv').info('%s: %d rounds in turn', ', '.join(measures), rounds)
         facts = in_turn(measures, rounds)
@@ -78,7 +66,7 @@ def measure(config, peers=tuple(PEERS), rounds: int = 5, steps: int = 5) -> dict
 
 
 def same_work(config):
-    """Returns a resolved config without what is not compared: augmentation, averaging, clipping, warm-up, …"""
+    """Returns a copy of a resolved config without augmentation, averaging, clipping, warm-up, …"""
     from dsconv.augment import OFF
 
     config = config.copy_and_resolve_references()
@@ -91,23 +79,19 @@ def same_work(config):
 
 
 def measure_one(name: str, contender, settings: dict, expected: dict, steps: int) -> dict:
-    """Measures one contender in a new process.
-
-    Args:
-      settings, expected: of `dsconv_peer.export`.
+    """Measures one contender in a new process; `settings` and `expected` are of `dsconv_peer.export`.
 
     Returns:
       The facts of its process, `losses` of the first steps, `difference` of its logits before any step, relative, and
       the seconds of each call by mode.
 
-    Raises:
-      InputError: it cannot be imported.
-      RunError: it fails, or is another network.
+    Raises InputError where it cannot be imported, RunError where it fails or is another network.
     """
     with Process(contender.module, settings | contender.settings, contender.environment) as process:
         facts = process.facts
         if process.missing:
-            raise InputError(f'--peers={name.removesuffix(TUNED)}: {process.missing} cannot be imported; {INSTALL}')
+            peer = name.removesuffix(TUNED)
+            raise InputError(f'--peers={peer}: {process.missing} cannot be imported; {contenders.INSTALL}')
         if facts['parameters'] != expected['parameters']:
             raise RunError(f'{name} has {facts["parameters"]:,} parameters, not {expected["parameters"]:,}')
         facts['difference'] = difference(process.call('inference')['values'], expected['logits'])
@@ -133,17 +117,19 @@ def summarise(facts: dict[str, list[dict]], batch_size: int) -> dict:
         mode: {name: [batch_size / statistics.median(one[mode]) for one in found] for name, found in facts.items()}
         for mode in MODES
     }
-    by_mode = {'images_per_second': {}, 'ratio': {}, 'spread': {}, 'by_round': by_round}
-    for mode, values in by_round.items():
-        by_mode['images_per_second'][mode] = {name: statistics.median(own) for name, own in values.items()}
-        by_mode['spread'][mode] = {name: [min(own), max(own)] for name, own in values.items()}
-        by_mode['ratio'][mode] = {name: median_ratio(values[OURS], own) for name, own in values.items() if name != OURS}
-    of_first = {key: {name: found[0][key] for name, found in facts.items()} for key in ('parameters', 'losses')}
+
+    def by_mode(function):
+        return {mode: {name: function(values, name) for name in values} for mode, values in by_round.items()}
+
+    ratio = by_mode(lambda values, name: median_ratio(values[OURS], values[name]))
+    of_first = ('parameters', 'losses', 'allocator')
     return {
-        **by_mode,
-        **of_first,
+        'images_per_second': by_mode(lambda values, name: statistics.median(values[name])),
+        'ratio': {mode: {name: own for name, own in values.items() if name != OURS} for mode, values in ratio.items()},
+        'spread': by_mode(lambda values, name: [min(values[name]), max(values[name])]),
+        'by_round': by_round,
+        **{key: {name: found[0][key] for name, found in facts.items()} for key in of_first},
         'logits_difference': {name: max(one['difference'] for one in found) for name, found in facts.items()},
-        'allocator': {name: found[0]['allocator'] for name, found in facts.items()},
     }
 
 

@@ -64,12 +64,8 @@ def contenders(peers) -> dict[str, Contender]:
 
     The allocator settings are glibc's: elsewhere than on Linux they are left out.
     """
-    environment = dict(os.environ)
-    if environment.get(SWITCH) == 'tuned':  # by this project for this process
-        for name in (SWITCH, *ALLOCATOR):
-            environment.pop(name, None)
-    for name in NOT_FOR_PEERS:
-        environment.pop(name, None)
+    own = (SWITCH, *ALLOCATOR) if os.environ.get(SWITCH) == 'tuned' else ()  # set by this project for this process
+    environment = {name: value for name, value in os.environ.items() if name not in (*own, *NOT_FOR_PEERS)}
     environment |= {'JAX_PLATFORMS': 'cpu', 'CUDA_VISIBLE_DEVICES': ''}
     found = {OURS: Contender('benchmarks.network.dsconv_peer', {'as_command': True}, environment)}
     for name in peers:

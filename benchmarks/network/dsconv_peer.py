@@ -1,8 +1,4 @@
-"""dsconv's own network, and what its peers start from.
-
-The step is that of a training run, `dsconv.training.step.make_train_step`: it takes uint8 images and normalises them
-itself.
-"""
+"""dsconv's own network, by the step of a training run, and what its peers start from."""
 
 from pathlib import Path
 
@@ -21,9 +17,8 @@ from dsconv.training.step import make_logits, normalise
 def export(config, directory: Path) -> tuple[dict, dict]:
     """Writes to `directory` what every contender starts from: the resolved config, a batch, and variables.
 
-    `arrays.npz`, which is no pickle, holds `images`, uint8 `(batch, height, width, channels)`, `labels`, int32
-    `(batch,)`, and the variables, float32, as `params/block_0/expand/kernel`. No scale, bias or running statistic has
-    its initial value, so that a peer that confuses two of them returns other logits.
+    `arrays.npz` holds `images`, uint8 `(batch, height, width, channels)`, `labels`, int32 `(batch,)`, and the
+    variables, float32, as `params/block_0/expand/kernel`.
 
     Returns:
       (`parameters`, their number, and `logits`, float32 `(batch, classes)`; the settings for every contender).
@@ -51,7 +46,7 @@ def export(config, directory: Path) -> tuple[dict, dict]:
 
 
 def _disturbed(name, array, random):
-    """Adds noise to the initial value of the variable `name`; kernels are random already, and `count` stays 0."""
+    """Adds noise to an initial scale, bias or statistic, so that a peer that confuses two returns other logits."""
     leaf = name.rpartition('/')[2]
     if leaf in ('kernel', 'count'):
         return array

@@ -1,7 +1,4 @@
-"""The network in Keras 3, on TensorFlow or on JAX, compiled as `compile` does by default; AdamW on every parameter.
-
-`prepare` is as `benchmarks.process` asks for. The images are normalised before anything is timed.
-"""
+"""The network in Keras 3, on TensorFlow or on JAX, compiled as `compile` does by default; AdamW on every parameter."""
 
 import os
 

@@ -1,6 +1,5 @@
-"""The network in PyTorch, eager or by torch.compile: NCHW, batch norm over the whole batch, AdamW on every parameter.
-
-`prepare` is as `benchmarks.process` asks for. The images are normalised before anything is timed.
+"""The network in PyTorch, eager or by torch.compile: NCHW, batch norm over the whole batch, AdamW on every
+parameter.
 """
 
 import numpy as np

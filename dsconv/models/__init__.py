@@ -17,16 +17,13 @@ OF_EVERY_NETWORK = {'name', 'dtype', 'norm_groups'}  # training cuts any batch b
 
 
 def build_model(model, num_classes: int):
-    """Makes the network that the `model` part of a config describes.
+    """Makes the Linen module that the `model` part of a config describes: `module.apply(variables, images, train=…)`.
 
     Args:
-      model: a mapping with `name`, a key of `MODELS`, `dtype` ('float32' or 'bfloat16'), `implementation` ('plain', or
-        'fast') and the options of the network; what is missing is as the network has it, and the implementation plain.
-        Options of other networks, and those that the name fixes, are left aside.
+      model: a mapping with `name`, a key of `MODELS`, `dtype` ('float32' or 'bfloat16'), `implementation` ('plain' by
+        default, or 'fast') and the options of the network; what is missing is as the network has it. Options of other
+        networks, and those that the name fixes, are left aside.
       num_classes: width of the head.
-
-    Returns:
-      A Linen module; `module.apply(variables, images, train=…)`.
     """
     network = _network(model['name'], model.get('implementation'))
     options = {key: model[key] for key in _fields(network) if key in model}

@@ -12,15 +12,14 @@ EPSILON = 1e-3
 class BatchNorm(nn.Module):
     """Batch normalisation (Ioffe & Szegedy 2015) with statistics over `groups` equal parts of the batch.
 
-    One group is the whole batch. With as many groups as accelerator cores, each core normalises by its own images, as
-    replicas without synchronisation do, whatever the number of devices that the computation runs on.
+    With as many groups as accelerator cores, each core normalises by its own images, as replicas without
+    synchronisation do, whatever the number of devices that the computation runs on.
 
     The running statistics are averaged over the groups and move by `MOMENTUM`, faster in the first steps of a run:
-    after n steps the old ones weigh min(momentum, (1 + n) / (10 + n)). So a run of a hundred steps, on a small folder
-    of pictures, is not evaluated by the statistics that it was initialised with.
+    after n steps the old ones weigh min(momentum, (1 + n) / (10 + n)).
 
-    `(batch, …, channels)` → the same shape, in `dtype`; statistics and parameters are float32. While training,
-    `batch` must be divisible by `groups`.
+    `(batch, …, channels)` → the same shape, in `dtype`; statistics and parameters are float32. While training, `batch`
+    must be divisible by `groups`.
     """
 
     groups: int = 1

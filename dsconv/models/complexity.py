@@ -24,11 +24,9 @@ class LayerCost:
       path: 'block_0/depthwise'.
       kind: the layer's class.
       output_shape: without the batch axis.
-      parameters: trainable.
       macs: multiply-accumulates of convolutions, dense layers and attention's two products.
       flops: 2 a multiply-accumulate, 1 a bias or a position added, 2 a normalised element, 1 an element pooled
-        globally. Activations (softmax among them), residual additions, pooling between layers and local response
-        norm are not counted.
+        globally. Activations, residual additions, pooling between layers and local response norm are not counted.
       thesis_flops: the thesis's count: 1 a multiply-accumulate, 2 a batch-normalised element, 1 an element pooled.
     """
 
@@ -42,11 +40,8 @@ class LayerCost:
 
 
 def layer_costs(model: nn.Module, image_shape: tuple[int, int, int]) -> list[LayerCost]:
-    """Counts the costs of each layer that computes, in the order of the forward pass.
-
-    Args:
-      model: takes `(batch, height, width, channels)`.
-      image_shape: (height, width, channels).
+    """Counts the costs of each layer that computes, in the order of the forward pass, for (height, width, channels)
+    images.
     """
     rows = []
 

@@ -1,8 +1,7 @@
 """The network of the thesis: patch embedding, blocks around a depthwise separable convolution, a dense head.
 
 M. S. Islam, "An Efficient Image Classification Method Using Depthwise Separable Convolution by a Supervised Learning
-Approach", RUET 2022, section 2.1. This module is the definition. `dsconv.models.fast` computes the same from the same
-parameters, in less time.
+Approach", RUET 2022, section 2.1. This module is the definition; `dsconv.models.fast` computes the same faster.
 """
 
 import functools

@@ -21,17 +21,13 @@ ACTIVATIONS = {
 }
 
 
-def _batch_norm(x, train, groups, dtype):
-    return BatchNorm(groups, dtype, name='batch_norm')(x, train)
-
-
-def _layer_norm(x, train, groups, dtype):
-    """Over the channels (Ba et al. 2016)."""
-    return nn.LayerNorm(epsilon=EPSILON, dtype=dtype, name='layer_norm')(x)
-
-
 # Name → (x, train, groups, dtype) → the normalised x; called inside a compact method.
-NORMS = {'batch': _batch_norm, 'layer': _layer_norm, 'none': lambda x, *_: x}
+NORMS = {
+    'batch': lambda x, train, groups, dtype: BatchNorm(groups, dtype, name='batch_norm')(x, train),
+    # Over the channels (Ba et al. 2016).
+    'layer': lambda x, train, groups, dtype: nn.LayerNorm(epsilon=EPSILON, dtype=dtype, name='layer_norm')(x),
+    'none': lambda x, *_: x,
+}
 
 
 class ConvUnit(nn.Module):

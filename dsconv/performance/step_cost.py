@@ -13,12 +13,9 @@ from dsconv.training.memory import bytes_of
 
 
 class Chip(NamedTuple):
-    """A device's published figures: of a core of v2 and v3, which have two to a chip, of a chip of the others.
+    """A device's published memory (bytes), bandwidth (bytes/s) and peak (bfloat16 FLOP/s).
 
-    Attributes:
-      memory: bytes.
-      bandwidth: of it, bytes/s.
-      peak: bfloat16 FLOP/s.
+    A device is a core of v2 and v3, which have two to a chip, and a chip of the others.
     """
 
     memory: float
@@ -45,13 +42,10 @@ FROM_PROGRAM = (
 
 
 class Counts(NamedTuple):
-    """Of a compiled step on a device: the compiler's `cost_analysis`, loops counted as often as they run.
+    """FLOPs and bytes moved of a compiled step on a device, loops counted as often as they run, and `totals` of its
+    text.
 
-    Attributes:
-      flops: floating-point operations.
-      moved: bytes to and from memory.
-      optimal_seconds: with memory and arithmetic used as well as they can be; it is negative at times.
-      totals: what the program's text adds.
+    `optimal_seconds` are the compiler's, with memory and arithmetic used as well as they can be; negative at times.
     """
 
     flops: float
@@ -74,8 +68,7 @@ def estimate(config, macs: int, num_examples: int, topology: str, devices: list)
       config: resolved.
       macs: of the network's forward pass for one image.
       num_examples: training images.
-      topology: the name of the slice.
-      devices: its devices, of `topology.topology_devices`.
+      topology, devices: the name of the slice, and its devices, of `topology.topology_devices`.
 
     Returns:
       What `python -m dsconv.preflight --json` prints. `step_ms` is what memory and arithmetic alone would take at their

@@ -13,10 +13,8 @@ def grouped_bars(
 ) -> Figure:
     """Draws horizontal bars, the first on top, each with its value and a line over its spread.
 
-    Args:
-      panels: heading → name → value; all panels have the same names, which are written at the left of the first.
-      spreads: heading → name → (least, most).
-      marked: the name whose bars are coloured.
+    `panels` and `spreads` are heading → name → value, and (least, most); all panels have the same names, written at the
+    left of the first. The bars of the name `marked` are coloured.
     """
     names = list(next(iter(panels.values())))
     figure = Figure(figsize=(1.6 + 3.2 * len(panels), 0.9 + 0.34 * len(names)), dpi=90, layout='constrained')

@@ -4,7 +4,6 @@ import io
 from pathlib import Path
 
 import matplotlib
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 CELL = 64  # the most pixels a side of a picture
@@ -54,7 +53,10 @@ def _draw_panel(blocks, cell):
             draw.text((MARGIN, name_y), name, INK, name_font, anchor='lm')
             draw.text((MARGIN, name_y + 20), note, GREY, note_font, anchor='lm')
             for column, image in enumerate(images):
-                panel.paste(_enlarge(image, cell), (left + step * column, y))
+                picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+                # Each pixel is the mean of those that it covers.
+                picture = picture.resize((cell, cell), Image.Resampling.BOX)
+                panel.paste(picture, (left + step * column, y))
             y += step
     return panel
 
@@ -62,9 +64,3 @@ def _draw_panel(blocks, cell):
 def _font(name: str, size: int):
     """Loads one of matplotlib's own fonts, so that the sheet looks the same everywhere."""
     return ImageFont.truetype(Path(matplotlib.get_data_path(), 'fonts', 'ttf', f'{name}.ttf'), size)
-
-
-def _enlarge(image: np.ndarray, cell: int) -> Image.Image:
-    """Resizes uint8 `(side, side, C)` to `cell` pixels a side; each is the mean of those that it covers."""
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    return picture.resize((cell, cell), Image.Resampling.BOX)

@@ -1,6 +1,6 @@
 """TensorBoard's log of scalars, written without TensorBoard or TensorFlow.
 
-The file holds TFRecords (tensorflow/core/lib/io/record_writer.h) of `Event` messages (event.proto and summary.proto of
+TFRecords (tensorflow/core/lib/io/record_writer.h) of `Event` messages (event.proto, summary.proto of
 tensorboard/compat/proto), encoded here.
 """
 

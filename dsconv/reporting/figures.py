@@ -37,9 +37,8 @@ def png(figure: Figure) -> bytes:
 def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], title: str) -> Figure:
     """Draws a (C, C) integer matrix as a heat map, rows: true class. Colours show the share of the row, from 0 to 1.
 
-    Not by scikit-learn's ConfusionMatrixDisplay, which colours what it prints and imports pyplot.
-
-    Up to COUNTED_CLASSES classes the cells hold the counts (those that are not 0) and every class is named.
+    Up to COUNTED_CLASSES classes the cells hold the counts (those that are not 0) and every class is named. Not by
+    scikit-learn's ConfusionMatrixDisplay, which colours what it prints and imports pyplot.
     """
     counts = np.asarray(counts)
     classes = len(counts)
@@ -150,7 +149,9 @@ def predictions(images: np.ndarray, captions: Sequence[str], is_right: Sequence[
         axes.axis('off')
     colours = ['black' if right else 'C3' for right in is_right] or ['black'] * len(images)
     for axes, image, caption, colour in zip(grid, images, captions, colours, strict=False):
-        axes.imshow(_shrink(image), cmap='gray', vmin=0, vmax=255, interpolation='nearest')
+        picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+        picture = picture.reduce(math.ceil(max(picture.size) / MISTAKE_PIXELS))
+        axes.imshow(picture, cmap='gray', vmin=0, vmax=255, interpolation='nearest')
         axes.set_title(caption, fontsize=8, color=colour, parse_math=False, family=_fonts())
     return figure
 
@@ -163,17 +164,8 @@ def prediction_caption(true: str, predicted: str, probability: float) -> str:
     return joined if len(joined) <= 26 else joined.replace(' → ', ' →\n', 1)
 
 
-def _shrink(image: np.ndarray) -> Image.Image:
-    """Averages square blocks, for at most MISTAKE_PIXELS a side; `image` is uint8 (H, W, 1 or 3)."""
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    return picture.reduce(math.ceil(max(picture.size) / MISTAKE_PIXELS))
-
-
 def _shorten(name: str, length: int) -> str:
-    """Cuts the middle out: long names of classes tend to differ at the beginning or the end.
-
-    Bytes of a folder's name that are not UTF-8 are question marks; matplotlib refuses them.
-    """
+    """Cuts the middle out: long names tend to differ at the ends. Bytes that are not UTF-8 become question marks."""
     name = name.encode(errors='replace').decode()
     half = (length - 1) // 2
     return name if len(name) <= length else f'{name[: length - 1 - half]}…{name[-half:]}'

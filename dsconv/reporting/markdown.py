@@ -32,13 +32,7 @@ def plain_table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
 
 
 def paragraphs(section: Section, heading: str = '##', folder: str = '') -> list[str]:
-    """Returns a section as paragraphs of Markdown.
-
-    Args:
-      section: its text is escaped.
-      heading: the number signs before its title.
-      folder: of the pictures, relative to the Markdown file.
-    """
+    """Returns a section as paragraphs of Markdown; `folder` is that of the pictures, relative to the Markdown file."""
     parts = [f'{heading} {section.title}']
     if section.picture:
         parts.append(f'![{section.caption}]({PurePosixPath(folder, section.picture)})')

@@ -14,36 +14,34 @@ FILE_NAME = 'metrics.jsonl'
 SECONDS_BETWEEN_UPLOADS = 10  # the file is sent whole each time, while the training waits
 
 
-class MetricsLog:
+class MetricsLog(contextlib.ExitStack):
     """Appends to `workdir/metrics.jsonl`, one JSON object a line, and to TensorBoard event files beside it.
 
-    A resumed run repeats the steps after its checkpoint, so opening the log first drops every line with
-    step > `restored_step`, and a last line torn by a crash. (Event files cannot be cut; TensorBoard shows such steps
-    twice.) A new run gives `restored_step=0`.
-
-    In an object store lines are uploaded together, every 10 seconds and by `flush`.
+    A resumed run repeats the steps after its checkpoint, so opening the log first drops every line with step >
+    `restored_step`, and a last line torn by a crash. (Event files cannot be cut.) A new run gives 0. In an object store
+    lines are uploaded together, every 10 seconds and by `flush`.
 
     Raises InputError when `metrics.jsonl` holds anything but metrics.
     """
 
     def __init__(self, workdir: str | Path, *, restored_step: int, tensorboard: bool = True, trackers=None):
-        """Opens the log; `trackers`, a `trackers.Trackers`, is told what TensorBoard is."""
+        """Opens the log; `trackers`, a `trackers.Trackers`, gets the scalars of TensorBoard."""
+        super().__init__()
         workdir = to_path(workdir)
         make_directory(workdir)
         path = workdir / FILE_NAME
         _cut_back(path, restored_step)
         self._patience, self._flushed = SECONDS_BETWEEN_UPLOADS if is_remote(path) else 0, time.monotonic()
-        self._open, self._events, self._trackers = contextlib.ExitStack(), None, trackers
+        self._events, self._trackers = None, trackers
         if tensorboard:
-            self._events = EventFile(self._open.enter_context((workdir / new_name()).open('wb')))
-        self._file = self._open.enter_context(path.open('a', encoding='utf-8'))
+            self._events = EventFile(self.enter_context((workdir / new_name()).open('wb')))
+        self._file = self.enter_context(path.open('a', encoding='utf-8'))
 
     def write(self, *, step: int, epoch: float, split: str, **metrics: float) -> None:
-        """Writes one line: step, epoch, split and every metric as a float, non-finite ones as null.
+        """Writes one line: step, epoch, split and every metric, a number or a scalar array, as a float, non-finite ones
+        as null.
 
-        On a disk it can be read immediately.
-
-        TensorBoard gets each metric as the scalar `{split}/{name}`. Metrics may be numbers or scalar arrays.
+        TensorBoard gets each metric as the scalar `{split}/{name}`.
         """
         values = {name: float(value) for name, value in metrics.items()}
         line = {'step': int(step), 'epoch': float(epoch), 'split': split}
@@ -60,16 +58,6 @@ class MetricsLog:
         if self._events:
             self._events.flush()
         self._flushed = time.monotonic()
-
-    def close(self) -> None:
-        """Flushes and closes both files; a second call does nothing."""
-        self._open.close()
-
-    def __enter__(self) -> 'MetricsLog':
-        return self
-
-    def __exit__(self, *exception) -> None:
-        self.close()
 
 
 def read_metrics(workdir: str | Path) -> list[dict]:

@@ -14,9 +14,8 @@ from dsconv.reporting.metrics_log import read_metrics
 def live_curves(workdir: str | Path, seconds: float = 5.0):
     """Shows the curves of a training in the output of the notebook's cell while the block runs, and updates them.
 
-    Args:
-      workdir: of the run, which need not exist yet; what trains it may be this process or another.
-      seconds: between two reads of `workdir/metrics.jsonl`; the last is at the end of the block.
+    `workdir` need not exist yet; what trains there may be this process or another. `seconds` are between two reads of
+    `metrics.jsonl`; the last is at the end of the block.
     """
     from IPython.display import Markdown, display
 
@@ -46,10 +45,7 @@ def _draw_until(over: threading.Event, picture, workdir, seconds: float) -> None
 
 
 def framed(page: str | Path, height: int = 800):
-    """Returns an HTML file as output of a notebook's cell, in a frame `height` pixels high that isolates its style.
-
-    Raises FileNotFoundError where there is no such file.
-    """
+    """Returns an HTML file as output of a notebook's cell, in a frame `height` pixels high that isolates its style."""
     from IPython.display import HTML
 
     content = html.escape(Path(page).read_text(encoding='utf-8'))
@@ -57,10 +53,7 @@ def framed(page: str | Path, height: int = 800):
 
 
 def table(file: str | Path, rows: int = 100):
-    """Returns the first `rows` rows of a CSV file with a header as output of a notebook's cell.
-
-    Raises FileNotFoundError where there is no such file.
-    """
+    """Returns the first `rows` rows of a CSV file with a header as output of a notebook's cell."""
     from IPython.display import HTML
     from tabulate import tabulate
 

@@ -4,13 +4,12 @@ import base64
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from dsconv.errors import InputError
 from dsconv.files import make_directory, replace_file, to_path
 from dsconv.reporting.markdown import code_block, paragraphs, plain, plain_cells, plain_table
 from dsconv.reporting.metrics_log import read_metrics
-from dsconv.reporting.sections import Section, headline, mean_robust, percent, sections, top5, worst_class
+from dsconv.reporting.sections import headline, mean_robust, percent, sections, top5, worst_class
 from dsconv.reporting.tables import format_cell, markdown_table
 from dsconv.reporting.write import PICTURES
 
@@ -20,33 +19,8 @@ NEEDED = {
 }  # fmt: skip
 
 
-class Run(NamedTuple):
-    """What the page says of a run.
-
-    Attributes:
-      name: of its workdir.
-      anchor: within the page, and the directory of its pictures beside report.md.
-      overview: column → cell of the table on top, None where it does not apply.
-      commands: (label, command) of the training and, if it is another, of the evaluation.
-      facts: rows (name, value).
-      sections: of the report.
-      pictures: file name → content.
-    """
-
-    name: str
-    anchor: str
-    overview: dict
-    commands: list[tuple[str, str]]
-    facts: list[tuple[str, str]]
-    sections: list[Section]
-    pictures: dict[str, bytes]
-
-
 def read_report(workdir: Path) -> dict | None:
-    """Reads a run's `report/report.json`; None where there is none, or one of an earlier version with fewer keys.
-
-    Raises InputError for a damaged one.
-    """
+    """Reads a run's `report/report.json`; None where there is none, or one of an earlier version with fewer keys."""
     file = to_path(workdir) / 'report' / 'report.json'
     if not file.exists():
         return None
@@ -60,41 +34,35 @@ def read_report(workdir: Path) -> dict | None:
 
 
 def write_page(output: Path, workdirs: Sequence[Path]) -> None:
-    """Writes `report.md`, with the pictures in `run-1/`, `run-2/`, …, and `report.html`, which embeds them.
-
-    Args:
-      output: a directory, made when missing.
-      workdirs: of runs, each with a report that `read_report` reads.
+    """Writes `report.md`, with pictures in `run-1/`, …, and `report.html`, which embeds them, of runs that have a
+    report.
     """
     runs = [_read_run(workdir, f'run-{number}') for number, workdir in enumerate(workdirs, start=1)]
-    columns = [name for name in runs[0].overview if any(run.overview[name] is not None for run in runs)]
-    runs = [run._replace(overview=[run.overview[name] for name in columns]) for run in runs]
+    columns = [name for name in runs[0]['overview'] if any(run['overview'][name] is not None for run in runs)]
     for run in runs:
-        make_directory(output / run.anchor)
-        for name, content in run.pictures.items():
-            replace_file(output / run.anchor / name, content)
+        run['overview'] = [run['overview'][name] for name in columns]
+        make_directory(output / run['anchor'])
+        for name, content in run['pictures'].items():
+            replace_file(output / run['anchor'] / name, content)
     title = f'{len(runs)} trained networks' if len(runs) > 1 else 'A trained network'
-    for name, text in {
-        'report.md': _as_markdown(title, columns, runs),
-        'report.html': _as_html(title, columns, runs),
-    }.items():
-        replace_file(output / name, text.encode(errors='backslashreplace'))
+    for name, write in {'report.md': _as_markdown, 'report.html': _as_html}.items():
+        replace_file(output / name, write(title, columns, runs).encode(errors='backslashreplace'))
 
 
-def _as_markdown(title: str, columns: list[str], runs: list[Run]) -> str:
-    rows = [[f'[{plain(run.name)}](#{run.anchor})', *plain_cells(run.overview)] for run in runs]
+def _as_markdown(title: str, columns: list[str], runs: list[dict]) -> str:
+    rows = [[f'[{plain(run["name"])}](#{run["anchor"]})', *plain_cells(run['overview'])] for run in runs]
     parts = [f'# {title}', markdown_table(['run', *columns], rows)]
     for run in runs:
-        parts.append(f'## <a id="{run.anchor}"></a>{plain(run.name)}')
-        for label, command in run.commands:
+        parts.append(f'## <a id="{run["anchor"]}"></a>{plain(run["name"])}')
+        for label, command in run['commands']:
             parts += [label, code_block(command)]
-        parts.append(plain_table(['', 'value'], run.facts))
-        for section in run.sections:
-            parts += paragraphs(section, '###', run.anchor)
+        parts.append(plain_table(['', 'value'], run['facts']))
+        for section in run['sections']:
+            parts += paragraphs(section, '###', run['anchor'])
     return '\n\n'.join(parts) + '\n'
 
 
-def _as_html(title: str, columns: list[str], runs: list[Run]) -> str:
+def _as_html(title: str, columns: list[str], runs: list[dict]) -> str:
     import jinja2
 
     environment = jinja2.Environment(
@@ -108,22 +76,30 @@ def _as_html(title: str, columns: list[str], runs: list[Run]) -> str:
     return environment.get_template('page.html').render(title=title, columns=columns, runs=runs)
 
 
-def _read_run(workdir: Path, anchor: str) -> Run:
+def _read_run(workdir: Path, anchor: str) -> dict:
+    """Returns what the page says of a run.
+
+    Returns:
+      `name`; `anchor`, within the page, and the directory of its pictures beside report.md; `overview`, column → cell
+      of the table on top, None where it does not apply; `commands`, (label, command) of the training and, if it is
+      another, of the evaluation; `facts`, rows (name, value); `sections`; `pictures`, file name → content.
+    """
     report, run = read_report(workdir), json.loads((workdir / 'config.json').read_text(encoding='utf-8'))
     files = {name: workdir / 'report' / name for name in PICTURES}
     pictures = {name: file.read_bytes() for name, file in files.items() if file.exists()}
-    commands = [('Trained by', run.get('command')), ('Scored by', report['command'])]
-    if run.get('command') == report['command']:
-        commands.pop()
-    return Run(
-        name=str(workdir),
-        anchor=anchor,
-        overview=_overview(report, run['config'], read_metrics(workdir)),
-        commands=[(label, command) for label, command in commands if command],
-        facts=[*headline(report), *_made_by(run)],
-        sections=sections(report, list(pictures)),
-        pictures=pictures,
-    )
+    commands = {run.get('command'): 'Trained by'}
+    commands.setdefault(report['command'], 'Scored by')
+    versions = ', '.join(f'{name} {version}' for name, version in run.get('versions', {}).items())
+    rows = [('devices', run.get('devices')), ('git revision', run.get('git_revision')), ('versions', versions)]
+    return {
+        'name': str(workdir),
+        'anchor': anchor,
+        'overview': _overview(report, run['config'], read_metrics(workdir)),
+        'commands': [(label, command) for command, label in commands.items() if command],
+        'facts': [*headline(report), *((name, str(value)) for name, value in rows if value)],
+        'sections': sections(report, list(pictures)),
+        'pictures': pictures,
+    }
 
 
 def _overview(report: dict, config: dict, metrics: list[dict]) -> dict:
@@ -141,10 +117,3 @@ def _overview(report: dict, config: dict, metrics: list[dict]) -> dict:
         'corrupted': mean_robust(report),
         'epochs': f'{trained:g} of {config["epochs"]}',
     }
-
-
-def _made_by(run: dict) -> list[tuple[str, str]]:
-    """Where and by what a run was trained."""
-    versions = ', '.join(f'{name} {version}' for name, version in run.get('versions', {}).items())
-    rows = [('devices', run.get('devices')), ('git revision', run.get('git_revision')), ('versions', versions)]
-    return [(name, str(value)) for name, value in rows if value]

@@ -27,15 +27,9 @@ class PredictionsFile:
     """
 
     def __init__(self, path: Path, class_names: Sequence[str], facts: Sequence[str] = ('path',)):
-        """Opens the file.
+        """Opens the file, which ends with one of `FORMATS`; `facts` are names of what is told of each picture besides.
 
-        Args:
-          path: ends with one of `FORMATS`; its directory is made when missing.
-          class_names: one a column of the probabilities.
-          facts: names of what is told of each picture besides.
-
-        Raises:
-          InputError: the file has another extension, or is a directory. OSError: it cannot be written.
+        Raises InputError where it has another extension, or is a directory; OSError where it cannot be written.
         """
         if path.suffix.lower() not in FORMATS:
             raise InputError(f'{path} must end with {" or ".join(FORMATS)}')

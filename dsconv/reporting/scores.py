@@ -12,8 +12,8 @@ def scores(labels: np.ndarray, log_probabilities: np.ndarray, class_names: Seque
     """Returns the numbers of report.json that follow from labels and log-probabilities, shaped as in `write_report`.
 
     Macro averages are over all C classes; a precision or recall of 0 / 0 counts as 0. `balanced_accuracy` is the mean
-    recall of the classes that have examples; the worst class is the one of them with the least recall, of several the
-    first. `ece` is from 0 to 1.
+    recall of the classes that have examples; the worst class is the first of them with the least recall. `ece` is from
+    0 to 1.
     """
     from sklearn import metrics
 
@@ -51,14 +51,10 @@ def scores(labels: np.ndarray, log_probabilities: np.ndarray, class_names: Seque
 def reliability_bins(confidence: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Bins predictions by confidence, into BINS bins of equal width, (0, 1/15], …, (14/15, 1].
 
-    Not by scikit-learn's `calibration_curve`, which leaves empty bins out and returns no counts.
+    Not by scikit-learn's `calibration_curve`, which leaves empty bins out and returns no counts. `confidence`, (N,) in
+    (0, 1], is the probability of the predicted class, `correct` (N,) bool.
 
-    Args:
-      confidence: (N,) in (0, 1], the probability of the predicted class.
-      correct: (N,) bool.
-
-    Returns: for each bin the number of predictions, their mean confidence and their accuracy; the last two are NaN in
-      an empty bin.
+    Returns for each bin the number of predictions, their mean confidence and their accuracy, NaN in an empty bin.
     """
     bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
     counts = np.bincount(bins, minlength=BINS)
@@ -68,8 +64,8 @@ def reliability_bins(confidence: np.ndarray, correct: np.ndarray) -> tuple[np.nd
 
 
 def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
-    """Returns the mean distance, from 0 to 1, between confidence and accuracy over `reliability_bins`, weighted by
-    their counts.
+    """Returns the mean distance, from 0 to 1, between confidence and accuracy of `reliability_bins`, weighted by
+    counts.
 
     Guo et al., 'On Calibration of Modern Neural Networks', 2017, equation 3.
     """

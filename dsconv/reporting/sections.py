@@ -15,11 +15,9 @@ class Section(NamedTuple):
     """A titled part of a page; what is empty is left out.
 
     Attributes:
-      title: above it.
       picture, caption: file name of a PNG, and what it shows.
       code: preformatted text.
-      text: a paragraph.
-      table: (header, rows), below the text.
+      text, table: a paragraph, and (header, rows) below it.
     """
 
     title: str
@@ -57,7 +55,19 @@ def worst_class(report: dict) -> str:
 
 def headline(report: dict) -> list[tuple[str, str]]:
     """Returns the rows (name, value) of the table that a report begins with. Reports of earlier versions have fewer."""
-    balanced = report.get('balanced_accuracy')
+    balanced, calibration, uncalibrated, temperature = (
+        report.get('balanced_accuracy'),
+        report.get('calibration'),
+        '',
+        None,
+    )
+    if calibration:
+        uncalibrated = f' ({percent(calibration["ece_before"])} without the temperature)'
+        same = ', the same that are scored here: on others the error is larger' if calibration.get('in_sample') else ''
+        images = f'{calibration["examples"]:,} images of {calibration["split"]}{same}'
+        temperature = f'{calibration["temperature"]:.4f}, fitted on {images}'
+    elif 'calibration' in report:
+        temperature = 'none: it is fitted on a validation part, at the end of a run or by evaluate --calibrate'
     rows = [
         ('dataset', report['dataset']),
         ('data fingerprint', report.get('data_fingerprint')),
@@ -68,8 +78,8 @@ def headline(report: dict) -> list[tuple[str, str]]:
         ('top-5 accuracy', top5(report)),
         ('recall of the worst class', worst_class(report)),
         ('loss (cross-entropy, nats)', loss(report)),
-        (f'calibration error (ECE, {BINS} bins)', _calibration_error(report)),
-        ('temperature', _temperature(report)),
+        (f'calibration error (ECE, {BINS} bins)', percent(report['ece']) + uncalibrated),
+        ('temperature', temperature),
         ('mean accuracy under corruptions', mean_robust(report)),
         ('macro F1', f'{report["macro_average"]["f1"]:.4f}'),
         ('checkpoint', f'step {report["checkpoint_step"]:,}'),
@@ -78,27 +88,9 @@ def headline(report: dict) -> list[tuple[str, str]]:
     return [(name, value) for name, value in rows if value is not None]
 
 
-def _calibration_error(report: dict) -> str:
-    calibration = report.get('calibration')
-    before = f' ({percent(calibration["ece_before"])} without the temperature)' if calibration else ''
-    return percent(report['ece']) + before
-
-
-def _temperature(report: dict) -> str | None:
-    if 'calibration' not in report:
-        return None
-    if not (found := report['calibration']):
-        return 'none: it is fitted on a validation part, at the end of a run or by evaluate --calibrate'
-    same = ', the same that are scored here: on others the error is larger' if found.get('in_sample') else ''
-    return f'{found["temperature"]:.4f}, fitted on {found["examples"]:,} images of {found["split"]}{same}'
-
-
 def sections(report: dict, pictures: Sequence[str]) -> list[Section]:
-    """Returns the sections below the headline that are not empty.
-
-    Args:
-      report: as in report.json.
-      pictures: names of the PNG files that exist.
+    """Returns the sections below the headline that are not empty; `pictures` are the names of the PNG files
+    that exist.
     """
     found = [
         Section('Training', 'curves.png', 'Loss, accuracy and learning rate by epoch'),

@@ -15,11 +15,8 @@ def variants_figure(
 ) -> Figure:
     """Draws accuracies at the left, a dot a run and a line at their mean; at the right the differences from the first.
 
-    Args:
-      accuracies: variant → percent of each run, possibly none; the first variant on top.
-      intervals: variant → (low, high), percentage points, around its difference from the first. Both are the
-        difference itself where there is no interval. The first variant's is left out.
-      title: of the figure.
+    `accuracies` are variant → percent of each run, possibly none, the first variant on top; `intervals` variant → (low,
+    high) percentage points around its difference from the first, both the difference itself where there is no interval.
     """
     names = list(accuracies)
     figure = Figure(figsize=(8.2, 1.3 + 0.34 * len(names)), dpi=90, layout='constrained')
@@ -59,11 +56,8 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
 def costs_figure(points: Sequence[dict], published: Sequence[dict], costs: Mapping[str, str], title: str) -> Figure:
     """Draws accuracy against each cost, on a logarithmic axis, with the Pareto front of our points.
 
-    Args:
-      points: each with `name`, `accuracy` (percent), `std` (points, or None) and the costs.
-      published: the same, without `std`, as others have published them; drawn hollow.
-      costs: key of a cost → label of its axis.
-      title: of the figure.
+    `points` have `name`, `accuracy` (percent), `std` (points, or None) and the costs; `published`, drawn hollow, the
+    same without `std`. `costs` are key → label of its axis.
     """
     figure = Figure(figsize=(5.6 * len(costs), 4.8), dpi=90, layout='constrained')
     for axes, (cost, label) in zip(figure.subplots(1, len(costs), squeeze=False)[0], costs.items(), strict=True):

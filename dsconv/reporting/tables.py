@@ -7,8 +7,7 @@ from numbers import Integral, Real
 def text_table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
     """Returns the rows in aligned columns under the header and a rule; columns of numbers are aligned right.
 
-    Cells are of any type and are formatted by `format_cell`. Raises ValueError for a row that is not as long as the
-    header.
+    Cells are formatted by `format_cell`. Raises ValueError for a row that is not as long as the header.
     """
     return _tabulate(header, rows, 'simple', format_cell)
 

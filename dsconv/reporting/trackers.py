@@ -4,10 +4,13 @@ Where they keep them is theirs to say: WANDB_MODE, WANDB_PROJECT, MLFLOW_TRACKIN
 """
 
 import importlib.util
+import itertools
 import json
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from dsconv.errors import InputError
 from dsconv.files import is_remote, read_if_there, replace_file
@@ -17,50 +20,44 @@ FILE_NAME = 'trackers.json'  # of the workdir: the runs' ids there, so that a ru
 PARAMETERS = 100  # that MLflow takes at once
 
 
-class WeightsAndBiases:
-    """A run of Weights & Biases."""
+class Tracker(NamedTuple):
+    """An open run: `id`, `write(scalars, step)` and `close(failed)`."""
 
-    def __init__(self, workdir: Path, config: dict, run: str | None):
-        import wandb
-
-        self._run = wandb.init(
-            project=os.environ.get('WANDB_PROJECT', 'dsconv'),
-            name=workdir.name,
-            config=config,
-            id=run,
-            resume='allow',
-            dir=None if is_remote(workdir) else workdir,
-            settings=wandb.Settings(console='off'),
-        )
-        self.id = self._run.id
-
-    def write(self, step: int, scalars: dict[str, float]) -> None:
-        self._run.log(scalars, step=step)
-
-    def close(self, failed: bool) -> None:
-        self._run.finish(exit_code=int(failed))
+    id: str
+    write: Callable
+    close: Callable
 
 
-class MLflow:
-    """A run of MLflow."""
+def _wandb(workdir: Path, config: dict, run: str | None) -> Tracker:
+    import wandb
 
-    def __init__(self, workdir: Path, config: dict, run: str | None):
-        import mlflow
-
-        self._mlflow = mlflow
-        self.id = mlflow.start_run(run_id=run, run_name=None if run else workdir.name).info.run_id
-        parameters = [] if run else list(config.items())
-        for start in range(0, len(parameters), PARAMETERS):
-            mlflow.log_params(dict(parameters[start : start + PARAMETERS]))
-
-    def write(self, step: int, scalars: dict[str, float]) -> None:
-        self._mlflow.log_metrics(scalars, step=step)
-
-    def close(self, failed: bool) -> None:
-        self._mlflow.end_run('FAILED' if failed else 'FINISHED')
+    opened = wandb.init(
+        project=os.environ.get('WANDB_PROJECT', 'dsconv'),
+        name=workdir.name,
+        config=config,
+        id=run,
+        resume='allow',
+        dir=None if is_remote(workdir) else workdir,
+        settings=wandb.Settings(console='off'),
+    )
+    return Tracker(opened.id, opened.log, lambda failed: opened.finish(exit_code=int(failed)))
 
 
-TRACKERS = {'wandb': WeightsAndBiases, 'mlflow': MLflow}
+def _mlflow(workdir: Path, config: dict, run: str | None) -> Tracker:
+    import mlflow
+
+    opened = mlflow.start_run(run_id=run, run_name=None if run else workdir.name)
+    parameters = iter(() if run else config.items())
+    while some := dict(itertools.islice(parameters, PARAMETERS)):
+        mlflow.log_params(some)
+
+    def write(scalars, step):
+        mlflow.log_metrics(scalars, step=step)
+
+    return Tracker(opened.info.run_id, write, lambda failed: mlflow.end_run('FAILED' if failed else 'FINISHED'))
+
+
+TRACKERS = {'wandb': _wandb, 'mlflow': _mlflow}  # name → (workdir, parameters, id of a run that goes on or None)
 
 
 def check_trackers(names) -> None:
@@ -75,9 +72,8 @@ class Trackers:
     """Tells all of a run's trackers; a context manager. One that fails is named in a warning, and told no more."""
 
     def __init__(self, names, workdir: Path, config: dict):
-        """Opens the run in each of `names`, `config` (key → value) being its parameters; where it goes on, the same.
-
-        Raises InputError where one cannot be opened.
+        """Opens, or resumes, the run in each of `names`, with the parameters `config`; raises InputError where that
+        fails.
         """
         file = workdir / FILE_NAME
         runs = json.loads((read_if_there(file) if names else None) or '{}')
@@ -95,7 +91,7 @@ class Trackers:
         """Tells the scalars of a step."""
         for name, tracker in list(self._open.items()):
             try:
-                tracker.write(step, scalars)
+                tracker.write(scalars, step=step)
             except Exception as error:
                 logger.warning('log.trackers=%s fails (%s) and is told no more of this run', name, error)
                 del self._open[name]
@@ -105,4 +101,4 @@ class Trackers:
 
     def __exit__(self, *exception) -> None:
         for tracker in self._open.values():
-            tracker.close(failed=exception[0] is not None)
+            tracker.close(exception[0] is not None)

@@ -44,16 +44,15 @@ def write_report(
       labels: (N,) integers in [0, C), N >= 1.
       log_probabilities: (N, C) float32, natural logarithms (-inf allowed); row n belongs to labels[n].
       class_names: C different names. A class without examples is listed with support 0.
-      mistake_images: indices (n,) into `labels` → uint8 pictures (n, H, W, 1 or 3); called at most once for the
-        mistakes and once for the examples.
+      mistake_images: indices (n,) into `labels` → uint8 pictures (n, H, W, 1 or 3).
       metrics: the lines of metrics.jsonl for the curves; [] for a report without them.
       command: the command line that makes this report.
       title: of report.md.
       robustness: `{'source': …, 'mean_accuracy': …, 'accuracy': {corruption: [by severity]}}` where it was measured.
       data_fingerprint: SHA-256 of the examples (`data.fingerprint`), where it is known.
       examples: how many, drawn by EXAMPLES_SEED, are shown with their predictions in examples.png.
-      temperature: `{'temperature': …, 'split': …, 'examples': …}` (`training.calibration`), by which the report's
-        probabilities are made of `log_probabilities`; None where none was fitted.
+      temperature: `{'temperature': …, 'split': …, 'examples': …}` (`training.calibration`), by which
+        `log_probabilities` are scaled first; None where none was fitted.
 
     Raises InputError for a split without examples, RunError for log-probabilities that are NaN (the model diverged),
     ValueError for shapes or labels that do not fit together.
@@ -88,7 +87,10 @@ def write_report(
     replace_file(output / 'report.md', ('\n\n'.join(page) + '\n').encode(errors='backslashreplace'))
     for name in set(PICTURES) - set(pictures):
         (output / name).unlink(missing_ok=True)
-    replace_file(output / 'report.json', _json(report).encode(errors='backslashreplace'))
+    # One key a line: a matrix with a line for each number could not be read.
+    values = {key: json.dumps(value, ensure_ascii=False, allow_nan=False) for key, value in report.items()}
+    text = '{\n' + ',\n'.join(f'  "{key}": {value}' for key, value in values.items()) + '\n}\n'
+    replace_file(output / 'report.json', text.encode(errors='backslashreplace'))
     return report
 
 
@@ -126,22 +128,14 @@ def _draw(report: dict, labels, log_probabilities, mistake_images, metrics, exam
     drawn = np.random.default_rng(EXAMPLES_SEED).choice(len(labels), min(examples, len(labels)), replace=False)
     for name, indices, columns in (('mistakes.png', wrong, 5), ('examples.png', drawn, 8)):
         if len(indices):
-            captions = [
-                figures.prediction_caption(
-                    class_names[labels[index]],
-                    class_names[predictions[index]],
-                    math.exp(log_probabilities[index, predictions[index]]),
-                )
-                for index in indices
-            ]
+            captions = []
+            for true, predicted, row in zip(
+                labels[indices], predictions[indices], log_probabilities[indices], strict=True
+            ):
+                names = class_names[true], class_names[predicted]
+                captions.append(figures.prediction_caption(*names, math.exp(row[predicted])))
             is_right = () if name == 'mistakes.png' else labels[indices] == predictions[indices]
             pictures[name] = figures.predictions(mistake_images(indices), captions, is_right, columns)
     if 'robustness' in report:
         pictures['corruptions.png'] = figures.corruptions(report['robustness']['accuracy'], report['accuracy'])
     return {name: figures.png(figure) for name, figure in pictures.items()}
-
-
-def _json(report: dict) -> str:
-    """Writes one key a line: a matrix with a line for each number could not be read."""
-    values = {key: json.dumps(value, ensure_ascii=False, allow_nan=False) for key, value in report.items()}
-    return '{\n' + ',\n'.join(f'  "{key}": {value}' for key, value in values.items()) + '\n}\n'

@@ -22,14 +22,8 @@ VALIDATION_FRACTION = 0.1  # where neither the data nor the config holds anythin
 
 
 class Cell(NamedTuple):
-    """One run of a study.
-
-    Attributes:
-      variant: its name.
-      seed: of the run.
-      config: loaded, not resolved.
-      workdir: `…/cells/<variant>/seed-<seed>`.
-      command: trains the same run alone.
+    """One run of a study: its loaded config, its workdir `…/cells/<variant>/seed-<seed>`, the command that trains it
+    alone.
     """
 
     variant: str
@@ -47,15 +41,8 @@ class Cell(NamedTuple):
 def make_cells(study: Study, path: str, overrides: list[str], seeds: tuple[int, ...], output: Path) -> list[Cell]:
     """Makes all cells, seed by seed, so that an interrupted study has complete seeds.
 
-    Args:
-      study: what is varied.
-      path: of the config file.
-      overrides: from the command line; those of a variant take precedence.
-      seeds: the same for each variant, so that runs can be paired.
-      output: directory of the study.
-
-    Raises:
-      InputError: the config, alone or with a variant's overrides, is invalid, or there is no data.
+    `overrides` of the config file `path` are from the command line; those of a variant take precedence. Raises
+    InputError where the config, alone or with a variant's overrides, is invalid, or there is no data.
     """
     for override in overrides:
         if (key := override.split('=')[0]) in GIVEN_BY_THE_STUDY:

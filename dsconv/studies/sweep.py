@@ -17,15 +17,12 @@ def run_study(study: Study, arguments, kind, measure: Callable[[list[Cell]], dic
     """Trains what is not finished and prints the table; with `--dry-run` prints the commands of the cells alone.
 
     Args:
-      study: what is varied.
       arguments: of a command with `cli.add_study_flags`.
       kind: the module `ablation` or `comparison`: `summarise(study, cells)`, a JSON object, `as_text(result, table,
         text)`, and `draw(result)`, the content of a PNG file.
       measure: cells → more keys of the result, measured before anything is trained.
 
-    Raises:
-      InputError: the flags, the study or the config are wrong.
-      RunError: at the end, where a cell has failed.
+    Raises InputError for wrong flags, study or config, and RunError, at the end, where a cell has failed.
     """
     output = arguments.output or Path('runs', f'{study.name}-{name_of(arguments.config)}')
     cells = make_cells(study, arguments.config, arguments.overrides, arguments.seeds, output)

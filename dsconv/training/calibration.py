@@ -1,6 +1,6 @@
 """A network's temperature: one number that makes it as sure as it is right, and leaves its predictions as they are.
 
-Kept beside the weights of the checkpoint that it was fitted for, `checkpoints/STEP/temperature.json`.
+It is kept beside the weights of the checkpoint that it was fitted for, `checkpoints/STEP/temperature.json`.
 """
 
 import json
@@ -17,14 +17,10 @@ RANGE = (1 / 20, 20)
 
 
 def fit_temperature(labels: np.ndarray, log_probabilities: np.ndarray) -> float:
-    """Returns the temperature at which the labels are most likely.
+    """Returns the temperature at which labels, int `(N,)`, are most likely by float32 `(N, classes)` log-probabilities.
 
     Guo et al., 'On Calibration of Modern Neural Networks', 2017, section 4.2. Its logarithm has a standard normal
     prior, so that a few examples that are all right do not ask for certainty; beside hundreds it is of no weight.
-
-    Args:
-      labels: int `(N,)`.
-      log_probabilities: float32 `(N, classes)`.
     """
     from scipy.optimize import minimize_scalar
 

@@ -35,9 +35,8 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 class Checkpoints:
     """The checkpoints in `workdir/checkpoints`; a context manager that waits for saves under way.
 
-    Raises:
-      InputError: the metrics of all are damaged, or, `read_only`, of one.
-      RunError: the directory could not be read; or, in `save` or at the end, a checkpoint could not be written.
+    Raises InputError where the metrics of all are damaged, or, `read_only`, of one. Raises RunError where the directory
+    could not be read; or, in `save` or at the end, a checkpoint could not be written.
     """
 
     def __init__(self, workdir: Path, keep: int = 2, read_only: bool = False):
@@ -101,15 +100,11 @@ class Checkpoints:
             self._manager.save(step, args=items, metrics=metrics, force=True)
 
     def restore_newest(self, shape: TrainState) -> TrainState | None:
-        """Restores the newest state that is sound, laid out as `shape`, of `jax.ShapeDtypeStruct` with shardings.
+        """Restores the newest state that is sound, laid out as `shape`, of `jax.ShapeDtypeStruct`; None where there is
+        none.
 
-        Newer ones, which are damaged, are moved to `workdir/damaged` and named in a warning.
-
-        Returns:
-          None where there is no checkpoint at all.
-
-        Raises:
-          InputError: there are checkpoints, and none is sound. They stay where they are.
+        Newer ones, which are damaged, are moved to `workdir/damaged` and named in a warning. Raises InputError where
+        there are checkpoints, and none is sound. They stay where they are.
         """
         model, training = _split(shape)
         steps = sorted(self._manager.all_steps(), reverse=True)
@@ -127,18 +122,10 @@ class Checkpoints:
         return None
 
     def restore_model(self, step: int, shape: dict) -> dict:
-        """Restores what evaluation needs of the state at `step`.
+        """Returns `variables`, `average` and, an int, `nonfinite_steps` of the state at `step`; `shape` is of the first
+        two.
 
-        Args:
-          step: of `choose`.
-          shape: of `variables` and `average`, laid out as for `restore_newest`.
-
-        Returns:
-          `variables`, `average` and, an int, `nonfinite_steps`.
-
-        Raises:
-          InputError: the checkpoint is damaged, or of another network.
-          RunError: it could not be read.
+        Raises InputError where the checkpoint is damaged, or of another network; RunError where it could not be read.
         """
         items, fault = self._restore(step, model=shape)
         if items:
@@ -225,10 +212,8 @@ class Checkpoints:
         multihost_utils.sync_global_devices('damaged checkpoints set aside')
 
     def choose(self, which: str | None) -> int:
-        """Returns the step of 'latest', 'best', a number, or None (the best where there is one).
-
-        Raises:
-          InputError: there is no such checkpoint.
+        """Returns the step of 'latest', 'best', a number, or None (the best where there is one); raises InputError
+        without it.
         """
         steps, best = sorted(self._manager.all_steps()), self._manager.best_step()
         if not steps:

@@ -26,10 +26,8 @@ class Classifier(Network):
     """
 
     def __init__(self, workdir: str | Path, which: str | None = None):
-        """Restores a checkpoint: 'latest', 'best', a step, or None, as for `restore_network`.
-
-        Raises:
-          InputError: there is no run in `workdir`, or no such checkpoint.
+        """Restores a checkpoint, as `restore_network`; raises InputError where there is no run in `workdir`, or no such
+        one.
         """
         workdir = configuration.find_workdir(workdir)
         config = configuration.load_run(workdir)

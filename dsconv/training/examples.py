@@ -26,13 +26,8 @@ PICTURES = ('image_folder:', 'image_table:')
 
 
 class Examples(NamedTuple):
-    """Labelled images.
-
-    Attributes:
-      dataset: its name.
-      split: its name; 'all' for the whole of a folder.
-      images: a `data.splits.Split`, or what has its interface, whose images are scored.
-      labels: int32 `(N,)`, indices into the network's classes.
+    """Labelled images: the names of their dataset and split, 'all' for the whole of a folder; a `data.splits.Split`, or
+    what has its interface; and int32 `(N,)` labels, indices into the network's classes.
     """
 
     dataset: str
@@ -41,7 +36,7 @@ class Examples(NamedTuple):
     labels: np.ndarray
 
     def for_report(self) -> dict:
-        """Returns what `reporting.write_report` is told of the examples."""
+        """Returns arguments of `reporting.write_report`."""
         return {
             'dataset': self.dataset,
             'split': self.split,
@@ -59,14 +54,11 @@ def own_examples(config, source: data.Source, split: str | None) -> Examples:
 
 
 def other_examples(config, name: str, split: str | None) -> Examples:
-    """Opens other data for the network of a run.
+    """Opens other data, `name` as `dataset.name`, for the network of the run of `config`; images are brought to its
+    size.
 
-    Args:
-      config: of the run; other images are brought to its size.
-      name: as `dataset.name` of a config.
-      split: by default all pictures of a folder or table, and of data with splits its test or validation split.
-
-    Raises: InputError where no class has a name that the network knows. Examples of other classes are left out.
+    `split` is by default the whole of a folder or table, and of data with splits test or validation. Examples of
+    classes that the network does not know are left out; raises InputError where it knows none.
     """
     dataset = defaults().dataset
     dataset.update({'name': name, **{key: config.dataset[key] for key in OF_THE_RUN}})
@@ -85,11 +77,9 @@ def other_examples(config, name: str, split: str | None) -> Examples:
             f'{_listed(config.dataset.class_names)}: none in common'
         )
     if len(known) < len(labels):
-        unknown = [name for name, number in zip(source.class_names, numbers, strict=True) if number < 0]
+        unknown = _listed([name for name, number in zip(source.class_names, numbers, strict=True) if number < 0])
         count = len(labels) - len(known)
-        logger.warning(
-            '%s: %d examples of %s, which the network does not know, left out', name, count, _listed(unknown)
-        )
+        logger.warning('%s: %d examples of %s, which the network does not know, left out', name, count, unknown)
         images, labels = images.subset(known), labels[known]
     return Examples(name, split, images, labels)
 

@@ -30,16 +30,13 @@ logger = logging.getLogger('dsconv')
 
 
 def train(config, workdir: Path, source: data.Source | None = None, profile: int = 0) -> bool:
-    """Trains, or goes on training, the run in `workdir`.
+    """Trains, or goes on training, the run in `workdir`; returns whether there was anything left to train.
 
     Args:
       config: a loaded config, not resolved yet.
       workdir: made if it does not exist.
       source: of `setup.open_source(config, workdir)`; opened here by default.
       profile: how many steps to trace into `workdir/profile`.
-
-    Returns:
-      Whether there was anything left to train.
 
     Raises:
       InputError: the config does not fit the data, the devices, their memory or the run that is in `workdir`.
@@ -57,9 +54,14 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
         # First of all, since a network may refuse images of this size: the workdir is then not this run's.
         shape = shapes_of(training.new_state, training.mesh)
         state = checkpoints.restore_newest(shape) or initial_state(config, training)
-        first_step = int(state.step)
+        first_step, last_step = int(state.step), training.total_steps
+        if first_step > last_step:
+            raise InputError(
+                f'epochs={config.epochs} ends at step {last_step}, but {workdir} has been trained to step '
+                f'{first_step}: take more epochs or another --workdir'
+            )
         patience = Patience(config, read_metrics(workdir), first_step)
-        if not _is_left_to_train(first_step, training, config, workdir) or patience.is_over:
+        if first_step == last_step or patience.is_over:
             return False
         write_config(workdir, config, source)
         _announce(config, train_split, training, state, first_step)
@@ -72,7 +74,7 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
             naming_remedies(config, training.mesh),
             Trace(workdir / 'profile', profile) as trace,
         ):
-            length = _length(config, first_step, progress)
+            length = min(config.steps_per_dispatch, progress.next_line(first_step) - first_step)
             tell_memory(config, training.mesh, compile_steps(config, training, state, length))
             for step, batches in dispatches(config, training, train_split, first_step, progress):
                 with jax.profiler.StepTraceAnnotation('train', step_num=step):
@@ -85,7 +87,7 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
                     log(step=step, split='train', **progress.summarise(step, state))
                     state = state.replace(metrics=training.zero_metrics())
 
-                if step == training.total_steps and config.eval.recalibration_batches:
+                if step == last_step and config.eval.recalibration_batches:
                     with progress.paused():
                         state = recalibrate(config, training, state, train_split)
 
@@ -96,7 +98,7 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
                         variables = scored_variables(config, state.variables, state.average, updates)
                         scores = evaluator.score(variables, monitored_split)
                     log(step=step, split=monitored, **scores)
-                    progress.show_scores(monitored, scores)
+                    logger.info(f'  {monitored}: loss {scores["loss"]:.4f}, accuracy {100 * scores["accuracy"]:.2f} %')
                     is_best = monitored == 'validation' and patience.add(scores['accuracy'])
 
                 stopping = stop.reached()
@@ -106,20 +108,11 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
                         flush_log()  # what a checkpoint has passed is not written again
                         checkpoints.save(state, scores if monitored == 'validation' else None)
                 if patience.is_over:
-                    logger.info('ends at step %d of %d: %s', step, training.total_steps, patience)
+                    logger.info('ends at step %d of %d: %s', step, last_step, patience)
                     break
                 if stopping:
-                    raise Preempted(f'stopped after step {step} of {training.total_steps}, which is saved')
+                    raise Preempted(f'stopped after step {step} of {last_step}, which is saved')
     return True
-
-
-def _is_left_to_train(step, training, config, workdir) -> bool:
-    if step > training.total_steps:
-        raise InputError(
-            f'epochs={config.epochs} ends at step {training.total_steps}, but {workdir} has been trained to step '
-            f'{step}: take more epochs or another --workdir'
-        )
-    return step < training.total_steps
 
 
 def _announce(config, train_split, training, state, first_step):
@@ -142,17 +135,12 @@ def dispatches(config, training, split, step: int, progress):
     order = dict(batch_size=config.batch_size, seed=config.seed, start_step=step, num_steps=training.total_steps)
     stream = data.train_batches(split, **order, **own_share())
     while step < training.total_steps:
-        length = _length(config, step, progress)
+        length = min(config.steps_per_dispatch, progress.next_line(step) - step)
         with progress.waiting_for_input():
             parts = tuple(zip(*(next(stream) for _ in range(length)), strict=True))
         step += length
         images, labels = to_global(training.mesh, tuple(map(np.stack, parts)), leading_axes=1)
         yield step, (draw(images) if draw else images, labels)
-
-
-def _length(config, step, progress) -> int:
-    """Returns the number of steps of the dispatch after `step`."""
-    return min(config.steps_per_dispatch, progress.next_line(step) - step)
 
 
 def _is_due(every_epochs: int, step: int, training) -> bool:

@@ -1,7 +1,6 @@
 """Losses of a classifier, each `(logits, targets)` → the per-example loss, in nats.
 
-Logits are float32 `(batch, classes)`; targets, of the same shape, are probabilities that sum to one: soft where labels
-are smoothed or images mixed.
+Logits are float32 `(batch, classes)`; targets, of the same shape, are probabilities that sum to one.
 """
 
 import functools
@@ -44,8 +43,8 @@ LOSSES = {
 def make_loss(loss):
     """Makes the loss that a config's `loss` part describes: `name`, `label_smoothing`, `focal_gamma`, `class_weights`.
 
-    An example counts as the mean of the weights of its classes, by its targets before they are smoothed. The weights
-    are not divided by their sum over a batch, so that an example counts the same in every batch.
+    An example is weighted by the mean of the weights of its classes, by its targets before they are smoothed. The
+    weights are not divided by their sum over a batch, so that an example counts the same in every batch.
     """
     chosen = LOSSES[loss['name']](loss)
     smoothed = functools.partial(optax.smooth_labels, alpha=loss['label_smoothing'])
@@ -56,33 +55,24 @@ def make_loss(loss):
 
 
 def resolve_class_weights(text: str | None, split, class_names) -> str | None:
-    """Returns `loss.class_weights` as numbers, one for each class.
+    """Returns `loss.class_weights` as numbers, one for each of `class_names`, or None.
 
-    'balanced' gives each class that has examples the same sum of weights: examples / (classes · examples of the class),
-    as scikit-learn's `compute_class_weight` does. Examples that are drawn evenly then have a mean weight of 1.
-
-    Args:
-      text: of the config: None, 'balanced' or numbers.
-      split: of the training examples; its labels are read for 'balanced' alone.
-      class_names: one for each class.
-
-    Raises:
-      InputError: it is neither, or not a positive number for each class.
+    'balanced' gives each class that has examples in `split` the same sum of weights: examples / (classes · examples of
+    the class), as scikit-learn's `compute_class_weight` does. Raises InputError for what is no positive number a class.
     """
     if text == 'balanced':
         counts = np.bincount(split.labels, minlength=len(class_names))
         weights = split.num_examples / (np.count_nonzero(counts) * np.maximum(counts, 1))
         return ','.join(f'{weight:.6g}' for weight in weights)
     try:
-        fits = text is None or len(_numbers(text)) == len(class_names) and all(0 < w < 1e6 for w in _numbers(text))
+        if text is None or len(_numbers(text)) == len(class_names) and all(0 < w < 1e6 for w in _numbers(text)):
+            return text
     except ValueError:
-        fits = False
-    if not fits:
-        raise InputError(
-            f'loss.class_weights={shown(text)} must be none, balanced, or a number above 0 for each of the '
-            f'{len(class_names)} classes {shown(class_names)}'
-        )
-    return text
+        pass
+    raise InputError(
+        f'loss.class_weights={shown(text)} must be none, balanced, or a number above 0 for each of the '
+        f'{len(class_names)} classes {shown(class_names)}'
+    )
 
 
 def _numbers(text: str) -> list[float]:

@@ -14,33 +14,30 @@ MEMORY_INFO, CGROUPS, OWN_CGROUP = Path('/proc/meminfo'), Path('/sys/fs/cgroup')
 
 
 def bytes_of(compiled) -> int | None:
-    """Returns what a compiled program takes on each device, in bytes, or None where its compiler does not tell.
-
-    Arguments and results are counted, those that share their memory once.
-    """
+    """Returns what a compiled program takes on each device, in bytes, or None where its compiler does not tell."""
     if (memory := compiled.memory_analysis()) is None:
         return None
-    return (
-        memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        - memory.alias_size_in_bytes
-        + memory.temp_size_in_bytes
-        + memory.generated_code_size_in_bytes
-    )
+    parts = (getattr(memory, f'{part}_size_in_bytes') for part in ('argument', 'output', 'temp', 'generated_code'))
+    return sum(parts) - memory.alias_size_in_bytes  # of arguments and results that share their memory
 
 
 def tell_memory(config, mesh, compiled) -> None:
-    """Logs the memory of a compiled step and that of the device. Where it is less it warns, with what to set.
+    """Logs the memory of a compiled step and that of the device; where it is less, warns with what to set.
 
     It does not refuse: the compiler's count is not exactly what the device hands out. On CPUs the devices share what
     the machine, or the process's cgroup, has free.
     """
-    needed, there = bytes_of(compiled), _bytes_there(mesh)
+    needed, is_on_cpu = bytes_of(compiled), mesh.devices.flat[0].platform == 'cpu'
+    if is_on_cpu:
+        there = _free_bytes()
+    else:
+        limits = [(device.memory_stats() or {}).get('bytes_limit') for device in mesh.local_devices]
+        there = min(limits) if all(limits) else None
     if needed is None or there is None:
         return
-    if _is_on_cpu(mesh):
+    if is_on_cpu:
         needed *= len(mesh.local_devices)
-    has = 'free are' if _is_on_cpu(mesh) else 'a device has'
+    has = 'free are' if is_on_cpu else 'a device has'
     text = f'memory: a step takes {needed / 1e9:.2f} GB, {has} {there / 1e9:.2f} GB'
     if needed > there:
         logger.warning('%s: %s', text, _remedies(config, mesh))
@@ -50,11 +47,7 @@ def tell_memory(config, mesh, compiled) -> None:
 
 @contextlib.contextmanager
 def naming_remedies(config, mesh):
-    """Wraps training.
-
-    Raises:
-      InputError: the device had not enough memory; the message says what to set.
-    """
+    """Wraps training; where the device has not enough memory, raises InputError that says what to set."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
@@ -80,17 +73,6 @@ def _remedies(config, mesh) -> str:
         same.append('--config.model.remat=true')
     smaller = f'a --config.batch_size below {config.batch_size}'
     return f'take {" or ".join(same)}, with the same result, or {smaller}' if same else f'take {smaller}'
-
-
-def _is_on_cpu(mesh) -> bool:
-    return mesh.devices.flat[0].platform == 'cpu'
-
-
-def _bytes_there(mesh) -> int | None:
-    if _is_on_cpu(mesh):
-        return _free_bytes()
-    limits = [(device.memory_stats() or {}).get('bytes_limit') for device in mesh.local_devices]
-    return min(limits) if all(limits) else None
 
 
 def _free_bytes() -> int | None:

@@ -21,10 +21,8 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def shapes_of(function, mesh: Mesh):
     """Returns the shapes of what `function()` returns, as `jax.ShapeDtypeStruct`, replicated over `mesh`."""
 
-    def of_leaf(leaf):
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated(mesh))
-
-    return jax.tree.map(of_leaf, jax.eval_shape(function))
+    shapes, sharding = jax.eval_shape(function), replicated(mesh)
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes)
 
 
 def batch_sharding(mesh: Mesh, leading_axes: int = 0) -> NamedSharding:

@@ -1,6 +1,6 @@
 """Microbatches: how many a batch is cut into, how many parts its images are folded into, and the loop over them.
 
-Neither changes what is computed, only how fast, and in how much memory.
+Both change the speed and the memory, not the result.
 """
 
 import math
@@ -18,8 +18,7 @@ CPU_BYTES = 2**22  # of a block's output for a microbatch: near enough to a CPU'
 def accumulation_steps(config, mesh) -> int:
     """Returns the number of microbatches of a batch: `accumulation_steps`, or on a CPU as many as suit its caches.
 
-    Raises:
-      InputError: a microbatch would cut a device's images, or a group of batch norm.
+    Raises InputError where a microbatch would cut a device's images, or a group of batch norm.
     """
     images, units = config.batch_size // mesh.size, most_accumulation_steps(config, mesh)
     steps = config.accumulation_steps

@@ -11,11 +11,8 @@ from dsconv.training.mesh import batch_sharding, replicated
 def place_on_devices(split, mesh):
     """Puts all images of a split in memory on every device of `mesh`.
 
-    Every process of a run has the whole split, so none is sent between them; neither is an image in a draw.
-
-    Returns:
-      `draw(indices)`, of int32 `(steps, batch)` → images uint8 `(steps, batch, height, width, channels)`; both with the
-      batch axis sharded.
+    Returns `draw(indices)`, of int32 `(steps, batch)` → images uint8 `(steps, batch, height, width, channels)`; both
+    with the batch axis sharded. No image is sent between processes or devices.
     """
     images = split.images(np.arange(split.num_examples))
     shape, whole, batches = images.shape[1:], replicated(mesh), batch_sharding(mesh, leading_axes=1)

@@ -1,6 +1,5 @@
-"""The learning-rate schedule and the optimizer that a config describes: two tables of what Optax has.
-
-`SCHEDULES` and `OPTIMIZERS` are where each is named; a new one is a line there.
+"""The learning-rate schedule and the optimizer that a config describes: `SCHEDULES` and `OPTIMIZERS`, of what Optax
+has.
 """
 
 import jax
@@ -33,16 +32,10 @@ SCHEDULES = {
 
 
 def make_schedule(schedule, warmup_steps: int, total_steps: int) -> optax.Schedule:
-    """Makes the warm-up and the decay that the name of the schedule says.
+    """Makes the warm-up and the decay that a config's `schedule` section describes, as a function of the step, from 0.
 
-    Args:
-      schedule: a mapping with `name`, a key of `SCHEDULES`, `init_value` (learning rate of the first step),
-        `peak_value` (of step `warmup_steps`) and `end_value` (of the last step).
-      warmup_steps: from 0, where the first step has the peak, to below `total_steps`.
-      total_steps: of the whole run.
-
-    Returns:
-      A function of the step, counted from 0.
+    The first step has `init_value`, step `warmup_steps` `peak_value`, the last of `total_steps` `end_value`. Without
+    warm-up the first step has the peak.
     """
     warmup, decay = SCHEDULES[schedule['name']]
     after = decay(schedule['peak_value'], schedule['end_value'], max(1, total_steps - 1 - warmup_steps))
@@ -53,12 +46,11 @@ def make_schedule(schedule, warmup_steps: int, total_steps: int) -> optax.Schedu
 
 
 def make_optimizer(optimizer, learning_rate: optax.Schedule) -> optax.GradientTransformation:
-    """Makes the optimizer of a config's `optimizer` section; it clips the gradient first where asked.
+    """Makes the optimizer of a config's `optimizer` section; it clips the gradient first where `clip_norm` is set.
 
-    The updates of all but the head are scaled by `body_rate`, those of the parts named in `freeze` are zero.
-
-    Weight decay is on kernels only. AdamW, Lion and Muon take it from the kernel itself, times the learning rate
-    (Loshchilov & Hutter 2017); for Adam and SGD it is an L2 penalty, whose gradient joins the loss's.
+    The updates of all but the head are scaled by `body_rate`, those of the parts named in `freeze` are zero. Weight
+    decay is on kernels only. AdamW, Lion and Muon take it from the kernel itself, times the learning rate (Loshchilov &
+    Hutter 2017); for Adam and SGD it is an L2 penalty, whose gradient joins the loss's.
     """
     stages = [OPTIMIZERS[optimizer['name']](optimizer, learning_rate)]
     if optimizer['clip_norm'] is not None:
@@ -94,10 +86,9 @@ def _adamw(options, rate):
 def _muon(options, rate):
     """Jordan 2024 (kellerjordan.github.io/posts/muon): momentum, made orthogonal; AdamW for what is no matrix.
 
-    Muon takes the pointwise kernels `(channels, features)`, 88 % of Small's parameters. AdamW, by the same
-    schedule, takes biases and norms, which are vectors; stem and head, as in Jordan's own networks, since they map
-    from pixels and to classes; and the depthwise kernels, whose `(k · k, channels)` is no matrix that anything is
-    multiplied by: each channel has a filter of its own.
+    Muon takes the pointwise kernels `(channels, features)`, 88 % of Small's parameters. AdamW, by the same schedule,
+    takes biases and norms; stem and head, as in Jordan's own networks, since they map from pixels and to classes; and
+    the depthwise kernels, since each channel has a filter of its own.
 
     A matrix's update has the root mean square `muon_rms`, if its rank is full, whatever its shape (Liu et al. 2025,
     arXiv:2502.16982), times the learning rate. Adam's come to about 0.2: a rate and a decay that suit it suit Muon.

@@ -21,8 +21,8 @@ DISPATCHES_IN_FLIGHT = 2
 def log_interval(step: int, every_steps: int, steps_per_epoch: int) -> tuple[int, int]:
     """Returns (first, last): a line of the log that averages the step after `step` averages the steps first + 1 … last.
 
-    An epoch is cut into intervals of `every_steps`. What is left at its end has a line of its own where it is at least
-    half an interval, and joins the line before otherwise, so that no line averages a few steps alone.
+    An epoch is cut into intervals of `every_steps`. What is left at its end is an interval of its own where it is at
+    least half as long, and joins the one before otherwise.
     """
     epoch, position = divmod(step, steps_per_epoch)
     whole, left = divmod(steps_per_epoch, every_steps)
@@ -33,9 +33,8 @@ def log_interval(step: int, every_steps: int, steps_per_epoch: int) -> tuple[int
 
 
 class Progress:
-    """Times the steps of a run, without compilation, evaluation and saving.
-
-    A window is the steps since the last line of the log.
+    """Times the steps of a run, without compilation, evaluation and saving. A window is the steps since the
+    last line.
     """
 
     def __init__(self, config, training, first_step: int):
@@ -70,8 +69,7 @@ class Progress:
     def advance(self, step: int, state, loss) -> None:
         """Is called after each dispatch, `step` steps into the run. Shows a line every few seconds.
 
-        Waits for the loss of the dispatch before the last: the host stays ahead of the device by just enough to keep it
-        busy, and batches do not pile up.
+        Waits for the loss of the dispatch before the last: the host is ahead of the device by enough to keep it busy.
         """
         self._in_flight.append(self._watch.submit(_moment_of, loss))
         if len(self._in_flight) > DISPATCHES_IN_FLIGHT:
@@ -87,8 +85,7 @@ class Progress:
     def check(self, state):
         """Returns the state's metrics, on the host. Warns of steps that were skipped.
 
-        Raises:
-          RunError: more steps than `max_skipped_steps` had a loss or gradient that was not finite.
+        Raises RunError where more than `max_skipped_steps` had a loss or gradient that was not finite.
         """
         metrics = jax.device_get(state.metrics)
         if not (step := int(metrics.nonfinite_step)):
@@ -111,12 +108,9 @@ class Progress:
         return metrics
 
     def summarise(self, step: int, state) -> dict[str, float]:
-        """Returns the averages and rates of the window that ends at `step`, and starts the next one.
+        """Returns the averages and rates of the window that ends at `step`, and starts the next one. Raises as `check`.
 
         `learning_rate` is that of the last step that was not skipped.
-
-        Raises:
-          RunError: as `check`.
         """
         averages = self._averages(state)
         seconds = time.perf_counter() - self._window_start
@@ -148,12 +142,8 @@ class Progress:
         return log_interval(step, self._config.log.every_steps, self._training.steps_per_epoch)
 
     def _learning_rate(self, step, skipped):
-        """That of step `step`, counted from 1: the schedule counts the steps that were not skipped."""
+        """Returns that of step `step`, counted from 1: the schedule counts the steps that were not skipped."""
         return float(self._training.schedule(max(0, step - 1 - skipped)))
-
-    def show_scores(self, split: str, scores: dict) -> None:
-        """Shows the line of an evaluation."""
-        logger.info('  %s: loss %.4f, accuracy %.2f %%', split, scores['loss'], 100 * scores['accuracy'])
 
     def _averages(self, state) -> dict[str, float]:
         metrics = self.check(state)
@@ -166,23 +156,13 @@ class Progress:
         self._shown, self._shown_step = time.perf_counter(), step
         steps = step - self._window_step
         seconds_a_step = (self._shown - self._window_start) / steps if steps else self._seconds_a_step
-        epoch = (step - 1) // self._training.steps_per_epoch + 1
-        logger.info(
-            'epoch %d/%d, step %d/%d: loss %.4f, accuracy %.2f %%%s',
-            epoch,
-            self._config.epochs,
-            step,
-            self._training.total_steps,
-            averages['loss'],
-            100 * averages['accuracy'],
-            self._pace(step, seconds_a_step),
-        )
-
-    def _pace(self, step, seconds_a_step):
-        if not seconds_a_step:
-            return ''
-        left = _duration((self._training.total_steps - step) * (seconds_a_step + self._paused_a_step))
-        return f', {self._config.batch_size / seconds_a_step:,.0f} images/s, {left} left'
+        epoch, total = (step - 1) // self._training.steps_per_epoch + 1, self._training.total_steps
+        line = f'epoch {epoch}/{self._config.epochs}, step {step}/{total}: loss {averages["loss"]:.4f}'
+        line += f', accuracy {100 * averages["accuracy"]:.2f} %'
+        if seconds_a_step:
+            left = _duration((total - step) * (seconds_a_step + self._paused_a_step))
+            line += f', {self._config.batch_size / seconds_a_step:,.0f} images/s, {left} left'
+        logger.info(line)
 
 
 def _moment_of(loss) -> float:

@@ -19,21 +19,13 @@ PATH_FLAGS = ('--workdir', '--config.init_from', *(f'--config.dataset.{name}' fo
 
 
 def publish(workdir: Path, output: Path, which: str | None = None) -> int:
-    """Writes the network of one of a run's checkpoints to `output`, for `evaluate` and `predict`.
+    """Writes the network of one of a run's checkpoints to `output`, for `evaluate` and `predict`; returns its step.
 
-    `output` holds `config.json`, without paths of this machine, and a checkpoint of the variables that are scored
-    alone: averaged where the run averages, without optimizer; and their temperature. It appears whole or not at all.
+    `output`, a directory that does not exist yet, holds `config.json`, without paths of this machine, a checkpoint of
+    the variables that are scored alone (averaged where the run averages, without optimizer) and their temperature. It
+    appears whole or not at all. `which` is as for `restore_network`.
 
-    Args:
-      workdir: of the run.
-      output: a directory that does not exist yet.
-      which: 'latest', 'best', a step, or None, as for `restore_network`.
-
-    Returns:
-      The step of the checkpoint.
-
-    Raises:
-      InputError: there is no such run or checkpoint, or `output` exists.
+    Raises InputError where there is no such run or checkpoint, or `output` exists.
     """
     if output.exists():
         raise InputError(f'--output={output} exists: give a new directory, or move it away')
@@ -62,11 +54,11 @@ def publish(workdir: Path, output: Path, which: str | None = None) -> int:
 
 def without_paths(command: str) -> str:
     """Returns a command line without the flags that name a place on the machine, `--flag value` among them."""
-    kept, words = [], shlex.split(command)
-    while words:
-        flag, has_value, _ = words[0].partition('=')
-        if flag in PATH_FLAGS:
-            del words[: 1 if has_value else 2]
-        else:
-            kept.append(words.pop(0))
+    kept, words = [], iter(shlex.split(command))
+    for word in words:
+        flag, has_value, _ = word.partition('=')
+        if flag not in PATH_FLAGS:
+            kept.append(word)
+        elif not has_value:
+            next(words, None)
     return shlex.join(kept)

@@ -39,23 +39,18 @@ def _make_batch_statistics(config, model, mesh):
     @functools.partial(jax.jit, in_shardings=(replicated(mesh), batch_sharding(mesh)), out_shardings=replicated(mesh))
     def statistics_of(variables, images):
         # At a count of −1 `batch_norm.BatchNorm` gives the old statistics no weight and returns the batch's own.
-        statistics = _map_leaves(lambda is_count, old: old * 0 - 1 if is_count else old, variables['batch_stats'])
+        fresh = jax.tree_util.tree_map_with_path(
+            lambda path, old: old * 0 - 1 if path[-1].key == 'count' else old, variables['batch_stats']
+        )
         inputs = normalise(images, config.dataset.mean, config.dataset.std)
-        fresh = variables | {'batch_stats': statistics}
-        return model.apply(fresh, inputs, train=True, mutable='batch_stats')[1]['batch_stats']
+        _, updated = model.apply(variables | {'batch_stats': fresh}, inputs, train=True, mutable='batch_stats')
+        return updated['batch_stats']
 
     return statistics_of
 
 
 def _with_statistics(variables, total, divisor):
-    means = _map_leaves(
-        lambda is_count, old, sums: old if is_count else sums / divisor, variables['batch_stats'], total
-    )
-    return variables | {'batch_stats': means}
+    def mean(path, old, sums):
+        return old if path[-1].key == 'count' else sums / divisor
 
-
-def _map_leaves(function, *statistics):
-    """Maps `function(is_count, *leaves)` over trees of batch norm's statistics."""
-    return jax.tree_util.tree_map_with_path(
-        lambda path, *leaves: function(path[-1].key == 'count', *leaves), *statistics
-    )
+    return variables | {'batch_stats': jax.tree_util.tree_map_with_path(mean, variables['batch_stats'], total)}

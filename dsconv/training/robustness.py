@@ -18,22 +18,21 @@ PUBLISHED = 'the published CIFAR-10-C (cifar10_corrupted of TensorFlow Datasets)
 
 
 def robustness(evaluator: Evaluator, variables, config, split: str, examples) -> dict:
-    """Scores a split under every corruption at every severity, one pass for each.
+    """Scores a split under every corruption at every severity, one pass for each, by the compiled step of `evaluator`.
 
-    Args:
-      evaluator: of the network; its compiled step is used for all passes.
-      variables: of the network.
-      config: of the run, resolved.
-      split: 'test', 'validation' or 'train'. CIFAR-10's test split is scored on the published CIFAR-10-C where its 15
-        corruptions are prepared in `dataset.data_dir`; whatever else on corruptions that are made here.
-      examples: the split.
+    CIFAR-10's test split is scored on the published CIFAR-10-C where its 15 corruptions are prepared in
+    `dataset.data_dir`; whatever else on corruptions of `examples`, the split, that are made here.
 
     Returns: `{'source': whose corruptions, 'mean_accuracy': mean over all of them, 'accuracy': {corruption: [by
       severity, from 1 to 5]}}`.
     """
     published = _cifar10_c(config.dataset) if split == 'test' else None
-    loaders = published or _made_here(examples, config.seed)
-    accuracy = {}
+    loaders, accuracy = published, {}
+    if not published:
+        loaders = {
+            name: [functools.partial(CorruptedSplit, examples, name, severity, config.seed) for severity in SEVERITIES]
+            for name in CORRUPTIONS
+        }
     for name, by_severity in loaders.items():
         accuracy[name] = [evaluator.score(variables, load())['accuracy'] for load in by_severity]
         logger.info('%s: accuracy %.2f %%', name, 100 * np.mean(accuracy[name]))
@@ -41,22 +40,20 @@ def robustness(evaluator: Evaluator, variables, config, split: str, examples) ->
     return {'source': source, 'mean_accuracy': float(np.mean(list(accuracy.values()))), 'accuracy': accuracy}
 
 
-def _made_here(examples, seed: int) -> dict[str, list[Callable]]:
-    """Corruption → a function for each severity that opens the corrupted split."""
-    return {
-        name: [functools.partial(CorruptedSplit, examples, name, severity, seed) for severity in SEVERITIES]
-        for name in CORRUPTIONS
-    }
-
-
 def _cifar10_c(dataset) -> dict[str, list[Callable]] | None:
-    """As `_made_here`, of the published CIFAR-10-C; None for other data, and where it is not prepared in `data_dir`."""
+    """Returns corruption → a function for each severity that opens the test split of the published CIFAR-10-C.
+
+    None for other data, and where it is not prepared in `data_dir`.
+    """
     if (dataset.name.split(':')[0], dataset.image_size, dataset.channels) != ('cifar10', 32, 3):
         return None
 
     def open_test(name, severity):
         changed = {'name': f'cifar10_corrupted/{name}_{severity}', 'archive': None, 'validation_fraction': 0.0}
         return data.open_source(types.SimpleNamespace(**dict(dataset.items()) | changed))
+
+    def load_test(name, severity):
+        return open_test(name, severity).load('test')  # a source keeps the pictures that it has decoded
 
     try:
         for name in CIFAR10_C:
@@ -65,8 +62,4 @@ def _cifar10_c(dataset) -> dict[str, list[Callable]] | None:
     except InputError as error:
         logger.info('corruptions are %s, since %s', MADE_HERE, str(error).split(': prepare it')[0])
         return None
-    # Opened again for each pass: a source keeps the pictures that it has decoded.
-    return {
-        name: [lambda name=name, severity=severity: open_test(name, severity).load('test') for severity in SEVERITIES]
-        for name in CIFAR10_C
-    }
+    return {name: [functools.partial(load_test, name, severity) for severity in SEVERITIES] for name in CIFAR10_C}

@@ -23,21 +23,10 @@ from dsconv.reporting import read_metrics
 logger = logging.getLogger('dsconv')
 # What may change when a run is resumed. Everything else would make it another run.
 MAY_CHANGE = (
-    'epochs',
-    'steps_per_dispatch',
-    'max_skipped_steps',
-    'log.',
-    'eval.',
-    'checkpoint.',
-    'dataset.data_dir',
-    'dataset.archive',
-    'dataset.on_device',
-    'accumulation_steps',
-    'model.implementation',
-    'model.fold',
-    'model.depthwise_form',
-    'model.remat',
-)
+    'epochs', 'steps_per_dispatch', 'max_skipped_steps', 'log.', 'eval.', 'checkpoint.', 'dataset.data_dir',
+    'dataset.archive', 'dataset.on_device', 'accumulation_steps', 'model.implementation', 'model.fold',
+    'model.depthwise_form', 'model.remat',
+)  # fmt: skip
 PICTURES = 'pictures.csv.gz'  # of the workdir: the pictures with which the run began
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'ml_collections', 'tensorflow-datasets')
 
@@ -45,8 +34,8 @@ PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'ml_c
 def check_workdir(workdir: Path, config) -> None:
     """Makes `workdir` where there is none.
 
-    Raises:
-      InputError: it cannot be made, or holds another run than that of the resolved `config`; the keys are named.
+    Raises InputError where it cannot be made, or holds another run than that of the resolved `config`; the keys are
+    named.
     """
     try:
         make_directory(workdir)
@@ -74,7 +63,7 @@ def check_workdir(workdir: Path, config) -> None:
 
 
 def is_published(workdir: Path) -> bool:
-    """Whether `workdir` holds a network of `published.publish`, and no run."""
+    """Returns whether `workdir` holds a network of `published.publish`, and no run."""
     file = to_path(workdir) / 'config.json'
     try:
         return is_file(file) and 'published_step' in json.loads(file.read_text(encoding='utf-8'))
@@ -86,8 +75,7 @@ def is_published(workdir: Path) -> bool:
 def lock_workdir(workdir: Path):
     """Locks `workdir` for this run, as long as the process lives; not in an object store, which has no locks.
 
-    Raises:
-      InputError: another run trains in it.
+    Raises InputError where another run trains in it.
     """
     if jax.process_index() or is_remote(workdir):
         yield
@@ -118,9 +106,9 @@ def warn_of_other_versions(file: Path) -> None:
 
 
 def kept_pictures(workdir: Path | None, dataset):
-    """Returns (`dataset` section, list of pictures) of the run in `workdir`, or (`dataset`, None).
+    """Returns (`dataset` section, list of pictures) of the run in `workdir`.
 
-    The latter where no run is there, its pictures are no files, or `dataset` asks for others.
+    (`dataset`, None) where no run is there, its pictures are no files, or `dataset` asks for others.
     """
     if workdir is None or not is_file(workdir / PICTURES) or not is_file(workdir / 'config.json'):
         return dataset, None
@@ -132,19 +120,23 @@ def kept_pictures(workdir: Path | None, dataset):
 
 
 def write_config(workdir: Path, config, source=None) -> None:
-    """Writes `workdir/config.json` from process 0, once every process has read the old one.
+    """Writes `config.json`, and the list of the pictures of `source` where they are files, by process 0.
 
-    And beside it the list of the pictures of `source`, a `data.Source`, where they are files.
-
-    Raises:
-      InputError: it cannot be written.
-      RunError: the disk is full.
+    It waits until every process has read the old one. Raises InputError where it cannot be written, RunError where the
+    disk is full.
     """
     multihost_utils.sync_global_devices('workdir checked')
     if jax.process_index() == 0:
         if (workdir / 'config.json').exists():
             warn_of_other_versions(workdir / 'config.json')
-        facts = _facts()
+        devices = jax.devices()
+        facts = {
+            'command': command_line(),
+            'devices': f'{len(devices)} × {devices[0].device_kind}',
+            'processes': jax.process_count(),
+            'versions': versions(PACKAGES),
+            'git_revision': _git_revision(),
+        }
         try:
             if source is not None and source.table:
                 replace_file(workdir / PICTURES, source.table())
@@ -152,17 +144,6 @@ def write_config(workdir: Path, config, source=None) -> None:
         except OSError as error:
             kind = RunError if error.errno in (errno.ENOSPC, errno.EDQUOT) else InputError
             raise kind(f'--workdir={workdir} cannot be written: {error.strerror}') from error
-
-
-def _facts() -> dict:
-    devices = jax.devices()
-    return {
-        'command': command_line(),
-        'devices': f'{len(devices)} × {devices[0].device_kind}',
-        'processes': jax.process_count(),
-        'versions': versions(PACKAGES),
-        'git_revision': _git_revision(),
-    }
 
 
 def _git_revision() -> str | None:

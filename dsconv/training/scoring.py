@@ -23,15 +23,10 @@ from dsconv.training.state import init_variables
 
 
 def restore_network(workdir: Path, config, which: str | None = None):
-    """Returns (Linen module, variables, step) of a checkpoint of a run, on all devices.
+    """Returns (Linen module, variables, step) of a checkpoint of the run of `config`, on all devices.
 
-    Args:
-      workdir: of the run.
-      config: of `config.load_run(workdir)`.
-      which: 'latest', 'best', a step, or None: the best where there is a validation split, else the latest.
-
-    Raises:
-      InputError: there is no such checkpoint, or it is damaged.
+    `which` is 'latest', 'best', a step, or None: the best where there is a validation split, else the latest. Raises
+    InputError where there is no such checkpoint, or it is damaged.
     """
     network = build_network(config)
     shape = shapes_of(lambda: init_variables(network, image_shape(config), config.seed), make_mesh())

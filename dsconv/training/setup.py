@@ -32,11 +32,9 @@ FAST_OPTIONS = ('fold', 'depthwise_form', 'remat')  # which the plain form has n
 
 
 def open_source(config, workdir=None) -> data.Source:
-    """Opens the dataset of a config. The processes of a run divide the first decoding of pictures among them.
+    """Opens the dataset of a loaded config. The processes of a run divide the first decoding of pictures among them.
 
-    Args:
-      config: a loaded config.
-      workdir: of a run. Where it began with such data in files, its pictures are taken, and not those of today.
+    Where the run in `workdir` began with such data in files, its pictures are taken, and not those of today.
     """
     dataset, listed = kept_pictures(workdir, config.dataset)
     if not jax.distributed.is_initialized():  # and the devices are not looked for before the data is
@@ -46,17 +44,10 @@ def open_source(config, workdir=None) -> data.Source:
 
 
 def open_data(config, source: data.Source | None = None):
-    """Resolves the config against its dataset: pixel statistics, fingerprint and the split to report included.
+    """Resolves a loaded config against its dataset: pixel statistics, fingerprint and the split to report included.
 
-    Args:
-      config: a loaded config.
-      source: of `open_source(config)`; opened here by default.
-
-    Returns:
-      (source, training split, resolved config).
-
-    Raises:
-      InputError: the data is not that of `dataset.fingerprint`.
+    Returns (source, training split, resolved config); `source` is opened here by default. Raises InputError where the
+    data is not that of `dataset.fingerprint`.
     """
     source = source or open_source(config)
     config = resolve(config, source)
@@ -65,36 +56,38 @@ def open_data(config, source: data.Source | None = None):
         logger.info('%s: has no test split: the report is of the validation split', config.dataset.name)
         config.eval.final_split = final_split
     check_splits(config, source.split_sizes)
-    train_split = source.load('train')
-    if config.dataset.balanced:
-        train_split = _balanced(config.dataset, train_split)
+    train_split, dataset = source.load('train'), config.dataset
+    _check_options(dataset, train_split)
+    if dataset.balanced:
+        train_split = dataclasses.replace(train_split, balanced=True)
     config.loss.class_weights = resolve_class_weights(config.loss.class_weights, train_split, source.class_names)
-    if config.dataset.on_device:
-        _check_on_device(config.dataset, train_split)
-    if config.dataset.mean is None or config.dataset.std is None:
+    if dataset.mean is None or dataset.std is None:
         mean, std = data.channel_statistics(train_split)
-        config.dataset.mean = config.dataset.mean or mean
-        config.dataset.std = config.dataset.std or std
-    config.dataset.fingerprint = _checked_fingerprint(config.dataset, data.fingerprint(source.own('train')))
+        dataset.mean, dataset.std = dataset.mean or mean, dataset.std or std
+    found = data.fingerprint(source.own('train'))
+    if dataset.fingerprint not in (None, found):
+        raise InputError(
+            f'dataset.fingerprint={shown(dataset.fingerprint)}, but the training images of {dataset.name} have '
+            f'{found}: give the data that the config was made with, or --config.dataset.fingerprint=none'
+        )
+    dataset.fingerprint = found
     return source, train_split, config
 
 
-def _balanced(dataset, split):
-    if not hasattr(split, 'balanced'):
+def _check_options(dataset, split):
+    """Raises InputError where the training images are not in memory, or are cropped, as an option needs them."""
+    gigabytes, most = split.num_examples * dataset.image_size**2 * dataset.channels / 1e9, dataset.memory_gigabytes
+    if dataset.balanced and not hasattr(split, 'balanced'):
         raise InputError(
             f'dataset.balanced=true is for what can be read in any order, and {dataset.name} is streamed: take '
-            f'loss.class_weights=balanced, or raise dataset.memory_gigabytes={dataset.memory_gigabytes:g}'
+            f'loss.class_weights=balanced, or raise dataset.memory_gigabytes={most:g}'
         )
-    return dataclasses.replace(split, balanced=True)
-
-
-def _check_on_device(dataset, split):
-    """Logs what the training images take; raises InputError unless they are in memory, each a single image."""
-    gigabytes = split.num_examples * dataset.image_size**2 * dataset.channels / 1e9
+    if not dataset.on_device:
+        return
     if not split.in_memory:
         raise InputError(
             f'dataset.on_device=true is for data in memory, but this is read from disk, since it exceeds '
-            f'dataset.memory_gigabytes={dataset.memory_gigabytes:g}: leave on_device out, or raise that where the '
+            f'dataset.memory_gigabytes={most:g}: leave on_device out, or raise that where the '
             f'{gigabytes:.3g} GB of training images fit on each device'
         )
     if split.cropped:
@@ -102,17 +95,8 @@ def _check_on_device(dataset, split):
     logger.info('dataset.on_device: %.3g GB of training images on each device', gigabytes)
 
 
-def _checked_fingerprint(dataset, found: str) -> str:
-    if dataset.fingerprint not in (None, found):
-        raise InputError(
-            f'dataset.fingerprint={shown(dataset.fingerprint)}, but the training images of {dataset.name} have '
-            f'{found}: give the data that the config was made with, or --config.dataset.fingerprint=none'
-        )
-    return found
-
-
 def image_shape(config) -> tuple[int, int, int]:
-    """(height, width, channels) of a resolved config."""
+    """Returns (height, width, channels) of a resolved config."""
     return (config.dataset.image_size, config.dataset.image_size, config.dataset.channels)
 
 
@@ -137,26 +121,15 @@ def _implementation(config, mesh) -> str:
     return 'fast' if is_faster or is_asked_for else 'plain'
 
 
-def _log_options_left_aside(config) -> None:
-    """Logs which options that are set belong to another network than the one that is trained."""
-    standard, chosen = flatten(defaults()), flatten(config)
-    if unused := not_taken(config, [key for key in chosen if chosen[key] != standard[key]]):
-        logger.info('%s left aside: %s does not take them', ', '.join(unused), config.model.name)
-
-
 @dataclasses.dataclass(frozen=True)
 class Training:
     """What a training run is made of, compiled for `mesh`.
 
     Attributes:
-      model: the Linen module.
-      mesh: the devices.
       schedule: step → learning rate.
       train_step: of `make_train_step`.
-      new_state: () → the `TrainState` before the first step, on all devices.
-      zero_metrics: () → `Metrics` of no step, on all devices.
+      new_state, zero_metrics: () → the `TrainState` before the first step, `Metrics` of no step; on all devices.
       steps_per_epoch: whole batches in an epoch.
-      total_steps: of the run.
     """
 
     model: nn.Module
@@ -170,12 +143,12 @@ class Training:
 
 
 def build_training(config, num_examples: int, devices=None) -> Training:
-    """Builds the training that a resolved config describes for `num_examples` training images.
-
-    Raises:
-      InputError: the batch does not divide over the devices.
+    """Builds the training of a resolved config for `num_examples` images; raises InputError unless the devices fit the
+    batch.
     """
-    _log_options_left_aside(config)
+    standard, chosen = flatten(defaults()), flatten(config)
+    if unused := not_taken(config, [key for key in chosen if chosen[key] != standard[key]]):
+        logger.info('%s left aside: %s does not take them', ', '.join(unused), config.model.name)
     mesh = make_mesh(devices)
     check_batch_size(config.batch_size, mesh)
     model = build_network(config, mesh)
@@ -200,10 +173,7 @@ def build_training(config, num_examples: int, devices=None) -> Training:
 
 
 def compile_steps(config, training: Training, state, steps: int):
-    """Compiles `steps` training steps a dispatch, from a state or its shapes, before there is a batch.
-
-    The first call of `training.train_step` then finds them compiled.
-    """
+    """Compiles `steps` training steps a dispatch, from a state or its shapes; `training.train_step` then need not."""
     sharding = batch_sharding(training.mesh, leading_axes=1)
     images = jax.ShapeDtypeStruct((steps, config.batch_size, *image_shape(config)), np.uint8, sharding=sharding)
     labels = jax.ShapeDtypeStruct((steps, config.batch_size), np.int32, sharding=sharding)
@@ -211,5 +181,5 @@ def compile_steps(config, training: Training, state, steps: int):
 
 
 def count_parameters(variables) -> int:
-    """Trainable parameters of a network's variables, or of their shapes."""
+    """Returns the number of trainable parameters of a network's variables, or of their shapes."""
     return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(variables['params']))

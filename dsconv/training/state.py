@@ -35,11 +35,9 @@ class TrainState:
     """The state of a run after `step` steps, replicated over the mesh.
 
     Attributes:
-      step: int32 scalar.
       variables: the network's `params` and, with batch norm, `batch_stats`; float32.
       average: exponential moving average (EMA) of `variables`, started at zero (`scored_variables`); None when off.
       opt_state: Optax's.
-      metrics: sums for the log.
       nonfinite_steps: int32 scalar, the steps of the run whose loss or gradient was not finite. They were skipped:
         neither `average` nor the schedule has advanced by them.
     """

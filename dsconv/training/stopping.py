@@ -20,11 +20,7 @@ DISPATCHES_BEHIND = 2  # so that no process waits for the others' answer
 
 
 class Patience:
-    """Tells when the validation accuracy has not risen for `eval.patience` evaluations, where that is set.
-
-    Attributes:
-      is_over: whether the run is to end.
-    """
+    """Tells when the validation accuracy has not risen for `eval.patience` evaluations, where that is set."""
 
     def __init__(self, config, metrics: list[dict], step: int):
         """Takes the evaluations up to `step` from the lines of the run's log: as if it had not been interrupted."""
@@ -49,7 +45,8 @@ class Patience:
 
 
 class StopRequest:
-    """A context manager around the training loop, in which the two signals request a stop and do not end the process.
+    """A context manager around the training loop, in which SIGTERM and SIGINT request a stop and do not end the
+    process.
 
     So they do where the process was started with SIGINT ignored. A second SIGINT ends the process at once. In another
     thread than the main one signals stay as they are.

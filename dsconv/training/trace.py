@@ -12,8 +12,8 @@ DISPATCHES_OF_WARM_UP = 3  # the first one compiles, and the feed fills
 class Trace:
     """A context manager around the training loop that traces `steps` steps after the warm-up; none where it is 0.
 
-    The files are in `directory/plugins/profile/<time>`: `<host>.xplane.pb` for TensorBoard, `perfetto_trace.json.gz`
-    for ui.perfetto.dev. Process 0 alone writes. A trace that the run's end cuts short is written, too.
+    Process 0 alone writes, into `directory/plugins/profile/<time>`: `<host>.xplane.pb` for TensorBoard,
+    `perfetto_trace.json.gz` for ui.perfetto.dev. A trace that the run's end cuts short is written, too.
     """
 
     def __init__(self, directory: Path, steps: int):
@@ -25,7 +25,7 @@ class Trace:
 
     def advance(self, step: int, state) -> None:
         """Is called after each dispatch, `step` steps into the run."""
-        self._dispatches += 1
+        self._dispatches, self._last = self._dispatches + 1, step
         if not self._steps:
             return
         if self._first is None and self._dispatches == DISPATCHES_OF_WARM_UP:
@@ -33,12 +33,10 @@ class Trace:
             options = jax.profiler.ProfileOptions()
             options.python_tracer_level = 0  # each call of Python would be an event, and slow
             jax.profiler.start_trace(self._directory, create_perfetto_trace=True, profiler_options=options)
-            self._first = self._last = step
-        elif self._first is not None:
-            self._last = step
-            if step - self._first >= self._steps:
-                jax.block_until_ready(state)
-                self._write()
+            self._first = step
+        elif self._first is not None and step - self._first >= self._steps:
+            jax.block_until_ready(state)
+            self._write()
 
     def __exit__(self, *_):
         if self._steps and self._first is None:

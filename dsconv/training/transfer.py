@@ -18,10 +18,8 @@ def initial_state(config, training):
     """Returns the state before the first step, with the weights and batch statistics of `init_from` where it is set.
 
     The weights are those that `evaluate` scores: averaged where that run averages, of its best checkpoint where it has
-    validation images. The head is new where the classes are others. Optimizer and average start anew.
-
-    Raises:
-      InputError: `init_from` has no checkpoint, or a shape does not fit; the arrays are named.
+    validation images. The head is new where the classes are others. Optimizer and average start anew. Raises InputError
+    where `init_from` has no checkpoint, or a shape does not fit.
     """
     state = training.new_state()
     if config.init_from is None:
@@ -33,25 +31,15 @@ def initial_state(config, training):
     is_new_head = old.dataset.class_names != config.dataset.class_names
     there, here = flatten_dict(variables), flatten_dict(state.variables)
     if is_new_head:
-        there = {path: leaf for path, leaf in there.items() if path[1] != 'head'}
-    kept = {path: leaf for path, leaf in here.items() if is_new_head and path[1] == 'head'}
-    if differing := _differing(there, {path: leaf for path, leaf in here.items() if path not in kept}):
+        there |= {path: leaf for path, leaf in here.items() if path[1] == 'head'}
+    shapes = [{'/'.join(path): leaf.shape for path, leaf in leaves.items()} for leaves in (here, there)]
+    names = [name for name in dict.fromkeys([*shapes[0], *shapes[1]]) if shapes[0].get(name) != shapes[1].get(name)]
+    differing = [f'{name} {shown(shapes[1].get(name))} there, {shown(shapes[0].get(name))} here' for name in names]
+    if differing:
         raise InputError(
             f'init_from={config.init_from}: its network does not fit this one: {"; ".join(differing[:3])}'
             f'{"; …" if len(differing) > 3 else ""}; set model.* as in its config.json'
         )
     head = f'the head is new, for {len(config.dataset.class_names)} classes' if is_new_head else 'with its head'
     logger.info('starts from %s, step %d: %s', config.init_from, step, head)
-    there = jax.device_put(there, replicated(training.mesh))
-    return state.replace(variables=unflatten_dict(there | kept))
-
-
-def _differing(there, here):
-    """Returns a line for each array that is in one of the networks alone, or of another shape in the other."""
-    shapes = [{'/'.join(path): leaf.shape for path, leaf in leaves.items()} for leaves in (there, here)]
-    names = dict.fromkeys([*shapes[1], *shapes[0]])
-    return [
-        f'{name} {shown(shapes[0].get(name))} there, {shown(shapes[1].get(name))} here'
-        for name in names
-        if shapes[0].get(name) != shapes[1].get(name)
-    ]
+    return state.replace(variables=unflatten_dict(jax.device_put(there, replicated(training.mesh))))

@@ -1,8 +1,7 @@
 """Depthwise convolution, stride 1, SAME padding, odd kernel, in the form that suits the platform compiled for.
 
 XLA's grouped convolution is very slow on CPU, its weight gradient slower still, so there the layer is k² shifted
-products added up. On TPU and GPU XLA's own convolution is used. Both are the same mathematics;
-`tests/models/test_depthwise.py` holds them together in float64.
+products added up; elsewhere XLA's own. Both are the same mathematics.
 """
 
 import functools

@@ -31,18 +31,10 @@ class FastDSConv(DSConv):
             return super().__call__(images, train)
         check_patches(images, self.patch_size)
         layout = Layout(self.fold or 1, self.shards) if train else WHOLE
-        unit = functools.partial(
-            FastConvUnit,
-            activation=self.activation,
-            norm=self.norm,
-            groups=self.norm_groups,
-            dtype=self.dtype,
-            depthwise_form=self.depthwise_form,
-        )
-        stem, patches_overlap = (
-            unit(self.stem(), name='stem_unit'),
-            self.stem_kernel_size not in (None, self.patch_size),
-        )
+        options = dict(activation=self.activation, norm=self.norm, groups=self.norm_groups, dtype=self.dtype)
+        unit = functools.partial(FastConvUnit, depthwise_form=self.depthwise_form, **options)
+        stem = unit(self.stem(), name='stem_unit')
+        patches_overlap = self.stem_kernel_size not in (None, self.patch_size)
         x = fold(stem(images, train), layout) if patches_overlap else stem(fold(images, layout), train)
         block = nn.remat(Block, static_argnums=(2,)) if self.remat else Block
         unit = functools.partial(unit, layout=layout)

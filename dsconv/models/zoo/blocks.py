@@ -1,4 +1,7 @@
-"""What most of the networks here are made of: a convolution, then batch norm, then the activation."""
+"""What most of the networks here are made of: a convolution, then batch norm, then the activation.
+
+Momentum and epsilon of batch norm are those of this project, not of the papers.
+"""
 
 import functools
 from collections.abc import Callable
@@ -24,7 +27,7 @@ class ConvNorm(nn.Module):
     """A convolution, without bias unless asked for, then `BatchNorm` over `groups`, then `activation` unless None.
 
     `(batch, height, width, channels)` → `(batch, ⌈height / stride⌉, ⌈width / stride⌉, features)` in `dtype`, for odd
-    kernel sizes. Where `depthwise`, each channel is convolved by itself, and `features` is their number.
+    kernel sizes. Where `depthwise`, each of `features` channels is convolved by itself.
     """
 
     features: int

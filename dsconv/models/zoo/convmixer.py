@@ -1,7 +1,6 @@
 """ConvMixer: Trockman & Kolter 2022, "Patches Are All You Need?" (arXiv:2201.09792), section 2.
 
-Like DSConv it has a norm behind the activation behind each convolution: `layers.ConvUnit`, with the momentum and the
-epsilon of this project, here in its fast form.
+Like DSConv it has a norm behind the activation behind each convolution: `layers.ConvUnit`, here in its fast form.
 """
 
 import functools

@@ -1,7 +1,4 @@
-"""DenseNet-BC: Huang et al. 2017, "Densely Connected Convolutional Networks" (arXiv:1608.06993), section 3.
-
-Momentum and epsilon of batch norm are those of this project, of `batch_norm.BatchNorm`.
-"""
+"""DenseNet-BC: Huang et al. 2017, "Densely Connected Convolutional Networks" (arXiv:1608.06993), section 3."""
 
 import functools
 

@@ -1,7 +1,4 @@
-"""MobileNetV2: Sandler et al. 2018, "Inverted Residuals and Linear Bottlenecks" (arXiv:1801.04381).
-
-Momentum and epsilon of batch norm are those of this project, of `batch_norm.BatchNorm`.
-"""
+"""MobileNetV2: Sandler et al. 2018, "Inverted Residuals and Linear Bottlenecks" (arXiv:1801.04381)."""
 
 import functools
 from collections.abc import Callable
@@ -59,14 +56,8 @@ class MobileNetV2(nn.Module):
         x = conv(rounded(32 * self.multiplier), 3, self.strides[0], name='stem')(images, train)
         for stage, ((expansion, features, blocks), stride) in enumerate(zip(STAGES, self.strides[1:], strict=True)):
             for index in range(blocks):
-                block = InvertedResidual(
-                    rounded(features * self.multiplier),
-                    expansion,
-                    1 if index else stride,
-                    conv,
-                    name=f'stage_{stage}_block_{index}',
-                )
-                x = block(x, train)
+                shape = rounded(features * self.multiplier), expansion, 1 if index else stride
+                x = InvertedResidual(*shape, conv, name=f'stage_{stage}_block_{index}')(x, train)
         x = conv(rounded(1280 * max(1.0, self.multiplier)), 1, name='last')(x, train)
         x = GlobalAveragePool(name='pool')(x)
         return nn.Dense(self.num_classes, name='head')(x)

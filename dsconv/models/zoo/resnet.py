@@ -1,7 +1,4 @@
-"""Residual networks: He et al. 2015, "Deep Residual Learning for Image Recognition" (arXiv:1512.03385).
-
-Momentum and epsilon of batch norm are those of this project, of `batch_norm.BatchNorm`.
-"""
+"""Residual networks: He et al. 2015, "Deep Residual Learning for Image Recognition" (arXiv:1512.03385)."""
 
 import functools
 from collections.abc import Callable
@@ -79,21 +76,16 @@ class ResNet(nn.Module):
             x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
         else:
             x = conv(self.width, name='stem')(images, train)
-        branch_of = _bottleneck if self.bottleneck else _basic
         for stage, blocks in enumerate(self.stages):
+            features = self.width * 2**stage
             for index in range(blocks):
-                branch = branch_of(self.width * 2**stage, 2 if stage and not index else 1)
+                stride = 2 if stage and not index else 1
+                branch = (features, 3, stride), (features, 3, 1)
+                if self.bottleneck:
+                    branch = (features, 1, 1), (features, 3, stride), (4 * features, 1, 1)
                 x = Block(branch, self.shortcut, conv, name=f'stage_{stage}_block_{index}')(x, train)
         x = GlobalAveragePool(name='pool')(x)
         return nn.Dense(self.num_classes, name='head')(x)
-
-
-def _basic(features, stride):
-    return (features, 3, stride), (features, 3, 1)
-
-
-def _bottleneck(features, stride):
-    return (features, 1, 1), (features, 3, stride), (4 * features, 1, 1)
 
 
 NETWORKS = {

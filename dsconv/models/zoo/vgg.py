@@ -36,7 +36,12 @@ class VGG(nn.Module):
         x = images
         for stage, (convolutions, features) in enumerate(zip(self.stages, self.features, strict=True)):
             for index in range(convolutions):
-                x = self._convolve(x, features, train, f'stage_{stage}_conv_{index}')
+                name = f'stage_{stage}_conv_{index}'
+                if self.batch_norm:
+                    x = ConvNorm(features, groups=self.norm_groups, dtype=self.dtype, name=name)(x, train)
+                else:
+                    conv = functools.partial(Conv, padding=1, use_bias=True, kernel_init=glorot_uniform)
+                    x = nn.relu(conv(features, (3, 3), dtype=self.dtype, name=name)(x))
             x = nn.max_pool(x, (2, 2), (2, 2))
         x = x.reshape(len(x), -1)
         # Section 3.1 says in a footnote that Glorot's initial weights do without the paper's pre-training.
@@ -45,12 +50,6 @@ class VGG(nn.Module):
             x = nn.relu(dense(width, dtype=self.dtype, name=f'hidden_{number}')(x))
             x = nn.Dropout(0.5, deterministic=not train)(x)
         return dense(self.num_classes, name='head')(x.astype(jnp.float32))
-
-    def _convolve(self, x, features, train, name):
-        if self.batch_norm:
-            return ConvNorm(features, groups=self.norm_groups, dtype=self.dtype, name=name)(x, train)
-        conv = Conv(features, (3, 3), padding=1, use_bias=True, kernel_init=glorot_uniform, dtype=self.dtype, name=name)
-        return nn.relu(conv(x))
 
 
 NETWORKS = {

@@ -81,17 +81,10 @@ class ViT(nn.Module):
     @nn.compact
     def __call__(self, images, train: bool = False):
         check_patches(images, self.patch)
-        patch = (self.patch, self.patch)
-        stem = nn.Conv(
-            self.width,
-            patch,
-            patch,
-            kernel_init=glorot_uniform,
-            dtype=self.dtype,
-            conv_general_dilated=conv_general_dilated,
-            name='stem',
-        )
-        x = ClassTokenAndPositions(self.dtype, name='tokens')(stem(images))
+        sizes = ((self.patch, self.patch),) * 2
+        conv = functools.partial(nn.Conv, kernel_init=glorot_uniform, conv_general_dilated=conv_general_dilated)
+        x = conv(self.width, *sizes, dtype=self.dtype, name='stem')(images)
+        x = ClassTokenAndPositions(self.dtype, name='tokens')(x)
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         for index in range(self.layers):
             x = EncoderBlock(self.heads, self.dropout, self.dtype, name=f'block_{index}')(x, train)
