@@ -4,8 +4,12 @@ network = open_exported('exported/model.onnx')
 network(images)    # uint8 (n, height, width, channels) → float32 (n, classes)
 """
 
+import contextlib
+import hashlib
 import importlib
 import json
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +20,7 @@ from dsconv.errors import InputError
 from dsconv.files import is_file
 
 METADATA = 'dsconv.json'  # in the file: what it takes and gives
-KEYS = {'class_names', 'image_size', 'channels', 'resize', 'input'}
+CHECKSUM = re.compile(rb'"sha256": "([0-9a-f]{64})"')  # in the metadata: of all bytes but these 64
 RUNTIMES = {'.tflite': ('LiteRT', 'ai_edge_litert.interpreter'), '.onnx': ('onnxruntime', 'onnxruntime')}
 
 
@@ -38,6 +42,24 @@ class ExportedNetwork(Network):
         return self._run(np.float32(images) / 255 if self.metadata['input'] == 'float32' else images)
 
 
+def describe(metadata: dict) -> str:
+    """Returns the text of the metadata that stands in a file, with a place for the checksum."""
+    return json.dumps(metadata | {'sha256': '0' * 64}, ensure_ascii=False)
+
+
+def sealed(content: bytes) -> bytes:
+    """Returns a file that holds the text of `describe` with the checksum in its place."""
+    start, end = CHECKSUM.search(content).span(1)
+    return content[:start] + _digest(content, start, end) + content[end:]
+
+
+def _digest(content, start, end):
+    rest = memoryview(content)
+    digest = hashlib.sha256(rest[:start])
+    digest.update(rest[end:])
+    return digest.hexdigest().encode()
+
+
 def open_exported(path: str | Path, threads: int = 1) -> ExportedNetwork:
     """Opens a file of `python -m dsconv.export`.
 
@@ -55,37 +77,43 @@ def open_exported(path: str | Path, threads: int = 1) -> ExportedNetwork:
     except ImportError as error:
         message = f'{path} needs {name}: pip install -r requirements-export.txt'
         raise InputError(message) from error
+    content = path.read_bytes()
+    place = CHECKSUM.search(content)
+    if not place:
+        raise InputError(f'{path} has no checksum: it is damaged, or not of python -m dsconv.export')
+    if place[1] != _digest(content, *place.span(1)):
+        raise InputError(f'{path} is damaged, or was altered after its export: its checksum differs; export it again')
     try:
-        content = path.read_bytes()
-        run, metadata, classes = {'.tflite': _litert, '.onnx': _onnx}[path.suffix](runtime, content, threads)
-    except InputError as error:
-        raise InputError(f'{path} {error}') from error
+        return ExportedNetwork(*{'.tflite': _litert, '.onnx': _onnx}[path.suffix](runtime, content, threads))
     except Exception as error:  # of whatever kind the runtimes raise
         text = ' '.join(str(error).split())[:200]
-        raise InputError(f'{path} is damaged, or not what its name says ({text}); export it again') from error
-    if len(metadata['class_names']) != classes:
-        raise InputError(f'{path} has {len(metadata["class_names"])} labels for {classes} classes; export it again')
-    return ExportedNetwork(run, metadata)
+        raise InputError(f'{path} cannot be opened by {name} ({text}); export it again') from error
 
 
-def _metadata(text):
-    metadata = json.loads(text) if text else {}
-    if not metadata.keys() >= KEYS:
-        raise InputError('says nothing of its classes: it is not of python -m dsconv.export')
-    return metadata
+@contextlib.contextmanager
+def quiet_runtime():
+    """Keeps off stderr what LiteRT writes there by itself, past Python, of how it runs a file."""
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, 'wb') as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _litert(runtime, content, threads):
     from ai_edge_litert import schema_py_generated as schema
 
     if content[4:8] != b'TFL3':  # LiteRT would end the process over some other files
-        raise ValueError('no LiteRT file')
+        raise ValueError('it is another kind of file')
     model = schema.Model.GetRootAs(content)
     entries = [model.Metadata(index) for index in range(model.MetadataLength())]
-    buffers = [model.Buffers(entry.Buffer()) for entry in entries if entry.Name() == METADATA.encode()]
-    metadata = _metadata(buffers[0].DataAsNumpy().tobytes() if buffers else '')
+    (text,) = (model.Buffers(entry.Buffer()) for entry in entries if entry.Name() == METADATA.encode())
     interpreter = runtime.Interpreter(model_content=content, num_threads=threads)
-    interpreter.allocate_tensors()
+    with quiet_runtime():
+        interpreter.allocate_tensors()
     (image,), (answer,) = interpreter.get_input_details(), interpreter.get_output_details()
 
     def run(images):
@@ -98,12 +126,12 @@ def _litert(runtime, content, threads):
         rows = np.stack(rows)
         return rows if rows.dtype == np.float32 else (np.float32(rows) - zero) * np.float32(scale)
 
-    return run, metadata, answer['shape'][-1]
+    return run, json.loads(text.DataAsNumpy().tobytes())
 
 
 def _onnx(runtime, content, threads):
     options = runtime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, 3
     session = runtime.InferenceSession(content, options, providers=['CPUExecutionProvider'])
-    metadata = _metadata(session.get_modelmeta().custom_metadata_map.get(METADATA, ''))
-    return (lambda images: session.run(None, {'image': images})[0]), metadata, session.get_outputs()[0].shape[-1]
+    metadata = json.loads(session.get_modelmeta().custom_metadata_map[METADATA])
+    return (lambda images: session.run(None, {'image': images})[0]), metadata

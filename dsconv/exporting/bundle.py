@@ -127,7 +127,6 @@ def _files(
         path.write_bytes(content)
         return path
 
-    text = facts(metadata)
     if 'litert' in formats:
         for precision in precisions:
             suffix = '' if precision == 'float32' else f'.{precision}'
@@ -142,7 +141,7 @@ def _files(
     if {'onnx', 'web'} & set(formats):
         from dsconv.exporting.onnx_file import to_onnx
 
-        content = to_onnx(network.graph(options.float_input), text)
+        content = to_onnx(network.graph(options.float_input), metadata)
         if 'onnx' in formats:
             yield 'onnx', 'float32', written('model.onnx', content)
         if 'web' in formats:
@@ -154,12 +153,8 @@ def _files(
     if 'safetensors' in formats:
         from safetensors.numpy import save
 
-        yield 'safetensors', 'float32', written('model.safetensors', save(network.tensors(), text))
-
-
-def facts(metadata: dict) -> dict[str, str]:
-    """Returns metadata as ONNX and safetensors files keep it."""
-    return {METADATA: json.dumps(metadata, ensure_ascii=False)}
+        text = json.dumps(metadata, ensure_ascii=False)
+        yield 'safetensors', 'float32', written('model.safetensors', save(network.tensors(), {METADATA: text}))
 
 
 def _litert(network, precision, pictures, options, metadata):

@@ -3,13 +3,12 @@
 import contextlib
 import functools
 import io
-import json
 import warnings
 
 import jax
 import numpy as np
 
-from dsconv.exported import METADATA
+from dsconv.exported import METADATA, describe, quiet_runtime, sealed
 from dsconv.exporting.graph import Graph, run
 
 SIGNATURE = 'serving_default'
@@ -73,14 +72,14 @@ def with_metadata(file: bytes, metadata: dict) -> bytes:
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(file))
     model.metadata = model.metadata or []
     labels = '\n'.join(metadata['class_names'])
-    for name, text in ((METADATA, json.dumps(metadata, ensure_ascii=False)), ('labels.txt', labels)):
+    for name, text in ((METADATA, describe(metadata)), ('labels.txt', labels)):
         buffer, entry = schema.BufferT(), schema.MetadataT()
         buffer.data = np.frombuffer(text.encode(), np.uint8)
         entry.name, entry.buffer = name, len(model.buffers)
         model.buffers.append(buffer)
         model.metadata.append(entry)
     model.description = metadata['title']
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    return sealed(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
 
 
 def _quantized(quantizer, ranges) -> bytes:
@@ -95,7 +94,8 @@ def _interpreter(file):
 
     with warnings.catch_warnings(action='ignore'):  # that this takes memory
         interpreter = Interpreter(model_content=file, experimental_preserve_all_tensors=True, num_threads=1)
-    interpreter.allocate_tensors()
+    with quiet_runtime():
+        interpreter.allocate_tensors()
     return interpreter
 
 

@@ -7,6 +7,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from dsconv.errors import InputError
+from dsconv.exported import METADATA, describe, sealed
 from dsconv.exporting.graph import Graph, Node
 
 OPSET = 20  # the first with Gelu
@@ -40,7 +41,7 @@ ACTIVATIONS = {
 TO_NCHW, TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
 
 
-def to_onnx(graph: Graph, metadata: dict[str, str]) -> bytes:
+def to_onnx(graph: Graph, metadata: dict) -> bytes:
     """Returns the file of a graph: any batch of images `(batch, height, width, channels)` → probabilities.
 
     Raises:
@@ -54,9 +55,9 @@ def to_onnx(graph: Graph, metadata: dict[str, str]) -> bytes:
     body = helper.make_graph(writer.nodes, 'dsconv', [image], [answer], writer.constants)
     model = helper.make_model(body, opset_imports=[helper.make_opsetid('', OPSET)], ir_version=IR_VERSION)
     model.producer_name = 'dsconv'
-    helper.set_model_props(model, metadata)
+    helper.set_model_props(model, {METADATA: describe(metadata)})
     onnx.checker.check_model(model, full_check=True)
-    return model.SerializeToString()
+    return sealed(model.SerializeToString())
 
 
 class _Writer:

@@ -53,7 +53,7 @@ def _network(name, seed, directory):
     expected, graph = np.log(exported.reference()(images)), exported.graph()
     metadata = card.metadata(exported, directory, float_input=False)
     files = {'model.tflite': litert.with_metadata(litert.to_litert(graph), metadata)}
-    files['model.onnx'] = to_onnx(graph, bundle.facts(metadata))
+    files['model.onnx'] = to_onnx(graph, metadata)
     differences = {}
     for file, content in files.items():
         (directory / file).write_bytes(content)
