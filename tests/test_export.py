@@ -18,6 +18,7 @@ from dsconv import data, export
 from dsconv.errors import InputError, RunError
 from dsconv.exported import open_exported
 from dsconv.exporting import bundle, check, litert, micro, web_page
+from dsconv.exporting.graph import Graph, Node
 from dsconv.training.calibration import read_temperature
 from dsconv.training.evaluation import Evaluator
 from dsconv.training.scoring import restore_network
@@ -127,6 +128,23 @@ def test_the_array_in_c_is_the_file(exported):
     assert needs['operators']['DEPTHWISE_CONV_2D'] == 3  # the stem among them: it has one channel
     # A residual sum and its two terms, 8×8 places of 8 channels each, are alive at once.
     assert needs['peak_bytes'] == needs['arena_bytes'] == 3 * 8 * 8 * 8
+
+
+def test_a_file_of_more_than_256_kB_of_integers_holds_them_all(tmp_path):
+    generator = np.random.default_rng(0)
+    kernels = [np.float32(generator.normal(0, 0.1, shape)) for shape in ((500, 600), (600, 10))]
+    nodes = [Node('input', [], {}, (1, 500), np.dtype(np.float32))]
+    for kernel in kernels:
+        inputs = [nodes[-1], kernel, np.full(kernel.shape[1], 0.5, np.float32)]
+        nodes.append(Node('dense', inputs, {}, (1, kernel.shape[1]), np.dtype(np.float32)))
+    nodes.append(Node('softmax', [nodes[-1]], {}, (1, 10), np.dtype(np.float32)))
+    images, file = generator.integers(0, 256, (9, 500), np.uint8), litert.to_litert(Graph(nodes))
+    logits = (np.float32(images) / 255 @ kernels[0] + 0.5) @ kernels[1] + 0.5
+    metadata = {'title': 'a', 'class_names': list('0123456789'), 'image_size': 1, 'channels': 1, 'resize': 'squash'}
+    for precision, content in (('uint8', litert.to_int8(file, images)), ('float32', litert.to_float16(file))):
+        (tmp_path / 'model.tflite').write_bytes(litert.with_metadata(content, metadata | {'input': precision}))
+        answer = open_exported(tmp_path / 'model.tflite').run(images)
+        np.testing.assert_allclose(answer, scipy.special.softmax(logits, axis=1), atol=0.05)
 
 
 def test_spans_share_the_arena_when_they_are_not_alive_together():

@@ -69,7 +69,7 @@ def with_metadata(file: bytes, metadata: dict) -> bytes:
     from ai_edge_litert import schema_py_generated as schema
     from ai_edge_litert.tools import flatbuffer_utils
 
-    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(file))
+    model = _parsed(file)
     model.metadata = model.metadata or []
     labels = '\n'.join(metadata['class_names'])
     for name, text in ((METADATA, describe(metadata)), ('labels.txt', labels)):
@@ -80,6 +80,18 @@ def with_metadata(file: bytes, metadata: dict) -> bytes:
         model.metadata.append(entry)
     model.description = metadata['title']
     return sealed(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
+
+
+def _parsed(file):
+    """Returns a file as an object that holds all constants; from 256 kB on the quantizer puts them behind it."""
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(file))
+    for buffer in model.buffers:
+        if buffer.offset:
+            buffer.data = np.frombuffer(file, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
+    return model
 
 
 def _quantized(quantizer, ranges) -> bytes:
@@ -109,7 +121,7 @@ def _ranges(file, pictures):
 
     interpreter = _interpreter(file)
     image = interpreter.get_input_details()[0]
-    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(file))
+    model = _parsed(file)
     (graph,) = model.subgraphs
     is_weight = [model.buffers[tensor.buffer].data is not None for tensor in graph.tensors]
     before_gelu = {
@@ -145,7 +157,7 @@ def _unbiased(rounded, file, pictures):
     """Adds to the biases of the head by how much its mean logits differ from those of the float32 file."""
     from ai_edge_litert.tools import flatbuffer_utils
 
-    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(rounded))
+    model = _parsed(rounded)
     (graph,) = model.subgraphs
     logits = int(graph.operators[-1].inputs[0])  # the last operation is the softmax
     head = next(operator for operator in graph.operators if logits in operator.outputs)
@@ -207,7 +219,7 @@ def _with_bytes_outside(file):
     from ai_edge_litert import schema_py_generated as schema
     from ai_edge_litert.tools import flatbuffer_utils
 
-    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(file))
+    model = _parsed(file)
     (graph,) = model.subgraphs
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.QUANTIZE
