@@ -89,34 +89,48 @@ def load(network: Network, arrays) -> None:
 
 
 def prepare(settings: dict) -> dict:
-    """Builds it, with the exported variables; `settings['variant']` is eager or compile."""
+    """Builds it, with the exported variables.
+
+    Args:
+      settings: `variant` is eager or compile. On a GPU (`device`: cuda) arrays are channels-last; `dtype` may be
+        bfloat16, by autocast; a call of `train` makes `steps` steps, and reads the loss of the last.
+    """
+    device = torch.device(settings.get('device', 'cpu'))
+    place = {'device': device}
+    if device.type == 'cuda':
+        place['memory_format'] = torch.channels_last
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=settings.get('dtype') == 'bfloat16')
     arrays = np.load(settings['arrays'], allow_pickle=False)
     images, labels = torch.from_numpy(arrays['images']), torch.from_numpy(arrays['labels']).long()
     images = ((images / 255 - torch.tensor(settings['mean'])) / torch.tensor(settings['std'])).permute(0, 3, 1, 2)
-    images = images.contiguous()
+    images, labels = images.contiguous().to(**place), labels.to(device)
     network = Network(settings['model'], images.shape[1], settings['classes'])
     load(network, arrays)
+    network = network.to(**place)
     optimizer = torch.optim.AdamW(
         network.parameters(),
         lr=settings['learning_rate'],
         betas=(settings['optimizer']['b1'], settings['optimizer']['b2']),
         eps=settings['optimizer']['eps'],
         weight_decay=settings['optimizer']['weight_decay'],
+        fused=device.type == 'cuda',
     )
     model = torch.compile(network) if settings['variant'] == 'compile' else network
 
     def train():
         model.train()
-        optimizer.zero_grad()
-        loss = F.cross_entropy(model(images), labels)
-        loss.backward()
-        optimizer.step()
+        for _ in range(settings.get('steps', 1)):
+            optimizer.zero_grad()
+            with autocast:
+                loss = F.cross_entropy(model(images), labels)
+            loss.backward()
+            optimizer.step()
         return loss.item()
 
     @torch.inference_mode()
     def inference():
         model.eval()
-        return model(images).numpy()
+        return model(images).cpu().numpy()
 
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return {'parameters': parameters, 'train': train, 'inference': inference}

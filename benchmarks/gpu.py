@@ -1,0 +1,187 @@
+"""python -m benchmarks.gpu: how fast a GPU trains Small, Medium and Large, beside PyTorch where that is installed.
+
+One trial after the other, the most telling first, until `--seconds` have passed. `--output` is written anew after each,
+so that nothing is lost where the machine's time ends. A trial that fails has an `error` in place of its figures.
+
+dsconv trains on random images by `dispatches` and `train_step`, as a run does, without augmentation and averaging.
+PyTorch takes one normalised batch, which lies on the device, and reads the loss once in as many steps.
+"""
+
+import argparse
+import json
+import logging
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from dsconv import cli
+from dsconv.errors import RunError
+from dsconv.performance.timing import seconds_of_calls
+
+logger = logging.getLogger('dsconv')
+# TB/s by the makers' data sheets; a part of the name that JAX gives the device.
+BANDWIDTHS = {'H200': 4.8, 'H100': 3.35, 'A100': 2.0, 'L4': 0.3, 'T4': 0.32, 'V100': 0.9}
+CALLS = 5  # timed, after two that warm up
+STANDARD = (
+    'batch_size=512',
+    'steps_per_dispatch=20',
+    'dataset.on_device=true',
+    'model.dtype=bfloat16',
+    'model.implementation=plain',
+    'model.norm_groups=1',
+    'log.every_steps=1000000',
+)
+TINY = ('batch_size=8', 'steps_per_dispatch=2', 'model.dim=8', 'model.depth=1', 'dataset.image_size=8')
+
+
+class Trial(NamedTuple):
+    """What is timed: a name, a config, what differs from `STANDARD`, and the variant of PyTorch if it is by that."""
+
+    name: str
+    config: str
+    overrides: tuple[str, ...] = ()
+    torch: str | None = None
+
+
+FAST = 'model.implementation=fast'
+TRIALS = (
+    Trial('small', 'small'),
+    Trial('small, torch.compile', 'small', torch='compile'),
+    Trial('small, fast, lax', 'small', (FAST, 'model.depthwise_form=lax')),
+    Trial('small, fast, shift', 'small', (FAST, 'model.depthwise_form=shift')),
+    Trial('small, one step a dispatch', 'small', ('steps_per_dispatch=1',)),
+    Trial('small, fed by the host', 'small', ('dataset.on_device=false',)),
+    Trial('small, batch 2048', 'small', ('batch_size=2048',)),
+    Trial('small, batch 2048, torch.compile', 'small', ('batch_size=2048',), 'compile'),
+    Trial('medium', 'medium'),
+    Trial('large', 'large', ('batch_size=256',)),
+    Trial('small, float32', 'small', ('model.dtype=float32',)),
+    Trial('small, batch 128', 'small', ('batch_size=128',)),
+    Trial('small, torch, eager', 'small', torch='eager'),
+)
+
+
+def measure(trial: Trial, rehearse: bool) -> dict:
+    """Times the training steps of a trial.
+
+    Returns:
+      `images_per_second`, the median of `CALLS` dispatches, and `spread`, the least and the most; for dsconv also what
+      the compiler says of a step, and `roofline_share`: the time that its bytes take at the memory's bandwidth ÷ the
+      time taken, None where the device's bandwidth is not known.
+    """
+    from benchmarks.network.comparison import same_work
+    from dsconv import config as configuration
+    from dsconv.config_checks import resolve_without_data
+
+    overrides = [*STANDARD, *trial.overrides, *(TINY if rehearse else ())]
+    config = same_work(resolve_without_data(configuration.load(f'configs/{trial.config}.py', overrides)))
+    config.steps_per_dispatch = int(dict(word.split('=') for word in overrides)['steps_per_dispatch'])
+    images = config.batch_size * config.steps_per_dispatch
+    seconds, found = _by_torch(trial, config) if trial.torch else _by_dsconv(config)
+    speeds = [images / each for each in seconds]
+    return {'images_per_second': statistics.median(speeds), 'spread': [min(speeds), max(speeds)], **found}
+
+
+def _by_dsconv(config):
+    import jax
+
+    from benchmarks.feed import memory_split
+    from dsconv.performance.step_cost import counts
+    from dsconv.training.loop import dispatches
+    from dsconv.training.memory import bytes_of
+    from dsconv.training.progress import Progress
+    from dsconv.training.setup import build_training, compile_steps
+
+    split = memory_split(config)
+    training = build_training(config, split.num_examples)
+    state, began = training.new_state(), time.perf_counter()
+    compiled = compile_steps(config, training, state, config.steps_per_dispatch)
+    found = {'compile_seconds': time.perf_counter() - began, 'memory_bytes': bytes_of(compiled)}
+    stream = dispatches(config, training, split, 0, Progress(config, training, 0))
+
+    def dispatch():
+        nonlocal state
+        _, batches = next(stream)
+        state, loss = training.train_step(state, *batches)
+        jax.block_until_ready(loss)
+
+    seconds_of_calls(dispatch, 2)
+    seconds = seconds_of_calls(dispatch, CALLS)
+    try:
+        moved = counts(compiled).moved
+    except Exception as error:  # not tried on a GPU: its programs may be of another form
+        return seconds, found | {'uncounted': repr(error)[:300]}
+    device = jax.devices()[0].device_kind
+    bandwidth = next((value for name, value in BANDWIDTHS.items() if name in device), None)
+    found['bytes_per_image'] = moved / (config.batch_size * config.steps_per_dispatch)
+    found['roofline_share'] = bandwidth and moved / (1e12 * bandwidth) / statistics.median(seconds)
+    return seconds, found
+
+
+def _by_torch(trial, config):
+    import jax
+
+    from benchmarks.network.dsconv_peer import export
+    from benchmarks.process import Process
+
+    on_gpu = jax.devices()[0].platform == 'gpu'
+    with tempfile.TemporaryDirectory() as directory:
+        _, settings = export(config, Path(directory))
+        settings |= {'variant': trial.torch, 'device': 'cuda' if on_gpu else 'cpu', 'dtype': config.model.dtype}
+        settings |= {'steps': config.steps_per_dispatch}
+        with Process('benchmarks.network.torch_peer', settings, dict(os.environ)) as process:
+            if process.missing:
+                raise RunError(f'{process.missing} is not installed')
+            process.call('train', 2)
+            return process.call('train', CALLS)['seconds'], {}
+
+
+def measure_all(arguments) -> None:
+    """Runs the trials, prints a line for each, and writes what is known after each."""
+    import jax
+
+    from dsconv.performance import machine
+
+    began, results = time.monotonic(), []
+    about = {'what': 'gpu', 'device': machine.devices(), 'standard': STANDARD, 'rehearsed': arguments.rehearse}
+    about |= machine.surroundings(('jax', 'jaxlib', 'flax', 'optax', 'numpy', 'torch'))
+    for trial in TRIALS:
+        if time.monotonic() - began > arguments.seconds:
+            logger.warning('left out, as %g s have passed: %s', arguments.seconds, trial.name)
+            continue
+        try:
+            found = measure(trial, arguments.rehearse)
+            shown = f'{found["images_per_second"]:,.0f} images/s'
+            if found.get('roofline_share'):
+                shown += f', {100 * found["roofline_share"]:.0f} % of what the memory allows'
+        except Exception as error:  # the machine's time is short: whatever one trial meets, the others are made
+            found = {'error': ' '.join(f'{type(error).__name__}: {error}'.split())[:300]}
+            shown = found['error']
+        print(f'{trial.name}: {shown}', flush=True)
+        results.append({**trial._asdict(), **found})
+        jax.clear_caches()
+        if arguments.output:
+            arguments.output.parent.mkdir(parents=True, exist_ok=True)
+            arguments.output.write_text(json.dumps(about | {'trials': results}, indent=2) + '\n', encoding='utf-8')
+
+
+def flags() -> cli.Parser:
+    """The command's flags."""
+    parser = cli.Parser(prog='python -m benchmarks.gpu', description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument('--output', type=cli.path, metavar='FILE', help='JSON')
+    text = 'after which no further trial begins (default: 200; a trial takes 10 to 40)'
+    parser.add_argument('--seconds', type=cli.positive, default=200, metavar='N', help=text)
+    parser.add_argument(
+        '--rehearse', action='store_true', help='tiny networks, to try the command where there is no GPU'
+    )
+    return parser
+
+
+if __name__ == '__main__':
+    os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')  # PyTorch, in a process beside, needs memory too
+    sys.exit(cli.run(flags(), measure_all))
