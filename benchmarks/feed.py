@@ -1,7 +1,4 @@
-"""How fast images come from the data to the devices, with nothing trained: from memory, a folder, TFRecords.
-
-On random images, so that no dataset is needed, through the code by which a training run reads its batches.
-"""
+"""How fast random images come to the devices, by the code of a training run: from memory, a folder, TFRecords."""
 
 import contextlib
 import importlib.util
@@ -38,10 +35,8 @@ CASES = {
 def measure(config, rounds: int = 5, seconds: float = 1.5, pictures: int = STREAMED_PICTURES) -> dict:
     """Measures the `CASES` in turn, in `rounds` of `seconds` each; TFRecords where TensorFlow is installed.
 
-    `config` is a loaded one, whose dataset is not read; so many `pictures` are streamed, at least a batch.
-
-    Returns:
-      What `--json` prints: settings, surroundings, and `images_per_second`: case → `median`, `min`, `max`, `by_round`.
+    Returns what `--json` prints: settings, surroundings, and `images_per_second`: case → `median`, `min`, `max`,
+    `by_round`. The dataset of `config` is not read.
     """
     config = resolve_without_data(config)
     config.epochs = 10**6  # endless
@@ -182,7 +177,6 @@ def streamed_split(config, name: str, data_dir: Path):
 
 
 def as_text(result: dict) -> str:
-    """Formats `measure`'s result for a terminal."""
     from dsconv.reporting import text_table
 
     batch = result['batch_size']

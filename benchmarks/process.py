@@ -22,13 +22,8 @@ from dsconv.performance.timing import seconds_of_calls, seconds_per_call
 from dsconv.process import ALLOCATOR, prepare_process
 
 
-class Process:
-    """The other end: a started process; a context manager that ends it.
-
-    Attributes:
-      facts: those of the module, and `allocator`, 'tuned' or 'as installed'.
-      missing: the Python module for want of which it cannot measure, or None.
-    """
+class Process(contextlib.ExitStack):
+    """The other end: a started process; a context manager that ends it. `missing` is a module that it lacks."""
 
     def __init__(self, module: str, settings: dict, environment: dict):
         """Starts `module` and waits until it is ready; raises RunError where it fails.
@@ -36,17 +31,13 @@ class Process:
         Besides what `prepare` reads, `settings` may hold `core`, which the process is held to, and `as_command`:
         whether it first restarts itself with the tuned allocator, as the commands do.
         """
-        self._module = module
-        self._errors = tempfile.TemporaryFile('w+', errors='replace')  # noqa: SIM115 (closed by close)
-        self._process = subprocess.Popen(
-            [sys.executable, '-m', __spec__.name, module, json.dumps(settings)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            cwd=ROOT,
-            env=environment,
-        )
+        super().__init__()
+        self._module, line = module, [sys.executable, '-m', __spec__.name, module, json.dumps(settings)]
+        self._errors = self.enter_context(tempfile.TemporaryFile('w+', errors='replace'))  # noqa: SIM115
+        pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors)
+        self._process = subprocess.Popen(line, **pipes, text=True, cwd=ROOT, env=environment)
+        self.callback(self._process.communicate)
+        self.callback(self._process.kill)  # first
         try:
             self.facts = self._reply()
         except BaseException:  # a failure, or Ctrl-C while it prepares
@@ -60,17 +51,6 @@ class Process:
             print(json.dumps([function, calls, seconds]), file=self._process.stdin, flush=True)
         return self._reply()
 
-    def close(self):
-        self._process.kill()
-        self._process.communicate()
-        self._errors.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self.close()
-
     def _reply(self):
         if line := self._process.stdout.readline():
             return json.loads(line)
@@ -81,11 +61,9 @@ class Process:
 
 
 def answer(function, calls: int, seconds: float | None) -> dict:
-    """Times calls of `function`.
+    """Times calls of `function`: `seconds` of each of `calls`, and `values`, what the last returned, arrays as lists.
 
-    Returns:
-      `seconds` of each of `calls` by the clock, and `values`, what the last returned, arrays as lists; or, where
-      `seconds` is given, the mean of a call in so many seconds of CPU time of this process.
+    Where `seconds` is given, it is the mean of a call in so many seconds of CPU time of this process.
     """
     if seconds is not None:
         return {'seconds': seconds_per_call(function, seconds, time.process_time)}

@@ -1,9 +1,7 @@
 """How long two recipes train until they reach a validation accuracy (DAWNBench, Coleman et al. 2017).
 
 Each recipe is trained from several seeds, as ordinary runs in turn; a run that stopped is resumed, a finished one read.
-
-Seconds are of training: `metrics.jsonl` has the images per second of each line's steps, without compilation, evaluation
-and saving, and a line's seconds are its images ÷ those. Steps that a crash has undone are in no line.
+Seconds are of training, without compilation, evaluation and saving: a line's images ÷ its images per second.
 """
 
 import logging
@@ -38,13 +36,19 @@ def measure(config, name: str, baseline=BASELINE, seeds=SEEDS, targets=TARGETS, 
     Raises InputError where both recipes have one name, or a config does not fit its data or its workdir; RunError where
     a run diverges.
     """
-    recipes = comparable(config, name, baseline)
+    from dsconv.training.loop import train
+
+    recipes, logger = comparable(config, name, baseline), logging.getLogger('dsconv')
     runs = {recipe: {} for recipe in recipes}
     for seed in seeds:  # a machine that is busy for an hour slows both
         for recipe, settings in recipes.items():
             run = settings.copy_and_resolve_references()
             run.seed = seed
-            points = _train(run, workdir / recipe / f'seed-{seed}')
+            directory = workdir / recipe / f'seed-{seed}'
+            logger.info('%s', directory)
+            if not train(run, directory):
+                logger.info('trained before')
+            points = points_of(read_metrics(directory), run.batch_size)
             runs[recipe][str(seed)] = {'points': points, **summary_of(points, targets)}
     ours, other = runs
     return {
@@ -81,21 +85,10 @@ def comparable(config, name: str, baseline: str) -> dict:
     return {Path(name).stem: ours, Path(baseline).stem: other}
 
 
-def _train(config, workdir: Path) -> list[dict]:
-    from dsconv.training.loop import train
-
-    logger = logging.getLogger('dsconv')
-    logger.info('%s', workdir)
-    if not train(config, workdir):
-        logger.info('trained before')
-    return points_of(read_metrics(workdir), config.batch_size)
-
-
 def points_of(lines: list[dict], batch_size: int) -> list[dict[str, float]]:
     """Returns `epoch`, `seconds` trained until then and `accuracy` (0 to 1) of each line of the validation split.
 
-    A line that was all compilation has no rate: the median of the others stands in for it. Raises RunError where no
-    line has one.
+    A line that was all compilation has the median rate of the others. Raises RunError where no line has one.
     """
     trained = [line for line in lines if line['split'] == 'train']
     rates = [line['images_per_second'] for line in trained if 'images_per_second' in line]
@@ -133,7 +126,6 @@ def _percent(target: float) -> str:
 
 
 def as_text(result: dict) -> str:
-    """Formats `measure`'s result for a terminal."""
     from dsconv.reporting import text_table
 
     ours, other = result['runs']

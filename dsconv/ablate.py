@@ -13,7 +13,6 @@ def ablate(arguments) -> None:
 
 
 def flags() -> cli.Parser:
-    """The command's flags."""
     parser = cli.parser(
         'ablate', 'Trains the variants of a study, several seeds each, and says what made a difference.'
     )

@@ -1,7 +1,6 @@
 """python -m dsconv.benchmark --config=configs/small.py: how fast the network is, or a part, compared with others.
 
-Whatever is compared is measured in turn, in one run: its ratios hold on a busy machine, images per second do not. What
-is measured, and how, stands in `benchmarks`.
+What is compared is measured in turn, in one run, by `benchmarks`: ratios hold on a busy machine, images per second not.
 """
 
 import argparse
@@ -101,7 +100,6 @@ def write(module, result: dict, file: Path) -> None:
 
 
 def flags() -> cli.Parser:
-    """Returns the command's flags."""
     parser = cli.parser('benchmark', 'Measures how fast the network or a part of the project is.')
     cli.add_config_flag(parser)
     text = '; '.join(f'{name}: {about}' for name, (_, about) in CHOICES.items())

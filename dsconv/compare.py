@@ -14,7 +14,6 @@ def compare(arguments) -> None:
 
 
 def flags() -> cli.Parser:
-    """The command's flags."""
     parser = cli.parser('compare', 'Trains several networks by one recipe, several seeds each, and compares them.')
     parser.add_argument(
         '--models', required=True, metavar='NAMES', help='as dsconv,resnet8; the others are compared with the first'

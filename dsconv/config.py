@@ -1,7 +1,6 @@
 """Configurations: loaded from a Python file, overridden, checked, kept beside a run and read back.
 
-`configs/common.py` is the schema: its keys, types and defaults. What a person writes, in a file of their own or on the
-command line, and an old workdir's `config.json` are laid over it key by key.
+`configs/common.py` is the schema: what a person writes, and an old `config.json`, are laid over it key by key.
 """
 
 import functools
@@ -93,11 +92,7 @@ def _fit_warmup(config, workdir, run):
 
 
 def _fit_images(config, run):
-    """Takes what is unset of channels, pixel statistics and patch size from the network to start from; returns what to
-    say.
-
-    A run that has begun has these in its own config.json: it no longer needs that network.
-    """
+    """Takes channels, pixel statistics and patch size from the network to start from, unless the run has begun."""
     unset = [f'dataset.{name}' for name in ('channels', 'mean', 'std') if config.dataset[name] is None]
     auto = config.dataset.auto or ()
     unset += [key for key in auto if key == 'model.patch_size']

@@ -47,9 +47,7 @@ def check_auto(dataset) -> None:
 
 
 def image_size(shorter: int, are_equal: bool) -> int:
-    """Returns the pixels a side of pictures whose shorter side is `shorter` in the median; equal squares may stay as
-    they are.
-    """
+    """Returns the pixels a side for pictures whose shorter side is `shorter` in the median; equal squares may stay."""
     if are_equal and shorter <= SIDES[-1] and _places(shorter) >= min(8, shorter):
         return shorter
     return max((side for side in SIDES if side <= shorter), default=SIDES[0])

@@ -124,17 +124,17 @@ def check_resolved(config: ConfigDict) -> None:
 
 def _check_images(config):
     size, channels, patch = config.dataset.image_size, config.dataset.channels, config.model.patch_size
-    images = f'images of {size}×{size} pixels'
+    images, padding, cutout = f'images of {size}×{size} pixels', config.augment.crop_padding, config.augment.cutout_size
     if config.model.name == 'dsconv':
         divisor = min((d for d in range(1, size + 1) if size % d == 0), key=lambda d: abs(d - patch))
-        _demand(config, 'model.patch_size', size % patch == 0, f'does not divide {images}; take {divisor}')
         rows, fold = size // patch, config.model.fold or 1
         halo = config.model.kernel_size // 2  # rows that a part needs of its neighbours
         fits = fold == 1 or rows % fold == 0 and rows // fold >= halo
-        message = f'must divide {rows} rows of patches into parts of {max(halo, 1)} or more'
-        _demand(config, 'model.fold', fits, message)
-    _demand(config, 'augment.crop_padding', config.augment.crop_padding < size, f'must be smaller than the {images}')
-    _demand(config, 'augment.cutout_size', config.augment.cutout_size <= size, f'must not be larger than the {images}')
+        parts = f'must divide {rows} rows of patches into parts of {max(halo, 1)} or more'
+        _demand(config, 'model.patch_size', size % patch == 0, f'does not divide {images}; take {divisor}')
+        _demand(config, 'model.fold', fits, parts)
+    _demand(config, 'augment.crop_padding', padding < size, f'must be smaller than the {images}')
+    _demand(config, 'augment.cutout_size', cutout <= size, f'must not be larger than the {images}')
     for key in ('dataset.mean', 'dataset.std'):
         fits = get(config, key) is None or len(get(config, key)) == channels
         _demand(config, key, fits, f'must hold {channels} number(s), one for each channel')
@@ -144,20 +144,16 @@ def check_splits(config: ConfigDict, sizes: dict[str, int]) -> None:
     """Raises InputError unless `sizes`, split's name → images, has the splits and the images that the run needs."""
     final, there, epochs = config.eval.final_split, ', '.join(sizes), config.epochs
     _demand(config, 'dataset.name', 'train' in sizes, f'has no split to train on; it has {there}')
-    images = sizes['train']
-    fewer = 2 ** max(int(math.log2(max(images, 1))) - 1, 0)
-    message = (
-        f'is more than the {images} training images; take fewer, as --config.batch_size={fewer} '
-        f'--config.model.norm_groups=1'
-    )
-    _demand(config, 'batch_size', config.batch_size <= images, message)
-    message = f'is not a split of {config.dataset.name}; it has {there}{did_you_mean(final, sizes)}'
-    _demand(config, 'eval.final_split', final in sizes, message)
-    message = 'needs a validation part; hold one out by --config.dataset.validation_fraction=0.1'
-    _demand(config, 'eval.patience', config.eval.patience is None or 'validation' in sizes, message)
-    steps = images // config.batch_size
-    leaves_steps = round(config.schedule.warmup_epochs * steps) < epochs * steps
-    _demand(config, 'schedule.warmup_epochs', leaves_steps, f'leaves no step of epochs={epochs} to the decay')
+    images, batch = sizes['train'], config.batch_size
+    fewer = f'--config.batch_size={2 ** max(int(math.log2(max(images, 1))) - 1, 0)} --config.model.norm_groups=1'
+    _demand(config, 'batch_size', batch <= images, f'is more than the {images} training images; take fewer, as {fewer}')
+    splits = f'is not a split of {config.dataset.name}; it has {there}{did_you_mean(final, sizes)}'
+    _demand(config, 'eval.final_split', final in sizes, splits)
+    fits, hold_out = config.eval.patience is None or 'validation' in sizes, '--config.dataset.validation_fraction=0.1'
+    _demand(config, 'eval.patience', fits, f'needs a validation part; hold one out by {hold_out}')
+    steps = images // batch
+    fits = round(config.schedule.warmup_epochs * steps) < epochs * steps
+    _demand(config, 'schedule.warmup_epochs', fits, f'leaves no step of epochs={epochs} to the decay')
 
 
 def check(config: ConfigDict) -> None:
@@ -172,29 +168,27 @@ def check(config: ConfigDict) -> None:
         fits = all(number is None or _is_within(number, interval) for number in numbers)
         _demand(config, key, fits, f'must be in {interval}')
     model, schedule, batch, epochs = config.model, config.schedule, config.batch_size, config.epochs
-    nearest = f'{model.kernel_size - 1} or {model.kernel_size + 1}'
-    _demand(config, 'model.kernel_size', model.kernel_size % 2, f'must be odd; take {nearest}')
-    fits = len(model.reduction) == 2 and not any(model.dim % divisor for divisor in model.reduction)
-    _demand(config, 'model.reduction', fits, f'must be two divisors of model.dim={model.dim}, as 2,4')
-    fits = batch % model.norm_groups == 0
-    _demand(config, 'model.norm_groups', fits, f'must divide batch_size={batch}; take a divisor, or 1')
-    shorter = f'{min(1, epochs / 2):g}'
-    message = f'must be shorter than epochs={epochs}; take {shorter}, as --config.schedule.warmup_epochs={shorter}'
-    _demand(config, 'schedule.warmup_epochs', schedule.warmup_epochs < epochs, message)
-    fits = config.augment.clean_tail_epochs <= epochs
-    _demand(config, 'augment.clean_tail_epochs', fits, f'must not be more than epochs={epochs}')
-    fits = schedule.end_value <= schedule.peak_value
-    _demand(config, 'schedule.end_value', fits, f'must not be above schedule.peak_value={schedule.peak_value}')
+    divide = len(model.reduction) == 2 and not any(model.dim % divisor for divisor in model.reduction)
+    shorter, peak = f'{min(1, epochs / 2):g}', schedule.peak_value
+    shorter = f'must be shorter than epochs={epochs}; take {shorter}, as --config.schedule.warmup_epochs={shorter}'
+    ends = config.eval.patience is None or not config.eval.recalibration_batches
+    sinks = schedule.name != 'exponential' or schedule.end_value > 0
+    below, above = model.kernel_size - 1, model.kernel_size + 1
+    for key, fits, message in (
+        ('model.kernel_size', model.kernel_size % 2, f'must be odd; take {below} or {above}'),
+        ('model.reduction', divide, f'must be two divisors of model.dim={model.dim}, as 2,4'),
+        ('model.norm_groups', batch % model.norm_groups == 0, f'must divide batch_size={batch}; take a divisor, or 1'),
+        ('schedule.warmup_epochs', schedule.warmup_epochs < epochs, shorter),
+        ('augment.clean_tail_epochs', config.augment.clean_tail_epochs <= epochs, f'must not be more than {epochs=}'),
+        ('schedule.end_value', schedule.end_value <= peak, f'must not be above schedule.peak_value={peak}'),
+        ('schedule.end_value', sinks, 'is never reached exponentially; take schedule.name=linear'),
+        ('eval.recalibration_batches', ends, 'is of the last step, which a run with eval.patience may not reach'),
+    ):
+        _demand(config, key, fits, message)
     check_auto(config.dataset)
     for key in ('dataset.crop_scale', 'dataset.crop_ratio'):
         fits = get(config, key) is None or len(get(config, key)) == 2 and get(config, key)[0] <= get(config, key)[1]
         _demand(config, key, fits, 'must be two numbers, the least first, as 0.35,1')
-    fits = config.eval.patience is None or not config.eval.recalibration_batches
-    _demand(
-        config, 'eval.recalibration_batches', fits, 'is of the last step, which a run with eval.patience may not reach'
-    )
-    fits = schedule.name != 'exponential' or schedule.end_value > 0
-    _demand(config, 'schedule.end_value', fits, 'is never reached exponentially; take schedule.name=linear')
 
 
 def choices(key: str) -> tuple:

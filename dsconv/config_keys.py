@@ -12,9 +12,8 @@ SEVERAL = {int: 'whole numbers, as 2,4', float: 'numbers, as 0.5,0.4', str: 'tex
 
 
 class Key(NamedTuple):
-    """The type of a key: `kind` is bool, int, float or str, of the value or of each element of a tuple.
-
-    `nullable` keys, those that are unset by default, may be None.
+    """A key's type: `kind` is bool, int, float or str, of the value or of a tuple's elements; `nullable`: may
+    be None.
     """
 
     kind: type
@@ -39,9 +38,7 @@ class Key(NamedTuple):
             return text
 
     def convert(self, value):
-        """Converts a value to this key's type: an int to a float, a list to a tuple. Raises TypeError or
-        OverflowError.
-        """
+        """Converts a value to this key's type: an int to a float, a list to a tuple. Raises TypeError."""
         if value is None and self.nullable:
             return None
         if not self.is_tuple:

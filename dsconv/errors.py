@@ -1,7 +1,4 @@
-"""The ways in which a command ends before its end, and how their messages name things.
-
-`dsconv.cli` turns them into one line and an exit code.
-"""
+"""The ways in which a command ends early, which `dsconv.cli` turns into one line and an exit code."""
 
 import difflib
 import importlib.util
@@ -24,10 +21,7 @@ class RunError(Exception):
 
 
 class Preempted(BaseException):
-    """The process was told to leave, and what it had done is saved. Exit code 75: the same command goes on.
-
-    Like KeyboardInterrupt it is not an error: no `except Exception` catches it.
-    """
+    """The process was told to leave, and what it had done is saved; exit code 75. Not caught by `except Exception`."""
 
 
 def require_tensorflow(what: str, instead: str = '') -> None:

@@ -28,10 +28,7 @@ def is_remote(path: str | Path) -> bool:
 
 
 def to_path(path: str | Path) -> Path:
-    """Expands `~`; `gs://BUCKET/…` becomes an `etils.epath.Path`, which needs TensorFlow.
-
-    Raises InputError for another scheme than `gs`, and where TensorFlow is not installed.
-    """
+    """Expands `~`; `gs://BUCKET/…` becomes an `etils.epath.Path`. Raises InputError for another scheme."""
     if not is_remote(path):
         return Path(os.path.expanduser(path))
     if not re.match('gs://[^/]', os.fspath(path)):
@@ -119,13 +116,14 @@ def is_passing(error: BaseException) -> bool:
     So are errors of the operating system, but for a missing file or one of the wrong kind; a lack of memory or threads;
     and a refusal or silence of an object store.
     """
-    return isinstance(error, RuntimeError) or any(_is_passing(link) for link in with_causes(error))
-
-
-def _is_passing(error):
-    if status := status_of(error):
-        return status not in CONTENT_STATUS
-    return isinstance(error, MemoryError) or (isinstance(error, OSError) and not isinstance(error, WRONG_KIND))
+    for link in with_causes(error):
+        if status := status_of(link):
+            is_of_machine = status not in CONTENT_STATUS
+        else:
+            is_of_machine = isinstance(link, (MemoryError, OSError)) and not isinstance(link, WRONG_KIND)
+        if is_of_machine:
+            return True
+    return isinstance(error, RuntimeError)
 
 
 def is_store_fault(error: BaseException) -> bool:

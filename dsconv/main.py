@@ -43,7 +43,6 @@ def main(arguments) -> None:
 
 
 def flags() -> cli.Parser:
-    """The command's flags."""
     parser = cli.parser('main', 'Trains the network that a config describes, or goes on where the run stopped.')
     cli.add_config_flag(parser)
     text = 'of the run (default: runs/<name of the config>)'

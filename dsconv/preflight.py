@@ -35,7 +35,6 @@ def preflight(arguments) -> None:
 
 
 def flags() -> cli.Parser:
-    """Returns the command's flags."""
     parser = cli.parser('preflight', 'Compiles a training step for a TPU slice that need not be there, and estimates.')
     cli.add_config_flag(parser)
     text = "as v3-8, or the compiler's own, v3:2x2x1; several, as v3-8,v4-8, make a table"

@@ -1,7 +1,4 @@
-"""The process: memory allocator, quiet libraries, signals, the other processes of a run.
-
-`prepare_process` is for commands only; a notebook that imports dsconv is left as it is.
-"""
+"""The process: memory allocator, quiet libraries, signals, the other processes of a run."""
 
 import contextlib
 import glob
@@ -101,8 +98,7 @@ def _compilation_cache() -> dict[str, str]:
 def _on_unraisable(unraisable) -> None:
     """Handles what Python would report and forget, as in a callback of the garbage collector: JAX has one.
 
-    A SIGINT or SIGTERM in it is sent again once the callback is over; what Orbax leaves of a damaged checkpoint is not
-    reported.
+    A SIGINT or SIGTERM in it is sent again afterwards; what Orbax leaves of a damaged checkpoint is not reported.
     """
     frames = list(traceback.walk_tb(unraisable.exc_traceback))
     is_of_orbax = bool(frames) and 'orbax' in frames[-1][0].f_code.co_filename
@@ -138,14 +134,11 @@ def _has_accelerator() -> bool:
 
 
 def connect(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
-    """Joins the processes of one run.
+    """Joins the processes of one run; raises InputError where there is no such host, or its port is taken.
 
     Args:
-      coordinator: None for a run of one process; 'auto' on a TPU pod slice or under SLURM, where the surroundings tell
-        the rest; else `HOST:PORT` of process 0.
+      coordinator: None for one process; 'auto' on a TPU pod slice or under SLURM; else `HOST:PORT` of process 0.
       num_processes, process_id: with `HOST:PORT` only: how many there are, and which of them this is, from 0.
-
-    Raises InputError where these do not go together, there is no such host, or its port is taken.
     """
     address = () if coordinator in (None, 'auto') else (coordinator, num_processes, process_id)
     if address:
@@ -184,25 +177,20 @@ def leave(code: int):
 
 
 def _on_uncaught(kind, error, trace) -> None:
+    import jax
+
     sys.__excepthook__(kind, error, trace)
-    if _is_of_lost_peer(error):
+    # XLA has one type for all its errors: the status code at the beginning of the message tells them apart. Gloo, the
+    # transport between CPUs, has no code of its own.
+    gloo = re.match(r'(UNKNOWN|INTERNAL|FAILED_PRECONDITION): (Error dispatching computation: )?Gloo ', str(error))
+    is_lost = gloo or status_of(error) in ('ABORTED', 'CANCELLED', 'DEADLINE_EXCEEDED', 'UNAVAILABLE')
+    if is_lost and isinstance(error, jax.errors.JaxRuntimeError):
         print(
             f'another process of the run is gone ({" ".join(str(error).split())}): start all of them again, and they '
             f'go on from the last checkpoint',
             file=sys.stderr,
         )
     leave(1)
-
-
-def _is_of_lost_peer(error) -> bool:
-    """XLA has one type for all its errors: the status code at the beginning of the message tells them apart. Gloo, the
-    transport between CPUs, has no code of its own."""
-    import jax
-
-    if not isinstance(error, jax.errors.JaxRuntimeError):
-        return False
-    gloo = re.match(r'(UNKNOWN|INTERNAL|FAILED_PRECONDITION): (Error dispatching computation: )?Gloo ', str(error))
-    return gloo is not None or status_of(error) in ('ABORTED', 'CANCELLED', 'DEADLINE_EXCEEDED', 'UNAVAILABLE')
 
 
 def _check_address(coordinator, is_own):

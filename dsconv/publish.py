@@ -12,7 +12,6 @@ def publish(arguments) -> None:
 
 
 def flags() -> cli.Parser:
-    """The command's flags."""
     parser = cli.parser('publish', 'Writes the network of a run, without what training it further would need.')
     parser.add_argument('--workdir', type=cli.path, required=True, metavar='DIR', help='of the run')
     parser.add_argument('--output', type=cli.path, required=True, metavar='DIR', help='a new directory')

@@ -41,10 +41,7 @@ def check(workdirs, output) -> None:
 
 
 def complete(workdir, robustness: bool) -> None:
-    """Writes a run's report where there is none, or where `robustness` is requested and not in it.
-
-    It is of the split and the checkpoint of the old one, provided the checkpoint still exists.
-    """
+    """Writes a run's report, or adds `robustness` to it, of the split and checkpoint of the old one."""
     from dsconv import config as configuration
     from dsconv.reporting.page import read_report
 
@@ -62,7 +59,6 @@ def complete(workdir, robustness: bool) -> None:
 
 
 def flags() -> cli.Parser:
-    """The command's flags."""
     parser = cli.parser('report', 'Gathers the reports of several runs into one page, as HTML and as Markdown.')
     text = 'of the runs, in the order of the page'
     parser.add_argument('--workdirs', type=cli.path, nargs='+', required=True, metavar='DIR', help=text)

@@ -45,7 +45,6 @@ def _check_output(path: Path) -> None:
 
 
 def flags() -> cli.Parser:
-    """Returns the command's flags."""
     parser = cli.parser('show_augment', 'Draws what the augmentation that a config describes does to images.')
     cli.add_config_flag(parser)
     output = dict(type=cli.path, default=Path('augment.png'))

@@ -12,9 +12,8 @@ STAND_INS = {'tensorflow-cpu': 'tensorflow'}  # the same modules under another n
 
 
 def lacking(checkout: str | Path) -> list[str] | None:
-    """Returns what this Python has not of `checkout/requirements.txt`, as `flax<0.13,>=0.12.3`.
-
-    None where this Python, or a package that it has, is out of range, and where it has no JAX for its accelerator.
+    """Returns what this Python lacks of `checkout/requirements.txt`; None where JAX, or the range of a
+    version, does.
     """
     project = tomllib.loads(Path(checkout, 'pyproject.toml').read_text(encoding='utf-8'))['project']
     if platform.python_version() not in SpecifierSet(project['requires-python']):

@@ -35,7 +35,6 @@ def summary(arguments) -> None:
 
 
 def flags() -> cli.Parser:
-    """Returns the command's flags."""
     parser = cli.parser('summary', 'Shows the layers of the network that a config describes, and what they cost.')
     cli.add_config_flag(parser)
     parser.add_argument('--json', action='store_true', help='the totals alone, as one JSON object')

@@ -1,7 +1,4 @@
-"""What augmentation costs: beside the training step that it is part of, and beside the same policy in other libraries.
-
-Both on random images, so that no dataset is needed.
-"""
+"""What augmentation costs: beside the training step that it is part of, and beside the policy in other libraries."""
 
 import contextlib
 import functools
@@ -53,7 +50,7 @@ def measure(config, peers=PEERS, rounds: int = 9, seconds: float = 1.0) -> dict:
     """Measures a loaded config's step and its `peers`, in `rounds` of at least `seconds` each.
 
     Returns what `--json` prints: settings, surroundings, `step` (see `step_share`) and `peers` (see `race`). Raises
-    InputError where the peers do not have the config's augmentation, RunError where one that can be imported fails.
+    InputError where the peers do not have the config's augmentation, RunError where one fails.
     """
     config = resolve_without_data(config)
     if peers:
@@ -90,11 +87,7 @@ def check_same_policy(config) -> None:
 
 
 def step_share(config, rounds: int, seconds: float) -> dict:
-    """Measures the share of a training step's time that its augmentation takes alone, on the same devices, in turn.
-
-    Returns:
-      `augment_seconds` and `step_seconds` a batch, round by round, and `share`, the median of their ratios.
-    """
+    """Returns `augment_seconds` and `step_seconds` a batch, in turn, on the same devices, and `share`, their ratio."""
     import jax
 
     from dsconv.augment import make_augment
@@ -130,12 +123,10 @@ def step_share(config, rounds: int, seconds: float) -> dict:
 def race(config, peers, rounds: int, seconds: float) -> list[dict]:
     """Measures images per second of one core's CPU time, of dsconv and its peers on the same core, in turn.
 
-    Returns:
-      Rows of `name`, `work`, and `images_per_second` round by round, their `median` and `ratio`, the median of
-      dsconv's `images_per_second` ÷ its own; or `missing`, a Python module.
+    Returns rows of `name`, `work`, and `images_per_second` round by round, their `median` and `ratio`, the median of
+    dsconv's ÷ its own; or `missing`, a Python module.
     """
-    settings, environment = task(config), os.environ | ONE_THREAD
-    rows, started, measures = [], {}, {}
+    settings, environment, rows, measures = task(config), os.environ | ONE_THREAD, {}, {}
 
     def rate(process):
         return config.batch_size / process.call('augment', seconds=seconds)['seconds']
@@ -143,20 +134,19 @@ def race(config, peers, rounds: int, seconds: float) -> list[dict]:
     with contextlib.ExitStack() as stack:
         for library, variant, work in (DSCONV, *(row for row in ROWS if row.library in peers)):
             name, module = f'{library}, {variant}'.rstrip(', '), f'benchmarks.augment.{library}_peer'
-            rows.append({'name': name, 'work': work})
-            started[name] = stack.enter_context(Process(module, settings | {'variant': variant}, environment))
-            if not started[name].missing:
-                for _ in range(2):  # compiles
-                    started[name].call('augment', seconds=0)
-                measures[name] = functools.partial(rate, started[name])
+            process = stack.enter_context(Process(module, settings | {'variant': variant}, environment))
+            rows[name] = {'name': name, 'work': work}
+            if process.missing:
+                rows[name]['missing'] = process.missing
+                continue
+            for _ in range(2):  # compiles
+                process.call('augment', seconds=0)
+            measures[name] = functools.partial(rate, process)
         values = in_turn(measures, rounds)
-    for row in rows:
-        if own := values.get(row['name']):
-            ratio = median_ratio(values[OURS], own)
-            row |= {'images_per_second': own, 'median': statistics.median(own), 'ratio': ratio}
-        else:
-            row['missing'] = started[row['name']].missing
-    return rows
+    for name, own in values.items():
+        ratio = median_ratio(values[OURS], own)
+        rows[name] |= {'images_per_second': own, 'median': statistics.median(own), 'ratio': ratio}
+    return list(rows.values())
 
 
 def task(config) -> dict:
@@ -171,7 +161,6 @@ def task(config) -> dict:
 
 
 def as_text(result: dict) -> str:
-    """Formats `measure`'s result for a terminal."""
     from dsconv.reporting import text_table
 
     step, rounds = result['step'], result['rounds']

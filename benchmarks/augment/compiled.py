@@ -9,11 +9,7 @@ from dsconv.performance.topology import compile_step, topology_devices
 
 
 def measure(config, topology: str) -> dict:
-    """Compiles a loaded config's step for a slice: `with` and `without` augmentation, and the `difference`.
-
-    Raises:
-      InputError: the compiler is not installed, or knows no such slice.
-    """
+    """Compiles a loaded config's step for a slice: `with` and `without` augmentation, and the `difference`."""
     devices, config = topology_devices(topology), resolve_without_data(config)
     plain = config.copy_and_resolve_references()
     plain.augment.update(OFF)
@@ -45,7 +41,6 @@ def _cost(config, devices) -> dict[str, float]:
 
 
 def as_text(result: dict) -> str:
-    """Formats `measure`'s result for a terminal."""
     from dsconv.reporting import text_table
 
     rows = [[name, *(round(value, 3) for value in result[name].values())] for name in ('with', 'without', 'difference')]

@@ -1,30 +1,62 @@
 """The same network trained and run by other libraries, each measurement in a new process, in turn.
 
 On a CPU and on random images. Every contender starts from the same exported variables and must return the same logits.
-A step is forward pass, cross-entropy, gradient and AdamW on uint8 images that dsconv normalises in every step, and its
-peers before anything is timed. Nothing is augmented, averaged or clipped.
+A step is forward pass, cross-entropy, gradient and AdamW; dsconv also normalises uint8 images. Nothing is augmented.
 """
 
 import functools
+import importlib.util
 import logging
+import os
+import shutil
 import statistics
+import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.network import contenders
-from benchmarks.network.contenders import OURS, PEERS, TUNED
 from benchmarks.process import Process
 from dsconv.config_checks import resolve_without_data
 from dsconv.errors import InputError, RunError
 from dsconv.performance import machine
 from dsconv.performance.timing import in_turn, median_ratio
+from dsconv.process import ALLOCATOR, SWITCH
 
+OURS = 'dsconv'
+TUNED = '+allocator'
+INSTALL = 'pip install -r benchmarks/requirements.txt'
+# `prepare_process` sets it for this project's commands; it would slow TensorFlow's layers.
+NOT_FOR_PEERS = ('TF_ENABLE_ONEDNN_OPTS',)
 MODES = ('train', 'inference')
 WARM_UP = 2  # the first step compiles; the second may again, for the layouts that the first returns
 TOLERANCE = 1e-3  # of logits, relative to the largest of them
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy', 'torch', 'keras', 'tensorflow', 'tensorflow-cpu')
+
+
+class Peer(NamedTuple):
+    """What `--peers` names: a module with `prepare`, the variant that it is told, and the Python modules it needs."""
+
+    module: str
+    variant: str
+    needs: tuple[str, ...]
+
+
+PEERS = {
+    'torch': Peer('benchmarks.network.torch_peer', 'eager', ('torch',)),
+    'torch-compile': Peer('benchmarks.network.torch_peer', 'compile', ('torch',)),
+    'keras-tensorflow': Peer('benchmarks.network.keras_peer', 'tensorflow', ('keras', 'tensorflow')),
+    'keras-jax': Peer('benchmarks.network.keras_peer', 'jax', ('keras',)),
+}
+
+
+class Contender(NamedTuple):
+    """A process of every round: a module, the settings that it alone gets, and its environment variables."""
+
+    module: str
+    settings: dict
+    environment: dict
 
 
 def measure(config, peers=tuple(PEERS), rounds: int = 5, steps: int = 5) -> dict:
@@ -39,17 +71,17 @@ def measure(config, peers=tuple(PEERS), rounds: int = 5, steps: int = 5) -> dict
     Raises InputError where a peer is not installed, or lacks what the config asks for; RunError where it fails, or is
     another network.
     """
-    contenders.check_installed(peers)
+    check_installed(peers)
     config = same_work(resolve_without_data(config))
     if peers:
-        contenders.check_same_network(config)
+        check_same_network(config)
     from benchmarks.network.dsconv_peer import export
 
     with tempfile.TemporaryDirectory(prefix='dsconv-benchmark-') as directory:
         expected, settings = export(config, Path(directory))
         measures = {
             name: functools.partial(measure_one, name, contender, settings, expected, steps)
-            for name, contender in contenders.contenders(peers).items()
+            for name, contender in contenders(peers).items()
         }
         logging.getLogger('dsconv').info('%s: %d rounds in turn', ', '.join(measures), rounds)
         facts = in_turn(measures, rounds)
@@ -63,6 +95,38 @@ def measure(config, peers=tuple(PEERS), rounds: int = 5, steps: int = 5) -> dict
         **machine.surroundings(PACKAGES),
         **summarise(facts, config.batch_size),
     }
+
+
+def check_installed(peers) -> None:
+    """Raises InputError where what a peer needs is not there, without importing it."""
+    for name in peers:
+        missing = [module for module in PEERS[name].needs if importlib.util.find_spec(module) is None]
+        if missing:
+            raise InputError(f'--peers={name} needs {" and ".join(missing)}: {INSTALL}, or take --peers=none')
+    if 'torch-compile' in peers and not (os.environ.get('CXX') or shutil.which('g++') or shutil.which('clang++')):
+        raise InputError('--peers=torch-compile: there is no C++ compiler, which torch.compile needs on a CPU')
+
+
+def check_same_network(config) -> None:
+    """Raises InputError unless the peers have what `config` asks for."""
+    for key, has in (('name', 'dsconv'), ('norm', 'batch'), ('dtype', 'float32')):
+        if config.model[key] != has:
+            raise InputError(f'model.{key}={config.model[key]}: the peers have {has} alone; take --peers=none')
+    if config.optimizer.name != 'adamw':
+        raise InputError(f'optimizer.name={config.optimizer.name}: the peers have adamw alone; take --peers=none')
+
+
+def contenders(peers) -> dict[str, Contender]:
+    """Returns name → contender: this project as its commands run, each peer as installed and with our allocator."""
+    own = (SWITCH, *ALLOCATOR) if os.environ.get(SWITCH) == 'tuned' else ()  # set by this project for this process
+    environment = {name: value for name, value in os.environ.items() if name not in (*own, *NOT_FOR_PEERS)}
+    environment |= {'JAX_PLATFORMS': 'cpu', 'CUDA_VISIBLE_DEVICES': ''}
+    found = {OURS: Contender('benchmarks.network.dsconv_peer', {'as_command': True}, environment)}
+    for name in peers:
+        found[name] = Contender(PEERS[name].module, {'variant': PEERS[name].variant}, environment)
+        if sys.platform == 'linux':
+            found[name + TUNED] = found[name]._replace(environment=environment | ALLOCATOR)
+    return found
 
 
 def same_work(config):
@@ -81,17 +145,14 @@ def same_work(config):
 def measure_one(name: str, contender, settings: dict, expected: dict, steps: int) -> dict:
     """Measures one contender in a new process; `settings` and `expected` are of `dsconv_peer.export`.
 
-    Returns:
-      The facts of its process, `losses` of the first steps, `difference` of its logits before any step, relative, and
-      the seconds of each call by mode.
-
-    Raises InputError where it cannot be imported, RunError where it fails or is another network.
+    Returns the facts of its process, `losses` of the first steps, `difference` of its logits before any step, relative,
+    and the seconds of each call by mode. Raises RunError where it fails or is another network.
     """
     with Process(contender.module, settings | contender.settings, contender.environment) as process:
         facts = process.facts
         if process.missing:
             peer = name.removesuffix(TUNED)
-            raise InputError(f'--peers={peer}: {process.missing} cannot be imported; {contenders.INSTALL}')
+            raise InputError(f'--peers={peer}: {process.missing} cannot be imported; {INSTALL}')
         if facts['parameters'] != expected['parameters']:
             raise RunError(f'{name} has {facts["parameters"]:,} parameters, not {expected["parameters"]:,}')
         facts['difference'] = difference(process.call('inference')['values'], expected['logits'])
@@ -134,7 +195,6 @@ def summarise(facts: dict[str, list[dict]], batch_size: int) -> dict:
 
 
 def as_text(result: dict) -> str:
-    """Formats `measure`'s result for a terminal."""
     from dsconv.reporting import text_table
 
     header = ['', 'training images/s', f'{OURS} ÷ it', 'inference images/s', f'{OURS} ÷ it', 'logits differ by']

@@ -15,13 +15,9 @@ from dsconv.training.step import make_logits, normalise
 
 
 def export(config, directory: Path) -> tuple[dict, dict]:
-    """Writes to `directory` what every contender starts from: the resolved config, a batch, and variables.
+    """Writes what every contender starts from: the resolved config, and `arrays.npz`: a batch, and variables by path.
 
-    `arrays.npz` holds `images`, uint8 `(batch, height, width, channels)`, `labels`, int32 `(batch,)`, and the
-    variables, float32, as `params/block_0/expand/kernel`.
-
-    Returns:
-      (`parameters`, their number, and `logits`, float32 `(batch, classes)`; the settings for every contender).
+    Returns (`parameters`, their number, and `logits`, float32 `(batch, classes)`; the settings for every contender).
     """
     configuration.save_run(directory, config, {})
     classes, file, shape = len(config.dataset.class_names), directory / 'arrays.npz', image_shape(config)

@@ -1,6 +1,4 @@
-"""The network in PyTorch, eager or by torch.compile: NCHW, batch norm over the whole batch, AdamW on every
-parameter.
-"""
+"""The network in PyTorch, eager or by torch.compile: NCHW, batch norm over the whole batch, AdamW throughout."""
 
 import numpy as np
 import torch

@@ -40,9 +40,7 @@ class LayerCost:
 
 
 def layer_costs(model: nn.Module, image_shape: tuple[int, int, int]) -> list[LayerCost]:
-    """Counts the costs of each layer that computes, in the order of the forward pass, for (height, width, channels)
-    images.
-    """
+    """Counts the costs of each layer that computes, in the order of the forward pass, for (height, width, channels)."""
     rows = []
 
     def record(next_method, args, kwargs, context):
@@ -74,12 +72,5 @@ def _cost(layer, input_shape, output_shape):
         flops = outputs
     else:
         flops = thesis_flops = int(np.prod(input_shape))
-    return LayerCost(
-        path='/'.join(layer.path),
-        kind=type(layer).__name__,
-        output_shape=tuple(output_shape),
-        parameters=sum(leaf.size for leaf in jax.tree.leaves(parameters)),
-        macs=macs,
-        flops=flops,
-        thesis_flops=thesis_flops,
-    )
+    count = sum(leaf.size for leaf in jax.tree.leaves(parameters))
+    return LayerCost('/'.join(layer.path), type(layer).__name__, tuple(output_shape), count, macs, flops, thesis_flops)

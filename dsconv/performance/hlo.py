@@ -1,7 +1,6 @@
 """What a compiled program's text (HLO) adds to `cost_analysis`: trip counts of loops, cycles, collectives.
 
-XLA's `cost_analysis` counts the body of a loop once, however often it runs. Here each computation is weighted by how
-often it runs, so that a step in microbatches, or a network whose layers are scanned, is counted whole.
+XLA's `cost_analysis` counts the body of a loop once. Here each computation is weighted by how often it runs.
 """
 
 import math
@@ -19,7 +18,7 @@ WORDS = ('convert', 'broadcast', 'iota', 'copy', 'reshape', 'transpose', 'pad', 
 NO_ARITHMETIC = (*FREE, *SLICES, *WORDS, 'fusion', 'dynamic-update-slice', 'optimization-barrier')
 
 _COMPUTATION = re.compile(r'(ENTRY )?%?([\w.\-]+) \(.*\{$')
-_INSTRUCTION = re.compile(r'  (ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*?)\)')
+_INSTRUCTION = re.compile(r'  (?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*?)\)')
 _CALLED = re.compile(r'(calls|body|condition|to_apply)=%?([\w.\-]+)')
 _BRANCHES = re.compile(r'(?:branch|true|false)_computations?=\{?([^,}]+(?:, %[\w.\-]+)*)')
 _KNOWN_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
@@ -28,7 +27,6 @@ _KNOWN_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 class Instruction(NamedTuple):
     """A line of HLO: `result` is its type as text, `line` all of it."""
 
-    is_root: bool
     name: str
     result: str
     kind: str
@@ -79,9 +77,8 @@ def parse(program: str) -> tuple[str, dict[str, dict[str, Instruction]]]:
     entry, computations, current = '', {}, None
     for line in program.splitlines():
         if current is not None and (match := _INSTRUCTION.match(line)):
-            root, name, result, kind, operands = match.groups()
-            names = re.findall(r'%([\w.\-]+)', operands)
-            current[name] = Instruction(bool(root), name, result, kind, names, line)
+            name, result, kind, operands = match.groups()
+            current[name] = Instruction(name, result, kind, re.findall(r'%([\w.\-]+)', operands), line)
         elif match := _COMPUTATION.match(line):
             current = computations.setdefault(match[2], {})
             entry = match[2] if match[1] else entry

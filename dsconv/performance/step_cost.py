@@ -13,9 +13,8 @@ from dsconv.training.memory import bytes_of
 
 
 class Chip(NamedTuple):
-    """A device's published memory (bytes), bandwidth (bytes/s) and peak (bfloat16 FLOP/s).
-
-    A device is a core of v2 and v3, which have two to a chip, and a chip of the others.
+    """Published memory (bytes), bandwidth (bytes/s) and peak (bfloat16 FLOP/s): of v2 and v3 of a core, else
+    of a chip.
     """
 
     memory: float
@@ -42,10 +41,9 @@ FROM_PROGRAM = (
 
 
 class Counts(NamedTuple):
-    """FLOPs and bytes moved of a compiled step on a device, loops counted as often as they run, and `totals` of its
-    text.
+    """FLOPs and bytes moved of a compiled step on a device, loops counted as often as they run, and its `totals`.
 
-    `optimal_seconds` are the compiler's, with memory and arithmetic used as well as they can be; negative at times.
+    `optimal_seconds` are the compiler's, at best; negative at times.
     """
 
     flops: float

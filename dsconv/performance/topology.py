@@ -33,7 +33,7 @@ def topology_devices(name: str) -> list:
     """Returns the devices of a TPU slice, to compile for: `name` is of `SLICES`, or the compiler's own.
 
     Call it before anything is computed: afterwards the process has no TPU of its own. Raises InputError where libtpu is
-    not installed, or knows no such slice; RunError where another process uses libtpu.
+    not installed, or knows no such slice; RunError where another process uses it.
     """
     for variable, value in _NO_TPU_VM.items():
         os.environ.setdefault(variable, value)
@@ -65,8 +65,6 @@ def topology_devices(name: str) -> list:
 
 
 def compile_step(config, devices: list):
-    """Compiles one training step of a resolved config, as `main` would, for `devices`, whatever `steps_per_dispatch`
-    is.
-    """
+    """Compiles one training step of a resolved config, as `main` would, for `devices`."""
     training = build_training(config, 100 * config.batch_size, devices)
     return compile_steps(config, training, shapes_of(training.new_state, training.mesh), 1)

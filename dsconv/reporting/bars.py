@@ -11,10 +11,9 @@ MARKED, OTHER = 'C0', '#b8c4cf'
 def grouped_bars(
     panels: Mapping[str, Mapping[str, float]], spreads: Mapping[str, Mapping[str, Sequence[float]]], marked: str
 ) -> Figure:
-    """Draws horizontal bars, the first on top, each with its value and a line over its spread.
+    """Draws horizontal bars, each with its value and a line over its spread; those of the name `marked` are coloured.
 
-    `panels` and `spreads` are heading → name → value, and (least, most); all panels have the same names, written at the
-    left of the first. The bars of the name `marked` are coloured.
+    `panels` and `spreads` are heading → name → value, and (least, most); all panels have the same names.
     """
     names = list(next(iter(panels.values())))
     figure = Figure(figsize=(1.6 + 3.2 * len(panels), 0.9 + 0.34 * len(names)), dpi=90, layout='constrained')

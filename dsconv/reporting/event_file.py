@@ -1,7 +1,6 @@
 """TensorBoard's log of scalars, written without TensorBoard or TensorFlow.
 
-TFRecords (tensorflow/core/lib/io/record_writer.h) of `Event` messages (event.proto, summary.proto of
-tensorboard/compat/proto), encoded here.
+TFRecords (tensorflow/core/lib/io/record_writer.h) of `Event` messages (tensorboard/compat/proto), encoded here.
 """
 
 import os

@@ -35,10 +35,10 @@ def png(figure: Figure) -> bytes:
 
 
 def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], title: str) -> Figure:
-    """Draws a (C, C) integer matrix as a heat map, rows: true class. Colours show the share of the row, from 0 to 1.
+    """Draws a (C, C) integer matrix as a heat map, rows: true class, coloured by the share of the row.
 
-    Up to COUNTED_CLASSES classes the cells hold the counts (those that are not 0) and every class is named. Not by
-    scikit-learn's ConfusionMatrixDisplay, which colours what it prints and imports pyplot.
+    Up to COUNTED_CLASSES classes the cells hold the counts and every class is named. Not by scikit-learn's
+    ConfusionMatrixDisplay, which colours what it prints and imports pyplot.
     """
     counts = np.asarray(counts)
     classes = len(counts)
@@ -67,10 +67,7 @@ def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], title: str)
 
 
 def curves(metrics: Sequence[dict]) -> Figure:
-    """Draws loss, accuracy and learning rate against the epoch, one line for each split that has them.
-
-    `metrics` are the lines of `metrics.jsonl`; values that are missing or null leave a gap.
-    """
+    """Draws loss, accuracy and learning rate of `metrics.jsonl`'s lines by epoch; missing values leave a gap."""
     figure = Figure(figsize=(12, 3.6), dpi=100, layout='constrained')
     splits = list(dict.fromkeys(line['split'] for line in metrics))
     panels = {'loss': 'loss (nats)', 'accuracy': 'accuracy', 'learning_rate': 'learning rate'}
@@ -92,10 +89,7 @@ def curves(metrics: Sequence[dict]) -> Figure:
 
 
 def reliability(confidence: np.ndarray, correct: np.ndarray) -> Figure:
-    """Draws accuracy over confidence as bars beside the diagonal, and below the number of predictions in each bin.
-
-    `confidence`: (N,) the probabilities of the predicted classes; `correct`: (N,) bool.
-    """
+    """Draws accuracy over confidence, `correct` and `confidence` being (N,), and below the predictions in each bin."""
     counts, confidences, accuracies = reliability_bins(confidence, correct)
     error = expected_calibration_error(confidence, correct)
     figure = Figure(figsize=(5.2, 5.4), dpi=90, layout='constrained')
@@ -117,10 +111,7 @@ def reliability(confidence: np.ndarray, correct: np.ndarray) -> Figure:
 
 
 def corruptions(accuracy: Mapping[str, Sequence[float]], clean: float) -> Figure:
-    """Draws accuracy as a heat map: a row for each corruption, the least harmful on top, a column for each severity.
-
-    `accuracy`: name → accuracy at severity 1, 2, …; `clean`: without corruption, drawn as severity 0.
-    """
+    """Draws a heat map of accuracies: name → by severity 1, 2, …; `clean` is severity 0. The mildest is on top."""
     names = sorted(accuracy, key=lambda name: -np.mean(accuracy[name]))
     values = 100 * np.array([[clean, *accuracy[name]] for name in names])
     figure = Figure(figsize=(6.4, 1.5 + 0.42 * len(names)), dpi=90, layout='constrained')
@@ -136,10 +127,9 @@ def corruptions(accuracy: Mapping[str, Sequence[float]], clean: float) -> Figure
 
 
 def predictions(images: np.ndarray, captions: Sequence[str], is_right: Sequence[bool] = (), columns: int = 5) -> Figure:
-    """Draws pictures, each under its caption (one or two lines of about 26 characters), red where it is not right.
+    """Draws uint8 (n, height, width, 1 or 3) pictures, each under its caption, red where it is not right.
 
-    `images`: uint8 (n, height, width, C) with C 1 or 3, n >= 1. Pictures larger than MISTAKE_PIXELS are averaged down,
-    small ones enlarged pixel by pixel. `is_right`: of each; all captions are black where it is left out.
+    Pictures larger than MISTAKE_PIXELS are averaged down, small ones enlarged pixel by pixel.
     """
     columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)

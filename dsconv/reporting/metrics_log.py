@@ -18,10 +18,8 @@ class MetricsLog(contextlib.ExitStack):
     """Appends to `workdir/metrics.jsonl`, one JSON object a line, and to TensorBoard event files beside it.
 
     A resumed run repeats the steps after its checkpoint, so opening the log first drops every line with step >
-    `restored_step`, and a last line torn by a crash. (Event files cannot be cut.) A new run gives 0. In an object store
-    lines are uploaded together, every 10 seconds and by `flush`.
-
-    Raises InputError when `metrics.jsonl` holds anything but metrics.
+    `restored_step`, and a last line torn by a crash. (Event files cannot be cut.) In an object store lines are uploaded
+    together, every 10 seconds and by `flush`. Raises InputError when `metrics.jsonl` holds anything but metrics.
     """
 
     def __init__(self, workdir: str | Path, *, restored_step: int, tensorboard: bool = True, trackers=None):
@@ -30,7 +28,9 @@ class MetricsLog(contextlib.ExitStack):
         workdir = to_path(workdir)
         make_directory(workdir)
         path = workdir / FILE_NAME
-        _cut_back(path, restored_step)
+        kept = b''.join(line + b'\n' for line, metrics in _whole_lines(path) if metrics['step'] <= restored_step)
+        if not path.exists() or path.read_bytes() != kept:
+            replace_file(path, kept)
         self._patience, self._flushed = SECONDS_BETWEEN_UPLOADS if is_remote(path) else 0, time.monotonic()
         self._events, self._trackers = None, trackers
         if tensorboard:
@@ -38,11 +38,7 @@ class MetricsLog(contextlib.ExitStack):
         self._file = self.enter_context(path.open('a', encoding='utf-8'))
 
     def write(self, *, step: int, epoch: float, split: str, **metrics: float) -> None:
-        """Writes one line: step, epoch, split and every metric, a number or a scalar array, as a float, non-finite ones
-        as null.
-
-        TensorBoard gets each metric as the scalar `{split}/{name}`.
-        """
+        """Writes one line of numbers, non-finite ones as null; TensorBoard gets them as `{split}/{name}`."""
         values = {name: float(value) for name, value in metrics.items()}
         line = {'step': int(step), 'epoch': float(epoch), 'split': split}
         line |= {name: value if math.isfinite(value) else None for name, value in values.items()}
@@ -61,10 +57,7 @@ class MetricsLog(contextlib.ExitStack):
 
 
 def read_metrics(workdir: str | Path) -> list[dict]:
-    """Reads all whole lines of `workdir/metrics.jsonl`, without a torn last one; [] when there is no file.
-
-    Raises InputError when a line before the last is not a JSON object with a `step`.
-    """
+    """Reads all whole lines of `workdir/metrics.jsonl`; [] without a file. Raises InputError for a damaged line."""
     return [metrics for _, metrics in _whole_lines(to_path(workdir) / FILE_NAME)]
 
 
@@ -84,9 +77,3 @@ def _whole_lines(path: Path) -> list[tuple[bytes, dict]]:
             if number < len(lines):
                 raise InputError(f'{path}, line {number}: not a line of metrics. Mend or remove the file.') from error
     return whole
-
-
-def _cut_back(path: Path, restored_step: int) -> None:
-    kept = b''.join(line + b'\n' for line, metrics in _whole_lines(path) if metrics['step'] <= restored_step)
-    if not path.exists() or path.read_bytes() != kept:
-        replace_file(path, kept)

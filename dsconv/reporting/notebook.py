@@ -14,34 +14,30 @@ from dsconv.reporting.metrics_log import read_metrics
 def live_curves(workdir: str | Path, seconds: float = 5.0):
     """Shows the curves of a training in the output of the notebook's cell while the block runs, and updates them.
 
-    `workdir` need not exist yet; what trains there may be this process or another. `seconds` are between two reads of
-    `metrics.jsonl`; the last is at the end of the block.
+    `workdir` need not exist yet; what trains there may be another process. It is read every so many `seconds`.
     """
-    from IPython.display import Markdown, display
+    from IPython.display import Image, Markdown, display
 
-    picture = display(Markdown('No metrics yet.'), display_id=True)
-    over = threading.Event()
-    painter = threading.Thread(target=_draw_until, args=(over, picture, workdir, seconds))
+    from dsconv.reporting import figures
+
+    picture, over = display(Markdown('No metrics yet.'), display_id=True), threading.Event()
+
+    def draw():
+        drawn, last = [], False
+        while not last:
+            last = over.wait(seconds)
+            metrics = read_metrics(workdir)
+            if metrics != drawn:
+                picture.update(Image(figures.png(figures.curves(metrics))))
+                drawn = metrics
+
+    painter = threading.Thread(target=draw)
     painter.start()
     try:
         yield
     finally:
         over.set()
         painter.join()
-
-
-def _draw_until(over: threading.Event, picture, workdir, seconds: float) -> None:
-    from IPython.display import Image
-
-    from dsconv.reporting import figures
-
-    drawn, last = [], False
-    while not last:
-        last = over.wait(seconds)
-        metrics = read_metrics(workdir)
-        if metrics != drawn:
-            picture.update(Image(figures.png(figures.curves(metrics))))
-            drawn = metrics
 
 
 def framed(page: str | Path, height: int = 800):

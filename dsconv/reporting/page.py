@@ -34,9 +34,7 @@ def read_report(workdir: Path) -> dict | None:
 
 
 def write_page(output: Path, workdirs: Sequence[Path]) -> None:
-    """Writes `report.md`, with pictures in `run-1/`, …, and `report.html`, which embeds them, of runs that have a
-    report.
-    """
+    """Writes `report.md`, with pictures in `run-1/`, …, and `report.html`, which embeds them, of runs with a report."""
     runs = [_read_run(workdir, f'run-{number}') for number, workdir in enumerate(workdirs, start=1)]
     columns = [name for name in runs[0]['overview'] if any(run['overview'][name] is not None for run in runs)]
     for run in runs:
@@ -79,10 +77,8 @@ def _as_html(title: str, columns: list[str], runs: list[dict]) -> str:
 def _read_run(workdir: Path, anchor: str) -> dict:
     """Returns what the page says of a run.
 
-    Returns:
-      `name`; `anchor`, within the page, and the directory of its pictures beside report.md; `overview`, column → cell
-      of the table on top, None where it does not apply; `commands`, (label, command) of the training and, if it is
-      another, of the evaluation; `facts`, rows (name, value); `sections`; `pictures`, file name → content.
+    `anchor` is within the page, and the directory of its pictures beside report.md; `overview` is column → cell of the
+    table on top, None where it does not apply; `facts` are rows (name, value); `pictures` file name → content.
     """
     report, run = read_report(workdir), json.loads((workdir / 'config.json').read_text(encoding='utf-8'))
     files = {name: workdir / 'report' / name for name in PICTURES}

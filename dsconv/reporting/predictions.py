@@ -19,17 +19,14 @@ DIGITS = 6  # of a probability after the point
 class PredictionsFile:
     """Writes predictions; a context manager. The file takes its name when it is complete.
 
-    Until then it is `FILE.partial` beside it, which stays, with whole rows, where the work is broken off. (An object
-    store has files that are complete, or none.)
-
-    CSV has the columns of `facts`, class, probability, error and one for each class. A line of JSON has `facts`, and
-    `class`, `probability` and `probabilities` (class → probability), or `error`.
+    Until then it is `FILE.partial` beside it, which stays, with whole rows, where the work is broken off (but in an
+    object store). CSV has the columns of `facts`, class, probability, error and one for each class. A line of JSON has
+    `facts`, and `class`, `probability` and `probabilities` (class → probability), or `error`.
     """
 
     def __init__(self, path: Path, class_names: Sequence[str], facts: Sequence[str] = ('path',)):
-        """Opens the file, which ends with one of `FORMATS`; `facts` are names of what is told of each picture besides.
-
-        Raises InputError where it has another extension, or is a directory; OSError where it cannot be written.
+        """Opens the file; raises InputError where its extension is none of `FORMATS`. `facts` name what else
+        is told.
         """
         if path.suffix.lower() not in FORMATS:
             raise InputError(f'{path} must end with {" or ".join(FORMATS)}')

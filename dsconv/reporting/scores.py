@@ -64,11 +64,7 @@ def reliability_bins(confidence: np.ndarray, correct: np.ndarray) -> tuple[np.nd
 
 
 def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
-    """Returns the mean distance, from 0 to 1, between confidence and accuracy of `reliability_bins`, weighted by
-    counts.
-
-    Guo et al., 'On Calibration of Modern Neural Networks', 2017, equation 3.
-    """
+    """Returns the mean distance, 0 to 1, between confidence and accuracy of `reliability_bins` (Guo et al. 2017)."""
     counts, confidences, accuracies = reliability_bins(confidence, correct)
     return float(np.nansum(counts * np.abs(accuracies - confidences)) / counts.sum())
 

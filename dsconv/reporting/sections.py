@@ -28,9 +28,9 @@ class Section(NamedTuple):
     table: tuple | None = None
 
 
-def percent(fraction: float) -> str:
+def percent(fraction: float, digits: int = 2) -> str:
     """0.9812 → '98.12 %'."""
-    return f'{fraction:.2%}'.replace('%', ' %')
+    return f'{fraction:.{digits}%}'.replace('%', ' %')
 
 
 def loss(report: dict) -> str:
@@ -55,12 +55,8 @@ def worst_class(report: dict) -> str:
 
 def headline(report: dict) -> list[tuple[str, str]]:
     """Returns the rows (name, value) of the table that a report begins with. Reports of earlier versions have fewer."""
-    balanced, calibration, uncalibrated, temperature = (
-        report.get('balanced_accuracy'),
-        report.get('calibration'),
-        '',
-        None,
-    )
+    balanced, calibration = report.get('balanced_accuracy'), report.get('calibration')
+    uncalibrated, temperature = '', None
     if calibration:
         uncalibrated = f' ({percent(calibration["ece_before"])} without the temperature)'
         same = ', the same that are scored here: on others the error is larger' if calibration.get('in_sample') else ''
@@ -89,21 +85,14 @@ def headline(report: dict) -> list[tuple[str, str]]:
 
 
 def sections(report: dict, pictures: Sequence[str]) -> list[Section]:
-    """Returns the sections below the headline that are not empty; `pictures` are the names of the PNG files
-    that exist.
-    """
+    """Returns the sections below the headline that are not empty; `pictures` are names of PNG files that exist."""
     found = [
         Section('Training', 'curves.png', 'Loss, accuracy and learning rate by epoch'),
         Section('Classes', code=_classification_report(report), **_confused_pairs(report)),
         Section('Confusion matrix', 'confusion_matrix.png', 'Confusion matrix'),
         Section('Examples', 'examples.png', 'Examples drawn at random with their predictions, mistakes in red'),
         Section('Most confident mistakes', 'mistakes.png', 'Pictures that were taken for another class'),
-        Section(
-            'Calibration',
-            'reliability.png',
-            'How often a prediction is right, by its confidence',
-            **_thresholds(report),
-        ),
+        Section('Calibration', 'reliability.png', 'Share of right predictions, by confidence', **_thresholds(report)),
         Section('Corruptions', 'corruptions.png', 'Accuracy by corruption and severity', **_robustness(report)),
     ]
     found = [section if section.picture in pictures else section._replace(picture='') for section in found]
@@ -137,14 +126,10 @@ def _confused_pairs(report: dict) -> dict:
 
 def _thresholds(report: dict) -> dict:
     """How many predictions reach a threshold, and how many of these are right; not in reports of earlier versions."""
-    rows = [
-        (
-            f'{row["threshold"]:.0%}'.replace('%', ' %'),
-            percent(row['coverage']),
-            None if row['accuracy'] is None else percent(row['accuracy']),
-        )
-        for row in report.get('thresholds', ())
-    ]
+    rows = []
+    for row in report.get('thresholds', ()):
+        accuracy = None if row['accuracy'] is None else percent(row['accuracy'])
+        rows.append((percent(row['threshold'], 0), percent(row['coverage']), accuracy))
     text = 'What predict --threshold answers, and how often that is right:'
     return {'text': text, 'table': (['threshold', 'answered', 'of these right'], rows)} if rows else {}
 
@@ -153,11 +138,9 @@ def _robustness(report: dict) -> dict:
     """The accuracy under every corruption, and whose corruptions they are."""
     if 'robustness' not in report:
         return {}
-    accuracy = report['robustness']['accuracy']
-    rows = [
-        [name.replace('_', ' '), *map(percent, severities), percent(np.mean(severities))]
-        for name, severities in accuracy.items()
-    ]
+    accuracy, rows = report['robustness']['accuracy'], []
+    for name, severities in accuracy.items():
+        rows.append([name.replace('_', ' '), *map(percent, severities), percent(np.mean(severities))])
     severities = range(1, 1 + len(next(iter(accuracy.values()))))
     means = f'Without corruption {percent(report["accuracy"])}, mean over all corruptions {mean_robust(report)}.'
     source = report['robustness'].get('source')  # not in reports of earlier versions

@@ -15,8 +15,7 @@ def variants_figure(
 ) -> Figure:
     """Draws accuracies at the left, a dot a run and a line at their mean; at the right the differences from the first.
 
-    `accuracies` are variant → percent of each run, possibly none, the first variant on top; `intervals` variant → (low,
-    high) percentage points around its difference from the first, both the difference itself where there is no interval.
+    `accuracies` are variant → percent of each run; `intervals` variant → (low, high) points around its difference.
     """
     names = list(accuracies)
     figure = Figure(figsize=(8.2, 1.3 + 0.34 * len(names)), dpi=90, layout='constrained')

@@ -5,10 +5,7 @@ from numbers import Integral, Real
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
-    """Returns the rows in aligned columns under the header and a rule; columns of numbers are aligned right.
-
-    Cells are formatted by `format_cell`. Raises ValueError for a row that is not as long as the header.
-    """
+    """Returns the rows in aligned columns under the header and a rule; columns of numbers are aligned right."""
     return _tabulate(header, rows, 'simple', format_cell)
 
 
@@ -18,8 +15,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
 
 
 def format_cell(cell) -> str:
-    """Returns a cell as text: integers with thousands separators, other real numbers with four significant digits
-    (none after the point from 1,000 on), None as a dash, the rest by `str`."""
+    """Returns a cell as text: 1,234 of an integer, four significant digits of a float, a dash of None, else `str`."""
     if cell is None:
         return '-'
     if not is_number(cell):

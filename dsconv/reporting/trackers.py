@@ -1,6 +1,6 @@
-"""Weights & Biases and MLflow: the scalars of TensorBoard, told to them as well where `log.trackers` asks for it.
+"""Weights & Biases and MLflow, which get the scalars of TensorBoard where `log.trackers` names them.
 
-Where they keep them is theirs to say: WANDB_MODE, WANDB_PROJECT, MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME, ….
+Where they keep them: WANDB_MODE, WANDB_PROJECT, MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME, ….
 """
 
 import importlib.util
@@ -72,9 +72,7 @@ class Trackers:
     """Tells all of a run's trackers; a context manager. One that fails is named in a warning, and told no more."""
 
     def __init__(self, names, workdir: Path, config: dict):
-        """Opens, or resumes, the run in each of `names`, with the parameters `config`; raises InputError where that
-        fails.
-        """
+        """Opens, or resumes, the run in each of `names`, with the parameters `config`; raises InputError."""
         file = workdir / FILE_NAME
         runs = json.loads((read_if_there(file) if names else None) or '{}')
         self._open = {}

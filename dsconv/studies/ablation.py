@@ -70,9 +70,9 @@ def _cost_of(network, shape) -> dict:
 
 
 def as_text(result: dict, table=text_table, text=str, columns: dict[str, list] | None = None, remarks=()) -> str:
-    """Returns the title, the table, the sentence, how to read the numbers, `remarks` and the failures, as paragraphs.
+    """Returns title, table, sentence, how to read the numbers, failures and `remarks`, with `plain` as Markdown.
 
-    With `markdown_table` and `plain` they are Markdown. `columns`, header → a value for each variant, are added.
+    `columns`, header → a value for each variant, are added to the table.
     """
     columns, rows = columns or {}, []
     first, (_, *others) = next(iter(result['variants'])), result['variants']

@@ -22,9 +22,7 @@ VALIDATION_FRACTION = 0.1  # where neither the data nor the config holds anythin
 
 
 class Cell(NamedTuple):
-    """One run of a study: its loaded config, its workdir `…/cells/<variant>/seed-<seed>`, the command that trains it
-    alone.
-    """
+    """One run of a study: its loaded config, its workdir `…/cells/<variant>/seed-<seed>`, the command for it alone."""
 
     variant: str
     seed: int

@@ -1,29 +1,78 @@
 """The result of a comparison of networks: accuracy, cost, speed, and what others have published."""
 
+import logging
+import statistics
 import tomllib
 from pathlib import Path
 
 from dsconv.errors import InputError
 from dsconv.performance import machine
+from dsconv.performance.timing import in_turn, seconds_per_call
 from dsconv.reporting import text_table
-from dsconv.studies import ablation, latency
+from dsconv.studies import ablation
 from dsconv.studies.cells import Cell, resolve_config
 from dsconv.studies.study import Study
 
 PUBLISHED = Path(__file__).with_name('published.toml')
 PUBLISHED_ON = 'cifar10'
 PACKAGES = ('jax', 'jaxlib', 'flax', 'numpy')
+BATCH = 64  # images whose latency is measured beside that of one
+ROUNDS = 5
+SECONDS = 0.2  # of a measurement, at least one call
+_IMAGES = {'latency_one': 1, 'latency_batch': BATCH}
+
+logger = logging.getLogger('dsconv')
 
 
 def measure(cells: list[Cell]) -> dict:
-    """Measures `latency` (network → seconds, by `latency.measure`), and says on which machine."""
+    """Measures `latency` (network → seconds, by `measure_latency`), and says on which machine."""
     configs = {}
     for cell in cells:
         try:
             configs[cell.variant] = resolve_config(cell.config)
         except InputError:  # reported when the cell is tried
             continue
-    return {'latency': latency.measure(configs), **machine.surroundings(PACKAGES)}
+    return {'latency': measure_latency(configs), **machine.surroundings(PACKAGES)}
+
+
+def measure_latency(configs: dict, rounds: int = ROUNDS, seconds: float = SECONDS) -> dict[str, dict[str, float]]:
+    """Measures networks, name → resolved config, at random weights on random pictures, from pixels to logits.
+
+    Returns:
+      Name → `latency_one` and `latency_batch`, seconds for one image and for `BATCH`, the medians of the rounds. A
+      network that refuses images of this size, or is too large for the device, is left out, with a warning.
+    """
+    calls = {}
+    for name, config in configs.items():
+        try:
+            own = {(name, key): _call(config, images) for key, images in _IMAGES.items()}
+            for call in own.values():  # compiles
+                call()
+        except (InputError, RuntimeError) as error:  # XLA's are RuntimeErrors
+            logger.warning('%s is not timed: %s', name, next(iter(str(error).splitlines()), ''))
+        else:
+            calls |= own
+    measures = {key: lambda call=call: seconds_per_call(call, seconds) for key, call in calls.items()}
+    taken = {key: statistics.median(values) for key, values in in_turn(measures, rounds).items()}
+    return {name: {key: taken[name, key] for key in _IMAGES} for name in configs if (name, 'latency_one') in taken}
+
+
+def _call(config, images):
+    import jax
+    import numpy as np
+
+    from dsconv.training.mesh import make_mesh, to_global
+    from dsconv.training.setup import build_network, image_shape
+    from dsconv.training.state import init_variables
+    from dsconv.training.step import make_logits
+
+    config = config.copy_and_resolve_references()
+    config.dataset.mean = config.dataset.std = (0.5,) * config.dataset.channels  # cost the same as the data's own
+    mesh, network, shape = make_mesh(jax.devices()[:1]), build_network(config), image_shape(config)
+    variables = jax.jit(lambda: init_variables(network, shape, config.seed))()
+    pixels = np.random.default_rng(0).integers(0, 256, (images, *shape), dtype=np.uint8)
+    logits, batch = make_logits(config, network, mesh), to_global(mesh, pixels)
+    return lambda: np.asarray(logits(variables, batch))
 
 
 def summarise(study: Study, cells: list[Cell]) -> dict:
@@ -38,11 +87,11 @@ def as_text(result: dict, table=text_table, text=str) -> str:
     """Returns `ablation.as_text` with speeds, and the table of published results."""
     times = [result['latency'].get(name, {}) for name in result['variants']]
     columns = {'training images/s': [found['images_per_second'] for found in result['variants'].values()]}
-    for header, key in {'one image, ms': 'latency_one', f'{latency.BATCH} images, ms': 'latency_batch'}.items():
+    for header, key in {'one image, ms': 'latency_one', f'{BATCH} images, ms': 'latency_batch'}.items():
         columns[header] = [1000 * taken[key] if taken else None for taken in times]
     remarks = [
         f'Training images/s: the median of the log, whatever else the machine did. Latency: from pixels to logits on '
-        f'one device, medians of {latency.ROUNDS} rounds in turn; {result["cores"]} cores ({result["cpu"]}).'
+        f'one device, medians of {ROUNDS} rounds in turn; {result["cores"]} cores ({result["cpu"]}).'
     ]
     if result['published']:
         keys = {'name': 'published', 'parameters': 'parameters', 'macs': 'MACs', 'accuracy': 'accuracy, %'}

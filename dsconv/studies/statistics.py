@@ -1,7 +1,6 @@
-"""Statistics of the runs of a study: means, paired differences with their intervals, and one sentence.
+"""Statistics of a study's accuracies, from 0 to 1: means, paired differences with their intervals, and one sentence.
 
-Accuracies go from 0 to 1. The runs of two variants with one seed are a pair: they share initial weights and the order
-of the data, and so a part of the noise.
+The runs of two variants with one seed are a pair: they share initial weights and the order of the data.
 """
 
 import math
@@ -47,10 +46,8 @@ def standard_error(accuracy: float, images: int) -> float:
 
 
 def sentence(variants: dict[str, dict]) -> str:
-    """Returns the finding of a study in one sentence.
-
-    `variants` are name → `spread`'s and `paired_difference`'s (from the first) results, and the numbers of `failed` and
-    `unfinished` runs.
+    """Returns the finding in one sentence; `variants` are name → `spread`, `paired_difference`, `failed`,
+    `unfinished`.
     """
     first, *others = variants
     done = {name: found['mean'] for name, found in variants.items() if found['runs']}

@@ -20,7 +20,7 @@ SAFE_NAME = re.compile(r'\w[\w .,=+()-]{0,59}')  # the name of a directory on an
 class Study(NamedTuple):
     """Variants of a config: name → `'key=value'` overrides; the others are compared with the first.
 
-    `name` is as `kernel_size`, `title` the question, `where` the flag that an error message begins with.
+    `title` is the question, `where` the flag that an error message begins with.
     """
 
     name: str
@@ -30,13 +30,10 @@ class Study(NamedTuple):
 
 
 def read_study(study: str) -> Study:
-    """Reads a study: one of `configs/studies` by its name, or a TOML file.
+    """Reads a study: one of `configs/studies` by its name, or a TOML file; raises InputError where it is malformed.
 
     The file has a `title` and, in order, a table for each variant, `[variants."5"]`, whose keys are those of a config;
     an empty one is the unchanged config.
-
-    Raises:
-      InputError: there is no such study, or the file is malformed.
     """
     file = _find(study)
     where = f'--study={study}'
@@ -69,10 +66,7 @@ def of_models(models: str, known) -> Study:
 
 
 def overrides_by_variant(study: Study, path: str, overrides: list[str]) -> dict[str, list[str]]:
-    """Returns for each variant those of `overrides`, `'key=value'` for the config file `path`, that its network takes.
-
-    Raises InputError where no variant takes one.
-    """
+    """Returns for each variant those of `overrides` that its network takes; raises InputError if none takes one."""
     by_variant = {}
     for name, own in study.variants.items():
         choosing = [one for one in (*overrides, *own) if one.startswith(('model.name=', 'model.implementation='))]

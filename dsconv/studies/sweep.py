@@ -31,7 +31,11 @@ def run_study(study: Study, arguments, kind, measure: Callable[[list[Cell]], dic
     if arguments.dry_run:
         print(*(cell.command for cell in share), sep='\n')
         return
-    _check_output(cells, output)
+    for cell in cells:
+        try:
+            is_finished(cell)
+        except InputError as error:
+            raise InputError(f'--output={output} holds another study, take another directory: {error}') from error
     make_directory(output)
     from dsconv.process import command_line
 
@@ -39,7 +43,15 @@ def run_study(study: Study, arguments, kind, measure: Callable[[list[Cell]], dic
 
     def write_result():
         result = kind.summarise(study, cells) | measured
-        _write(result, output, kind)
+        replace_file(output / 'study.png', kind.draw(result))
+        parts = [
+            f'# {kind.as_text(result, markdown_table, plain)}',
+            f'![{plain(result["title"])}](study.png)',
+            f'Made by\n\n{code_block(result["command"])}',
+            'The command of each run is in `study.json`.\n',
+        ]
+        replace_file(output / 'study.md', '\n\n'.join(parts).encode())
+        replace_file(output / 'study.json', f'{json.dumps(result, indent=2, ensure_ascii=False)}\n'.encode())
         return result
 
     for _ in train_cells(share):
@@ -50,25 +62,3 @@ def run_study(study: Study, arguments, kind, measure: Callable[[list[Cell]], dic
     failed = [one for one in result['cells'] if one['state'] == 'failed' and (one['variant'], one['seed']) in of_share]
     if failed:
         raise RunError(f'{len(failed)} of {len(share)} runs failed; {output / "study.md"} says why')
-
-
-def _check_output(cells: list[Cell], output: Path) -> None:
-    """Raises InputError where a cell's workdir holds another run: `output` is then of another study."""
-    for cell in cells:
-        try:
-            is_finished(cell)
-        except InputError as error:
-            raise InputError(f'--output={output} holds another study, take another directory: {error}') from error
-
-
-def _write(result: dict, output: Path, kind) -> None:
-    """Writes `study.png`, `study.md` and `study.json`, each atomically."""
-    replace_file(output / 'study.png', kind.draw(result))
-    parts = [
-        f'# {kind.as_text(result, markdown_table, plain)}',
-        f'![{plain(result["title"])}](study.png)',
-        f'Made by\n\n{code_block(result["command"])}',
-        'The command of each run is in `study.json`.\n',
-    ]
-    replace_file(output / 'study.md', '\n\n'.join(parts).encode())
-    replace_file(output / 'study.json', f'{json.dumps(result, indent=2, ensure_ascii=False)}\n'.encode())

@@ -1,7 +1,4 @@
-"""A network's temperature: one number that makes it as sure as it is right, and leaves its predictions as they are.
-
-It is kept beside the weights of the checkpoint that it was fitted for, `checkpoints/STEP/temperature.json`.
-"""
+"""A network's temperature, which makes it as sure as it is right; kept beside the weights of its checkpoint."""
 
 import json
 import math
@@ -19,8 +16,8 @@ RANGE = (1 / 20, 20)
 def fit_temperature(labels: np.ndarray, log_probabilities: np.ndarray) -> float:
     """Returns the temperature at which labels, int `(N,)`, are most likely by float32 `(N, classes)` log-probabilities.
 
-    Guo et al., 'On Calibration of Modern Neural Networks', 2017, section 4.2. Its logarithm has a standard normal
-    prior, so that a few examples that are all right do not ask for certainty; beside hundreds it is of no weight.
+    Guo et al. 2017 (arXiv:1706.04599), section 4.2. Its logarithm has a standard normal prior, so that a few examples
+    that are all right do not ask for certainty; beside hundreds it is of no weight.
     """
     from scipy.optimize import minimize_scalar
 

@@ -35,8 +35,8 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 class Checkpoints:
     """The checkpoints in `workdir/checkpoints`; a context manager that waits for saves under way.
 
-    Raises InputError where the metrics of all are damaged, or, `read_only`, of one. Raises RunError where the directory
-    could not be read; or, in `save` or at the end, a checkpoint could not be written.
+    Raises InputError where the metrics of all are damaged, or, `read_only`, of one; RunError where one cannot be read
+    or written.
     """
 
     def __init__(self, workdir: Path, keep: int = 2, read_only: bool = False):
@@ -100,8 +100,7 @@ class Checkpoints:
             self._manager.save(step, args=items, metrics=metrics, force=True)
 
     def restore_newest(self, shape: TrainState) -> TrainState | None:
-        """Restores the newest state that is sound, laid out as `shape`, of `jax.ShapeDtypeStruct`; None where there is
-        none.
+        """Restores the newest state that is sound, laid out as `shape`, of `jax.ShapeDtypeStruct`; None without any.
 
         Newer ones, which are damaged, are moved to `workdir/damaged` and named in a warning. Raises InputError where
         there are checkpoints, and none is sound. They stay where they are.
@@ -122,8 +121,8 @@ class Checkpoints:
         return None
 
     def restore_model(self, step: int, shape: dict) -> dict:
-        """Returns `variables`, `average` and, an int, `nonfinite_steps` of the state at `step`; `shape` is of the first
-        two.
+        """Returns `variables` and `average`, laid out as `shape`, and the int `nonfinite_steps`, of the state at
+        `step`.
 
         Raises InputError where the checkpoint is damaged, or of another network; RunError where it could not be read.
         """
@@ -212,9 +211,7 @@ class Checkpoints:
         multihost_utils.sync_global_devices('damaged checkpoints set aside')
 
     def choose(self, which: str | None) -> int:
-        """Returns the step of 'latest', 'best', a number, or None (the best where there is one); raises InputError
-        without it.
-        """
+        """Returns the step of 'latest', 'best', a number, or None (the best, else the latest); raises InputError."""
         steps, best = sorted(self._manager.all_steps()), self._manager.best_step()
         if not steps:
             raise InputError(f'{self._directory} holds no checkpoint yet; train first')

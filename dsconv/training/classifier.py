@@ -18,17 +18,13 @@ GROWTH = 8  # batches are filled up to 1, 8 or 64 pictures, since the network is
 
 
 class Classifier(Network):
-    """The network of a run, or a published one, on all devices.
+    """The network of a run, or a published one, on all devices; `step` is that of its checkpoint.
 
-    Attributes:
-      step: of the checkpoint.
-      temperature: by which its logits are divided; 1 where none was fitted.
+    Its logits are divided by `temperature`, 1 where none was fitted.
     """
 
     def __init__(self, workdir: str | Path, which: str | None = None):
-        """Restores a checkpoint, as `restore_network`; raises InputError where there is no run in `workdir`, or no such
-        one.
-        """
+        """Restores a checkpoint, as `restore_network`; raises InputError where there is no such run or checkpoint."""
         workdir = configuration.find_workdir(workdir)
         config = configuration.load_run(workdir)
         check_resolved(config)

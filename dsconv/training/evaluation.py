@@ -1,6 +1,8 @@
 """Exact evaluation: every example counts once, whatever the batch size and the number of devices."""
 
+import functools
 import math
+import operator
 
 import jax
 import numpy as np
@@ -21,11 +23,9 @@ class Evaluator:
 
     def score(self, variables, split) -> dict[str, float]:
         """Returns the mean `loss` (nats) and `accuracy` over the split; only their sums leave the device."""
-        sums = None
-        for batch in self._batches(split):
-            batch_sums = self._score(variables, *to_global(self._mesh, batch))
-            sums = batch_sums if sums is None else jax.tree.map(lambda a, b: a + b, sums, batch_sums)
-        return {name: float(value) / split.num_examples for name, value in sums.items()}
+        sums = (self._score(variables, *to_global(self._mesh, batch)) for batch in self._batches(split))
+        total = functools.reduce(functools.partial(jax.tree.map, operator.add), sums)
+        return {name: float(value) / split.num_examples for name, value in total.items()}
 
     def log_probabilities(self, variables, split) -> np.ndarray:
         """Returns float32 `(num_examples, classes)`, in the order of the split."""
@@ -41,8 +41,7 @@ class Evaluator:
 def scored_variables(config, variables, average, updates: int):
     """Returns the variables to evaluate: those of the network, or, where `optimizer.ema_decay` is set, their EMA.
 
-    The EMA was started at zero and updated t times, so it is divided by 1 − dᵗ (Kingma & Ba 2014, section 3). Skipped
-    steps are no updates: `updates` is `step - nonfinite_steps` of the state.
+    It was started at zero and updated t times (`step - nonfinite_steps`): it is divided by 1 − dᵗ (Kingma & Ba 2014).
     """
     if average is None or updates == 0:
         return variables

@@ -26,8 +26,10 @@ PICTURES = ('image_folder:', 'image_table:')
 
 
 class Examples(NamedTuple):
-    """Labelled images: the names of their dataset and split, 'all' for the whole of a folder; a `data.splits.Split`, or
-    what has its interface; and int32 `(N,)` labels, indices into the network's classes.
+    """Labelled images: a split (or what has its interface), with int32 `(N,)` labels, indices into the network's
+    classes.
+
+    `split` is its name, 'all' for the whole of a folder, `dataset` that of its dataset.
     """
 
     dataset: str
@@ -54,8 +56,7 @@ def own_examples(config, source: data.Source, split: str | None) -> Examples:
 
 
 def other_examples(config, name: str, split: str | None) -> Examples:
-    """Opens other data, `name` as `dataset.name`, for the network of the run of `config`; images are brought to its
-    size.
+    """Opens other data, `name` as `dataset.name`, for the network of the run of `config`; brings images to its size.
 
     `split` is by default the whole of a folder or table, and of data with splits test or validation. Examples of
     classes that the network does not know are left out; raises InputError where it knows none.

@@ -16,14 +16,12 @@ from dsconv.reporting.trackers import Trackers, check_trackers
 from dsconv.training.checkpoint import Checkpoints
 from dsconv.training.evaluation import Evaluator, scored_variables
 from dsconv.training.memory import naming_remedies, tell_memory
-from dsconv.training.mesh import own_share, shapes_of, to_global
-from dsconv.training.on_device import place_on_devices
-from dsconv.training.progress import Progress
+from dsconv.training.mesh import own_share, place_on_devices, shapes_of, to_global
+from dsconv.training.progress import Progress, Trace
 from dsconv.training.recalibration import recalibrate
 from dsconv.training.run import check_workdir, lock_workdir, write_config
 from dsconv.training.setup import build_training, compile_steps, count_parameters, open_data, open_source
 from dsconv.training.stopping import Patience, StopRequest
-from dsconv.training.trace import Trace
 from dsconv.training.transfer import initial_state
 
 logger = logging.getLogger('dsconv')

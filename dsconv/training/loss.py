@@ -1,7 +1,4 @@
-"""Losses of a classifier, each `(logits, targets)` → the per-example loss, in nats.
-
-Logits are float32 `(batch, classes)`; targets, of the same shape, are probabilities that sum to one.
-"""
+"""Losses of a classifier, (logits, targets) → the per-example loss, in nats: both float32 `(batch, classes)`."""
 
 import functools
 

@@ -24,8 +24,8 @@ def bytes_of(compiled) -> int | None:
 def tell_memory(config, mesh, compiled) -> None:
     """Logs the memory of a compiled step and that of the device; where it is less, warns with what to set.
 
-    It does not refuse: the compiler's count is not exactly what the device hands out. On CPUs the devices share what
-    the machine, or the process's cgroup, has free.
+    It does not refuse: the compiler's count is not exact. On CPUs the devices share what the machine or cgroup has
+    free.
     """
     needed, is_on_cpu = bytes_of(compiled), mesh.devices.flat[0].platform == 'cpu'
     if is_on_cpu:

@@ -1,5 +1,7 @@
 """Where arrays live: one mesh axis, `data`, over all devices of all processes."""
 
+import functools
+
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -34,6 +36,25 @@ def to_global(mesh: Mesh, arrays, leading_axes: int = 0):
     """Converts host-local NumPy arrays of each process, a pytree, to global arrays sharded along the batch axis."""
     sharding = batch_sharding(mesh, leading_axes)
     return jax.tree.map(lambda array: jax.make_array_from_process_local_data(sharding, np.asarray(array)), arrays)
+
+
+def place_on_devices(split, mesh):
+    """Puts all images of a split in memory on every device of `mesh`, so that none is sent between devices.
+
+    Returns `draw(indices)`, of int32 `(steps, batch)` → images uint8 `(steps, batch, height, width, channels)`; both
+    with the batch axis sharded.
+    """
+    images = split.images(np.arange(split.num_examples))
+    shape, whole, batches = images.shape[1:], replicated(mesh), batch_sharding(mesh, leading_axes=1)
+    # An image is a row: by a v3's compiler a draw of 512 from CIFAR-10 then takes 1 MB of temporary memory, and 615 MB
+    # from images of three axes.
+    rows = jax.make_array_from_process_local_data(whole, images.reshape(len(images), -1))
+
+    @functools.partial(jax.jit, in_shardings=(whole, batches), out_shardings=batches)
+    def draw(rows, indices):
+        return rows[indices].reshape(*indices.shape, *shape)
+
+    return functools.partial(draw, rows)
 
 
 def own_share() -> dict[str, int]:

@@ -1,7 +1,4 @@
-"""Microbatches: how many a batch is cut into, how many parts its images are folded into, and the loop over them.
-
-Both change the speed and the memory, not the result.
-"""
+"""Microbatches: how many a batch is cut into, how many parts its images are folded into, and the loop over them."""
 
 import math
 
@@ -16,9 +13,8 @@ CPU_BYTES = 2**22  # of a block's output for a microbatch: near enough to a CPU'
 
 
 def accumulation_steps(config, mesh) -> int:
-    """Returns the number of microbatches of a batch: `accumulation_steps`, or on a CPU as many as suit its caches.
-
-    Raises InputError where a microbatch would cut a device's images, or a group of batch norm.
+    """Returns the microbatches of a batch, on a CPU as many as suit its caches; raises InputError if they do
+    not fit.
     """
     images, units = config.batch_size // mesh.size, most_accumulation_steps(config, mesh)
     steps = config.accumulation_steps

@@ -1,6 +1,4 @@
-"""The learning-rate schedule and the optimizer that a config describes: `SCHEDULES` and `OPTIMIZERS`, of what Optax
-has.
-"""
+"""The learning-rate schedule and the optimizer that a config describes, by Optax: `SCHEDULES` and `OPTIMIZERS`."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The progress of a run: averages and rates for the log, and a line to watch."""
+"""The progress of a run: averages and rates for the log, a line to watch, and a trace of some steps."""
 
 import collections
 import contextlib
@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import jax
 
@@ -16,6 +17,7 @@ logger = logging.getLogger('dsconv')
 SECONDS_BETWEEN_LINES = 10
 SECONDS_BEFORE_FIRST_LINE = 2
 DISPATCHES_IN_FLIGHT = 2
+DISPATCHES_OF_WARM_UP = 3  # of a trace: the first one compiles, and the feed fills
 
 
 def log_interval(step: int, every_steps: int, steps_per_epoch: int) -> tuple[int, int]:
@@ -33,9 +35,7 @@ def log_interval(step: int, every_steps: int, steps_per_epoch: int) -> tuple[int
 
 
 class Progress:
-    """Times the steps of a run, without compilation, evaluation and saving. A window is the steps since the
-    last line.
-    """
+    """Times the steps of a run, without compilation, evaluation and saving, in windows: those of a line of the log."""
 
     def __init__(self, config, training, first_step: int):
         self._config, self._training = config, training
@@ -67,9 +67,9 @@ class Progress:
         self._paused += pause
 
     def advance(self, step: int, state, loss) -> None:
-        """Is called after each dispatch, `step` steps into the run. Shows a line every few seconds.
+        """Is called after each dispatch, `step` steps into the run; shows a line every few seconds.
 
-        Waits for the loss of the dispatch before the last: the host is ahead of the device by enough to keep it busy.
+        Waits for the loss of the dispatch before the last, so that the host is ahead of the device by just enough.
         """
         self._in_flight.append(self._watch.submit(_moment_of, loss))
         if len(self._in_flight) > DISPATCHES_IN_FLIGHT:
@@ -83,10 +83,7 @@ class Progress:
             self._show(step, self._averages(state))
 
     def check(self, state):
-        """Returns the state's metrics, on the host. Warns of steps that were skipped.
-
-        Raises RunError where more than `max_skipped_steps` had a loss or gradient that was not finite.
-        """
+        """Returns the metrics, on the host; raises RunError where more than `max_skipped_steps` were skipped."""
         metrics = jax.device_get(state.metrics)
         if not (step := int(metrics.nonfinite_step)):
             return metrics
@@ -108,10 +105,7 @@ class Progress:
         return metrics
 
     def summarise(self, step: int, state) -> dict[str, float]:
-        """Returns the averages and rates of the window that ends at `step`, and starts the next one. Raises as `check`.
-
-        `learning_rate` is that of the last step that was not skipped.
-        """
+        """Returns averages and rates of the window that ends at `step`, and starts the next one. Raises as `check`."""
         averages = self._averages(state)
         seconds = time.perf_counter() - self._window_start
         steps = step - self._window_step
@@ -175,3 +169,44 @@ def _duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f'{hours} h {minutes} min' if hours else f'{minutes} min {seconds} s'
+
+
+class Trace:
+    """A context manager around the training loop that traces `steps` steps after the warm-up; none where it is 0.
+
+    Process 0 writes, for TensorBoard and ui.perfetto.dev, into `directory/plugins/profile/<time>`; also what the run's
+    end cuts short.
+    """
+
+    def __init__(self, directory: Path, steps: int):
+        self._directory, self._steps = directory, 0 if jax.process_index() else steps
+        self._dispatches, self._first = 0, None
+
+    def __enter__(self):
+        return self
+
+    def advance(self, step: int, state) -> None:
+        """Is called after each dispatch, `step` steps into the run."""
+        self._dispatches, self._last = self._dispatches + 1, step
+        if not self._steps:
+            return
+        if self._first is None and self._dispatches == DISPATCHES_OF_WARM_UP:
+            jax.block_until_ready(state)
+            options = jax.profiler.ProfileOptions()
+            options.python_tracer_level = 0  # each call of Python would be an event, and slow
+            jax.profiler.start_trace(self._directory, create_perfetto_trace=True, profiler_options=options)
+            self._first = step
+        elif self._first is not None and step - self._first >= self._steps:
+            jax.block_until_ready(state)
+            self._write()
+
+    def __exit__(self, *_):
+        if self._steps and self._first is None:
+            logger.warning('no trace was written: the run ended in the %d steps of its warm-up', self._dispatches)
+        elif self._steps:
+            self._write()
+
+    def _write(self):
+        jax.profiler.stop_trace()
+        self._steps = 0
+        logger.info('trace of the steps %d to %d: %s', self._first + 1, self._last, self._directory)

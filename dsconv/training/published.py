@@ -19,13 +19,11 @@ PATH_FLAGS = ('--workdir', '--config.init_from', *(f'--config.dataset.{name}' fo
 
 
 def publish(workdir: Path, output: Path, which: str | None = None) -> int:
-    """Writes the network of one of a run's checkpoints to `output`, for `evaluate` and `predict`; returns its step.
+    """Writes the network of one of a run's checkpoints to the new directory `output`; returns its step.
 
-    `output`, a directory that does not exist yet, holds `config.json`, without paths of this machine, a checkpoint of
-    the variables that are scored alone (averaged where the run averages, without optimizer) and their temperature. It
-    appears whole or not at all. `which` is as for `restore_network`.
-
-    Raises InputError where there is no such run or checkpoint, or `output` exists.
+    It holds `config.json`, without paths of this machine, a checkpoint of the variables that are scored alone, without
+    optimizer, and their temperature, and appears whole or not at all. Raises InputError where there is no such run or
+    checkpoint, or `output` exists.
     """
     if output.exists():
         raise InputError(f'--output={output} exists: give a new directory, or move it away')

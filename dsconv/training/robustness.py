@@ -23,8 +23,7 @@ def robustness(evaluator: Evaluator, variables, config, split: str, examples) ->
     CIFAR-10's test split is scored on the published CIFAR-10-C where its 15 corruptions are prepared in
     `dataset.data_dir`; whatever else on corruptions of `examples`, the split, that are made here.
 
-    Returns: `{'source': whose corruptions, 'mean_accuracy': mean over all of them, 'accuracy': {corruption: [by
-      severity, from 1 to 5]}}`.
+    Returns `source`, whose corruptions; `mean_accuracy`; and `accuracy`: corruption → by severity, from 1 to 5.
     """
     published = _cifar10_c(config.dataset) if split == 'test' else None
     loaders, accuracy = published, {}
@@ -41,10 +40,7 @@ def robustness(evaluator: Evaluator, variables, config, split: str, examples) ->
 
 
 def _cifar10_c(dataset) -> dict[str, list[Callable]] | None:
-    """Returns corruption → a function for each severity that opens the test split of the published CIFAR-10-C.
-
-    None for other data, and where it is not prepared in `data_dir`.
-    """
+    """Returns corruption → functions, by severity, that open the published CIFAR-10-C; None where it is not there."""
     if (dataset.name.split(':')[0], dataset.image_size, dataset.channels) != ('cifar10', 32, 3):
         return None
 

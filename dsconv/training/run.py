@@ -32,10 +32,8 @@ PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'ml_c
 
 
 def check_workdir(workdir: Path, config) -> None:
-    """Makes `workdir` where there is none.
-
-    Raises InputError where it cannot be made, or holds another run than that of the resolved `config`; the keys are
-    named.
+    """Makes `workdir`; raises InputError, naming the keys, where it holds another run than that of the resolved
+    `config`.
     """
     try:
         make_directory(workdir)
@@ -73,10 +71,7 @@ def is_published(workdir: Path) -> bool:
 
 @contextlib.contextmanager
 def lock_workdir(workdir: Path):
-    """Locks `workdir` for this run, as long as the process lives; not in an object store, which has no locks.
-
-    Raises InputError where another run trains in it.
-    """
+    """Locks `workdir`, but in an object store, while the process lives; raises InputError where it is locked."""
     if jax.process_index() or is_remote(workdir):
         yield
         return
@@ -106,10 +101,7 @@ def warn_of_other_versions(file: Path) -> None:
 
 
 def kept_pictures(workdir: Path | None, dataset):
-    """Returns (`dataset` section, list of pictures) of the run in `workdir`.
-
-    (`dataset`, None) where no run is there, its pictures are no files, or `dataset` asks for others.
-    """
+    """Returns (`dataset` section, list of pictures) of the run in `workdir`, or (`dataset`, None) without one."""
     if workdir is None or not is_file(workdir / PICTURES) or not is_file(workdir / 'config.json'):
         return dataset, None
     old = configuration.load_run(workdir).dataset
@@ -122,8 +114,7 @@ def kept_pictures(workdir: Path | None, dataset):
 def write_config(workdir: Path, config, source=None) -> None:
     """Writes `config.json`, and the list of the pictures of `source` where they are files, by process 0.
 
-    It waits until every process has read the old one. Raises InputError where it cannot be written, RunError where the
-    disk is full.
+    It waits until every process has read the old one. Raises InputError, or RunError where the disk is full.
     """
     multihost_utils.sync_global_devices('workdir checked')
     if jax.process_index() == 0:

@@ -86,7 +86,11 @@ def report_run(
     evaluator = Evaluator(config, network)
     temperature = read_temperature(workdir, step)
     if calibrate:
-        temperature = _calibrate(workdir, step, evaluator, variables, source.load('validation'))
+        validation = source.load('validation')
+        fitted = fit_temperature(validation.labels, evaluator.log_probabilities(variables, validation))
+        temperature = {'temperature': fitted, 'split': 'validation', 'examples': validation.num_examples}
+        if jax.process_index() == 0:
+            save_temperature(workdir, step, temperature)
     if temperature:
         temperature = temperature | {'in_sample': not dataset and scored.split == temperature['split']}
     under = robustness(evaluator, variables, config, scored.split, scored.images) if corrupted else None
@@ -111,11 +115,3 @@ def report_run(
         examples=drawn_examples,
         temperature=temperature,
     )
-
-
-def _calibrate(workdir, step, evaluator, variables, validation) -> dict:
-    fitted = fit_temperature(validation.labels, evaluator.log_probabilities(variables, validation))
-    temperature = {'temperature': fitted, 'split': 'validation', 'examples': validation.num_examples}
-    if jax.process_index() == 0:
-        save_temperature(workdir, step, temperature)
-    return temperature

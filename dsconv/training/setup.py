@@ -32,7 +32,7 @@ FAST_OPTIONS = ('fold', 'depthwise_form', 'remat')  # which the plain form has n
 
 
 def open_source(config, workdir=None) -> data.Source:
-    """Opens the dataset of a loaded config. The processes of a run divide the first decoding of pictures among them.
+    """Opens the dataset of a loaded config, its first decoding of pictures divided among the processes of a run.
 
     Where the run in `workdir` began with such data in files, its pictures are taken, and not those of today.
     """
@@ -44,10 +44,9 @@ def open_source(config, workdir=None) -> data.Source:
 
 
 def open_data(config, source: data.Source | None = None):
-    """Resolves a loaded config against its dataset: pixel statistics, fingerprint and the split to report included.
+    """Returns (source, training split, resolved config); raises InputError where `dataset.fingerprint` differs.
 
-    Returns (source, training split, resolved config); `source` is opened here by default. Raises InputError where the
-    data is not that of `dataset.fingerprint`.
+    Pixel statistics, fingerprint and the split to report are resolved as well. `source` is opened here by default.
     """
     source = source or open_source(config)
     config = resolve(config, source)
@@ -143,8 +142,8 @@ class Training:
 
 
 def build_training(config, num_examples: int, devices=None) -> Training:
-    """Builds the training of a resolved config for `num_examples` images; raises InputError unless the devices fit the
-    batch.
+    """Builds the training of a resolved config for `num_examples` images; raises InputError for a batch that does not
+    fit.
     """
     standard, chosen = flatten(defaults()), flatten(config)
     if unused := not_taken(config, [key for key in chosen if chosen[key] != standard[key]]):

@@ -11,8 +11,7 @@ import jax.numpy as jnp
 class Metrics:
     """Sums over the steps since the last line of the log; in the state, so that a resumed run logs the same lines.
 
-    A step whose loss or gradient is not finite is not in the sums. The first such step is described by its number,
-    counted from 1 as in the log (0: there is none), its loss and its gradient norm.
+    Steps whose loss or gradient is not finite are left out; the first is described by its number, from 1 (0: none).
     """
 
     steps: jax.Array

@@ -99,10 +99,7 @@ def _add(sums: Metrics, step, is_finite, loss, accuracy, grad_norm) -> Metrics:
 
 
 def make_logits(config, model, mesh):
-    """Makes `logits(variables, images)`, float32 `(batch, classes)`, replicated.
-
-    Images are uint8 `(batch, height, width, channels)`, the batch axis sharded over `mesh`.
-    """
+    """Makes `logits(variables, images)`, float32 `(batch, classes)`, replicated, of uint8 images, sharded."""
 
     def logits(variables, images):
         def of_microbatch(images):

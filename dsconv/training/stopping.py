@@ -45,8 +45,7 @@ class Patience:
 
 
 class StopRequest:
-    """A context manager around the training loop, in which SIGTERM and SIGINT request a stop and do not end the
-    process.
+    """A context manager around the training loop, in which SIGTERM and SIGINT request a stop and do not end the run.
 
     So they do where the process was started with SIGINT ignored. A second SIGINT ends the process at once. In another
     thread than the main one signals stay as they are.
@@ -59,8 +58,7 @@ class StopRequest:
         self._anywhere = jax.jit(jnp.any, out_shardings=replicated(mesh)) if jax.process_count() > 1 else None
 
     def reached(self) -> bool:
-        """Returns whether to stop now. With several processes each asks all others after every dispatch; all get the
-        same answer, that of two dispatches ago."""
+        """Returns whether to stop now: the same in all processes, which ask each other after every dispatch."""
         if self._anywhere is None:
             return self._asked.is_set()
         asked = np.full(self._mesh.local_mesh.size, self._asked.is_set())

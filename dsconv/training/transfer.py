@@ -17,9 +17,8 @@ logger = logging.getLogger('dsconv')
 def initial_state(config, training):
     """Returns the state before the first step, with the weights and batch statistics of `init_from` where it is set.
 
-    The weights are those that `evaluate` scores: averaged where that run averages, of its best checkpoint where it has
-    validation images. The head is new where the classes are others. Optimizer and average start anew. Raises InputError
-    where `init_from` has no checkpoint, or a shape does not fit.
+    The weights are those that `evaluate` scores. The head is new where the classes are others; optimizer and average
+    start anew. Raises InputError where `init_from` has no checkpoint, or a shape does not fit.
     """
     state = training.new_state()
     if config.init_from is None:

@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks.network import comparison, contenders
-from benchmarks.network.contenders import PEERS, Peer
+from benchmarks.network import comparison
+from benchmarks.network.comparison import PEERS, Peer
 from benchmarks.network.dsconv_peer import export
 from dsconv import config as configuration
 from dsconv.config_checks import resolve_without_data
@@ -53,7 +53,7 @@ def test_this_project_against_itself(monkeypatch):
 
 def test_another_network_is_refused(monkeypatch):
     monkeypatch.setitem(PEERS, 'stand-in', STAND_IN)
-    contender = contenders.contenders(('stand-in',))['stand-in']
+    contender = comparison.contenders(('stand-in',))['stand-in']
     settings, expected = {}, {'parameters': 1250, 'logits': np.full((64, 10), 1.002)}
     with pytest.raises(RunError, match='stand-in has 7 parameters, not 1,250'):
         comparison.measure_one('stand-in', contender, settings, expected, 1)
@@ -76,7 +76,7 @@ def test_environments(monkeypatch):
     monkeypatch.setenv('TF_ENABLE_ONEDNN_OPTS', '0')  # prepare_process sets it
     for name, value in (ALLOCATOR | {SWITCH: 'tuned'}).items():
         monkeypatch.setenv(name, value)
-    found = contenders.contenders(('torch', 'keras-jax'))
+    found = comparison.contenders(('torch', 'keras-jax'))
     assert list(found) == ['dsconv', 'torch', 'torch+allocator', 'keras-jax', 'keras-jax+allocator']
     for name, contender in found.items():
         tuned = {key: value for key, value in contender.environment.items() if key in ALLOCATOR}
@@ -86,12 +86,12 @@ def test_environments(monkeypatch):
     # What a person has set is left alone, but where it is this project's that are asked for.
     monkeypatch.setenv('MALLOC_TOP_PAD_', '5')
     monkeypatch.setenv(SWITCH, 'system')
-    found = contenders.contenders(('torch',))
+    found = comparison.contenders(('torch',))
     pads = [contender.environment['MALLOC_TOP_PAD_'] for contender in found.values()]
     assert pads == ['5', '5', ALLOCATOR['MALLOC_TOP_PAD_']]
     assert found['dsconv'].environment[SWITCH] == 'system'
     monkeypatch.setattr(sys, 'platform', 'darwin')
-    assert list(contenders.contenders(('torch',))) == ['dsconv', 'torch']
+    assert list(comparison.contenders(('torch',))) == ['dsconv', 'torch']
 
 
 def test_the_summary_is_of_medians_and_of_rounds_ratios():
@@ -126,7 +126,7 @@ def test_a_missing_library_is_one_line(monkeypatch):
     monkeypatch.setenv('PATH', '')
     monkeypatch.delenv('CXX', raising=False)
     with pytest.raises(InputError, match='torch-compile: there is no C\\+\\+ compiler'):
-        contenders.check_installed(('torch-compile',))
+        comparison.check_installed(('torch-compile',))
 
 
 UNUSUAL = (
@@ -149,7 +149,7 @@ def started(request, tmp_path_factory):
     expected, settings = export(config, directory)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv('XLA_FLAGS')
-        ours = comparison.measure_one('dsconv', contenders.contenders(())['dsconv'], settings, expected, 1)
+        ours = comparison.measure_one('dsconv', comparison.contenders(())['dsconv'], settings, expected, 1)
     return bool(request.param), settings, expected, ours['losses']
 
 
@@ -170,7 +170,7 @@ def test_a_peer_is_the_same_network_where_it_is_installed(peer, started):
         pytest.skip(f'{peer} is not installed')
     if unusual != (peer == 'keras-tensorflow') and peer != 'torch':
         pytest.skip('of Keras one backend each')
-    facts = comparison.measure_one(peer, contenders.contenders((peer,))[peer], settings, expected, 1)
+    facts = comparison.measure_one(peer, comparison.contenders((peer,))[peer], settings, expected, 1)
     assert facts['difference'] < 1e-5
     assert facts['parameters'] == expected['parameters']
     # Loss, gradient, AdamW: the loss of the second step follows from the first (weight decay differs a little).

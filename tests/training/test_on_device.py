@@ -8,8 +8,7 @@ import pytest
 from dsconv.data.splits import Split
 from dsconv.errors import InputError
 from dsconv.training.loop import dispatches
-from dsconv.training.mesh import make_mesh, to_global
-from dsconv.training.on_device import place_on_devices
+from dsconv.training.mesh import make_mesh, place_on_devices, to_global
 from dsconv.training.progress import Progress
 from dsconv.training.setup import open_data
 from tests.conftest import tiny_config

@@ -1,8 +1,4 @@
-"""Convolutions in the form that suits the platform, with gradients that XLA computes fast.
-
-`conv_general_dilated` stands for `lax.conv_general_dilated` in an `nn.Conv`, `dot_general` for `lax.dot_general` in an
-`nn.Dense`. Neither changes the result.
-"""
+"""Convolutions in the form that suits the platform, with gradients that XLA computes fast, and the same result."""
 
 import functools
 

@@ -11,13 +11,9 @@ from dsconv.models.layers import GlobalAveragePool, check_patches, glorot_unifor
 
 
 class FastDSConv(DSConv):
-    """A `DSConv` with the same parameters and the same result.
+    """A `DSConv` with the same parameters and the same result. `remat` recomputes each block in the backward pass.
 
-    Attributes:
-      fold: parts that a training image is cut into, of `folding.Layout`.
-      shards: of the same.
-      depthwise_form: of `depthwise.depthwise_conv`.
-      remat: recomputes each block in the backward pass instead of keeping its activations.
+    `fold` and `shards` are those of `folding.Layout` in training, `depthwise_form` that of `depthwise_conv`.
     """
 
     fold: int | None = None

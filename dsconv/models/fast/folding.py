@@ -1,7 +1,7 @@
 """Folding: images cut into parts along their height, which stand in the batch axis, so that they fill a TPU's lanes.
 
 A core of a v3-8 gets 64 of 512 images, and has 128 lanes: with two parts to an image they are full. A layer that looks
-at neighbouring rows gets a halo from the neighbouring parts (`with_neighbours`). The mathematics stays the same.
+at neighbouring rows gets a halo from the neighbouring parts (`with_neighbours`).
 """
 
 from typing import NamedTuple

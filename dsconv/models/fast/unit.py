@@ -1,7 +1,7 @@
 """A convolution, the activation and batch norm, differentiated as one operation.
 
-The backward pass keeps the output of the convolution alone and recomputes the activation. A step moves activations
-through memory more than it computes, on CPU as on TPU, and this moves fewer.
+The backward pass keeps the output of the convolution alone and recomputes the activation, so that fewer activations
+move through memory: a step does that more than it computes, on CPU as on TPU.
 """
 
 import functools
@@ -98,10 +98,7 @@ conv_unit.defvjp(_forward, _backward)
 
 
 class FastConvUnit(ConvUnit):
-    """A `ConvUnit` with the same parameters and the same result, folded images allowed.
-
-    `layout` says how images stand in the batch, `depthwise_form` is that of `depthwise.depthwise_conv`.
-    """
+    """A `ConvUnit` with the same parameters and the same result; images may be folded as `layout` says."""
 
     layout: Layout = WHOLE
     depthwise_form: str = 'auto'

@@ -17,8 +17,6 @@ gaussian = nn.initializers.normal(0.01)  # section 5
 class AlexNet(nn.Module):
     """The classifier: `(batch, height, width, channels)` normalised images → `(batch, num_classes)` float32 logits.
 
-    Training draws dropout's masks from the random numbers `dropout`.
-
     Attributes:
       features: of the five convolutions.
       stem: kernel size, stride and padding of the first of them.

@@ -1,7 +1,4 @@
-"""What most of the networks here are made of: a convolution, then batch norm, then the activation.
-
-Momentum and epsilon of batch norm are those of this project, not of the papers.
-"""
+"""A convolution, then batch norm with the momentum and epsilon of this project, then the activation."""
 
 import functools
 from collections.abc import Callable

@@ -1,7 +1,4 @@
-"""ConvMixer: Trockman & Kolter 2022, "Patches Are All You Need?" (arXiv:2201.09792), section 2.
-
-Like DSConv it has a norm behind the activation behind each convolution: `layers.ConvUnit`, here in its fast form.
-"""
+"""ConvMixer: Trockman & Kolter 2022, "Patches Are All You Need?" (arXiv:2201.09792), section 2, of fast `ConvUnit`s."""
 
 import functools
 
@@ -17,8 +14,7 @@ class ConvMixer(nn.Module):
 
     Attributes:
       patch: pixels a side; divides height and width.
-      width: features throughout.
-      layers: pairs of a depthwise convolution, with a residual, and a pointwise one.
+      layers: pairs of a depthwise convolution, with a residual, and a pointwise one, of `width` features.
       kernel: side of the depthwise kernel, odd.
     """
 

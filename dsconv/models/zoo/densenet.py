@@ -31,9 +31,8 @@ class DenseNet(nn.Module):
     """The classifier: `(batch, height, width, channels)` normalised images → `(batch, num_classes)` float32 logits.
 
     Attributes:
-      growth: channels that a layer adds to those that it sees.
-      layers: of each dense block: 1×1 to four times `growth`, 3×3 to `growth`. Between blocks the channels are halved
-        by a 1×1 convolution, and height and width by average pooling.
+      growth: channels that a layer adds to those that it sees, by 1×1 to four times as many, then 3×3.
+      layers: of each dense block. Between blocks a 1×1 convolution halves the channels, average pooling the sides.
     """
 
     num_classes: int

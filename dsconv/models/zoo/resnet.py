@@ -50,11 +50,10 @@ class ResNet(nn.Module):
     Attributes:
       stages: blocks of each stage; all but the first stage halve height and width and double the features.
       width: features of the first stage.
-      bottleneck: blocks of 1×1, 3×3 and 1×1 convolutions to four times the features (figure 5), the 3×3 one with the
-        stride, where the paper has the first, as has become usual; otherwise of two 3×3 ones.
+      bottleneck: blocks of 1×1, 3×3 (with the stride) and 1×1 convolutions to four times the features (figure 5),
+        instead of two 3×3 ones.
       shortcut: where a block changes the shape: 'pad' (`padded_shortcut`), 'conv' (1×1, with bias, without norm) or
         'conv_norm' (1×1, with norm: option B).
-      use_bias: of the convolutions before a norm.
       large_stem: 7×7 with stride 2 and max pooling, for ImageNet; otherwise 3×3, for CIFAR.
     """
 

@@ -12,14 +12,10 @@ from dsconv.models.zoo.blocks import Conv, ConvNorm
 class VGG(nn.Module):
     """The classifier: `(batch, height, width, channels)` normalised images → `(batch, num_classes)` float32 logits.
 
-    Training draws dropout's masks from the random numbers `dropout`.
-
     Attributes:
-      stages: 3×3 convolutions of each stage; a stage ends with max pooling by 2.
-      features: of each stage's convolutions.
+      stages: 3×3 convolutions of each stage, of `features`; a stage ends with max pooling by 2.
       hidden: widths of the dense layers before the head, each with dropout of a half.
-      batch_norm: between each convolution, then without bias, and its ReLU (the paper has none), with the momentum
-        and the epsilon of this project.
+      batch_norm: between each convolution, then without bias, and its ReLU (the paper has none).
     """
 
     num_classes: int

@@ -24,8 +24,10 @@ class AttentionProduct(nn.Module):
 
 
 class ClassTokenAndPositions(nn.Module):
-    """`(batch, height, width, width of a token)` → `(batch, 1 + height · width, …)`: a learned token before the
-    places, and a learned vector added to each (equation 1)."""
+    """A learned token before the places, and a learned vector added to each (equation 1).
+
+    `(batch, height, width, width of a token)` → `(batch, 1 + height · width, …)`.
+    """
 
     dtype: jnp.dtype = jnp.float32
 
@@ -60,13 +62,10 @@ class EncoderBlock(nn.Module):
 class ViT(nn.Module):
     """The classifier: `(batch, height, width, channels)` normalised images → `(batch, num_classes)` float32 logits.
 
-    Training draws dropout's masks from the random numbers `dropout`.
-
     Attributes:
       patch: pixels a side; divides height and width.
-      width: features of a token, a multiple of `heads`.
+      width: features of a token, a multiple of `heads`, those of the attention.
       layers: encoder blocks.
-      heads: of the attention.
       dropout: rate, after the positions and after every dense layer but those of queries, keys and values (B.1).
     """
 
