@@ -156,14 +156,9 @@ def write_records(folder: Path, directory: Path) -> None:
     image = tfds.features.Image(shape=(SIDE, SIDE, 3), encoding_format='jpeg')
     label = tfds.features.ClassLabel(num_classes=len({file.parent for file in files}))
     examples = [(file.name, {'image': str(file), 'label': int(file.parent.name)}) for file in files]
+    features, store = tfds.features.FeaturesDict({'image': image, 'label': label}), tfds.dataset_builders
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):  # logs its progress
-        tfds.dataset_builders.store_as_tfds_dataset(
-            'pictures',
-            '1.0.0',
-            tfds.features.FeaturesDict({'image': image, 'label': label}),
-            split_datasets={'train': examples},
-            data_dir=directory,
-        )
+        store.store_as_tfds_dataset('pictures', '1.0.0', features, {'train': examples}, data_dir=directory)
 
 
 def streamed_split(config, name: str, data_dir: Path):

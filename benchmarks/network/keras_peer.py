@@ -61,16 +61,10 @@ def prepare(settings: dict) -> dict:
     images = (images.astype(np.float32) / 255 - np.float32(settings['mean'])) / np.float32(settings['std'])
     network = build(keras, settings['model'], images.shape[1:], settings['classes'])
     load(network, arrays)
-    network.compile(
-        optimizer=keras.optimizers.AdamW(
-            settings['learning_rate'],
-            weight_decay=settings['optimizer']['weight_decay'],
-            beta_1=settings['optimizer']['b1'],
-            beta_2=settings['optimizer']['b2'],
-            epsilon=settings['optimizer']['eps'],
-        ),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    )
+    names = {'weight_decay': 'weight_decay', 'beta_1': 'b1', 'beta_2': 'b2', 'epsilon': 'eps'}
+    options = {name: settings['optimizer'][own] for name, own in names.items()}
+    optimizer = keras.optimizers.AdamW(settings['learning_rate'], **options)
+    network.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     return {
         'parameters': sum(int(np.prod(variable.shape)) for variable in network.trainable_variables),
         'train': lambda: float(network.train_on_batch(images, labels)),

@@ -105,14 +105,9 @@ def prepare(settings: dict) -> dict:
     network = Network(settings['model'], images.shape[1], settings['classes'])
     load(network, arrays)
     network = network.to(**place)
-    optimizer = torch.optim.AdamW(
-        network.parameters(),
-        lr=settings['learning_rate'],
-        betas=(settings['optimizer']['b1'], settings['optimizer']['b2']),
-        eps=settings['optimizer']['eps'],
-        weight_decay=settings['optimizer']['weight_decay'],
-        fused=device.type == 'cuda',
-    )
+    rates, betas = settings['optimizer'], (settings['optimizer']['b1'], settings['optimizer']['b2'])
+    options = dict(lr=settings['learning_rate'], betas=betas, eps=rates['eps'], weight_decay=rates['weight_decay'])
+    optimizer = torch.optim.AdamW(network.parameters(), **options, fused=device.type == 'cuda')
     model = torch.compile(network) if settings['variant'] == 'compile' else network
 
     def train():

@@ -63,13 +63,8 @@ def _as_markdown(title: str, columns: list[str], runs: list[dict]) -> str:
 def _as_html(title: str, columns: list[str], runs: list[dict]) -> str:
     import jinja2
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    options = dict(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), **options)
     environment.filters |= {'cell': format_cell, 'base64': lambda content: base64.b64encode(content).decode()}
     return environment.get_template('page.html').render(title=title, columns=columns, runs=runs)
 

@@ -64,14 +64,10 @@ def costs_figure(points: Sequence[dict], published: Sequence[dict], costs: Mappi
         axes.plot(*zip(*front, strict=True), color=OURS, linewidth=1, alpha=0.6, label='Pareto front of ours')
         for point in points:
             axes.errorbar(point[cost], point['accuracy'], point['std'], fmt='o', color=OURS, capsize=2, markersize=5)
-        style = {'facecolors': 'none', 'edgecolors': PUBLISHED, 's': 30}
         if published:
-            axes.scatter(
-                [point[cost] for point in published],
-                [point['accuracy'] for point in published],
-                label='published, original CIFAR-10, own recipes',
-                **style,
-            )
+            style = {'facecolors': 'none', 'edgecolors': PUBLISHED, 's': 30}
+            places = zip(*((point[cost], point['accuracy']) for point in published), strict=True)
+            axes.scatter(*places, label='published, original CIFAR-10, own recipes', **style)
         _name(axes, points, cost, 'black')
         _name(axes, published, cost, PUBLISHED)
         axes.set_xscale('log')
@@ -94,17 +90,10 @@ def costs_figure(points: Sequence[dict], published: Sequence[dict], costs: Mappi
 def _name(axes: Axes, points: Sequence[dict], cost: str, colour: str) -> None:
     """Names each point at its right, where the next point is not: below it if that is higher, else above."""
     ordered = sorted(points, key=lambda point: point[cost])
+    style = dict(textcoords='offset points', fontsize=7.5, color=colour, parse_math=False)
     for point, following in itertools.zip_longest(ordered, ordered[1:]):
         is_below = following is not None and following['accuracy'] > point['accuracy']
-        axes.annotate(
-            point['name'],
-            (point[cost], point['accuracy']),
-            (5, -11 if is_below else 5),
-            textcoords='offset points',
-            fontsize=7.5,
-            color=colour,
-            parse_math=False,
-        )
+        axes.annotate(point['name'], (point[cost], point['accuracy']), (5, -11 if is_below else 5), **style)
 
 
 def short(value: float, _position=None) -> str:

@@ -31,15 +31,9 @@ class Tracker(NamedTuple):
 def _wandb(workdir: Path, config: dict, run: str | None) -> Tracker:
     import wandb
 
-    opened = wandb.init(
-        project=os.environ.get('WANDB_PROJECT', 'dsconv'),
-        name=workdir.name,
-        config=config,
-        id=run,
-        resume='allow',
-        dir=None if is_remote(workdir) else workdir,
-        settings=wandb.Settings(console='off'),
-    )
+    place = dict(project=os.environ.get('WANDB_PROJECT', 'dsconv'), dir=None if is_remote(workdir) else workdir)
+    options = dict(name=workdir.name, config=config, id=run, resume='allow', settings=wandb.Settings(console='off'))
+    opened = wandb.init(**place, **options)
     return Tracker(opened.id, opened.log, lambda failed: opened.finish(exit_code=int(failed)))
 
 

@@ -91,13 +91,8 @@ def _muon(options, rate):
     A matrix's update has the root mean square `muon_rms`, if its rank is full, whatever its shape (Liu et al. 2025,
     arXiv:2502.16982), times the learning rate. Adam's come to about 0.2: a rate and a decay that suit it suit Muon.
     """
-    muon = optax.contrib.muon(
-        rate,
-        beta=options['momentum'],
-        nesterov=options['nesterov'],
-        weight_decay=options['weight_decay'],
-        consistent_rms=options['muon_rms'],
-    )
+    own = _some(options, 'nesterov weight_decay')
+    muon = optax.contrib.muon(rate, beta=options['momentum'], consistent_rms=options['muon_rms'], **own)
     return optax.partition({'muon': muon, 'adamw': _adamw(options, rate)}, _muon_or_adamw)
 
 

@@ -49,9 +49,7 @@ def conv_general_dilated(
         # XLA's own takes thirty times as long on a CPU, even though here the strided-over places are computed too.
         return _folded_depthwise_conv(x, kernel, layout, depthwise_form)[:, ::stride, ::stride]
     if feature_group_count > 1:
-        return lax.conv_general_dilated(
-            x, kernel, strides, pads, dimension_numbers=_NHWC, feature_group_count=feature_group_count
-        )
+        return _nhwc(x, kernel, strides, padding=pads, feature_group_count=feature_group_count)
     if size == stride and not any(side % size for side in sides) and pads == ((0, 0),) * 2:
         return _embed_patches(x, kernel)
     return conv(x, kernel, stride, pads)
@@ -67,14 +65,9 @@ def convolution_of(layer, layout=WHOLE, depthwise_form='auto'):
     if not hasattr(layer, 'kernel_size'):
         return pointwise_conv
     strides = layer.strides if isinstance(layer.strides, tuple) else (layer.strides or 1,) * 2
-    return functools.partial(
-        conv_general_dilated,
-        strides=strides,
-        padding=canonicalize_padding(layer.padding, 2),
-        feature_group_count=layer.feature_group_count,
-        layout=layout,
-        depthwise_form=depthwise_form,
-    )
+    options = dict(strides=strides, padding=canonicalize_padding(layer.padding, 2), layout=layout)
+    options |= dict(feature_group_count=layer.feature_group_count, depthwise_form=depthwise_form)
+    return functools.partial(conv_general_dilated, **options)
 
 
 @jax.custom_vjp

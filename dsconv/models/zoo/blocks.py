@@ -38,18 +38,13 @@ class ConvNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x, train: bool):
-        size, stride, options = self.kernel_size, self.stride, dict(dtype=self.dtype, name='conv')
+        size, stride = self.kernel_size, self.stride
+        options = dict(use_bias=self.use_bias, dtype=self.dtype, name='conv')
         if size == 1 and not self.depthwise:
-            x = PointwiseConv(self.features, use_bias=self.use_bias, **options)(x[:, ::stride, ::stride])
+            x = PointwiseConv(self.features, **options)(x[:, ::stride, ::stride])
         else:
-            x = Conv(
-                self.features,
-                (size, size),
-                (stride, stride),
-                padding=size // 2,
-                feature_group_count=self.features if self.depthwise else 1,
-                use_bias=self.use_bias,
-                **options,
-            )(x)
+            groups = self.features if self.depthwise else 1
+            options |= dict(padding=size // 2, feature_group_count=groups)
+            x = Conv(self.features, (size, size), (stride, stride), **options)(x)
         x = BatchNorm(self.groups, self.dtype, name='batch_norm')(x, train)
         return x if self.activation is None else self.activation(x)
