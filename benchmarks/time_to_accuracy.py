@@ -28,10 +28,9 @@ def measure(config, name: str, baseline=BASELINE, seeds=SEEDS, targets=TARGETS, 
 
     `targets` are percent of the validation split; the runs are in `workdir/<recipe>/seed-<seed>`.
 
-    Returns:
-      What `--json` prints: settings, surroundings, by recipe and seed `points_of`'s and `summary_of`'s results, and by
-      target `ratio`, the median over the seeds of the baseline's seconds ÷ the config's, None where a run does not
-      reach it.
+    Returns what `--json` prints: settings, surroundings, by recipe and seed `points_of`'s and `summary_of`'s results,
+    and by target `ratio`, the median over the seeds of the baseline's seconds ÷ the config's, None where a run does not
+    reach it.
 
     Raises InputError where both recipes have one name, or a config does not fit its data or its workdir; RunError where
     a run diverges.

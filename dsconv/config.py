@@ -36,9 +36,9 @@ def defaults() -> ConfigDict:
 def load(path: str, overrides: list[str] = (), workdir: Path | None = None) -> ConfigDict:
     """Loads a config file, applies overrides and checks every value that can be checked without the data.
 
-    A warm-up longer than a third of the run is cut to a third, unless `overrides` set it. A config.json is a whole
-    recipe: its warm-up is cut only where `overrides` change its epochs. Channels and pixel statistics that are left
-    unset are those of the network that `init_from` names.
+    A warm-up longer than a third of the run is cut to a third, unless `overrides` set it; that of a config.json only
+    where they change its epochs. Channels and pixel statistics that are left unset are those of the network of
+    `init_from`.
 
     Args:
       path: a Python file that defines `get_config()`, followed by `:ARG` where that takes an argument, or the
@@ -46,8 +46,7 @@ def load(path: str, overrides: list[str] = (), workdir: Path | None = None) -> C
       overrides: `'key=value'` strings, as `'model.dim=64'`.
       workdir: of the run to train. If a run is there whose warm-up was cut for another number of epochs, it is kept.
 
-    Returns the locked config, with all keys of `configs/common.py`. Raises InputError naming the key, the value and the
-    nearest valid name.
+    Returns the locked config. Raises InputError naming the key, the value and the nearest valid name.
     """
     config = defaults()
     is_run = path.endswith('.json')

@@ -18,18 +18,10 @@ STEPS, MOST_STEPS = 1500, 20_000  # of a run
 EVALUATIONS = 20  # of a run, or more; as many checkpoints are saved
 FEW, MANY = 2_000, 20_000  # pictures
 KEYS = (
-    'dataset.image_size',  # these two where the pictures are opened: see dsconv/data/image_folder.py
-    'dataset.crop_scale',
-    'model.patch_size',
-    'batch_size',
-    'model.norm_groups',
-    'epochs',
-    'schedule.warmup_epochs',
-    'augment.policy',
-    'augment.mix_probability',
-    'eval.every_epochs',
-    'checkpoint.every_epochs',
-)
+    'dataset.image_size', 'dataset.crop_scale',  # where the pictures are opened: see dsconv/data/image_folder.py
+    'model.patch_size', 'batch_size', 'model.norm_groups', 'epochs', 'schedule.warmup_epochs', 'augment.policy',
+    'augment.mix_probability', 'eval.every_epochs', 'checkpoint.every_epochs',
+)  # fmt: skip
 
 log = logging.getLogger('dsconv')
 

@@ -68,14 +68,8 @@ def resolve(config: ConfigDict, source) -> ConfigDict:
     """Returns a locked copy in which what the config leaves to the data is filled in, and which is checked against it.
 
     These are `dataset.{image_size,channels,class_names}`, `augment.flip` and the keys of `dataset.auto`; the path of a
-    folder becomes absolute.
-
-    Args:
-      config: a loaded config.
-      source: of `dsconv.data.open_source`: `image_size`, `channels`, `class_names`, `flippable`, `crop_scale`, and, for
-        what is chosen, `split_sizes`.
-
-    Raises InputError where the patch does not divide the image, the crop's padding is as large as the image, ….
+    folder becomes absolute. `source`, of `dsconv.data.open_source`, has `image_size`, `channels`, `class_names`,
+    `flippable`, `crop_scale`, and, for what is chosen, `split_sizes`.
     """
     config = config.copy_and_resolve_references()
     with config.unlocked():

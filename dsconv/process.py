@@ -123,14 +123,10 @@ def _is_command() -> bool:
 def _wants_allocator() -> bool:
     chosen_by_person = any(name in os.environ for name in (SWITCH, 'LD_PRELOAD', *ALLOCATOR))
     on_glibc = sys.platform == 'linux' and platform.libc_ver()[0] == 'glibc'
-    return on_glibc and not chosen_by_person and not _has_accelerator()
-
-
-def _has_accelerator() -> bool:
-    """Returns whether JAX will find a TPU or GPU, without importing it."""
-    if os.environ.get('JAX_PLATFORMS'):
-        return os.environ['JAX_PLATFORMS'] != 'cpu'
-    return any(glob.glob(pattern) for pattern in ('/dev/accel*', '/dev/vfio/[0-9]*', '/dev/nvidia[0-9]*', '/dev/kfd'))
+    patterns = ('/dev/accel*', '/dev/vfio/[0-9]*', '/dev/nvidia[0-9]*', '/dev/kfd')  # what JAX would find
+    platforms = os.environ.get('JAX_PLATFORMS')
+    has_accelerator = platforms != 'cpu' if platforms else any(glob.glob(pattern) for pattern in patterns)
+    return on_glibc and not chosen_by_person and not has_accelerator
 
 
 def connect(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:

@@ -62,11 +62,10 @@ class Contender(NamedTuple):
 def measure(config, peers=tuple(PEERS), rounds: int = 5, steps: int = 5) -> dict:
     """Measures a loaded config beside `peers` in turn, in `rounds`, by the median of `steps` calls of each mode.
 
-    Returns:
-      What `--json` prints: settings, surroundings, and by 'train' or 'inference' and contender `images_per_second`
-      (median of the rounds), `spread` (least and most), `by_round`, and `ratio`, the median of dsconv's ÷ the peer's
-      of the same round. `logits_difference` is the largest, relative to the largest logit; `losses` are those of the
-      first training steps.
+    Returns what `--json` prints: settings, surroundings, and by 'train' or 'inference' and contender
+    `images_per_second` (median of the rounds), `spread` (least and most), `by_round`, and `ratio`, the median of
+    dsconv's ÷ the peer's of the same round. `logits_difference` is the largest, relative to the largest logit; `losses`
+    are those of the first training steps.
 
     Raises InputError where a peer is not installed, or lacks what the config asks for; RunError where it fails, or is
     another network.

@@ -12,8 +12,7 @@ EPSILON = 1e-3
 class BatchNorm(nn.Module):
     """Batch normalisation (Ioffe & Szegedy 2015) with statistics over `groups` equal parts of the batch.
 
-    With as many groups as accelerator cores, each core normalises by its own images, as replicas without
-    synchronisation do, whatever the number of devices that the computation runs on.
+    With as many groups as accelerator cores, each core normalises by its own images, whatever the number of devices.
 
     The running statistics are averaged over the groups and move by `MOMENTUM`, faster in the first steps of a run:
     after n steps the old ones weigh min(momentum, (1 + n) / (10 + n)).

@@ -22,7 +22,6 @@ class LayerCost:
 
     Attributes:
       path: 'block_0/depthwise'.
-      kind: the layer's class.
       output_shape: without the batch axis.
       macs: multiply-accumulates of convolutions, dense layers and attention's two products.
       flops: 2 a multiply-accumulate, 1 a bias or a position added, 2 a normalised element, 1 an element pooled

@@ -41,7 +41,7 @@ class Totals(NamedTuple):
       collectives: kind → `count` and `bytes` of their results.
       megacycles: sum of the compiler's estimates of the scheduled instructions, without overlap.
       bytes_factor, flops_factor: bytes moved and arithmetic ÷ those with the body of every loop counted once.
-      unknown_loops: loops with an unknown trip count; counted once.
+      unknown_loops: those with an unknown trip count; counted once.
     """
 
     collectives: dict[str, dict[str, int]]

@@ -60,19 +60,15 @@ def counts(compiled) -> Counts:
 
 
 def estimate(config, macs: int, num_examples: int, topology: str, devices: list) -> dict:
-    """Compiles a training step for a slice and estimates by roofline.
+    """Compiles a training step of a resolved config for a slice and estimates by roofline.
 
-    Args:
-      config: resolved.
-      macs: of the network's forward pass for one image.
-      num_examples: training images.
-      topology, devices: the name of the slice, and its devices, of `topology.topology_devices`.
+    `macs` are of the forward pass for one image; `topology` is the name of the slice, `devices` are its devices, of
+    `topology.topology_devices`.
 
-    Returns:
-      What `python -m dsconv.preflight --json` prints. `step_ms` is what memory and arithmetic alone would take at their
-      best; links between devices and the host are left out. `compiler_ms` is the compiler's own estimate of the same,
-      None where it has none; `megacycles` sums up its estimates of the scheduled instructions, which is several times
-      as much. Where the step does not fit into memory, `FROM_PROGRAM` are None.
+    Returns what `python -m dsconv.preflight --json` prints. `step_ms` is what memory and arithmetic alone would take at
+    their best; links between devices and the host are left out. `compiler_ms` is the compiler's own estimate of the
+    same, or None; `megacycles` sums up those of the scheduled instructions, several times as much. Where the step does
+    not fit into memory, `FROM_PROGRAM` are None.
     """
     kind = devices[0].device_kind
     chip, share = CHIPS[kind], len(devices) / config.batch_size

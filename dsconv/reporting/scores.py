@@ -87,15 +87,12 @@ def _top5_accuracy(labels: np.ndarray, log_probabilities: np.ndarray) -> float:
 
 def by_threshold(confidence: np.ndarray, correct: np.ndarray) -> list[dict]:
     """Returns for each of THRESHOLDS which share of the predictions is at least as sure, and its accuracy, or None."""
-    rows = [(threshold, confidence >= threshold) for threshold in THRESHOLDS]
-    return [
-        {
-            'threshold': threshold,
-            'coverage': float(sure.mean()),
-            'accuracy': float(correct[sure].mean()) if sure.any() else None,
-        }
-        for threshold, sure in rows
-    ]
+    rows = []
+    for threshold in THRESHOLDS:
+        sure = confidence >= threshold
+        accuracy = float(correct[sure].mean()) if sure.any() else None
+        rows.append({'threshold': threshold, 'coverage': float(sure.mean()), 'accuracy': accuracy})
+    return rows
 
 
 def with_temperature(log_probabilities: np.ndarray, temperature: float) -> np.ndarray:

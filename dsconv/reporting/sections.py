@@ -12,12 +12,10 @@ CONFUSED_PAIRS = 10
 
 
 class Section(NamedTuple):
-    """A titled part of a page; what is empty is left out.
+    """A titled part of a page, of which what is empty is left out.
 
-    Attributes:
-      picture, caption: file name of a PNG, and what it shows.
-      code: preformatted text.
-      text, table: a paragraph, and (header, rows) below it.
+    It has the file name of a `picture` and its `caption`, preformatted `code`, a paragraph of `text` and a `table`,
+    (header, rows).
     """
 
     title: str
@@ -116,10 +114,9 @@ def _confused_pairs(report: dict) -> dict:
     errors, names = np.array(report['confusion_matrix']), report['class_names']
     np.fill_diagonal(errors, 0)
     order = np.argsort(-errors, axis=None, kind='stable')[:CONFUSED_PAIRS]
+    pairs = zip(*np.unravel_index(order, errors.shape), strict=True)
     rows = [
-        (f'{names[true]} → {names[predicted]}', int(errors[true, predicted]))
-        for true, predicted in zip(*np.unravel_index(order, errors.shape), strict=True)
-        if errors[true, predicted]
+        (f'{names[row]} → {names[column]}', int(errors[row, column])) for row, column in pairs if errors[row, column]
     ]
     return {'text': 'Most confused classes:', 'table': (['true → predicted', 'count'], rows)} if rows else {}
 

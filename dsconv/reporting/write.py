@@ -38,21 +38,18 @@ def write_report(
 ) -> dict:
     """Writes report.json, report.md and the pictures into `output` and returns the content of report.json.
 
+    Files of an earlier report are replaced, each in one step, report.json last.
+
     Args:
-      output: directory, made when missing. Files of an earlier report are replaced, each in one step; report.json
-        comes last, so whoever sees a new one has the rest as well.
       labels: (N,) integers in [0, C), N >= 1.
       log_probabilities: (N, C) float32, natural logarithms (-inf allowed); row n belongs to labels[n].
       class_names: C different names. A class without examples is listed with support 0.
       mistake_images: indices (n,) into `labels` → uint8 pictures (n, H, W, 1 or 3).
       metrics: the lines of metrics.jsonl for the curves; [] for a report without them.
-      command: the command line that makes this report.
-      title: of report.md.
-      robustness: `{'source': …, 'mean_accuracy': …, 'accuracy': {corruption: [by severity]}}` where it was measured.
+      robustness: of `training.robustness`, where it was measured.
       data_fingerprint: SHA-256 of the examples (`data.fingerprint`), where it is known.
       examples: how many, drawn by EXAMPLES_SEED, are shown with their predictions in examples.png.
-      temperature: `{'temperature': …, 'split': …, 'examples': …}` (`training.calibration`), by which
-        `log_probabilities` are scaled first; None where none was fitted.
+      temperature: of `training.calibration`, by which `log_probabilities` are scaled first.
 
     Raises InputError for a split without examples, RunError for log-probabilities that are NaN (the model diverged),
     ValueError for shapes or labels that do not fit together.

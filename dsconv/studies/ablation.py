@@ -13,11 +13,10 @@ from dsconv.studies.study import Study
 def summarise(study: Study, cells: list[Cell]) -> dict:
     """Returns the content of `study.json`.
 
-    Returns:
-      `study`, `title`, `seeds`, `dataset`, `validation_images` and `standard_error` (of one run's accuracy on so
-      many images; None before a run is finished), `sentence`, `variants`: name → `spread`'s and
-      `paired_difference`'s results, `failed` and `unfinished` runs, `images_per_second` (the median of the runs'),
-      `parameters` and `macs` (None where the network does not fit the data); and `cells`, `read_outcome`'s results.
+    It holds `study`, `title`, `seeds`, `dataset`, `validation_images` and `standard_error` (of one run's accuracy on so
+    many images; None before a run is finished), `sentence`, `variants`: name → `spread`'s and `paired_difference`'s
+    results, `failed` and `unfinished` runs, `images_per_second` (the median of the runs'), `parameters` and `macs`
+    (None where the network does not fit the data); and `cells`, `read_outcome`'s results.
     """
     outcomes = [read_outcome(cell) for cell in cells]
     by_variant = {name: [one for one in outcomes if one['variant'] == name] for name in study.variants}

@@ -154,10 +154,9 @@ def resolve_config(config):
 def read_outcome(cell: Cell) -> dict:
     """Returns the state of a cell, as JSON.
 
-    Returns:
-      `variant`, `seed`, `workdir`, `command` and `state`: 'finished', with `accuracy` (0 to 1) at the end of the
-      run, `validation_images`, and `images_per_second` (median over the log) unless the run is too short for it;
-      'failed', with `error`; or 'unfinished'.
+    It holds `variant`, `seed`, `workdir`, `command` and `state`: 'finished', with `accuracy` (0 to 1) at the end of the
+    run, `validation_images`, and `images_per_second` (median over the log) unless the run is too short for it;
+    'failed', with `error`; or 'unfinished'.
     """
     facts = {'variant': cell.variant, 'seed': cell.seed, 'workdir': str(cell.workdir), 'command': cell.command}
     try:

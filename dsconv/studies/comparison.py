@@ -38,9 +38,8 @@ def measure(cells: list[Cell]) -> dict:
 def measure_latency(configs: dict, rounds: int = ROUNDS, seconds: float = SECONDS) -> dict[str, dict[str, float]]:
     """Measures networks, name → resolved config, at random weights on random pictures, from pixels to logits.
 
-    Returns:
-      Name → `latency_one` and `latency_batch`, seconds for one image and for `BATCH`, the medians of the rounds. A
-      network that refuses images of this size, or is too large for the device, is left out, with a warning.
+    Returns name → `latency_one` and `latency_batch`, seconds for one image and for `BATCH`, the medians of the rounds.
+    A network that refuses images of this size, or is too large for the device, is left out, with a warning.
     """
     calls = {}
     for name, config in configs.items():

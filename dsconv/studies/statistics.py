@@ -23,9 +23,8 @@ def spread(accuracies: dict[int, float]) -> dict:
 def paired_difference(these: dict[int, float], those: dict[int, float]) -> dict:
     """Compares accuracies, these minus those, over the seeds that both have.
 
-    Returns:
-      `pairs`, their mean `difference` (None without one) and its 95 % `interval` by Student's t, [low, high]: None with
-      fewer than two pairs, and where all differences are equal, since it would have no width.
+    Returns `pairs`, their mean `difference` (None without one) and its 95 % `interval` by Student's t, [low, high]:
+    None with fewer than two pairs, and where all differences are equal, since it would have no width.
     """
     from scipy import stats
 

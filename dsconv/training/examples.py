@@ -15,13 +15,7 @@ from dsconv.errors import InputError
 from dsconv.reporting.predictions import PredictionsFile
 
 logger = logging.getLogger('dsconv')
-OF_THE_RUN = (
-    'image_size',
-    'channels',
-    'resize',
-    'data_dir',
-    'memory_gigabytes',
-)  # keys that other data is read by, too
+OF_THE_RUN = ('image_size', 'channels', 'resize', 'data_dir', 'memory_gigabytes')  # by which other data is read, too
 PICTURES = ('image_folder:', 'image_table:')
 
 

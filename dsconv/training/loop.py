@@ -32,14 +32,11 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
 
     Args:
       config: a loaded config, not resolved yet.
-      workdir: made if it does not exist.
       source: of `setup.open_source(config, workdir)`; opened here by default.
       profile: how many steps to trace into `workdir/profile`.
 
-    Raises:
-      InputError: the config does not fit the data, the devices, their memory or the run that is in `workdir`.
-      RunError: the loss or the gradient is not finite any more; the last good checkpoint stays.
-      Preempted: told to stop; the last step is saved.
+    Raises InputError where the config does not fit the data, the devices, their memory or the run that is in `workdir`;
+    RunError where the loss or the gradient is not finite any more; Preempted where told to stop, the last step saved.
     """
     check_trackers(config.log.trackers)
     source, train_split, config = open_data(config, source or open_source(config, workdir))

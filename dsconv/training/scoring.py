@@ -61,7 +61,6 @@ def report_run(
     """Scores a split by a checkpoint of a run, writes the report (`reporting.write_report`) and returns it.
 
     Args:
-      workdir: of the run.
       split: 'test', 'validation' or 'train'; None for the test split, or for the validation split of data without one.
       which: as for `restore_network`.
       output: directory of the report; `workdir/report` by default.
@@ -72,8 +71,7 @@ def report_run(
       dataset: other data to score, instead of the run's, as `other_examples` takes it.
       predictions: also writes `predictions.csv`, a row an example.
 
-    Returns {} in other processes than the first. Raises InputError where there is no such run, checkpoint or split, no
-    validation part to calibrate on, ….
+    Returns {} in other processes than the first. Raises InputError where there is no such run, checkpoint or split.
     """
     config = configuration.load_run(workdir)
     check_resolved(config)

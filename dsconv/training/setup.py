@@ -124,11 +124,8 @@ def _implementation(config, mesh) -> str:
 class Training:
     """What a training run is made of, compiled for `mesh`.
 
-    Attributes:
-      schedule: step → learning rate.
-      train_step: of `make_train_step`.
-      new_state, zero_metrics: () → the `TrainState` before the first step, `Metrics` of no step; on all devices.
-      steps_per_epoch: whole batches in an epoch.
+    `schedule` is step → learning rate; `new_state()` and `zero_metrics()` return the `TrainState` before the first step
+    and `Metrics` of no step, on all devices; an epoch is of whole batches.
     """
 
     model: nn.Module

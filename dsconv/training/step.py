@@ -26,10 +26,9 @@ def normalise(images, mean, std):
 def make_train_step(config, model, optimizer, augment, steps_per_epoch: int, mesh):
     """Makes the training step, jitted for `mesh`.
 
-    Returns:
-      `train_step(state, images, labels) → state, loss of the last step`, which takes one step per batch: images are
-      uint8 `(steps, batch, height, width, channels)`, labels int32 `(steps, batch)`, the batch axis sharded. The old
-      state is donated.
+    Returns `train_step(state, images, labels) → state, loss of the last step`, which takes one step per batch: images
+    are uint8 `(steps, batch, height, width, channels)`, labels int32 `(steps, batch)`, the batch axis sharded. The old
+    state is donated.
     """
     run_key = jax.random.key(config.seed)
     per_example_loss = make_loss(config.loss)

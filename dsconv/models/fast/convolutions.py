@@ -34,12 +34,10 @@ def conv_general_dilated(
       padding: 'SAME', 'VALID' or ((above, below), (left, right)).
       lhs_dilation, rhs_dilation, dimension_numbers, precision: those of an `nn.Conv` with its defaults.
       feature_group_count: 1, or the number of channels.
-      layout: how the images stand in the batch, where they are folded; only a depthwise convolution with stride 1 looks
-        across the parts of an image.
+      layout: how folded images stand in the batch; only a depthwise convolution with stride 1 looks across their parts.
       depthwise_form: of `depthwise.depthwise_conv`.
 
-    Returns:
-      `(batch, …, …, features)`, of the dtype of `x`.
+    Returns `(batch, …, …, features)`, of the dtype of `x`.
     """
     size, stride, half = len(kernel), strides[0], len(kernel) // 2
     sides = x.shape[1:3]

@@ -98,11 +98,8 @@ def depthwise_conv(x, kernel, pad_rows: int, form: str = 'auto'):
       form: 'shift' adds up k² shifted products, 'lax' is XLA's grouped convolution, 'auto' the first on CPU and the
         second elsewhere.
 
-    Returns:
-      `(batch, height + 2 · (pad_rows − k // 2), width, channels)`, of the dtype of `x`. Reverse-mode differentiable.
-
-    Raises:
-      ValueError: k is even; there SAME padding is not symmetric.
+    Returns `(batch, height + 2 · (pad_rows − k // 2), width, channels)`, of the dtype of `x`. Reverse-mode
+    differentiable. Raises ValueError for an even k.
     """
     if len(kernel) % 2 == 0:
         raise ValueError(f'a depthwise kernel of {len(kernel)}×{len(kernel)} has no middle; take an odd size')

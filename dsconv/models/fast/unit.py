@@ -29,9 +29,8 @@ def conv_unit(convolve, activation, groups: int, x, kernel, bias, scale, shift):
       x, kernel, bias: the convolution's, of one dtype; the result has it too.
       scale, shift: `(features,)`, the norm's, float32.
 
-    Returns:
-      (`(batch, height, width, features)`, mean, variance), the statistics float32 `(groups, 1, features)`. They have
-      no gradient.
+    Returns (`(batch, height, width, features)`, mean, variance), the statistics float32 `(groups, 1, features)`. They
+    have no gradient.
     """
     return _forward(convolve, activation, groups, x, kernel, bias, scale, shift)[0]
 
