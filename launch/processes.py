@@ -19,7 +19,15 @@ def main(line: list[str]) -> int:
     if not line or not line[0].isdecimal() or int(line[0]) == 0:
         print('usage: python launch/processes.py N --config=FILE [flags of dsconv.main]', file=sys.stderr)
         return 2
-    processes = _start(int(line[0]), line[1:])
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        address = f'127.0.0.1:{free.getsockname()[1]}'
+    count, flags = int(line[0]), line[1:]
+    command = [sys.executable, '-m', 'dsconv.main', *flags, f'--coordinator={address}', f'--num-processes={count}']
+    processes = []
+    for index in range(count):  # in sessions of their own, since a terminal sends its Ctrl-C to all processes of one
+        options = dict(env={'JAX_PLATFORMS': 'cpu'} | os.environ, start_new_session=True)
+        processes.append(subprocess.Popen([*command, f'--process-id={index}'], **options))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: [process.send_signal(number) for process in processes])
     while not any(process.poll() for process in processes):
@@ -36,19 +44,6 @@ def main(line: list[str]) -> int:
         except subprocess.TimeoutExpired:
             process.kill()
     return code if code > 0 else 1
-
-
-def _start(count, flags):
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        address = f'127.0.0.1:{free.getsockname()[1]}'
-    command = [sys.executable, '-m', 'dsconv.main', *flags, f'--coordinator={address}', f'--num-processes={count}']
-    environment = {'JAX_PLATFORMS': 'cpu'} | os.environ
-    # Sessions of their own, since a terminal sends its Ctrl-C to all processes of one.
-    return [
-        subprocess.Popen([*command, f'--process-id={index}'], env=environment, start_new_session=True)
-        for index in range(count)
-    ]
 
 
 if __name__ == '__main__':

@@ -19,6 +19,9 @@ def unit(convolution: nn.Conv2d, activation: str) -> nn.Sequential:
     return nn.Sequential(convolution, ACTIVATIONS[activation](), norm)
 
 
+UNITS = ('reduce_1', 'reduce_2', 'depthwise', 'expand')  # of a block
+
+
 class Block(nn.Module):
     """d → d/2 → d/4, depthwise k×k with its residual, → d with the block's: `(batch, dim, height, width)`, the same."""
 
@@ -59,31 +62,21 @@ class Network(nn.Module):
 
 def load(network: Network, arrays) -> None:
     """Copies the exported variables in: kernels `(height, width, in, out)`, of dense layers `(in, out)`."""
-
-    def copy(target, name):
-        array = arrays[name]
-        if name.endswith('kernel'):
-            array = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
-        target.copy_(torch.from_numpy(array).reshape(target.shape))
-
-    def copy_layer(layer, name):
-        copy(layer.weight, f'params/{name}/kernel')
-        copy(layer.bias, f'params/{name}/bias')
-
-    def copy_unit(sequence, name):
-        copy_layer(sequence[0], name)
-        norm, own = sequence[2], f'{name}_unit/batch_norm'
-        copy(norm.weight, f'params/{own}/scale')
-        copy(norm.bias, f'params/{own}/bias')
-        copy(norm.running_mean, f'batch_stats/{own}/mean')
-        copy(norm.running_var, f'batch_stats/{own}/var')
-
+    units = {'stem': network.stem}
+    for index, block in enumerate(network.blocks):
+        units |= {f'block_{index}/{name}': getattr(block, name) for name in UNITS}
+    targets = {'params/head/kernel': network.head.weight, 'params/head/bias': network.head.bias}
+    for name, (layer, _, norm) in units.items():
+        own = f'{name}_unit/batch_norm'
+        targets |= {f'params/{name}/kernel': layer.weight, f'params/{name}/bias': layer.bias}
+        targets |= {f'params/{own}/scale': norm.weight, f'params/{own}/bias': norm.bias}
+        targets |= {f'batch_stats/{own}/mean': norm.running_mean, f'batch_stats/{own}/var': norm.running_var}
     with torch.no_grad():
-        copy_unit(network.stem, 'stem')
-        for index, block in enumerate(network.blocks):
-            for name in ('reduce_1', 'reduce_2', 'depthwise', 'expand'):
-                copy_unit(getattr(block, name), f'block_{index}/{name}')
-        copy_layer(network.head, 'head')
+        for name, target in targets.items():
+            array = arrays[name]
+            if name.endswith('kernel'):
+                array = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
+            target.copy_(torch.from_numpy(array).reshape(target.shape))
 
 
 def prepare(settings: dict) -> dict:
