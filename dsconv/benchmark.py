@@ -22,10 +22,8 @@ CHOICES = {
 COMPILED = 'benchmarks.augment.compiled'  # with --topology
 # The flags that not every choice has.
 TAKEN_BY = {'peers': ('network', 'augment'), 'rounds': ('network', 'augment', 'feed'), 'steps': ('network',)}
-TAKEN_BY |= {
-    'topology': ('augment',),
-    **dict.fromkeys(('baseline', 'seeds', 'targets', 'workdir'), ('time-to-accuracy',)),
-}
+TAKEN_BY |= dict.fromkeys(('baseline', 'seeds', 'targets', 'workdir'), ('time-to-accuracy',))
+TAKEN_BY['topology'] = ('augment',)
 
 
 def benchmark(arguments) -> None:

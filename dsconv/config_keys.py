@@ -12,9 +12,7 @@ SEVERAL = {int: 'whole numbers, as 2,4', float: 'numbers, as 0.5,0.4', str: 'tex
 
 
 class Key(NamedTuple):
-    """A key's type: `kind` is bool, int, float or str, of the value or of a tuple's elements; `nullable`: may
-    be None.
-    """
+    """A key's type: `kind` is bool, int, float or str, of the value or of a tuple's elements."""
 
     kind: type
     is_tuple: bool
@@ -41,11 +39,11 @@ class Key(NamedTuple):
         """Converts a value to this key's type: an int to a float, a list to a tuple. Raises TypeError."""
         if value is None and self.nullable:
             return None
-        if not self.is_tuple:
-            return _convert(value, self.kind)
-        if not isinstance(value, (tuple, list)) or not value:
+        if self.is_tuple and isinstance(value, (tuple, list)) and value:
+            return tuple(_convert(element, self.kind) for element in value)
+        if self.is_tuple:
             raise TypeError
-        return tuple(_convert(element, self.kind) for element in value)
+        return _convert(value, self.kind)
 
 
 def read_keys(config: ConfigDict, prefix: str = '') -> dict[str, Key]:
@@ -66,13 +64,10 @@ def no_such_key(name: str, keys: dict[str, Key]) -> str:
     inside = [key for key in keys if key.startswith(f'{name}.')]
     if inside:
         return f'{name} is a group of keys; set one of them, as {inside[0]}'
-    leaf = nearest(_leaf(name), map(_leaf, keys), cutoff=0.6)
-    meant = nearest(name, [key for key in keys if _leaf(key) == leaf], cutoff=0) or nearest(name, keys, cutoff=0.85)
+    leaves = {key: key.rpartition('.')[2] for key in (name, *keys)}
+    leaf = nearest(leaves[name], map(leaves.get, keys), cutoff=0.6)
+    meant = nearest(name, [key for key in keys if leaves[key] == leaf], cutoff=0) or nearest(name, keys, cutoff=0.85)
     return 'there is no such key; ' + (f'did you mean {meant}?' if meant else 'configs/common.py lists them all')
-
-
-def _leaf(name):
-    return name.rpartition('.')[2]
 
 
 def _parse(text, kind):

@@ -13,9 +13,7 @@ from dsconv.training.memory import bytes_of
 
 
 class Chip(NamedTuple):
-    """Published memory (bytes), bandwidth (bytes/s) and peak (bfloat16 FLOP/s): of v2 and v3 of a core, else
-    of a chip.
-    """
+    """Published memory (bytes), bandwidth (bytes/s), peak (bfloat16 FLOP/s): of a core of v2 and v3, else of a chip."""
 
     memory: float
     bandwidth: float

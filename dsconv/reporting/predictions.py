@@ -25,9 +25,7 @@ class PredictionsFile:
     """
 
     def __init__(self, path: Path, class_names: Sequence[str], facts: Sequence[str] = ('path',)):
-        """Opens the file; raises InputError where its extension is none of `FORMATS`. `facts` name what else
-        is told.
-        """
+        """Opens the file; raises InputError where its extension is none of `FORMATS`."""
         if path.suffix.lower() not in FORMATS:
             raise InputError(f'{path} must end with {" or ".join(FORMATS)}')
         if is_directory(path):

@@ -45,9 +45,7 @@ def standard_error(accuracy: float, images: int) -> float:
 
 
 def sentence(variants: dict[str, dict]) -> str:
-    """Returns the finding in one sentence; `variants` are name → `spread`, `paired_difference`, `failed`,
-    `unfinished`.
-    """
+    """Returns the finding in one sentence; `variants` are name → what `ablation.summarise` makes of each."""
     first, *others = variants
     done = {name: found['mean'] for name, found in variants.items() if found['runs']}
     paired = {name: variants[name] for name in others if variants[name]['pairs']}

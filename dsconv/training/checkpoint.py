@@ -121,8 +121,7 @@ class Checkpoints:
         return None
 
     def restore_model(self, step: int, shape: dict) -> dict:
-        """Returns `variables` and `average`, laid out as `shape`, and the int `nonfinite_steps`, of the state at
-        `step`.
+        """Returns `variables` and `average`, laid out as `shape`, and `nonfinite_steps`, an int, of a state.
 
         Raises InputError where the checkpoint is damaged, or of another network; RunError where it could not be read.
         """

@@ -20,8 +20,7 @@ PICTURES = ('image_folder:', 'image_table:')
 
 
 class Examples(NamedTuple):
-    """Labelled images: a split (or what has its interface), with int32 `(N,)` labels, indices into the network's
-    classes.
+    """A split, or what has its interface, with int32 `(N,)` labels, indices into the network's classes.
 
     `split` is its name, 'all' for the whole of a folder, `dataset` that of its dataset.
     """

@@ -13,9 +13,7 @@ CPU_BYTES = 2**22  # of a block's output for a microbatch: near enough to a CPU'
 
 
 def accumulation_steps(config, mesh) -> int:
-    """Returns the microbatches of a batch, on a CPU as many as suit its caches; raises InputError if they do
-    not fit.
-    """
+    """Returns the microbatches of a batch, on a CPU as many as suit its caches; raises InputError."""
     images, units = config.batch_size // mesh.size, most_accumulation_steps(config, mesh)
     steps = config.accumulation_steps
     if steps is None:

@@ -32,9 +32,7 @@ PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'ml_c
 
 
 def check_workdir(workdir: Path, config) -> None:
-    """Makes `workdir`; raises InputError, naming the keys, where it holds another run than that of the resolved
-    `config`.
-    """
+    """Makes `workdir`; raises InputError where it holds another run than that of the resolved `config`."""
     try:
         make_directory(workdir)
     except OSError as error:

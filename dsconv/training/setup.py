@@ -139,9 +139,7 @@ class Training:
 
 
 def build_training(config, num_examples: int, devices=None) -> Training:
-    """Builds the training of a resolved config for `num_examples` images; raises InputError for a batch that does not
-    fit.
-    """
+    """Builds the training of a resolved config for `num_examples` images; raises InputError."""
     standard, chosen = flatten(defaults()), flatten(config)
     if unused := not_taken(config, [key for key in chosen if chosen[key] != standard[key]]):
         logger.info('%s left aside: %s does not take them', ', '.join(unused), config.model.name)

@@ -5,14 +5,9 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from dsconv.training import microbatching
 from dsconv.training.loss import make_loss
 from dsconv.training.mesh import batch_sharding, replicated
-from dsconv.training.microbatching import (
-    accumulation_steps,
-    inference_steps,
-    mean_over_microbatches,
-    over_microbatches,
-)
 from dsconv.training.state import Metrics, TrainState, update_average
 
 DROPOUT = 2**32 - 1  # folded into a step's key; the augmentation's keys are made with small numbers
@@ -33,7 +28,7 @@ def make_train_step(config, model, optimizer, augment, steps_per_epoch: int, mes
     run_key = jax.random.key(config.seed)
     per_example_loss = make_loss(config.loss)
     mean, std = config.dataset.mean, config.dataset.std
-    microbatches = accumulation_steps(config, mesh)
+    microbatches = microbatching.accumulation_steps(config, mesh)
 
     def one_step(state: TrainState, batch):
         images, labels = batch
@@ -53,7 +48,7 @@ def make_train_step(config, model, optimizer, augment, steps_per_epoch: int, mes
 
             return jax.value_and_grad(loss_fn, has_aux=True)(state.variables['params'])
 
-        (loss, (accuracy, updated)), gradient = mean_over_microbatches(
+        (loss, (accuracy, updated)), gradient = microbatching.mean_over_microbatches(
             loss_and_gradient, microbatches, mesh.size, normalise(images, mean, std), targets, jnp.arange(len(images))
         )
         grad_norm = optax.tree.norm(gradient)
@@ -104,7 +99,8 @@ def make_logits(config, model, mesh):
         def of_microbatch(images):
             return model.apply(variables, normalise(images, config.dataset.mean, config.dataset.std))
 
-        return over_microbatches(of_microbatch, inference_steps(config, len(images), mesh), mesh.size, images)
+        steps = microbatching.inference_steps(config, len(images), mesh)
+        return microbatching.over_microbatches(of_microbatch, steps, mesh.size, images)
 
     return jax.jit(logits, in_shardings=(replicated(mesh), batch_sharding(mesh)), out_shardings=replicated(mesh))
 
