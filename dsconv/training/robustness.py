@@ -1,6 +1,5 @@
 """Accuracy of a network on corrupted images, which it was not trained on."""
 
-import functools
 import logging
 import types
 from collections.abc import Callable
@@ -25,31 +24,23 @@ def robustness(evaluator: Evaluator, variables, config, split: str, examples) ->
 
     Returns `source`, whose corruptions; `mean_accuracy`; and `accuracy`: corruption → by severity, from 1 to 5.
     """
-    published = _cifar10_c(config.dataset) if split == 'test' else None
-    loaders, accuracy = published, {}
-    if not published:
-        loaders = {
-            name: [functools.partial(CorruptedSplit, examples, name, severity, config.seed) for severity in SEVERITIES]
-            for name in CORRUPTIONS
-        }
-    for name, by_severity in loaders.items():
-        accuracy[name] = [evaluator.score(variables, load())['accuracy'] for load in by_severity]
+    load, accuracy = _cifar10_c(config.dataset) if split == 'test' else None, {}
+    names, source = (CIFAR10_C, PUBLISHED) if load else (CORRUPTIONS, MADE_HERE)
+    load = load or (lambda name, severity: CorruptedSplit(examples, name, severity, config.seed))
+    for name in names:
+        accuracy[name] = [evaluator.score(variables, load(name, severity))['accuracy'] for severity in SEVERITIES]
         logger.info('%s: accuracy %.2f %%', name, 100 * np.mean(accuracy[name]))
-    source = PUBLISHED if published else MADE_HERE
     return {'source': source, 'mean_accuracy': float(np.mean(list(accuracy.values()))), 'accuracy': accuracy}
 
 
-def _cifar10_c(dataset) -> dict[str, list[Callable]] | None:
-    """Returns corruption → functions, by severity, that open the published CIFAR-10-C; None where it is not there."""
+def _cifar10_c(dataset) -> Callable | None:
+    """Returns (corruption, severity) → a split of the published CIFAR-10-C; None where it is not prepared."""
     if (dataset.name.split(':')[0], dataset.image_size, dataset.channels) != ('cifar10', 32, 3):
         return None
 
     def open_test(name, severity):
         changed = {'name': f'cifar10_corrupted/{name}_{severity}', 'archive': None, 'validation_fraction': 0.0}
         return data.open_source(types.SimpleNamespace(**dict(dataset.items()) | changed))
-
-    def load_test(name, severity):
-        return open_test(name, severity).load('test')  # a source keeps the pictures that it has decoded
 
     try:
         for name in CIFAR10_C:
@@ -58,4 +49,4 @@ def _cifar10_c(dataset) -> dict[str, list[Callable]] | None:
     except InputError as error:
         logger.info('corruptions are %s, since %s', MADE_HERE, str(error).split(': prepare it')[0])
         return None
-    return {name: [functools.partial(load_test, name, severity) for severity in SEVERITIES] for name in CIFAR10_C}
+    return lambda name, severity: open_test(name, severity).load('test')  # a source keeps what it has decoded
