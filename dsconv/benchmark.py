@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dsconv import cli
 from dsconv.errors import InputError, did_you_mean
+from dsconv.files import replace_file
 
 # `--what` → (module, help). A module is imported when it is chosen. It has `measure(config, …)`, which takes the flags
 # that were given and returns JSON, `as_text(result)`, perhaps `draw(result)`, the content of a PNG file, and `PEERS`.
@@ -42,7 +43,10 @@ def benchmark(arguments) -> None:
         given['name'] = arguments.config
     result = module.measure(config, **given)
     if output:
-        write(module, result, output)
+        output.parent.mkdir(exist_ok=True)
+        replace_file(output, f'{json.dumps(result, indent=2, ensure_ascii=False)}\n'.encode())
+    if output and hasattr(module, 'draw'):
+        replace_file(output.with_suffix('.png'), module.draw(result))
     print(json.dumps(result, ensure_ascii=False) if arguments.json else module.as_text(result))
 
 
@@ -85,16 +89,6 @@ def output_file(output: Path) -> Path:
     if file != output and output.exists() and not output.is_dir():
         raise InputError(f'--output={output} must be a directory or end in .json')
     return file
-
-
-def write(module, result: dict, file: Path) -> None:
-    """Writes the JSON object, and beside it the picture where there is one."""
-    from dsconv.files import replace_file
-
-    file.parent.mkdir(exist_ok=True)
-    replace_file(file, f'{json.dumps(result, indent=2, ensure_ascii=False)}\n'.encode())
-    if hasattr(module, 'draw'):
-        replace_file(file.with_suffix('.png'), module.draw(result))
 
 
 def flags() -> cli.Parser:

@@ -6,7 +6,6 @@ import itertools
 import logging
 import os
 import statistics
-from typing import NamedTuple
 
 from benchmarks.process import Process, last_core, random_batch
 from dsconv import config as configuration
@@ -27,23 +26,16 @@ ONE_THREAD |= dict.fromkeys(
 )
 
 
-class Row(NamedTuple):
-    """A row of the table: the name in `--peers`, the variant for `prepare`, and how its work differs from ours."""
-
-    library: str
-    variant: str
-    work: str
-
-
-DSCONV = Row(OURS, '', 'the default policy, image by image')
+# The rows of the table: the name in `--peers`, the variant for `prepare`, and how its work differs from ours.
+DSCONV = (OURS, '', 'the default policy, image by image')
 ROWS = (
-    Row('pillow', '', 'the same, and NumPy for crop, flip and mixing'),
-    Row('torchvision', 'by image', 'the same, transforms.v2 image by image; its own ranges'),
-    Row('torchvision', 'by batch', 'one crop, flip and policy for the whole batch'),
-    Row('keras', 'tensorflow', 'one crop and two operations for the whole batch; no AutoAugment; tf.function'),
-    Row('keras', 'jax', 'the same as under TensorFlow, not compiled: RandomCrop cannot be'),
+    ('pillow', '', 'the same, and NumPy for crop, flip and mixing'),
+    ('torchvision', 'by image', 'the same, transforms.v2 image by image; its own ranges'),
+    ('torchvision', 'by batch', 'one crop, flip and policy for the whole batch'),
+    ('keras', 'tensorflow', 'one crop and two operations for the whole batch; no AutoAugment; tf.function'),
+    ('keras', 'jax', 'the same as under TensorFlow, not compiled: RandomCrop cannot be'),
 )
-PEERS = tuple(dict.fromkeys(row.library for row in ROWS))
+PEERS = tuple(dict.fromkeys(library for library, _, _ in ROWS))
 
 
 def measure(config, peers=PEERS, rounds: int = 9, seconds: float = 1.0) -> dict:
@@ -132,7 +124,7 @@ def race(config, peers, rounds: int, seconds: float) -> list[dict]:
         return config.batch_size / process.call('augment', seconds=seconds)['seconds']
 
     with contextlib.ExitStack() as stack:
-        for library, variant, work in (DSCONV, *(row for row in ROWS if row.library in peers)):
+        for library, variant, work in (DSCONV, *(row for row in ROWS if row[0] in peers)):
             name, module = f'{library}, {variant}'.rstrip(', '), f'benchmarks.augment.{library}_peer'
             process = stack.enter_context(Process(module, settings | {'variant': variant}, environment))
             rows[name] = {'name': name, 'work': work}

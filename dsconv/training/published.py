@@ -33,8 +33,7 @@ def publish(workdir: Path, output: Path, which: str | None = None) -> int:
     del facts['config']
     facts['command'] = without_paths(facts['command'])
     with config.unlocked():
-        for name in PATHS:
-            config.dataset[name] = None
+        config.dataset.update(dict.fromkeys(PATHS))
         config.init_from = config.init_from and Path(config.init_from).name
         config.dataset.name = public_name(config.dataset.name)
     partial = output.with_name(f'.{output.name}.partial')
