@@ -127,14 +127,14 @@ def _files(
         path.write_bytes(content)
         return path
 
+    litert = functools.cache(lambda precision: _litert(network, precision, pictures, options, metadata))
     if 'litert' in formats:
         for precision in precisions:
             suffix = '' if precision == 'float32' else f'.{precision}'
-            content = _litert(network, precision, pictures, options, metadata)
-            yield 'litert', precision, written(f'model{suffix}.tflite', content)
+            yield 'litert', precision, written(f'model{suffix}.tflite', litert(precision))
     if 'c' in formats:
         precision = 'int8' if 'int8' in precisions else 'float32'
-        content = _litert(network, precision, pictures, options, metadata)
+        content = litert(precision)
         for name, array in micro.to_c(content, metadata['title']).items():
             written(name, array.encode())
         yield 'c', precision, directory / 'model.cc'

@@ -46,18 +46,16 @@ def fold(graph: Graph) -> Graph:
 class _Folding:
     def __init__(self, graph):
         activations = _activations(graph)
-        self.users = Counter()
-        live = {graph.nodes[-1]}
+        self.users = Counter([graph.nodes[-1]])  # of all that the last one needs
         for node in reversed(graph.nodes):
-            if node in live:
+            if node in self.users:
                 inputs = [activations[node][1]] if node in activations else node.inputs
-                self.users.update({x: 1 for x in inputs if isinstance(x, Node)})
-                live.update(x for x in inputs if isinstance(x, Node))
+                self.users.update({x for x in inputs if isinstance(x, Node)})
         first = graph.nodes[0]
         self.graph, self.consumed = Graph([first]), set()
         self.pending = {first: Pending(first)}
         for node in graph.nodes[1:]:
-            if node not in live:
+            if node not in self.users:
                 continue
             if node in activations:
                 name, source = activations[node]
@@ -116,12 +114,10 @@ class _Folding:
         return None if channels is None else self._after(x, scale=channels)
 
     def _div(self, node, x, y):
-        channels = _per_channel(y, node)
-        return None if channels is None or not isinstance(x, Node) else self._after(x, scale=1 / channels)
+        return None if isinstance(y, Node) else self._mul(node, x, 1 / np.float64(y))
 
     def _sub(self, node, x, y):
-        channels = _per_channel(y, node)
-        return None if channels is None or not isinstance(x, Node) else self._after(x, shift=-channels)
+        return None if isinstance(y, Node) else self._add(node, x, -y)
 
     def _add(self, node, x, y):
         if isinstance(y, Node) and isinstance(x, Node):
@@ -149,8 +145,7 @@ class _Folding:
             nodes = [one.node, other.node]
         else:
             nodes = [one.node, self._affine(other.node, _product(other.scale, 1 / common))]
-        shift = _total(one.shift, other.shift)
-        return Pending(self.emit('add', nodes, node.shape), common, shift)
+        return Pending(self.emit('add', nodes, node.shape), common, _total(one.shift, other.shift))
 
     def _rescale(self, old, units):
         """Divides what a layer computes by `units`, where its other users are layers, which multiply by them again."""
@@ -166,10 +161,9 @@ class _Folding:
         return True
 
     def _dot_general(self, node, x, kernel):
-        (contracted, batch) = node.params['dimension_numbers']
-        if isinstance(kernel, Node) or not isinstance(x, Node) or batch != ((), ()) or kernel.ndim != 2:
-            return None
-        if contracted[0] != (len(x.shape) - 1,):
+        contracted, batch = node.params['dimension_numbers']
+        is_dense = isinstance(x, Node) and not isinstance(kernel, Node) and kernel.ndim == 2 and batch == ((), ())
+        if not is_dense or contracted[0] != (len(x.shape) - 1,):
             return None
         kernel = np.float64(kernel if contracted[1] == (0,) else kernel.T)
         if self.pending[x].sole:
@@ -204,17 +198,19 @@ class _Folding:
     def _reduce_sum(self, node, x):
         if tuple(node.params['axes']) != (1, 2) or len(x.shape) != 4:
             return None
-        before, places = self.pending[x], np.float64(x.shape[1] * x.shape[2])
-        mean = self.emit('mean', [before.node], node.shape)
-        return Pending(mean, _product(before.scale, places), None if before.shift is None else before.shift * places)
+        return self._summed('mean', node, x, x.shape[1:3])
 
     def _reduce_window_sum(self, node, x):
         if any(map(any, node.params['padding'])):
             return None
-        before, window = self.pending[x], {key: node.params[key] for key in ('window_dimensions', 'window_strides')}
-        places = np.float64(math.prod(window['window_dimensions']))
-        pooled = self.emit('avg_pool', [before.node], node.shape, window=window)
-        return Pending(pooled, _product(before.scale, places), None if before.shift is None else before.shift * places)
+        window = {key: node.params[key] for key in ('window_dimensions', 'window_strides')}
+        return self._summed('avg_pool', node, x, window['window_dimensions'], window=window)
+
+    def _summed(self, op, node, x, size, **params):
+        """Returns the `Pending` of a sum over a window: the mean, which file formats have, times its places."""
+        before, places = self.pending[x], np.float64(math.prod(size))
+        mean = self.emit(op, [before.node], node.shape, **params)
+        return Pending(mean, _product(before.scale, places), None if before.shift is None else before.shift * places)
 
     def _slice(self, node, x):
         before, start, limit = self.pending[x], node.params['start_indices'], node.params['limit_indices']
