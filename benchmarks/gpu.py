@@ -65,6 +65,19 @@ TRIALS = (
 )
 
 
+def config_of(trial: Trial, rehearse: bool):
+    """Returns the resolved config of a trial, as one compares: no augmentation, no averaging."""
+    from benchmarks.network.comparison import same_work
+    from dsconv import config as configuration
+    from dsconv.config_checks import resolve_without_data
+
+    overrides = [*STANDARD, *trial.overrides, *(TINY if rehearse else ())]
+    config = resolve_without_data(configuration.load(f'configs/{trial.config}.py', overrides))
+    steps, config = config.steps_per_dispatch, same_work(config)
+    config.steps_per_dispatch = steps
+    return config
+
+
 def measure(trial: Trial, rehearse: bool) -> dict:
     """Times the training steps of a trial.
 
@@ -73,13 +86,7 @@ def measure(trial: Trial, rehearse: bool) -> dict:
       the compiler says of a step, and `roofline_share`: the time that its bytes take at the memory's bandwidth ÷ the
       time taken, None where the device's bandwidth is not known.
     """
-    from benchmarks.network.comparison import same_work
-    from dsconv import config as configuration
-    from dsconv.config_checks import resolve_without_data
-
-    overrides = [*STANDARD, *trial.overrides, *(TINY if rehearse else ())]
-    config = same_work(resolve_without_data(configuration.load(f'configs/{trial.config}.py', overrides)))
-    config.steps_per_dispatch = int(dict(word.split('=') for word in overrides)['steps_per_dispatch'])
+    config = config_of(trial, rehearse)
     images = config.batch_size * config.steps_per_dispatch
     seconds, found = _by_torch(trial, config) if trial.torch else _by_dsconv(config)
     speeds = [images / each for each in seconds]

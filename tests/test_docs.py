@@ -22,6 +22,7 @@ import yaml
 from jax.experimental.compilation_cache import compilation_cache
 from markdown_it import MarkdownIt
 
+from benchmarks import gpu
 from dsconv import cli
 from dsconv import config as configuration
 from dsconv.config import ROOT
@@ -35,6 +36,7 @@ PAGES = [ROOT / 'README.md', ROOT / 'docs' / 'quickstart.md']  # first what make
 PAGES += sorted({*ROOT.glob('*.md'), *ROOT.glob('docs/*.md')} - set(PAGES))
 NEEDS = {
     'a TPU',
+    'a GPU',
     'a cloud',
     'jax[tpu]',
     'CIFAR-10',
@@ -191,7 +193,7 @@ def test_commands_are_still_understood(page):
 def test_flags_and_keys_in_the_text_exist():
     files = [file for file in sorted((ROOT / 'dsconv').glob('*.py')) if 'def flags()' in file.read_text()]
     helps = [importlib.import_module(f'dsconv.{file.stem}').flags().format_help() for file in files]
-    helps.append((ROOT / 'launch' / 'tpu.sh').read_text())
+    helps += [gpu.flags().format_help(), (ROOT / 'launch' / 'tpu.sh').read_text()]
     flags = {flag for text in helps for flag in re.findall(r'--\w[\w-]*', text)}
     flags |= {'--build-arg', '--recursive', '--service-account'}  # Docker's and gcloud's
     flags |= {'--xla_cpu_prefer_vector_width'}  # XLA's

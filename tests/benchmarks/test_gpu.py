@@ -1,0 +1,30 @@
+"""The trials of `benchmarks.gpu` without their training, which takes a GPU."""
+
+import json
+
+import pytest
+
+from benchmarks import gpu
+
+
+@pytest.mark.parametrize('trial', gpu.TRIALS, ids=lambda trial: trial.name)
+def test_the_config_of_a_trial_is_valid(trial):
+    config = gpu.config_of(trial, rehearse=False)
+    asked = dict(word.split('=') for word in (*gpu.STANDARD, *trial.overrides))
+    assert config.steps_per_dispatch == int(asked['steps_per_dispatch'])
+    assert (config.batch_size, config.model.dtype) == (int(asked['batch_size']), asked['model.dtype'])
+    assert gpu.config_of(trial, rehearse=True).model.dim == 8
+
+
+def test_a_trial_that_fails_leaves_the_others(tmp_path, monkeypatch, capsys):
+    def measure(trial, rehearse):
+        if trial.torch:
+            raise RuntimeError('no\nmemory')
+        return {'images_per_second': 2e5, 'spread': [1e5, 3e5], 'roofline_share': 0.5}
+
+    monkeypatch.setattr(gpu, 'measure', measure)
+    gpu.measure_all(gpu.flags().parse_args([f'--output={tmp_path / "new" / "gpu.json"}']))
+    trials = json.loads((tmp_path / 'new' / 'gpu.json').read_text())['trials']
+    assert [trial['name'] for trial in trials] == [trial.name for trial in gpu.TRIALS]
+    assert {trial.get('error') for trial in trials if trial['torch']} == {'RuntimeError: no memory'}
+    assert 'small: 200,000 images/s, 50 % of what the memory allows' in capsys.readouterr().out
