@@ -1,1 +1,1 @@
-"""Configurations: `common.py` holds every key, its default and what it means; the others change only what differs."""
+"""Configs. `common.py` holds every key, with its default and a comment. The other files change some keys."""

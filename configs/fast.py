@@ -1,9 +1,9 @@
-"""The thesis's Small on CIFAR-10 in ten epochs, for the highest accuracy that so short a run can reach.
+"""The thesis's Small on CIFAR-10 in ten epochs: the highest accuracy that such a short run can reach.
 
     python -m dsconv.main --config=configs/fast.py
 
-Muon, a rate that falls to almost nothing, averaged weights, and little augmentation: in ten epochs a network of 130,442
-parameters cannot learn its training images by heart. The settings are reasoned, not tuned.
+It uses Muon, a learning rate that decays to almost zero, averaged weights, and little augmentation: in ten epochs, a
+network of 130,442 parameters cannot memorise its training images. The settings are reasoned, not tuned.
 """
 
 from configs import common
@@ -14,9 +14,9 @@ def get_config():
     config.batch_size = 128
     config.epochs = 10
     config.dataset.validation_fraction = 0.1
-    config.model.norm_groups = 4  # each of 32 images: microbatches of that size are what a CPU trains fastest
+    config.model.norm_groups = 4  # groups of 32 images: a CPU trains fastest with microbatches of that size
     config.optimizer.name = 'muon'
-    config.optimizer.ema_decay = 0.995  # over some half an epoch
+    config.optimizer.ema_decay = 0.995  # averages over about half an epoch
     config.schedule.name = 'linear'
     config.schedule.init_value = 1e-4
     config.schedule.end_value = 1e-5

@@ -1,10 +1,10 @@
-"""ImageNet at 224×224 pixels, the thesis's first future work. Not trained here.
+"""ImageNet at 224×224 pixels, which the thesis lists first as future work. Not trained here.
 
     python -m dsconv.main --config=configs/imagenet.py    # imagenet2012 of TensorFlow Datasets, prepared before
     python -m dsconv.main --config=configs/imagenet.py --config.dataset.name=image_folder:PATH    # train/, val/
 
-Patches of 14 pixels leave 16×16 places, as Small has on CIFAR-10; 7 leave 32×32, as Large has. Pictures are read from
-disk as they are needed, cropped at random where they are decoded. The settings are reasoned, not tuned.
+Patches of 14 pixels give 16×16 positions, as Small has on CIFAR-10; patches of 7 give 32×32, as Large has. Pictures are
+read from disk when they are needed, and cropped at random when they are decoded. The settings are reasoned, not tuned.
 """
 
 from configs import common

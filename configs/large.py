@@ -2,8 +2,8 @@
 
     python -m dsconv.main --config=configs/large.py
 
-The thesis reports 97 % on the test split. Its 1.0092 GFLOPs are those of this config, whose stem is as large as the
-patch; its 998,666 parameters are those of `--config.model.stem_kernel_size=2`. Not trained here yet.
+The thesis reports 97 % on the test split. Its 1.0092 GFLOPs match this config, whose stem kernel is as large as the
+patch. Its 998,666 parameters match `--config.model.stem_kernel_size=2`. Not trained here yet.
 """
 
 from configs import common
@@ -15,5 +15,5 @@ def get_config():
     config.model.dim = 256
     config.model.depth = 16
     config.model.kernel_size = 7
-    config.model.norm_groups = 8  # the thesis's TPU v3-8: each core by its own 64 images
+    config.model.norm_groups = 8  # as on the thesis's TPU v3-8: statistics over the 64 images of each core
     return config

@@ -11,5 +11,5 @@ from configs import common
 def get_config():
     config = common.get_config()
     config.model.dim = 256
-    config.model.norm_groups = 8  # the thesis's TPU v3-8: each core by its own 64 images
+    config.model.norm_groups = 8  # as on the thesis's TPU v3-8: statistics over the 64 images of each core
     return config

@@ -1,8 +1,8 @@
-"""A person's own pictures, with all that depends on them chosen from what is found: see dsconv/config_auto.py.
+"""Your own pictures. The settings that depend on them are chosen from the data: see dsconv/config_auto.py.
 
     python -m dsconv.main --config=configs/pictures.py:PATH    # a folder, or a table FILE.csv
 
-The recipe is that of configs/fast.py. A key that is typed, as --config.epochs=50, is not chosen.
+The recipe is that of configs/fast.py. Values that you set, as --config.epochs=50, are kept.
 """
 
 from configs import common
