@@ -13,23 +13,8 @@ from dsconv.exporting.graph import Graph, Node
 OPSET = 20  # the first with Gelu
 IR_VERSION = 10
 TYPES = {np.dtype(np.float32): TensorProto.FLOAT, np.dtype(np.uint8): TensorProto.UINT8}
-SAME_NAME = {
-    'add': 'Add',
-    'sub': 'Sub',
-    'mul': 'Mul',
-    'div': 'Div',
-    'max': 'Max',
-    'min': 'Min',
-    'pow': 'Pow',
-    'exp': 'Exp',
-    'log': 'Log',
-    'tanh': 'Tanh',
-    'erf': 'Erf',
-    'logistic': 'Sigmoid',
-    'sqrt': 'Sqrt',
-    'neg': 'Neg',
-    'abs': 'Abs',
-}
+SAME_NAME = ('abs', 'add', 'div', 'erf', 'exp', 'log', 'max', 'min', 'mul', 'neg', 'pow', 'sqrt', 'sub', 'tanh')
+SAME_NAME = {name: name.capitalize() for name in SAME_NAME} | {'logistic': 'Sigmoid'}
 # Name → (operation, attributes) of what becomes one node.
 ACTIVATIONS = {
     'gelu_tanh': ('Gelu', {'approximate': 'tanh'}),
