@@ -7,6 +7,7 @@ import re
 import shutil
 from zipfile import ZipFile
 
+import jax
 import nbformat
 import numpy as np
 import pytest
@@ -19,54 +20,51 @@ from tests.conftest import TINY
 
 COLAB = configuration.ROOT / 'colab'
 NAMES = ('train', 'evaluate', 'pictures')
-OVERRIDES = ' '.join(f'--config.{key}={value}' for key, value in TINY.items())
+ONE_EPOCH = TINY | {'epochs': '1', 'schedule.warmup_epochs': '0'}
 
 
 def read(name):
-    return nbformat.read(COLAB / f'{name}.ipynb', as_version=4)
-
-
-def code_cells(notebook):
-    return [cell for cell in notebook.cells if cell.cell_type == 'code']
+    """Returns a notebook, the text of its cells, and its cells of code."""
+    notebook = nbformat.read(COLAB / f'{name}.ipynb', as_version=4)
+    text = '\n'.join(cell.source for cell in notebook.cells)
+    return notebook, text, [cell for cell in notebook.cells if cell.cell_type == 'code']
 
 
 def execute(name, **parameters):
-    """Executes a notebook with parameters of one's own ; its text, and the pictures and pages that it shows."""
-    notebook = read(name)
-    (cell,) = (cell for cell in notebook.cells if 'parameters' in cell.metadata.get('tags', ()))
+    """Executes a notebook with parameters of one's own; returns its text, and the pictures and pages that it shows."""
+    notebook, _, code = read(name)
+    (cell,) = (cell for cell in code if 'parameters' in cell.metadata.get('tags', ()))
     cell.source = '\n'.join([cell.source, *(f'{key} = {value!r}' for key, value in parameters.items())])
-    elsewhere = ('XLA_FLAGS', 'KAGGLE_KERNEL_RUN_TYPE', 'COLAB_RELEASE_TAG')
-    environment = {key: value for key, value in os.environ.items() if key not in elsewhere}
+    hosts = ('KAGGLE_KERNEL_RUN_TYPE', 'COLAB_RELEASE_TAG')
+    environment = {key: value for key, value in os.environ.items() if key not in hosts}
+    environment['XLA_FLAGS'] = '--xla_backend_optimization_level=0'  # one device
+    environment['JAX_COMPILATION_CACHE_DIR'] = jax.config.jax_compilation_cache_dir
     client = NotebookClient(notebook, timeout=600, kernel_name='python3', resources={'metadata': {'path': COLAB}})
     client.execute(env=environment)
-    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
+    outputs = [output for cell in code for output in cell.outputs]
     text = ''.join(output.text for output in outputs if output.output_type == 'stream')
     return text, [output.data for output in outputs if 'data' in output]
 
 
-@pytest.fixture(scope='module')
-def trained(tmp_path_factory):
-    """The workdir of a tiny run that the notebook has trained, what it printed, what it showed."""
-    folder = tmp_path_factory.mktemp('runs')
-    text, shown = execute('train', folder=str(folder), overrides=f'{OVERRIDES} --config.epochs=2')
-    return folder / 'digits', text, shown
+def flags(**changes):
+    return ' '.join(f'--config.{key}={value}' for key, value in (ONE_EPOCH | changes).items())
 
 
-def test_train_trains_and_shows_curves_and_confusion_matrix(trained):
-    workdir, text, shown = trained
-    report = json.loads((workdir / 'report' / 'report.json').read_text())
-    assert report['checkpoint_step'] == 38
+def test_train_trains_and_shows_curves_and_confusion_matrix(tmp_path):
+    text, shown = execute('train', folder=str(tmp_path), overrides=flags())
+    report = json.loads((tmp_path / 'digits' / 'report' / 'report.json').read_text())
+    assert report['checkpoint_step'] == 19
     assert f'test: accuracy {100 * report["accuracy"]:.2f} %' in text
     assert ['image/png' in data for data in shown] == [True, True]
 
 
-def test_evaluate_restores_reports_and_names_a_picture(trained, tmp_path):
-    workdir, *_ = trained
+def test_evaluate_restores_a_checkpoint_reports_names_a_picture_and_exports(finished_run, tmp_path):
+    workdir = shutil.copytree(finished_run, tmp_path / 'run')
     pixels = np.uint8(load_digits().images[0] * 255 / 16)
     Image.fromarray(pixels).resize((64, 64)).save(tmp_path / 'zero.png')
-    text, shown = execute('evaluate', workdir=str(workdir), checkpoint='19', picture=str(tmp_path / 'zero.png'))
+    text, shown = execute('evaluate', workdir=str(workdir), checkpoint='38', picture=str(tmp_path / 'zero.png'))
     report = json.loads((workdir / 'report' / 'report.json').read_text())
-    assert f'checkpoint of step 19: accuracy {100 * report["accuracy"]:.2f} %' in text
+    assert f'checkpoint of step 38: accuracy {100 * report["accuracy"]:.2f} %' in text
     assert re.search(r'zero\.png: (\d \d+\.\d %(, )?){5}', text)
     page, picture = shown
     assert 'srcdoc=' in page['text/html'] and 'image/png' in picture
@@ -76,46 +74,40 @@ def test_evaluate_restores_reports_and_names_a_picture(trained, tmp_path):
         assert {'model.tflite', 'model.onnx', 'labels.txt'} <= set(ZipFile(workdir / 'export.zip').namelist())
 
 
-def test_pictures_are_unpacked_trained_on_from_a_trained_network_and_new_ones_named(trained, tmp_path):
-    start, *_ = trained
-    quick = 'epochs=2', 'batch_size=8', 'dataset.image_size=8', 'augment.mix_probability=0', 'optimizer.name=adamw'
-    for index, (name, color) in enumerate([('reds', 'red'), ('blues', 'blue')] * 10):
-        picture = tmp_path / 'my photos' / name / f'{index}.png'
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        Image.new('RGB', (32, 32), color).save(picture)
-        Image.effect_noise((32, 32), 9 + index).save(picture.with_name(f'{index}-noise.png'))
+def test_pictures_are_unpacked_trained_on_from_a_trained_network_and_new_ones_named(finished_run, tmp_path):
+    for name, color in (('reds', 'red'), ('blues', 'blue')):
+        (tmp_path / 'my photos' / name).mkdir(parents=True)
+        for index in range(10):
+            picture = Image.effect_noise((32, 32), 9 + index) if index % 2 else Image.new('RGB', (32, 32), color)
+            picture.save(tmp_path / 'my photos' / name / f'{index}.png')
     shutil.make_archive(str(tmp_path / 'my photos'), 'zip', tmp_path / 'my photos')
+    quick = {'batch_size': 8, 'dataset.image_size': 8, 'augment.mix_probability': 0, 'optimizer.name': 'adamw'}
     text, shown = execute(
         'pictures',
         pictures=str(tmp_path / 'my photos.zip'),
         new_pictures=str(tmp_path / 'my photos' / 'reds'),
-        start=str(start),
+        start=str(finished_run),
         folder=str(tmp_path / 'runs'),
-        overrides=' '.join([OVERRIDES, *(f'--config.{change}' for change in (*quick, 'model.kernel_size=3'))]),
+        overrides=flags(**quick, **{'model.kernel_size': 3}),
     )
     workdir = tmp_path / 'runs' / 'pictures-my photos'
-    assert f'starts from {start}' in text and '20 of 20 pictures classified' in text
+    assert f'starts from {finished_run}' in text and '10 of 10 pictures classified' in text
     assert json.loads((workdir / 'report' / 'report.json').read_text())['class_names'] == ['blues', 'reds']
     *_, page, table = shown
-    assert 'srcdoc=' in page['text/html'] and table['text/html'].count('.png') == 20
+    assert 'srcdoc=' in page['text/html'] and table['text/html'].count('.png') == 10
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_nothing_that_was_executed_is_kept(name):
-    for cell in code_cells(read(name)):
+def test_cells_are_thin_and_keep_no_outputs(name):
+    for cell in read(name)[2]:
         assert (cell.outputs, cell.execution_count) == ([], None)
-
-
-@pytest.mark.parametrize('name', NAMES)
-def test_cells_are_thin(name):
-    for cell in code_cells(read(name)):
         assert len(cell.source.splitlines()) <= 12
         assert not re.search(r'^\s*(def|class|for|while) ', cell.source, re.MULTILINE)
 
 
 @pytest.mark.parametrize('name', NAMES)
 def test_settings_and_modules_that_are_named_exist(name):
-    text = '\n'.join(cell.source for cell in read(name).cells)
+    _, text, _ = read(name)
     keys = configuration.flatten(configuration.defaults())
     assert all(key in keys for key in re.findall(r'--config\.([\w.]+)', text))
     commands = [f'dsconv.{command}' for command in re.findall(r'\{DSCONV\}\.(\w+)', text)]
@@ -124,14 +116,14 @@ def test_settings_and_modules_that_are_named_exist(name):
 
 
 def test_sizes_to_choose_from_are_configs():
-    (sizes,) = re.findall(r'^size = .*@param (\[.*\])', '\n'.join(cell.source for cell in read('train').cells), re.M)
+    (sizes,) = re.findall(r'^size = .*@param (\[.*\])', read('train')[1], re.M)
     assert all((configuration.ROOT / 'configs' / f'{size}.py').exists() for size in json.loads(sizes))
 
 
 def test_badges_and_install_cells_name_one_repository():
-    texts = {name: '\n'.join(cell.source for cell in read(name).cells) for name in NAMES}
-    badges = {name: re.findall(r'research\.google\.com/github/(.+?)/blob/main/(.+?)\)', texts[name]) for name in NAMES}
-    repositories = {name: re.findall(r'git clone .*https://github\.com/(\S+)', texts[name]) for name in NAMES}
-    (repository,) = repositories['train']
-    assert all(repositories[name] == [repository] for name in NAMES)
-    assert all(badges[name] == [(repository, f'colab/{name}.ipynb')] for name in NAMES)
+    (repository,) = re.findall(r'git clone .*https://github\.com/(\S+)', read('train')[1])
+    for name in NAMES:
+        _, text, _ = read(name)
+        badges = re.findall(r'research\.google\.com/github/(.+?)/blob/main/(.+?)\)', text)
+        assert badges == [(repository, f'colab/{name}.ipynb')]
+        assert re.findall(r'git clone .*https://github\.com/(\S+)', text) == [repository]
