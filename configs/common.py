@@ -31,6 +31,9 @@ def get_config() -> ConfigDict:
     config.dataset.data_dir = placeholder(str)  # of TFDS; unset: $TFDS_DATA_DIR, or ~/tensorflow_datasets
     config.dataset.archive = placeholder(str)  # a cifar-10-binary.tar.gz to read CIFAR-10 from, without TFDS
     config.dataset.validation_fraction = 0.0  # of the training images, held out for validation; stratified by class
+    # K/N: instead of that fraction, the K-th of N folds of the training images is held out for validation, and none of
+    # a folder or a table for the test; see --folds of dsconv.ablate.
+    config.dataset.fold = placeholder(str)
     config.dataset.train_fraction = 1.0  # of the remaining images, used for training; stratified by class
     config.dataset.memory_gigabytes = 4.0  # data that is larger than this when decoded is streamed from disk
     # Draws each class equally often; the pictures of a rare class several times per epoch.

@@ -86,7 +86,11 @@ def add_network_flags(flags: Parser) -> None:
 def add_study_flags(flags: Parser, output: str) -> None:
     """Adds the flags of a study; `output` is the default of `--output`, for --help."""
     add_config_flag(flags)
-    flags.add_argument('--seeds', type=seeds, default=(0, 1, 2), help='of the runs of each (default: 0,1,2)')
+    flags.add_argument('--seeds', type=seeds, help='of the runs of each (default: 0,1,2, or one for each fold)')
+    text = (
+        'divides the training images into N folds, each of them the validation split of one run, or of every Nth seed'
+    )
+    flags.add_argument('--folds', type=positive, metavar='N', help=text)
     text = 'the I-th of N parts of the runs, as 2/4, alone'
     flags.add_argument('--shard', type=shard, default=(1, 1), metavar='I/N', help=text)
     text = f'for the runs, which go on where they stopped, and study.json, .md, .png (default: {output})'

@@ -41,7 +41,7 @@ def array_source(
         channels,
         choose_class_names(class_names, dataset),
         flippable,
-        Division(sizes, dataset.validation_fraction, dataset.train_fraction),
+        Division.of(sizes, dataset),
         own,
     )
 

@@ -38,7 +38,8 @@ def open_pictures(dataset, processes: Processes, listed=None) -> Source:
     Every picture is decoded once here, so that the sizes of the splits are true before training starts: what cannot
     be decoded, a link that leads nowhere among it, is logged and left out. What fits in `dataset.memory_gigabytes` is
     kept, the rest is read from its file whenever it is needed. Pictures without splits get a test split of a fixed
-    fifth of each class; so does a training split alone, unless `dataset.validation_fraction` is set.
+    fifth of each class, unless `dataset.fold` is set; so does a training split alone, unless
+    `dataset.validation_fraction` is set too.
 
     Args:
       dataset: as for `open_source`; its name begins with image_folder: or image_table:.
@@ -110,8 +111,8 @@ def _list(dataset, listed):
         return read_list(listed, root, dataset.class_names), root
     if dataset.name.startswith(TABLE_PREFIX):
         return list_table(path, dataset), root
-    without_validation = bool(dataset.validation_fraction)
-    return list_pictures(path, split_names(dataset), without_validation=without_validation), root
+    instead = 'fold' if dataset.fold else 'validation_fraction' if dataset.validation_fraction else None
+    return list_pictures(path, split_names(dataset), instead), root
 
 
 def _require_equal_listings(listing: Listing, processes: Processes) -> None:
@@ -183,7 +184,7 @@ def _divided(listing: Listing, dataset) -> np.ndarray:
     own = np.where(listing.splits == '', 'train', listing.splits)
     sizes = {name: int(np.sum(own == name)) for name in ('train', 'validation', 'test') if name in own}
     tested = TEST_FRACTION if _lacks_test(listing, dataset) else 0.0
-    division = Division(sizes, dataset.validation_fraction, dataset.train_fraction, tested)
+    division = Division.of(sizes, dataset, tested)
     training = np.flatnonzero(own == 'train')
     labels, groups = listing.labels[training], None if listing.groups is None else listing.groups[training]
     splits = own.copy()
@@ -197,7 +198,7 @@ def _divided(listing: Listing, dataset) -> np.ndarray:
 def _lacks_test(listing: Listing, dataset) -> bool:
     """Returns whether a fixed fifth is to be the test split: not where a named split could be validated instead."""
     own = set(listing.where)
-    return own == {''} or (own == {'train'} and not dataset.validation_fraction)
+    return not dataset.fold and (own == {''} or (own == {'train'} and not dataset.validation_fraction))
 
 
 def _tell(listing: Listing, broken: list[str], dataset) -> None:

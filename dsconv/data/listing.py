@@ -79,15 +79,15 @@ def split_names(dataset) -> dict[str, str]:
     return names or SPLIT_NAMES
 
 
-def list_pictures(path: str, names: dict[str, str] = SPLIT_NAMES, without_validation: bool = False) -> Listing:
+def list_pictures(path: str, names: dict[str, str] = SPLIT_NAMES, instead: str | None = None) -> Listing:
     """Lists `path/<class>/…` or `path/{train,val,test}/<class>/…`, at any depth below a class.
 
-    A folder that holds nothing but one folder is opened. A split without class folders is left out; so is the
-    validation split if `without_validation`.
+    A folder that holds nothing but one folder is opened. A split without class folders is left out.
 
     Args:
       path: of the folder.
       names: folder's name in lower case → split, of `split_names`.
+      instead: key of `dataset` by which the validation split is made instead of that of the folder; or None.
 
     Raises: InputError when there is no such folder, a link beside the classes leads nowhere or to a folder above it,
       two folders stand for one split, a class is unknown in training, or there are fewer than two.
@@ -95,8 +95,8 @@ def list_pictures(path: str, names: dict[str, str] = SPLIT_NAMES, without_valida
     root = _unwrapped(_existing(to_path(path)), names)
     notes: list[str] = []
     folders = _split_folders(root, names, notes)
-    if without_validation and 'validation' in folders:
-        notes.append(f'{folders.pop("validation")}: left out, since dataset.validation_fraction takes its place')
+    if instead and 'validation' in folders:
+        notes.append(f'{folders.pop("validation")}: left out, since dataset.{instead} takes its place')
     classes = {split: _classes(folder) for split, folder in folders.items()}
     training = next(iter(folders))
     for split in [split for split in folders if split != training and not _is_labelled(classes, split, training)]:

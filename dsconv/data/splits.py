@@ -14,6 +14,7 @@ from dsconv.errors import InputError
 TEST_SEED = 80_20
 VALIDATION_SEED = 20_151
 TRAIN_SEED = 20_152
+FOLDS_SEED = 20_153
 TEST_FRACTION = 0.2
 STATISTICS_EXAMPLES = 10_000
 
@@ -139,16 +140,46 @@ def stratified_split(
 def _grouped_split(labels, size, seed, groups):
     """Goes through the groups, the largest first, and holds out each that brings the classes nearer to their shares."""
     wanted = np.bincount(labels) * (size / len(labels))
-    numbers, which, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    members = np.split(np.argsort(which, kind='stable'), np.cumsum(sizes)[:-1])
-    shuffled = np.random.Generator(np.random.Philox(key=[seed, 0])).permutation(len(numbers))
     held = np.zeros(len(labels), bool)
-    for group in shuffled[np.argsort(-sizes[shuffled], kind='stable')]:
-        classes, counts = np.unique(labels[members[group]], return_counts=True)
+    for members in _shuffled_groups(groups, np.random.Generator(np.random.Philox(key=[seed, 0]))):
+        classes, counts = np.unique(labels[members], return_counts=True)
         if np.square(wanted[classes] - counts).sum() < np.square(wanted[classes]).sum():
-            held[members[group]] = True
+            held[members] = True
             wanted[classes] -= counts
     return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def _shuffled_groups(groups, generator) -> Iterator[np.ndarray]:
+    """Yields the indices of each group, the largest first, those of one size in random order."""
+    _, which, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    members = np.split(np.argsort(which, kind='stable'), np.cumsum(sizes)[:-1])
+    shuffled = generator.permutation(len(sizes))
+    for group in shuffled[np.argsort(-sizes[shuffled], kind='stable')]:
+        yield members[group]
+
+
+def divide_into_folds(labels: np.ndarray, count: int, groups: np.ndarray | None = None) -> np.ndarray:
+    """Divides examples into `count` folds, of which each has the same share of every class, up to one example.
+
+    With `groups`, integers `(n,)`, examples of one group are in one fold, and the shares are met as nearly as that
+    allows: the largest group first, each goes where its classes are rarest.
+
+    Returns: int64 `(n,)`, the fold of each example, from 0. Without groups, fold k has `len(range(k, n, count))`.
+    """
+    generator = np.random.Generator(np.random.Philox(key=[FOLDS_SEED, 0]))
+    folds = np.empty(len(labels), np.int64)
+    if groups is None:
+        shuffled = generator.permutation(len(labels))
+        folds[shuffled[np.argsort(labels[shuffled], kind='stable')]] = np.arange(len(labels)) % count
+        return folds
+    totals = np.maximum(np.bincount(labels), 1)
+    held = np.zeros((count, len(totals)))  # shares of the classes
+    for members in _shuffled_groups(groups, generator):
+        shares = np.bincount(labels[members], minlength=len(totals)) / totals
+        fold = np.lexsort((held.sum(1), held @ shares))[0]
+        held[fold] += shares
+        folds[members] = fold
+    return folds
 
 
 def _missing_classes(labels: np.ndarray, part: np.ndarray, class_names: tuple, what: str) -> Iterator[str]:
@@ -170,22 +201,31 @@ class Division:
       train_fraction: in (0, 1]: the stratified part of what is left that stays 'train'.
       test_fraction: the stratified part of the own training split that becomes 'test' before all this; 0 where there
         is an own one.
+      fold: (k, n), 1 ≤ k ≤ n: instead of that fraction, the k-th of n folds becomes 'validation'; or None.
     """
 
     own_sizes: dict[str, int]
     validation_fraction: float
     train_fraction: float
     test_fraction: float = 0.0
+    fold: tuple[int, int] | None = None
+
+    @classmethod
+    def of(cls, own_sizes: dict[str, int], dataset, test_fraction: float = 0.0) -> 'Division':
+        """Returns the division that a config's `dataset` section describes."""
+        fold = dataset.fold and _parse_fold(dataset.fold)
+        return cls(own_sizes, dataset.validation_fraction, dataset.train_fraction, test_fraction, fold)
 
     def __post_init__(self):
         if not 0 <= self.validation_fraction < 1:
             raise InputError(f'dataset.validation_fraction={self.validation_fraction} must be in [0, 1)')
         if not 0 < self.train_fraction <= 1:
             raise InputError(f'dataset.train_fraction={self.train_fraction} must be in (0, 1]')
-        if self.validation_fraction and 'validation' in self.own_sizes:
+        if self._is_held_out and 'validation' in self.own_sizes:
+            key = 'fold' if self.fold else 'validation_fraction'
             raise InputError(
-                f'dataset.validation_fraction={self.validation_fraction} must be 0: this dataset has a '
-                f'validation split of its own ({self.own_sizes["validation"]} examples)'
+                f'dataset.{key} must not be set: this dataset has a validation split of its own '
+                f'({self.own_sizes["validation"]} examples)'
             )
         for name in ('train', 'validation', 'test'):
             if self.sizes.get(name) == 0 and self.own_sizes.get('train'):
@@ -200,7 +240,14 @@ class Division:
 
     @property
     def _held(self) -> int:
-        return round((self.own_sizes.get('train', 0) - self._tested) * self.validation_fraction)
+        untested = self.own_sizes.get('train', 0) - self._tested
+        if self.fold:
+            return len(range(self.fold[0] - 1, untested, self.fold[1]))
+        return round(untested * self.validation_fraction)
+
+    @property
+    def _is_held_out(self) -> bool:
+        return bool(self.validation_fraction or self.fold)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -208,7 +255,7 @@ class Division:
         sizes = dict(self.own_sizes)
         if 'train' in sizes:
             sizes['train'] = round((sizes['train'] - self._tested - self._held) * self.train_fraction)
-            if self.validation_fraction:
+            if self._is_held_out:
                 sizes['validation'] = self._held
             if self.test_fraction:
                 sizes['test'] = self._tested
@@ -216,8 +263,8 @@ class Division:
 
     def own_split(self, name: str) -> str:
         """Returns the dataset's own split that our split `name` is part of."""
-        fraction = {'validation': self.validation_fraction, 'test': self.test_fraction}.get(name, 0)
-        return 'train' if fraction else name
+        is_cut = {'validation': self._is_held_out, 'test': self.test_fraction}.get(name)
+        return 'train' if is_cut else name
 
     def is_whole(self, name: str) -> bool:
         """Returns whether our split `name` is the whole of the dataset's own."""
@@ -238,7 +285,12 @@ class Division:
             return among[kept], among[held]
 
         rest, tested = hold_out(np.arange(len(labels)), self._tested, TEST_SEED)
-        kept, held = hold_out(rest, self._held, VALIDATION_SEED)
+        if self.fold:
+            number, count = self.fold
+            is_held = divide_into_folds(labels[rest], count, None if groups is None else groups[rest]) == number - 1
+            kept, held = rest[~is_held], rest[is_held]
+        else:
+            kept, held = hold_out(rest, self._held, VALIDATION_SEED)
         if name != 'train':
             part = held if name == 'validation' else tested
             if not len(part):
@@ -250,6 +302,13 @@ class Division:
         for line in _missing_classes(labels, kept, class_names, 'training'):
             raise InputError(f'{line}: add examples or change the fractions')
         return kept
+
+
+def _parse_fold(text: str) -> tuple[int, int]:
+    number, slash, count = text.partition('/')
+    if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count) >= 2):
+        raise InputError(f'dataset.fold={text} must be K/N, the K-th of N folds, as 1/5')
+    return int(number), int(count)
 
 
 def concatenate(splits: list):

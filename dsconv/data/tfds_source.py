@@ -96,10 +96,8 @@ def open_tfds(dataset, prepared: bool = True) -> Source:
     family = dataset.name.split(':')[0]
     numbered = names == tuple(map(str, range(len(names))))  # how TFDS names classes that have no names
     characters = {family, family.split('/')[0]} & CHARACTER_DATASETS or (not numbered and are_characters(names))
-    is_divided = set(sizes) != {'train'} or bool(dataset.validation_fraction)
-    division = Division(
-        sizes, dataset.validation_fraction, dataset.train_fraction, 0.0 if is_divided else TEST_FRACTION
-    )
+    is_divided = set(sizes) != {'train'} or bool(dataset.validation_fraction or dataset.fold)
+    division = Division.of(sizes, dataset, 0.0 if is_divided else TEST_FRACTION)
     if not is_divided:
         log.info('%s: has %s alone; a fixed fifth of each class is the test split', dataset.name, theirs['train'])
     return Source(image_size, channels, names, not characters, division, own, crop_scale=scale)

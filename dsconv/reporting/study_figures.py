@@ -20,6 +20,7 @@ def variants_figure(
     names = list(accuracies)
     figure = Figure(figsize=(8.2, 1.3 + 0.34 * len(names)), dpi=90, layout='constrained')
     left, right = figure.subplots(1, 2, sharey=True)
+    right.set_visible(len(names) > 1)
     for row, name in enumerate(names):
         values = accuracies[name]
         left.plot(values, [row] * len(values), 'o', color=OURS, alpha=0.45, markersize=5, markeredgewidth=0)

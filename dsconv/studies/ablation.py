@@ -13,10 +13,11 @@ from dsconv.studies.study import Study
 def summarise(study: Study, cells: list[Cell]) -> dict:
     """Returns the content of `study.json`.
 
-    It holds `study`, `title`, `seeds`, `dataset`, `validation_images` and `standard_error` (of one run's accuracy on so
-    many images; None before a run is finished), `sentence`, `variants`: name → `spread`'s and `paired_difference`'s
-    results, `failed` and `unfinished` runs, `images_per_second` (the median of the runs'), `parameters` and `macs`
-    (None where the network does not fit the data); and `cells`, `read_outcome`'s results.
+    It holds `study`, `title`, `seeds`, `dataset`, `folds` (their number, or None), `validation_images` and
+    `standard_error` (of one run's accuracy on so many images; None before a run is finished), `sentence`, `variants`:
+    name → `spread`'s and `paired_difference`'s results, `failed` and `unfinished` runs, `images_per_second` (the median
+    of the runs'), `parameters` and `macs` (None where the network does not fit the data); and `cells`, `read_outcome`'s
+    results.
     """
     outcomes = [read_outcome(cell) for cell in cells]
     by_variant = {name: [one for one in outcomes if one['variant'] == name] for name in study.variants}
@@ -35,6 +36,7 @@ def summarise(study: Study, cells: list[Cell]) -> dict:
             'images_per_second': statistics.median(rates) if rates else None,
             **_cost(next(cell.config for cell in cells if cell.variant == name)),
         }
+    folds = cells[0].config.dataset.fold and int(cells[0].config.dataset.fold.partition('/')[2])
     images = next((one['validation_images'] for one in outcomes if 'accuracy' in one), None)
     errors = [standard_error(found['mean'], images) for found in variants.values() if found['runs']]
     return {
@@ -42,6 +44,7 @@ def summarise(study: Study, cells: list[Cell]) -> dict:
         'title': study.title,
         'dataset': cells[0].config.dataset.name,
         'seeds': sorted({cell.seed for cell in cells}),
+        'folds': folds,
         'validation_images': images,
         'standard_error': max(errors, default=None),
         'sentence': sentence(variants),
@@ -88,10 +91,11 @@ def as_text(result: dict, table=text_table, text=str, columns: dict[str, list] |
         )
     header = ['', 'parameters', 'MACs', 'runs', 'accuracy, %', f'against {first}', '95 % interval', *columns]
     blocks = [text(result['title']), table(header, rows), result['sentence']]
+    folds = f', another of {result["folds"]} folds for each seed' if result['folds'] else ''
     if result['validation_images']:
         blocks.append(
-            f'Accuracy on {result["validation_images"]:,} validation images at the end of a run: mean ± standard '
-            f'deviation over seeds. So few images alone leave a standard error of up to '
+            f'Accuracy on {result["validation_images"]:,} validation images at the end of a run'
+            f'{folds}: mean ± standard deviation over seeds. So few images alone leave a standard error of up to '
             f'{100 * result["standard_error"]:.2f} points to each run. Differences are of runs with the same seed; '
             f'each interval stands by itself: of twenty, one excludes 0 by chance.'
         )

@@ -1,5 +1,6 @@
 """The cells of a study: an ordinary run for each variant and seed, scored on the validation split."""
 
+import dataclasses
 import functools
 import gc
 import logging
@@ -36,21 +37,26 @@ class Cell(NamedTuple):
         return self.workdir.with_name(f'{self.workdir.name}.failed')
 
 
-def make_cells(study: Study, path: str, overrides: list[str], seeds: tuple[int, ...], output: Path) -> list[Cell]:
+def make_cells(
+    study: Study, path: str, overrides: list[str], seeds: tuple[int, ...], output: Path, folds: int | None = None
+) -> list[Cell]:
     """Makes all cells, seed by seed, so that an interrupted study has complete seeds.
 
     `overrides` of the config file `path` are from the command line; those of a variant take precedence. Raises
     InputError where the config, alone or with a variant's overrides, is invalid, or there is no data.
+    With `folds`, how many the training images are divided into, seed s is scored on fold s modulo `folds`.
     """
     for override in overrides:
         if (key := override.split('=')[0]) in GIVEN_BY_THE_STUDY:
             raise InputError(f'--config.{override}: {GIVEN_BY_THE_STUDY[key]}')
-    validation_fraction(configuration.load(path, overrides).dataset)  # errors here are not of a variant
+    fold_of = {seed: {'dataset.fold': f'{seed % folds + 1}/{folds}'} if folds else {} for seed in seeds}
+    first_fold = [f'{key}={value}' for key, value in fold_of[seeds[0]].items()]
+    validation_fraction(configuration.load(path, [*overrides, *first_fold]).dataset)  # errors here are not of a variant
     settings = {}
     for name, taken in overrides_by_variant(study, path, overrides).items():
         chosen = [*taken, *study.variants[name]]
         try:
-            dataset = configuration.load(path, chosen).dataset
+            dataset = configuration.load(path, [*chosen, *first_fold]).dataset
             fraction = validation_fraction(dataset)
         except InputError as error:
             raise InputError(f'{study.where}, variant {name}: {str(error).removeprefix("--config.")}') from error
@@ -60,7 +66,7 @@ def make_cells(study: Study, path: str, overrides: list[str], seeds: tuple[int, 
     cells = []
     for seed in seeds:
         for name, values in settings.items():
-            own = [f'{key}={value}' for key, value in (values | {'seed': seed}).items()]
+            own = [f'{key}={value}' for key, value in (values | fold_of[seed] | {'seed': seed}).items()]
             workdir = output / 'cells' / name / f'seed-{seed}'
             flags = [f'--config={path}', *(f'--config.{override}' for override in own), f'--workdir={workdir}']
             command = shlex.join(['python', '-m', 'dsconv.main', *flags])
@@ -128,7 +134,7 @@ def _validations(lines):
 
 
 def open_once(dataset):
-    """Returns `data.open_source` of a config's `dataset` section, cached: opening a folder decodes all its pictures."""
+    """Returns the source of a config's `dataset` section without its images, cached: a folder's are all decoded."""
     return _open(tuple(dataset.items()))
 
 
@@ -136,7 +142,8 @@ def open_once(dataset):
 def _open(dataset):
     from dsconv import data
 
-    return data.open_source(types.SimpleNamespace(**dict(dataset)))
+    source = data.open_source(types.SimpleNamespace(**dict(dataset)))
+    return dataclasses.replace(source, own={}.get)  # without the images: each fold is opened
 
 
 def validation_fraction(dataset) -> float:

@@ -11,12 +11,13 @@ ROUNDING = 1e-9  # of differences between accuracies; one image in a million is 
 
 
 def spread(accuracies: dict[int, float]) -> dict:
-    """Returns `runs`, `mean` and `std` (with n − 1) of a variant's accuracies by seed; None where there are too few."""
+    """Returns `runs`, `mean`, its 95 % `mean_interval` and `std` (with n − 1) of accuracies; None of too few runs."""
     values = list(accuracies.values())
     return {
         'runs': len(values),
         'mean': statistics.fmean(values) if values else None,
         'std': statistics.stdev(values) if len(values) > 1 else None,
+        'mean_interval': _interval_of_mean(values),
     }
 
 
@@ -26,17 +27,18 @@ def paired_difference(these: dict[int, float], those: dict[int, float]) -> dict:
     Returns `pairs`, their mean `difference` (None without one) and its 95 % `interval` by Student's t, [low, high]:
     None with fewer than two pairs, and where all differences are equal, since it would have no width.
     """
+    differences = [these[seed] - those[seed] for seed in these if seed in those]
+    mean = statistics.fmean(differences) if differences else None
+    return {'pairs': len(differences), 'difference': mean, 'interval': _interval_of_mean(differences)}
+
+
+def _interval_of_mean(values: list[float]) -> list[float] | None:
     from scipy import stats
 
-    differences = [these[seed] - those[seed] for seed in these if seed in those]
-    pairs = len(differences)
-    if not pairs:
-        return {'pairs': 0, 'difference': None, 'interval': None}
-    mean = statistics.fmean(differences)
-    if pairs == 1 or statistics.stdev(differences) < ROUNDING:
-        return {'pairs': pairs, 'difference': mean, 'interval': None}
-    low, high = stats.t.interval(CONFIDENCE, pairs - 1, loc=mean, scale=stats.sem(differences))
-    return {'pairs': pairs, 'difference': mean, 'interval': [float(low), float(high)]}
+    if len(values) < 2 or statistics.stdev(values) < ROUNDING:
+        return None
+    scale = stats.sem(values)
+    return [float(end) for end in stats.t.interval(CONFIDENCE, len(values) - 1, statistics.fmean(values), scale)]
 
 
 def standard_error(accuracy: float, images: int) -> float:
@@ -56,6 +58,10 @@ def sentence(variants: dict[str, dict]) -> str:
         clauses = [
             f'{first}, which the others are compared with, has no finished run; best is {best}, {_of(done[best])}'
         ]
+    elif not others:
+        low, high = variants[first]['mean_interval'] or (None, None)
+        interval = '' if low is None else f', 95 % interval from {100 * low:.2f} to {100 * high:.2f}'
+        clauses = [f'{first}: {_of(done[first])} over {variants[first]["runs"]} run(s){interval}']
     elif not paired:
         clauses = [f'No other variant has a run with a seed of those of {first}, {_of(done[first])}']
     else:

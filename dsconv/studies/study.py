@@ -13,7 +13,11 @@ from dsconv.files import is_file, to_path
 
 logger = logging.getLogger('dsconv')
 BUILT_IN = ROOT / 'configs' / 'studies'
-GIVEN_BY_THE_STUDY = {'seed': '--seeds says which', 'eval.final_split': 'a study is scored on the validation split'}
+GIVEN_BY_THE_STUDY = {
+    'seed': '--seeds says which',
+    'dataset.fold': '--folds says how many',
+    'eval.final_split': 'a study is scored on the validation split',
+}
 SAFE_NAME = re.compile(r'\w[\w .,=+()-]{0,59}')  # the name of a directory on any system
 
 
@@ -46,8 +50,8 @@ def read_study(study: str) -> Study:
     title, variants = written.get('title'), written.get('variants')
     if not isinstance(title, str) or not title:
         raise InputError(f"{where} needs title = '…', what the study asks")
-    if not isinstance(variants, dict) or len(variants) < 2:
-        raise InputError(f'{where} needs two variants or more, each a table [variants."NAME"]')
+    if not isinstance(variants, dict) or not variants:
+        raise InputError(f'{where} needs variants, each a table [variants."NAME"]')
     return Study(file.stem, title, {name: _overrides(where, name, keys) for name, keys in variants.items()}, where)
 
 

@@ -25,7 +25,9 @@ def run_study(study: Study, arguments, kind, measure: Callable[[list[Cell]], dic
     Raises InputError for wrong flags, study or config, and RunError, at the end, where a cell has failed.
     """
     output = arguments.output or Path('runs', f'{study.name}-{name_of(arguments.config)}')
-    cells = make_cells(study, arguments.config, arguments.overrides, arguments.seeds, output)
+    folds = arguments.folds
+    seeds = arguments.seeds or tuple(range(folds or 3))
+    cells = make_cells(study, arguments.config, arguments.overrides, seeds, output, folds)
     index, count = arguments.shard
     share = cells[index - 1 :: count]
     if arguments.dry_run:

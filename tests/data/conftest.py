@@ -13,6 +13,7 @@ def settings():
             data_dir=None,
             archive=None,
             validation_fraction=0.0,
+            fold=None,
             train_fraction=1.0,
             image_size=None,
             channels=None,

@@ -77,7 +77,7 @@ def test_what_is_left_out_is_said(tmp_path):
     assert len(notes) == 1 and 'test: left out' in notes[0] and '`predict`' in notes[0]
     listing = list_pictures(str(make(tmp_path / 'b', LAYOUTS['kinds of files'][0])))
     assert listing.other_files == {'.npy': 1, '.dcm': 1} and not listing.notes
-    listing = list_pictures(str(make(tmp_path / 'c', '{train,val}/{cat,Cat}/1.png')), without_validation=True)
+    listing = list_pictures(str(make(tmp_path / 'c', '{train,val}/{cat,Cat}/1.png')), instead='validation_fraction')
     assert set(listing.where) == {'train'}
     assert ['val: left out' in listing.notes[0], 'Cat and cat' in listing.notes[1]] == [True, True]
 

@@ -6,7 +6,7 @@ import pytest
 from dsconv import cli
 from dsconv import config as configuration
 from dsconv.errors import InputError, RunError
-from dsconv.studies.cells import is_finished, make_cells, read_outcome, train_cells
+from dsconv.studies.cells import is_finished, make_cells, open_once, read_outcome, train_cells
 from dsconv.studies.study import Study, read_study
 from tests.studies.grid import OVERRIDES, STUDY, Runs, folder_without_validation
 
@@ -54,6 +54,13 @@ def test_a_validation_part_is_held_out_where_there_is_none(tmp_path):
     folder = f'dataset.name={folder_without_validation(tmp_path)}'
     cells = make_cells(study, 'configs/small.py', [folder], (0,), tmp_path)
     assert [cell.config.dataset.validation_fraction for cell in cells] == [0.1, 0.25, 0]
+
+
+def test_each_seed_is_scored_on_a_fold_of_its_own(tmp_path):
+    folder = f'dataset.name={folder_without_validation(tmp_path)}'
+    cells = make_cells(study_of(a=[], b=['batch_size=4']), 'configs/fast.py', [folder], (0, 1, 5), tmp_path, folds=3)
+    assert [cell.config.dataset.fold for cell in cells] == ['1/3', '1/3', '2/3', '2/3', '3/3', '3/3']
+    assert open_once(cells[0].config.dataset).split_sizes == {'train': 26, 'validation': 14}
 
 
 @pytest.mark.parametrize(

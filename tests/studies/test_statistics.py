@@ -29,9 +29,10 @@ def test_mean_and_deviation_are_numpys():
         'runs': 3,
         'mean': pytest.approx(np.mean(values)),
         'std': pytest.approx(np.std(values, ddof=1)),
+        'mean_interval': pytest.approx(list(stats.ttest_1samp(values, 0).confidence_interval(0.95))),
     }
-    assert spread({3: 0.5}) == {'runs': 1, 'mean': 0.5, 'std': None}
-    assert spread({}) == {'runs': 0, 'mean': None, 'std': None}
+    assert spread({3: 0.5}) == {'runs': 1, 'mean': 0.5, 'std': None, 'mean_interval': None}
+    assert spread({}) == {'runs': 0, 'mean': None, 'std': None, 'mean_interval': None}
 
 
 def test_the_interval_is_that_of_scipys_paired_test():
@@ -93,6 +94,7 @@ def test_a_tie_but_for_rounding_is_level():
 
 def test_failed_and_missing_runs():
     assert sentence(study(a=(), b=())) == 'No run is finished.'
+    assert sentence(study(a=(0.5, 0.51))) == 'a: 50.50 % over 2 run(s), 95 % interval from 44.15 to 56.85.'
     assert sentence(study(a=(None,), b=(0.5,), c=(0.75,), failed={'a': 1})) == (
         'a, which the others are compared with, has no finished run; best is c, 75.00 %; failed runs: a (1).'
     )

@@ -67,7 +67,7 @@ def test_the_three_sizes_are_those_of_their_configs():
     [
         ('title = ', r'mine.toml is not TOML: '),
         ('[variants.a]\n[variants.b]', 'needs title = '),
-        ("title = 'x'", 'needs two variants or more'),
+        ("title = 'x'", 'needs variants'),
         ("title = 'x'\n[variant.a]\n[variant.b]", 'there is no key variant; did you mean variants?'),
         ("title = 'x'\n[variants]\na = 3\nb = 4", r'the variant a must be a table, \[variants."a"\]'),
         ("title = 'x'\n[variants.a]\n[variants.'b/c']", "the variant 'b/c' cannot be a directory"),
