@@ -81,8 +81,8 @@ def write(report: dict) -> str:
         f'`probabilities`: `(1, {len(report["class_names"])})`, in the order of `labels.txt`; the int8 file gives them '
         'as uint8, in 256ths.',
         '## Checked',
-        f"By each file's own runtime on {report['pictures']:,} pictures, {plain(report['checked_on'])}; times are of "
-        'one thread, taken in turn.',
+        f"By each file's own runtime on {report['pictures']:,} pictures, {plain(report['checked_on'])}; times are CPU "
+        'time of one thread, taken in turn.',
         plain_table(*table(report)),
         *(_chip(file) for file in report['files'] if file['format'] == 'c'),
         f'Licence: {report["licence"]}. Made by `python -m dsconv.export`.',

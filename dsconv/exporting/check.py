@@ -5,6 +5,7 @@ import dataclasses
 import logging
 import os
 import statistics
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,11 +127,14 @@ def fault(result: dict, precision: str, largest_loss: float) -> str | None:
 
 
 def milliseconds(networks: dict[str, Callable], image: np.ndarray) -> dict[str, float]:
-    """Times each network on one picture, in turn, on one core; returns the medians of the rounds."""
+    """Times each network on one picture, in turn, on one core; returns the medians of the rounds.
+
+    In CPU time of this process: others on the same core do not count.
+    """
     for network in networks.values():  # compiles
         network(image[None])
     measures = {
-        name: lambda network=network: seconds_per_call(lambda: network(image[None]), SECONDS)
+        name: lambda network=network: seconds_per_call(lambda: network(image[None]), SECONDS, time.process_time)
         for name, network in networks.items()
     }
     with _one_core():
