@@ -1,11 +1,9 @@
 """`build_model`: a config's `model` part → a network."""
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import pytest
 
-import dsconv.models
 from configs import common
 from dsconv import config as configuration
 from dsconv.config_checks import choices
@@ -14,26 +12,9 @@ from dsconv.models import MODELS, DSConv, FastDSConv, build_model, options_of
 
 # Each differs from the default of the network and of configs/common.py.
 OPTIONS = dict(
-    patch_size=4,
-    stem_kernel_size=3,
-    dim=16,
-    depth=1,
-    kernel_size=3,
-    reduction=(4, 8),
-    residual_depthwise=False,
-    residual_block=False,
-    activation='silu',
-    norm='layer',
-    norm_groups=2,
-)
-
-
-class Other(nn.Module):
-    """A network with an option that DSConv has not."""
-
-    num_classes: int
-    width: int = 1
-    dtype: jnp.dtype = jnp.float32
+    patch_size=4, stem_kernel_size=3, dim=16, depth=1, kernel_size=3, reduction=(4, 8), residual_depthwise=False,
+    residual_block=False, activation='silu', norm='layer', norm_groups=2,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -74,35 +55,20 @@ def test_the_default_config_is_the_small_network(settings):
     assert {'stem', 'block_0', 'head'} <= set(variables['params'])
 
 
-def test_every_key_of_the_config_belongs_to_a_network(settings):
-    assert set(settings) == set().union(*(options_of(dict(settings, name=name)) for name in MODELS))
-
-
-def test_options_of_other_networks_are_ignored(settings, monkeypatch):
-    monkeypatch.setitem(dsconv.models.MODELS, 'other', Other)
-    both = dict(settings, width=5)
-    assert build_model(both, 10) == build_model(settings, 10)
-    other = build_model(both | {'name': 'other'}, 4)
-    assert isinstance(other, Other)
-    assert (other.num_classes, other.width) == (4, 5)
-
-
 @pytest.mark.parametrize('name', sorted(set(MODELS) - {'dsconv'}))
 def test_a_network_of_another_name_is_its_published_self_whatever_is_set_for_dsconv(settings, name):
     fast = dict(implementation='fast', fold=2, shards=2, remat=True, depthwise_form='lax')
     changed = dict(OPTIONS, **fast, name=name, dtype='bfloat16')
     assert set(settings) <= set(changed)
-    network = build_model(changed, 7)
-    assert network.dtype == jnp.bfloat16
-    assert network.num_classes == 7
-    if hasattr(network, 'norm_groups'):
-        assert network.norm_groups == 2
     published = build_model({'name': name, 'dtype': 'float32'}, 7)
-    arrived = {'dtype': jnp.dtype('bfloat16')} | ({'norm_groups': 2} if hasattr(network, 'norm_groups') else {})
-    assert network == published.clone(**arrived)
+    arrived = {'dtype': jnp.dtype('bfloat16')} | ({'norm_groups': 2} if hasattr(published, 'norm_groups') else {})
+    assert build_model(changed, 7) == published.clone(**arrived)
 
 
-@pytest.mark.parametrize('name', sorted(MODELS))
+OTHER_SIZES = {'resnet8', 'resnet56', 'vgg19', 'vit_base'}  # of networks that are there in another one
+
+
+@pytest.mark.parametrize('name', sorted(MODELS.keys() - OTHER_SIZES))
 def test_batch_norm_needs_no_random_numbers(settings, name):
     """Its recalibration gives none: no network has both batch norm and dropout."""
     network, side = build_model(dict(settings, name=name), 10), 67 if name == 'alexnet' else 32

@@ -49,13 +49,13 @@ def test_a_donated_argument_is_counted_once(donated, arrays):
 
 def test_devices_of_a_cpu_share_what_the_job_may_still_take(linux, caplog):
     caplog.set_level('INFO')
-    mesh = mesh_of('cpu', [None, None])
-    memory.tell_memory(make_config(batch_size=512), mesh, taking(0.9 * GB))
-    memory.tell_memory(make_config(batch_size=512), mesh, taking(1.1 * GB))
+    config, mesh = make_config(batch_size=512), mesh_of('cpu', [None, None])
+    memory.tell_memory(config, mesh, taking(0.9 * GB))
+    memory.tell_memory(config, mesh, taking(1.1 * GB))
     (linux / 'cgroup').unlink()
-    memory.tell_memory(make_config(batch_size=512), mesh, taking(1.1 * GB))
+    memory.tell_memory(config, mesh, taking(1.1 * GB))
     (linux / 'meminfo').unlink()
-    memory.tell_memory(make_config(batch_size=512), mesh, taking(1.1 * GB))
+    memory.tell_memory(config, mesh, taking(1.1 * GB))
     assert [(record.levelname, record.message.split(':')[1]) for record in caplog.records] == [
         ('INFO', ' a step takes 1.80 GB, free are 2.00 GB'),
         ('WARNING', ' a step takes 2.20 GB, free are 2.00 GB'),
@@ -71,13 +71,8 @@ def test_devices_of_a_cpu_share_what_the_job_may_still_take(linux, caplog):
             'take --config.accumulation_steps=4 or --config.model.remat=true, with the same result, or a '
             '--config.batch_size below 512',
         ),
-        ({'model__remat': True}, 'take a --config.batch_size below 512'),
         ({'model__implementation': 'plain'}, 'take a --config.batch_size below 512'),
-        ({'model__name': 'resnet20'}, 'take a --config.batch_size below 512'),
-        (
-            {'model__norm': 'none', 'model__remat': True, 'accumulation_steps': 2},
-            'take --config.accumulation_steps=256, with the same result, or a --config.batch_size below 512',
-        ),
+        ({'model__remat': True}, 'take a --config.batch_size below 512'),
     ],
 )
 def test_too_little_memory_names_what_can_be_set(caplog, changes, remedy):
@@ -97,9 +92,7 @@ def test_what_does_not_fit_is_one_line():
 
 def test_the_fullest_device_is_logged_where_it_is_told():
     full, empty = {'bytes_in_use': 7, 'peak_bytes_in_use': 8}, {'bytes_in_use': 1, 'peak_bytes_in_use': 9}
-    assert memory.device_memory(mesh_of('gpu', [full, empty])) == {
-        'device_bytes_in_use': 7,
-        'device_peak_bytes_in_use': 9,
-    }
+    most = {'device_bytes_in_use': 7, 'device_peak_bytes_in_use': 9}
+    assert memory.device_memory(mesh_of('gpu', [full, empty])) == most
     assert memory.device_memory(mesh_of('gpu', [{'bytes_in_use': 7}])) == {'device_bytes_in_use': 7}
     assert memory.device_memory(mesh_of('cpu', [None, None])) == {}

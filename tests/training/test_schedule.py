@@ -33,28 +33,25 @@ def test_a_quarter_of_the_way(name, up, down):
 def test_one_cycle_is_optaxs():
     schedule = make_schedule(options('one_cycle', init_value=PEAK / 25, end_value=PEAK / 25e4), 60, 201)
     reference = optax.cosine_onecycle_schedule(200, PEAK)
-    np.testing.assert_allclose(*([f(step) for step in range(201)] for f in (schedule, reference)), atol=1e-8)
+    np.testing.assert_allclose(*([f(step) for step in range(0, 201, 20)] for f in (schedule, reference)), atol=1e-8)
 
 
 def test_the_theses_run():
     schedule = make_schedule(options(), warmup_steps=485, total_steps=29_100)  # 300 epochs of 97 steps
-    assert [float(schedule(step)) for step in (0, 485, 29_099)] == pytest.approx([START, PEAK, END], rel=1e-4)
+    assert [schedule(step) for step in (0, 485, 29_099)] == pytest.approx([START, PEAK, END], rel=1e-4)
 
 
 @pytest.mark.parametrize('name', SCHEDULES)
 def test_the_ends(name):
     schedule = make_schedule(options(name), warmup_steps=0, total_steps=10)
-    assert [float(schedule(0)), float(schedule(9))] == pytest.approx([PEAK, END], rel=1e-4)
+    assert [schedule(0), schedule(9)] == pytest.approx([PEAK, END], rel=1e-4)
     assert make_schedule(options(name), warmup_steps=0, total_steps=1)(0) == pytest.approx(PEAK, rel=1e-6)
     assert make_schedule(options(name, init_value=0.0), warmup_steps=3, total_steps=9)(0) == pytest.approx(0, abs=1e-9)
 
 
-@pytest.mark.parametrize('name', [name for name in SCHEDULES if name != 'exponential'])
-def test_all_but_the_exponential_may_end_at_nothing(name):
-    assert make_schedule(options(name, end_value=0.0), WARMUP, TOTAL)(TOTAL - 1) == pytest.approx(0, abs=1e-9)
-
-
-def test_the_exponential_may_not():
+def test_all_but_the_exponential_may_end_at_nothing():
+    for name in SCHEDULES.keys() - {'exponential'}:
+        assert make_schedule(options(name, end_value=0.0), WARMUP, TOTAL)(TOTAL - 1) == pytest.approx(0, abs=1e-9)
     assert load('configs/small.py', ['schedule.name=cosine', 'schedule.end_value=0']).schedule.end_value == 0
     with pytest.raises(InputError, match='^schedule.end_value=0.0 is never reached exponentially; take schedule.name='):
         load('configs/small.py', ['schedule.end_value=0'])
