@@ -16,13 +16,8 @@ def test_digits_are_scikit_learns(settings):
         assert images.shape == (size, 8, 8, 1) and images.dtype == np.uint8 and split.labels.dtype == np.int32
         assert np.ptp(np.bincount(split.labels) / size) < 0.02
         seen += [(label, image.tobytes()) for label, image in zip(split.labels.tolist(), images)]
+    small = open_source(settings(train_fraction=0.1, image_size=16, channels=3))
+    assert small.split_sizes['train'] == 126 and small.load('train').images(np.arange(3)).shape == (3, 16, 16, 3)
     original = load_digits()
     scaled = np.round(original.images * 255 / 16).astype(np.uint8)
     assert sorted(seen) == sorted((label, image.tobytes()) for label, image in zip(original.target.tolist(), scaled))
-
-
-def test_train_fraction_and_image_size(settings):
-    source = open_source(settings(train_fraction=0.1, image_size=16, channels=3))
-    train = source.load('train')
-    assert source.split_sizes['train'] == train.num_examples == 126
-    assert train.images(np.arange(3)).shape == (3, 16, 16, 3)

@@ -21,28 +21,25 @@ def train(split, **changed):
     return list(train_batches(split, **dict(batch_size=5, seed=3, start_step=0, num_steps=12) | changed))
 
 
-def test_an_epoch_shows_every_example_once_but_for_the_rest(split):
+def test_an_epoch_shows_every_example_once_but_for_the_rest_in_the_documented_order(split):
     batches = train(split)
     assert len(batches) == 12
     for images, labels in batches:
         assert images.shape == (5, 4, 4, 3) and images.dtype == np.uint8 and labels.dtype == np.int32
         assert np.array_equal(images[:, 0, 0, 0], labels)
     epochs = [np.concatenate([labels for _, labels in batches[4 * e : 4 * e + 4]]) for e in range(3)]
-    assert all(len(set(epoch)) == 20 for epoch in epochs)
-    assert not np.array_equal(epochs[0], epochs[1])
-
-
-def test_order_is_the_documented_permutation(split):
-    order = np.random.Generator(np.random.Philox(key=[3, 1])).permutation(23)
-    assert np.array_equal(train(split)[6][1], order[10:15])
+    for epoch, labels in enumerate(epochs):
+        assert np.array_equal(labels, np.random.Generator(np.random.Philox(key=[3, epoch])).permutation(23)[:20])
+    with pytest.raises(InputError, match='batch_size=24 is more than the 23'):
+        train_batches(split, batch_size=24, seed=0, start_step=0, num_steps=1)
 
 
 @pytest.mark.parametrize('start', [4, 7, 12])
 def test_a_resumed_run_sees_the_same_batches(split, start):
-    whole, resumed = train(split)[start:], train(split, start_step=start)
-    assert len(resumed) == len(whole)
-    for (images, labels), (other_images, other_labels) in zip(whole, resumed):
-        assert np.array_equal(images, other_images) and np.array_equal(labels, other_labels)
+    for (images, labels), (again, labels_again) in zip(
+        train(split)[start:], train(split, start_step=start), strict=True
+    ):
+        assert np.array_equal(images, again) and np.array_equal(labels, labels_again)
 
 
 def test_processes_share_the_global_batch(split):
@@ -53,12 +50,7 @@ def test_processes_share_the_global_batch(split):
         assert np.array_equal(labels, np.concatenate([part[1] for part in parts]))
 
 
-def test_a_batch_larger_than_the_split_is_refused_at_once(split):
-    with pytest.raises(InputError, match='batch_size=24 is more than the 23'):
-        train_batches(split, batch_size=24, seed=0, start_step=0, num_steps=1)
-
-
-@pytest.mark.parametrize(('batch_size', 'processes'), [(4, 1), (10, 2), (22, 2), (24, 2), (100, 1)])
+@pytest.mark.parametrize(('batch_size', 'processes'), [(4, 1), (22, 2), (24, 2), (100, 1)])
 def test_evaluation_counts_every_example_once(split, batch_size, processes):
     shares = [
         list(eval_batches(split, batch_size=batch_size, process_index=p, process_count=processes))
@@ -94,8 +86,8 @@ def test_a_fingerprint_is_of_the_examples_and_not_of_their_order():
         hashlib.sha256(int(label).to_bytes(4, 'little') + image.tobytes()).digest()
         for image, label in zip(images, labels)
     )
-    assert of(images, labels) == hashlib.sha256(b''.join(digests)).hexdigest()
-    assert of(images[::-1], labels[::-1]) == of(images, labels)
-    assert of(images, labels[::-1]) != of(images, labels)
+    expected = hashlib.sha256(b''.join(digests)).hexdigest()
+    assert of(images, labels) == of(images[::-1], labels[::-1]) == expected
+    assert of(images, labels[::-1]) != expected
     images[7, 1, 2, 0] ^= 1
-    assert of(images, labels) != hashlib.sha256(b''.join(digests)).hexdigest()
+    assert of(images, labels) != expected

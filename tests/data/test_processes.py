@@ -32,7 +32,7 @@ def on_processes(count, function):
     return returned
 
 
-@pytest.mark.parametrize('items', [0, 1, 7, 8, 10])
+@pytest.mark.parametrize('items', [0, 7, 8])
 def test_each_item_is_worked_on_once_and_known_to_all(monkeypatch, items):
     monkeypatch.setattr(processes, 'BLOCK_BYTES', 8 * 4)  # 4 rows of two int32
     done = []

@@ -34,23 +34,6 @@ def test_order_is_kept_a_few_are_read_ahead_and_what_is_raised_arrives_at_its_ba
         next(batches)
 
 
-def test_python_ends_while_batches_are_being_read():
-    script = """
-import time
-import numpy as np
-from dsconv.config import ROOT
-from dsconv.data.read_ahead import read_ahead
-
-def read(number):
-    time.sleep(0.3)
-    return np.zeros((2, 1, 1, 1), np.uint8), np.zeros(2, np.int32)
-
-batches = read_ahead(range(1000), read)
-next(batches)
-"""
-    subprocess.run([sys.executable, '-c', script], cwd=ROOT, check=True, timeout=120)  # it hung for ever
-
-
 def test_what_the_requests_raise_arrives_at_its_batch():
     def requests():
         yield 1
@@ -60,3 +43,12 @@ def test_what_the_requests_raise_arrives_at_its_batch():
     assert next(batches)[1][0] == 1
     with pytest.raises(InputError, match='a record is damaged'):
         next(batches)
+
+
+def test_python_ends_while_batches_are_being_read():
+    script = (
+        'import time\n'
+        'from dsconv.data.read_ahead import read_ahead\n'
+        'next(read_ahead(range(1000), lambda number: time.sleep(0.3) or (number, number)))\n'
+    )
+    subprocess.run([sys.executable, '-c', script], cwd=ROOT, check=True, timeout=120)  # it hung for ever

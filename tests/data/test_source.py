@@ -6,9 +6,8 @@ from dsconv.data.source import are_characters, fits_in_memory
 @pytest.mark.parametrize(
     'names, expected',
     [
-        (('letter_c', 'letter_d'), True),
+        (('letter_c', 'class nine'), True),
         (('7', 'seven'), True),
-        (('Zero', 'class nine'), True),
         (('A', 'cat'), False),
         (('10', '11'), False),
     ],

