@@ -53,18 +53,13 @@ def test_every_grey_level_is_exact_and_a_square_of_its_own():
     assert any(np.array_equal(sheet[y : y + 64, x : x + 64, 0], wanted) for y, x in corners)
 
 
-def test_names_notes_headings_and_numbers_are_written():
+def test_names_notes_headings_and_numbers_are_written_and_do_not_reach_the_pictures():
     def ink(heading='', columns=(), name='', note=''):
-        sheet = drawn([(heading, columns, [(name, note, squares((255,), (255,)))])])
-        return (sheet < 200).any(axis=2).sum()
+        sheet = drawn([(heading, columns, [(name, note, squares((200, 0, 0)))])])
+        place(sheet, (200, 0, 0))
+        return (sheet < 200).all(axis=2).sum()
 
     assert ink() == 0
-    written = [ink(heading='Heading'), ink(columns=(-5, 5)), ink(name='name'), ink(name='name', note='α = 1')]
-    assert min(written) > 20
-    assert written[3] > written[2]
-
-
-def test_a_long_name_does_not_reach_the_pictures():
     name = 'a name of quite some length'
-    sheet = drawn([('', (), [(name, name, squares((200, 0, 0)))])])
-    place(sheet, (200, 0, 0))
+    written = [ink(heading='Heading'), ink(columns=(5,)), ink(name=name), ink(name=name, note='α = 1')]
+    assert min(written) > 20 and written[3] > written[2]

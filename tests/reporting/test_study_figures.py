@@ -23,11 +23,8 @@ def test_variants_have_their_runs_means_and_intervals():
     assert [label.get_text() for label in left.get_yticklabels()] == ['a', 'b $x_1', 'c']
     assert left.yaxis_inverted()
     assert png(figure).startswith(b'\x89PNG')
-
-
-def test_nothing_finished_can_be_drawn():
-    assert png(variants_figure({'a': [], 'b': []}, {}, 'Title')).startswith(b'\x89PNG')
-    assert png(costs_figure([], [], COSTS, 'Title')).startswith(b'\x89PNG')
+    for nothing in (variants_figure({'a': [], 'b': []}, {}, 'Title'), costs_figure([], [], COSTS, 'Title')):
+        assert png(nothing).startswith(b'\x89PNG')
 
 
 def test_the_front_is_what_no_other_point_beats():
@@ -60,11 +57,5 @@ def test_costs_are_drawn_with_their_front_and_what_is_published():
         (hollow,) = [part for part in axes.collections if 'published' in part.get_label()]
         assert hollow.get_offsets().tolist() == [[published[0][key], 93]]
         assert hollow.get_facecolor().size == 0
-    assert [text.get_text() for text in figure.legends[0].texts] == [
-        'Pareto front of ours', 'published, original CIFAR-10, own recipes'
-    ]  # fmt: skip
-    assert png(figure).startswith(b'\x89PNG')
-
-
-def test_large_numbers_are_short():
     assert [short(value) for value in (130442, 31.4e6, 2e9, 999)] == ['130 k', '31.4 M', '2 G', '999']
+    assert png(figure).startswith(b'\x89PNG')

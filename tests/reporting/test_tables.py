@@ -34,19 +34,7 @@ def test_markdown_table():
         (12345.67, '12,346'),
         (np.float32(0.25), '0.25'),
         (True, 'True'),
-        (None, '-'),
-        ('1000', '1000'),
     ],
 )
 def test_cells(value, shown):
     assert format_cell(value) == shown
-
-
-def test_a_table_without_rows_is_its_header():
-    assert text_table(['name', 'n'], []).splitlines()[0].split() == ['name', 'n']
-    assert len(markdown_table(['name', 'n'], []).splitlines()) == 2
-
-
-def test_a_row_of_another_length_is_refused():
-    with pytest.raises(ValueError, match='zip'):
-        text_table(['a', 'b'], [[1]])

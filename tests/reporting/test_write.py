@@ -59,21 +59,11 @@ def undrawn(monkeypatch):
     monkeypatch.setattr('dsconv.reporting.figures.png', lambda figure: b'')
 
 
-def test_json_is_the_report(written):
-    directory, report, _ = written
+def test_the_page_has_its_pictures_and_tables_and_the_json_what_was_returned(written):
+    directory, report, asked = written
     assert json.loads((directory / 'report.json').read_text(encoding='utf-8')) == report
-    assert {key: report[key] for key in ('dataset', 'split', 'checkpoint_step', 'parameters', 'command')} == {
-        'dataset': 'pets',
-        'split': 'test',
-        'checkpoint_step': 1200,
-        'parameters': 594186,
-        'command': 'python -m dsconv.evaluate --workdir=runs/x',
-    }
-    assert not {'robustness', 'data_fingerprint'} & set(report)
-
-
-def test_the_page_has_its_pictures_and_tables(written):
-    directory, _, asked = written
+    facts = {'dataset': 'pets', 'split': 'test', 'checkpoint_step': 1200, 'parameters': 594186, 'accuracy': 4 / 6}
+    assert {key: report[key] for key in facts} == facts and not {'robustness', 'data_fingerprint'} & set(report)
     page = (directory / 'report.md').read_text(encoding='utf-8')
     assert page.startswith('# Evaluation of \\*x\\*\n\n```\npython -m dsconv.evaluate --workdir=runs/x\n```\n')
     assert set(re.findall(r'!\[[^]]*\]\(([^)]*)\)', page)) == PICTURES
@@ -89,19 +79,6 @@ def test_the_page_has_its_pictures_and_tables(written):
     assert re.search(r'^ +absent +0\.0000 +– +– +0$', page, re.MULTILINE)
 
 
-def test_at_most_25_mistakes_are_shown(tmp_path, undrawn):
-    shown = []
-
-    def pictures(indices):
-        shown.extend(indices)
-        return grey_pictures(indices)
-
-    report_on(
-        tmp_path, np.zeros(40, int), np.ones(40, int), confidence=np.linspace(0.6, 0.9, 40), mistake_images=pictures
-    )
-    assert shown == list(range(39, 14, -1))
-
-
 def test_examples_are_drawn_by_a_fixed_seed_and_coloured_by_whether_they_are_right(tmp_path, undrawn, monkeypatch):
     drawn = []
     monkeypatch.setattr('dsconv.reporting.figures.predictions', lambda *arguments: drawn.append(arguments))
@@ -113,6 +90,12 @@ def test_examples_are_drawn_by_a_fixed_seed_and_coloured_by_whether_they_are_rig
     assert len(set(indices)) == 8 and is_right.tolist() == (labels == predictions)[indices].tolist()
     assert [' → ' in caption for caption in captions] == (~is_right).tolist()
     assert asked[3].tolist() == indices.tolist()
+    assert len(asked[0]) == 20  # the mistakes, of which at most 25 are shown
+    many = np.ones(40, int)
+    report_on(
+        tmp_path, 0 * many, many, confidence=np.linspace(0.6, 0.9, 40), mistake_images=lambda x: asked.append(x) or x
+    )
+    assert asked[4].tolist() == list(range(39, 14, -1))
 
 
 def test_pictures_of_an_earlier_report_are_removed(tmp_path, undrawn):
