@@ -20,14 +20,8 @@ from dsconv.process import PREEMPTED
 TASK = ROOT / 'launch' / 'tpu.sky.yaml'
 SCRIPT = ROOT / 'launch' / 'tpu.sh'
 # What the vendor's page on TPU software versions names for JAX.
-IMAGES = {
-    'v2-8': 'tpu-ubuntu2204-base',
-    'v3-8': 'tpu-ubuntu2204-base',
-    'v4-32': 'tpu-ubuntu2204-base',
-    'v5litepod-16': 'v2-alpha-tpuv5-lite',
-    'v5p-8': 'v2-alpha-tpuv5',
-    'v6e-8': 'v2-alpha-tpuv6e',
-}
+IMAGES = dict.fromkeys(('v2-8', 'v3-8', 'v4-32'), 'tpu-ubuntu2204-base')
+IMAGES |= {'v5litepod-16': 'v2-alpha-tpuv5-lite', 'v5p-8': 'v2-alpha-tpuv5', 'v6e-8': 'v2-alpha-tpuv6e'}
 # A gcloud that records each call, gives one state of the VM after another, and takes its ssh to a home of its own.
 GCLOUD = """
 import json, os, subprocess, sys
@@ -70,12 +64,14 @@ def test_skypilot_reads_the_task(tmp_path):
     }
 
 
-def test_the_task_names_the_image_of_each_tpu(task):
+def test_the_task_names_the_image_of_each_tpu_and_installs_what_a_checkout_needs(task):
     rows = re.findall(r'((?:tpu-\w+-\*(?:, )?)+) +(\S+)', TASK.read_text())
     table = {kind: image for kinds, image in rows for kind in re.findall(r'tpu-(\w+)-', kinds)}
     assert table == {kind.partition('-')[0]: image for kind, image in IMAGES.items()}
     resources = task['resources']
     assert resources['accelerator_args']['runtime_version'] == IMAGES[resources['accelerators'].removeprefix('tpu-')]
+    subprocess.run(['bash', '-n', '-c', task['setup']], check=True)
+    assert task['workdir'] == '.' and "-r requirements.txt 'jax[tpu]'" in task['setup']
 
 
 def test_the_task_trains_in_the_bucket_and_passes_its_exit_code_on(task, tmp_path):
@@ -94,11 +90,6 @@ def test_the_task_trains_in_the_bucket_and_passes_its_exit_code_on(task, tmp_pat
     assert arguments.config == 'configs/small.py'
 
 
-def test_the_task_installs_what_a_checkout_needs(task):
-    subprocess.run(['bash', '-n', '-c', task['setup']], check=True)
-    assert task['workdir'] == '.' and "-r requirements.txt 'jax[tpu]'" in task['setup']
-
-
 @pytest.fixture
 def cloud(tmp_path):
     """Calls the script; `cloud.home` is the home directory of the one host."""
@@ -113,8 +104,8 @@ def cloud(tmp_path):
         'ZONE': 'europe-west4-a', 'BUCKET': 'b', 'TYPE': 'v3-8', 'PYTHONUNBUFFERED': '1',
     }  # fmt: skip
 
-    def call(*words, **changes):
-        return subprocess.run(['bash', SCRIPT, *words], env=environment | changes, capture_output=True, text=True)
+    def call(*words, script=SCRIPT, **changes):
+        return subprocess.run(['bash', script, *words], env=environment | changes, capture_output=True, text=True)
 
     call.home = tmp_path
     yield call
@@ -133,32 +124,38 @@ def wait_for(condition):
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize('kind, image', IMAGES.items())
-def test_a_dry_run_prints_the_commands_and_runs_none(cloud, kind, image):
-    said = cloud('create', '--spot', '--valid-until-duration=6h', DRY_RUN='1', TYPE=kind)
-    assert shlex.split(said.stdout) == [
-        'gcloud', 'compute', 'tpus', 'queued-resources', 'create', 't', '--node-id=t', f'--accelerator-type={kind}',
-        f'--runtime-version={image}', '--scopes=https://www.googleapis.com/auth/cloud-platform', '--spot',
-        '--valid-until-duration=6h', '--zone=europe-west4-a', '--quiet',
-    ]  # fmt: skip
-    assert said.returncode == 0 and not (cloud.home / 'calls').exists()
+def test_a_dry_run_prints_the_commands_and_runs_none(cloud):
+    for kind, image in IMAGES.items():
+        said = cloud('create', '--spot', '--valid-until-duration=6h', DRY_RUN='1', TYPE=kind)
+        assert shlex.split(said.stdout) == [
+            'gcloud', 'compute', 'tpus', 'queued-resources', 'create', 't', '--node-id=t', f'--accelerator-type={kind}',
+            f'--runtime-version={image}', '--scopes=https://www.googleapis.com/auth/cloud-platform', '--spot',
+            '--valid-until-duration=6h', '--zone=europe-west4-a', '--quiet',
+        ]  # fmt: skip
+    said = cloud('fetch', DRY_RUN='1').stdout.splitlines()
+    assert said == ['mkdir -p runs ', 'gcloud storage rsync --recursive gs://b/runs runs ']
+    assert not (cloud.home / 'calls').exists()
 
 
 @pytest.mark.parametrize('states, code', [('SILENT,WAITING_FOR_RESOURCES,ACTIVE', 0), ('ACCEPTED,FAILED,FAILED', 1)])
-def test_the_queue_is_waited_for(cloud, states, code):
+def test_the_queue_is_waited_for_and_the_vm_deleted(cloud, states, code):
     (cloud.home / 'states').write_text(states)
     said = cloud('create')
     assert said.returncode == code, said.stderr
-    assert [words[3] for words in calls(cloud)] == ['create', *['describe'] * (3 - code)]
+    assert cloud('delete').returncode == 0
+    *waited, last = calls(cloud)
+    assert [words[3] for words in waited] == ['create', *['describe'] * (3 - code)]
+    assert last[2:] == ['queued-resources', 'delete', 't', '--force', '--zone=europe-west4-a', '--quiet']
 
 
-@pytest.mark.parametrize(
-    'step, changes, reason',
-    [('create', {'TYPE': 'v5e-8'}, 'v5litepod-'), ('run', {'BUCKET': ''}, 'BUCKET: '), ('go', {}, 'launch/tpu.sh run')],
-)
-def test_what_is_given_wrong_is_said_before_gcloud_is_called(cloud, step, changes, reason):
-    said = cloud(step, **changes)
-    assert said.returncode and reason in said.stderr
+def test_what_is_given_wrong_is_said_before_gcloud_is_called(cloud):
+    for step, changes, reason in (
+        ('create', {'TYPE': 'v5e-8'}, 'v5litepod-'),
+        ('run', {'BUCKET': ''}, 'BUCKET: '),
+        ('go', {}, 'launch/tpu.sh run'),
+    ):
+        said = cloud(step, **changes)
+        assert said.returncode and reason in said.stderr
     assert not (cloud.home / 'calls').exists()
 
 
@@ -204,22 +201,13 @@ def test_what_is_committed_is_sent_to_all_hosts(cloud, tmp_path):
         subprocess.run(['git', '-C', checkout, *words], check=True)
     (checkout / 'secret').touch()
     cloud.home.joinpath('dsconv').unlink()  # which the installation replaces
-    environment = os.environ | {'HOME': str(tmp_path), 'PATH': f'{tmp_path}/bin:{os.environ["PATH"]}'}
-    environment |= {'NAME': 't', 'ZONE': 'z', 'BUCKET': 'b'}
     (tmp_path / 'bin' / 'python3').write_text(f'#!/bin/bash\necho "$@" >>{tmp_path}/python3\n')
     (tmp_path / 'bin' / 'python3').chmod(0o755)
     (tmp_path / 'dsconv.tar.gz').symlink_to(checkout / 'runs' / 'dsconv.tar.gz')  # as scp would bring it
-    subprocess.run(['bash', checkout / 'launch' / 'tpu.sh', 'install'], env=environment, check=True)
+    assert cloud('install', script=checkout / 'launch' / 'tpu.sh').returncode == 0
     with tarfile.open(checkout / 'runs' / 'dsconv.tar.gz') as archive:
         assert archive.getnames() == ['dsconv', 'dsconv/launch', 'dsconv/launch/tpu.sh']
     assert (tmp_path / 'dsconv' / 'launch' / 'tpu.sh').exists()
     assert (tmp_path / 'python3').read_text().splitlines()[-1].endswith('-r dsconv/requirements.txt jax[tpu]')
     assert [words[3] for words in calls(cloud)] == ['scp', 'ssh']
     assert all('--worker=all' in words for words in calls(cloud))
-
-
-def test_results_are_fetched_and_the_vm_is_deleted(cloud):
-    said = cloud('fetch', DRY_RUN='1').stdout.splitlines()
-    assert said == ['mkdir -p runs ', 'gcloud storage rsync --recursive gs://b/runs runs ']
-    assert cloud('delete').returncode == 0
-    assert calls(cloud)[0][2:] == ['queued-resources', 'delete', 't', '--force', '--zone=europe-west4-a', '--quiet']

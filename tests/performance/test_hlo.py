@@ -71,21 +71,15 @@ def unrolled(weights, images):
     return images
 
 
-def test_collectives_are_counted_by_kind_as_often_as_they_run_with_the_bytes_of_their_results():
-    assert hlo.totals(PROGRAM).collectives == {
+def test_collectives_and_cycles_of_a_loop_are_those_of_all_its_iterations():
+    totals = hlo.totals(PROGRAM)
+    assert totals.collectives == {
         'all-reduce': {'count': 1 + 5, 'bytes': 16 * 2 + 6 * 4 + 5 * 8 * 16 * 4},
         'collective-permute': {'count': 1, 'bytes': 20},
     }
-
-
-def test_cycles_of_a_loop_are_those_of_all_its_iterations():
-    assert hlo.totals(PROGRAM).megacycles == pytest.approx(1 + 5 * 0.5)
-
-
-def test_a_loop_of_unknown_length_is_counted_once_and_said():
-    totals = hlo.totals(PROGRAM.replace('direction=LT', 'direction=NE'))
-    assert totals.unknown_loops == 1
-    assert totals.megacycles == pytest.approx(1.5)
+    assert totals.megacycles == pytest.approx(1 + 5 * 0.5)
+    unknown = hlo.totals(PROGRAM.replace('direction=LT', 'direction=NE'))  # counted once
+    assert (unknown.unknown_loops, unknown.megacycles) == (1, pytest.approx(1.5))
 
 
 @pytest.mark.parametrize('function, turns', [(scanned, 6), (nested, 18)])
@@ -98,17 +92,10 @@ def test_a_scan_is_counted_as_often_as_it_turns(function, turns):
     assert totals.bytes_factor > turns / 2
 
 
-@pytest.mark.parametrize(
-    'line, products',
-    [
-        ('window={size=3x3 pad=1_1x1_1}, dim_labels=b01f_01io->b01f', 2 * (3 * 8 - 2) * (3 * 8 - 2) * 4 * 5),
-        ('window={size=3x3 pad=1_1x1_1 stride=2x2}, dim_labels=b01f_01io->b01f', None),
-    ],
-)
-def test_products_with_padding_are_none(line, products):
-    output = [2, 8, 8, 5] if products else [2, 4, 4, 5]
-    expected = products or 2 * (3 * 4 - 1) ** 2 * 4 * 5
-    assert hlo._products(line, [2, 8, 8, 4], [3, 3, 4, 5], output) == expected
+def test_products_with_padding_are_none():
+    window = 'window={size=3x3 pad=1_1x1_1%s}, dim_labels=b01f_01io->b01f'
+    for stride, side, taps in (('', 8, (3 * 8 - 2) ** 2), (' stride=2x2', 4, (3 * 4 - 1) ** 2)):
+        assert hlo._products(window % stride, [2, 8, 8, 4], [3, 3, 4, 5], [2, side, side, 5]) == 2 * taps * 4 * 5
 
 
 @pytest.mark.skipif(not HAS_COMPILER, reason='libtpu is not installed')

@@ -18,12 +18,7 @@ class Clock:
 @pytest.mark.parametrize(('seconds', 'calls'), [(0, 1), (1, 4)])
 def test_calls_until_the_time_has_passed(seconds, calls):
     clock, made = Clock(), []
-
-    def function():
-        made.append(1)
-        clock.spend(0.25)
-
-    assert seconds_per_call(function, seconds, clock) == 0.25
+    assert seconds_per_call(lambda: made.append(clock.spend(0.25)), seconds, clock) == 0.25
     assert len(made) == calls
 
 
@@ -34,15 +29,8 @@ def test_each_call_has_its_seconds():
 
 def test_measures_take_turns():
     order = []
-
-    def measure(name):
-        def value():
-            order.append(name)
-            return len(order)
-
-        return value
-
-    assert in_turn({'a': measure('a'), 'b': measure('b')}, 3) == {'a': [1, 3, 5], 'b': [2, 4, 6]}
+    measures = {name: lambda name=name: order.append(name) or len(order) for name in 'ab'}
+    assert in_turn(measures, 3) == {'a': [1, 3, 5], 'b': [2, 4, 6]}
     assert ''.join(order) == 'ababab'
 
 

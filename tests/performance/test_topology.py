@@ -1,4 +1,4 @@
-"""What a TPU's compiler says; where it is not installed, that one line says how to get it."""
+"""What a TPU's compiler says, by `preflight` and `benchmark`; where libtpu is not installed, how to get it."""
 
 import json
 from importlib import util
@@ -8,19 +8,19 @@ import pytest
 
 from dsconv.errors import InputError, RunError
 from dsconv.performance import topology
+from dsconv.performance.topology import SLICES
 from tests.performance.process import HAS_COMPILER, run
 
-
-def benchmark(*flags):
-    return run('benchmark', '--config=configs/digits.py', '--what=augment', *flags)
+with_compiler = pytest.mark.skipif(not HAS_COMPILER, reason='libtpu is not installed')
+SMALL = ('--config=configs/small.py', '--config.model.depth=1', '--config.model.dtype=bfloat16')
 
 
 @pytest.mark.skipif(HAS_COMPILER, reason='libtpu is installed')
 def test_without_the_compiler_one_line_says_how_to_get_it():
-    result = benchmark('--topology=v3:2x2x1')
+    result = run('preflight', *SMALL, '--topology=v3-8')
     assert (result.returncode, result.stdout) == (2, '')
     assert result.stderr.splitlines() == [
-        "python -m dsconv.benchmark: error: to compile for a TPU takes its compiler: pip install 'jax[tpu]'"
+        "python -m dsconv.preflight: error: to compile for a TPU takes its compiler: pip install 'jax[tpu]'"
     ]
 
 
@@ -44,18 +44,45 @@ def test_what_the_compiler_refuses_is_told_by_its_status(monkeypatch, text, kind
         topology.topology_devices('v9:1x1')
 
 
-@pytest.mark.skipif(not HAS_COMPILER, reason='libtpu is not installed')
-def test_an_unknown_slice_is_named_in_one_line():
-    result = benchmark('--topology=v9:1x1')
-    assert (result.returncode, result.stdout) == (2, '')
-    assert 'topology v9:1x1 is none that the compiler knows' in result.stderr
-    assert len(result.stderr.splitlines()) == 1
+@with_compiler
+@pytest.mark.parametrize('name', ['v3-9', 'v9:1x1', ''])
+def test_a_wrong_slice_is_one_line_with_the_choices(name):
+    result = run('preflight', *SMALL, f'--topology=v3-8,{name}')
+    assert (result.returncode, result.stdout, result.stderr.count('\n')) == (2, '', 1)
+    assert all(choice in result.stderr for choice in (f'topology {name} ', *SLICES))
 
 
-@pytest.mark.skipif(not HAS_COMPILER, reason='libtpu is not installed')
+@with_compiler
+def test_a_small_network_fits_a_v3_8_and_norm_groups_need_few_collectives(tmp_path):
+    file = tmp_path / 'estimate.json'
+    result = json.loads(run('preflight', *SMALL, '--topology=v3-8', '--json', f'--output={file}').stdout)
+    assert json.loads(file.read_text()) == result
+    assert (result['fits'], result['devices'], result['bound']) == (True, 8, 'memory')
+    assert 0 < result['bytes_per_device'] < result['memory_per_device'] == 16 * 2**30
+    assert result['collectives'].keys() == {'all-reduce'}
+    assert 1 <= result['collectives']['all-reduce']['count'] <= 2  # as the compiler combines them
+    assert result['collectives']['all-reduce']['bytes'] > 0
+    assert result['step_ms'] == pytest.approx(result['bytes_per_image'] * 512 / 8 / 450e9 * 1e3)
+    assert result['compiler_ms'] == pytest.approx(result['step_ms'], rel=0.2)
+    assert result['images_per_second'] == pytest.approx(512 / result['step_ms'] * 1e3)
+    assert result['run_minutes'] == pytest.approx(result['step_ms'] * (50_000 // 512) * 300 / 60e3)
+    assert 5 < result['flops_per_image'] / result['macs_per_image'] < 20  # 2 each, forward and twice backward
+
+
+@with_compiler
+def test_several_slices_are_the_rows_of_a_table_and_what_does_not_fit_says_so():
+    result = run('preflight', *SMALL, '--topology=v4-8,v5e:2x2', '--config.batch_size=1000000')
+    *_, header, _, v4, v5e = result.stdout.splitlines()
+    header, v4, v5e = ([cell.strip() for cell in line.split('|')] for line in (header, v4, v5e))
+    assert header[1] == 'slice'
+    assert v4[1:4] == ['v4-8', '4 × TPU v4', 'no']
+    assert v5e[1:4] == ['v5e:2x2', '4 × TPU v5 lite', 'no']
+
+
+@with_compiler
 def test_augmentation_costs_the_difference_of_two_steps():
-    small = ('--config.batch_size=64', '--config.model.dim=8', '--config.model.depth=1')
-    result = json.loads(benchmark('--topology=v3:2x2x1', '--json', *small).stdout)
+    line = ('--config=configs/digits.py', '--what=augment', '--topology=v3:2x2x1', '--json', '--config.batch_size=64')
+    result = json.loads(run('benchmark', *line, '--config.model.dim=8', '--config.model.depth=1').stdout)
     assert result['devices'] == '8 × TPU v3'
     for key, difference in result['difference'].items():
         assert 0 < difference < result['with'][key]
