@@ -165,17 +165,6 @@ def test_a_run_whose_validation_accuracy_rises_no_more_ends_and_is_finished(tmp_
     assert read_metrics(tmp_path)[-1]['step'] == 6 * STEPS_PER_EPOCH
 
 
-def test_a_workdir_of_another_run_is_refused_with_the_keys(finished_run):
-    before = (finished_run / 'config.json').read_bytes()
-    with pytest.raises(InputError, match=r'holds another run \(model\.dim: 8 → 16; optimizer\.b1: 0\.9 → 0\.8\)'):
-        loop.train(tiny_config(model__dim=16, optimizer__b1=0.8), finished_run)
-    with pytest.raises(InputError, match=r'dataset\.train_fraction: 1\.0 → 0\.5'):
-        loop.train(tiny_config(dataset__train_fraction=0.5), finished_run)
-    with pytest.raises(InputError, match='epochs=2 ends at step 38, but .* has been trained to step 57'):
-        loop.train(tiny_config(epochs=2), finished_run)
-    assert (finished_run / 'config.json').read_bytes() == before
-
-
 @pytest.fixture
 def poisoned(monkeypatch):
     """The targets of the second epoch are not numbers."""

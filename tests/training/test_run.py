@@ -29,9 +29,6 @@ def test_checkpoints_without_a_config_are_nobodys(tmp_path):
 
 def test_a_workdir_that_cannot_be_written_is_refused_and_a_full_disk_is_not_the_persons_fault(tmp_path, monkeypatch):
     (tmp_path / 'file').write_text('')
-    for path in (tmp_path / 'file', tmp_path / 'file' / 'below'):
-        with pytest.raises(InputError, match='cannot be made: (File exists|Not a directory)'):
-            check_workdir(path, tiny_config())
     with pytest.raises(InputError, match='cannot be written'):
         write_config(tmp_path / 'file', tiny_config())
 

@@ -21,20 +21,15 @@ def state_of(run, class_names='0123456789', **overrides):
     return initial_state(config, build_training(config, num_examples=64))
 
 
-def test_the_same_classes_take_the_whole_network(finished_run):
-    state = state_of(finished_run)
-    trained = configuration.load_run(finished_run)
-    jax.tree.map(np.testing.assert_array_equal, state.variables, restore_network(finished_run, trained)[1])
-    assert int(state.step) == 0
-
-
-def test_other_classes_have_a_new_head_and_the_old_body(finished_run):
+@pytest.mark.parametrize(('class_names', 'new'), [('0123456789', ()), ('abc', ('head',))])
+def test_the_whole_network_is_taken_but_for_the_head_of_other_classes(finished_run, class_names, new):
     old = restore_network(finished_run, configuration.load_run(finished_run))[1]
-    new = state_of(finished_run, class_names='abc')
-    assert new.variables['params']['head']['kernel'].shape == (8, 3)
+    state = state_of(finished_run, class_names)
     for collection in old:
-        parts = [{k: v for k, v in each[collection].items() if k != 'head'} for each in (new.variables, old)]
+        parts = [{k: v for k, v in each[collection].items() if k not in new} for each in (state.variables, old)]
         jax.tree.map(np.testing.assert_array_equal, *parts)
+    assert state.variables['params']['head']['kernel'].shape == (8, len(class_names))
+    assert int(state.step) == 0
 
 
 def test_shapes_that_do_not_fit_are_named(finished_run):
