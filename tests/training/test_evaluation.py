@@ -12,6 +12,7 @@ from dsconv.training.setup import build_network, image_shape, open_data
 from dsconv.training.state import init_variables
 from dsconv.training.step import normalise
 from tests.conftest import tiny_config
+from tests.quick import quick_jit
 
 
 @pytest.fixture(scope='module')
@@ -20,12 +21,12 @@ def scored():
     network, split = build_network(config), source.load('test')
     variables = init_variables(network, image_shape(config), seed=1)
     images, labels, _ = next(data.eval_batches(split, batch_size=split.num_examples))
-    logits = network.apply(variables, normalise(images, config.dataset.mean, config.dataset.std))
+    logits = quick_jit(network.apply)(variables, normalise(images, config.dataset.mean, config.dataset.std))
     probabilities = np.exp(np.asarray(logits, np.float64))
     return config, network, variables, split, labels, probabilities / probabilities.sum(1, keepdims=True)
 
 
-@pytest.mark.parametrize(('batch_size', 'devices'), [(360, 1), (100, 8), (7, 2)])
+@pytest.mark.parametrize(('batch_size', 'devices'), [(100, 8), (7, 1)])
 def test_scores_do_not_depend_on_batch_size_and_devices(scored, batch_size, devices):
     config, network, variables, split, labels, probabilities = scored
     config = config.copy_and_resolve_references()

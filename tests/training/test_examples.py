@@ -77,17 +77,11 @@ def test_classes_are_matched_in_any_form_of_their_names():
 
 def test_splits_in_one():
     images = np.arange(60, dtype=np.uint8).reshape(15, 2, 2, 1)
-    cut = [
+    parts = [
         Split(np.arange(a, b), images[a:b].__getitem__, True, np.arange(a, b).astype(str)) for a, b in ((0, 4), (4, 15))
     ]
-    whole = concatenate(cut)
-    indices = np.array([14, 3, 4, 0, 9])
+    whole, indices = concatenate(parts), np.array([14, 3, 4, 0, 9])
     np.testing.assert_array_equal(whole.images(indices), images[indices])
-    assert whole.labels.tolist() == list(range(15)) and whole.subset(indices).paths.tolist() == [
-        '14',
-        '3',
-        '4',
-        '0',
-        '9',
-    ]
-    assert concatenate(cut[:1]) is cut[0]
+    assert whole.labels.tolist() == list(range(15))
+    assert whole.subset(indices).paths.tolist() == ['14', '3', '4', '0', '9']
+    assert concatenate(parts[:1]) is parts[0]

@@ -13,11 +13,13 @@ from dsconv.training.published import publish, without_paths
 from dsconv.training.scoring import report_run, restore_network
 from tests.conftest import tiny_config
 
+AVERAGED = dict(optimizer__ema_decay=0.9, epochs=1, schedule__warmup_epochs=0, model__depth=0)
+
 
 @pytest.fixture(scope='module')
 def averaged_run(tmp_path_factory):
     workdir = tmp_path_factory.mktemp('averaged') / 'run'
-    train(tiny_config(optimizer__ema_decay=0.9, epochs=2), workdir)
+    train(tiny_config(**AVERAGED), workdir)
     return workdir
 
 
@@ -28,14 +30,10 @@ def published(averaged_run, tmp_path_factory):
     return output
 
 
-def test_the_weights_are_those_that_the_run_is_scored_by(averaged_run, published):
-    _, expected, step = restore_network(averaged_run, configuration.load_run(averaged_run))
-    _, variables, published_step = restore_network(published, configuration.load_run(published))
-    assert published_step == step
-    jax.tree.map(np.testing.assert_array_equal, variables, expected)
-
-
-def test_it_is_scored_as_the_run_without_a_change_to_it(averaged_run, published, tmp_path):
+def test_it_is_scored_as_the_run_by_the_same_weights_without_a_change_to_it(averaged_run, published, tmp_path):
+    networks = [restore_network(run, configuration.load_run(run)) for run in (published, averaged_run)]
+    assert networks[0][2] == networks[1][2]
+    jax.tree.map(np.testing.assert_array_equal, networks[0][1], networks[1][1])
     before = {path: path.read_bytes() for path in published.rglob('*') if path.is_file()}
     report, expected = (report_run(run, 'test', output=tmp_path / run.name) for run in (published, averaged_run))
     for key in ('accuracy', 'loss', 'confusion_matrix', 'data_fingerprint', 'checkpoint_step'):
@@ -44,18 +42,13 @@ def test_it_is_scored_as_the_run_without_a_change_to_it(averaged_run, published,
 
 
 def test_it_is_no_larger_than_its_weights(averaged_run, published):
-    def size_of(run):
-        return sum(path.stat().st_size for path in (run / 'checkpoints').rglob('*'))
-
-    assert size_of(published) < 0.6 * size_of(averaged_run)
+    sizes = [sum(path.stat().st_size for path in (run / 'checkpoints').rglob('*')) for run in (published, averaged_run)]
+    assert sizes[0] < 0.6 * sizes[1]
 
 
-def test_it_is_not_trained_on(published):
+def test_it_is_neither_trained_on_nor_replaced(published, averaged_run):
     with pytest.raises(InputError, match='published network.*take another --workdir'):
-        train(tiny_config(optimizer__ema_decay=0.9, epochs=4), published)
-
-
-def test_it_never_takes_the_place_of_something(published, averaged_run):
+        train(tiny_config(**AVERAGED | {'epochs': 4}), published)
     with pytest.raises(InputError, match='exists: give a new directory'):
         publish(averaged_run, published)
 

@@ -14,7 +14,9 @@ from dsconv.training.step import normalise
 from tests.conftest import tiny_config
 
 
-def test_accuracy_is_that_of_the_network_on_the_corrupted_images():
+def test_accuracy_is_that_of_the_network_on_the_corrupted_images(monkeypatch):
+    few = {name: CORRUPTIONS[name] for name in ('gaussian_noise', 'contrast')}
+    monkeypatch.setattr('dsconv.training.robustness.CORRUPTIONS', few)
     source, _, config = open_data(tiny_config(eval__batch_size=16, seed=5))
     network = build_network(config)
     variables = init_variables(network, image_shape(config), seed=1)
@@ -26,7 +28,7 @@ def test_accuracy_is_that_of_the_network_on_the_corrupted_images():
     scores = robustness(Evaluator(config, network, make_mesh(jax.devices()[:2])), variables, config, 'test', split)
     expected = {
         name: [float(np.mean(predict(corrupt(images, name, severity, seed=5)) == labels)) for severity in range(1, 6)]
-        for name in CORRUPTIONS
+        for name in few
     }
     assert scores['accuracy'] == {name: pytest.approx(values, abs=1e-6) for name, values in expected.items()}
     assert scores['mean_accuracy'] == pytest.approx(np.mean(list(expected.values())))
@@ -38,15 +40,14 @@ def test_cifar10_is_scored_on_the_published_corruptions_where_they_are_prepared(
     features = tfds.features.FeaturesDict(
         {'image': tfds.features.Image(shape=(32, 32, 3)), 'label': tfds.features.ClassLabel(num_classes=10)}
     )
-    random = np.random.default_rng(0)
 
     def prepare(name, version, examples, config=None):
         tfds.dataset_builders.store_as_tfds_dataset(
             name, version, features, data_dir=tmp_path, config=config, split_datasets={'test': examples}
         )
 
-    images = random.integers(0, 256, (7, 32, 32, 3), np.uint8)
-    prepare('cifar10', '3.0.2', [(i, {'image': image, 'label': i % 10}) for i, image in enumerate(images)])
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    prepare('cifar10', '3.0.2', [(0, {'image': image, 'label': 0})])
     config = tiny_config(dataset__name='cifar10', dataset__data_dir=tmp_path)
     config.dataset.image_size, config.dataset.channels = 32, 3
     monkeypatch.setattr('dsconv.training.robustness.CIFAR10_C', ('snow', 'fog'))
@@ -61,12 +62,12 @@ def test_cifar10_is_scored_on_the_published_corruptions_where_they_are_prepared(
             return {'accuracy': np.mean(labels == 3)}
 
     for severity in range(1, 6):
-        prepare('cifar10_corrupted', '1.0.0', [(0, {'image': images[0], 'label': 3})], f'snow_{severity}')
+        prepare('cifar10_corrupted', '1.0.0', [(0, {'image': image, 'label': 3})], f'snow_{severity}')
     scores = robustness(Labels(), None, config, 'test', examples)
     assert list(scores['accuracy']) == ['contrast'] and scores['source'].startswith('made by dsconv')  # fog is missing
     for severity in range(1, 6):
         labels = [3] * severity + [1] * (5 - severity)
-        prepared = [(i, {'image': images[0], 'label': label}) for i, label in enumerate(labels)]
+        prepared = [(i, {'image': image, 'label': label}) for i, label in enumerate(labels)]
         prepare('cifar10_corrupted', '1.0.0', prepared, f'fog_{severity}')
     scores = robustness(Labels(), None, config, 'test', examples)
     assert scores['accuracy'] == {'snow': [1] * 5, 'fog': pytest.approx([0.2, 0.4, 0.6, 0.8, 1])}
