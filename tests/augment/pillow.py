@@ -14,17 +14,11 @@ SIGNED = pillow_peer.SIGNED
 
 
 def to_picture(image):
-    """uint8 `(height, width, channels)` → Pillow's."""
     return Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
 
 
 def to_image(picture):
-    """The way back."""
     return np.asarray(picture).reshape(picture.height, picture.width, -1)
-
-
-def to_planes(image):
-    return np.ascontiguousarray(image.transpose(2, 0, 1)).reshape(image.shape[2], -1)
 
 
 def operate(name, picture, step, sign, centre, fill):
@@ -42,9 +36,7 @@ def operate(name, picture, step, sign, centre, fill):
 
 @functools.cache
 def images(height, width, channels):
-    """Photographs, whole and in detail, noise, patterns and constant images, 16 in all: uint8 `(16, height, width,
-    channels)`.
-    """
+    """Returns photographs, whole and in detail, noise, patterns and constant images, 16 in all: uint8."""
     generator = np.random.default_rng(height * width)
     shape = height, width, channels
     return np.stack(

@@ -1,7 +1,8 @@
-"""Tables of levels against Pillow's ImageOps, for every amount, every range of levels and skewed histograms."""
+"""Tables of levels against Pillow's ImageOps, for every range of levels and skewed histograms."""
+
+import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
@@ -11,35 +12,19 @@ from dsconv.augment import tone
 from dsconv.augment.lookup import GATHER, ONE_HOT
 
 LEVELS = np.arange(256)
-ALL_LEVELS = np.stack([LEVELS, LEVELS[::-1], np.roll(LEVELS, 9)]).astype(np.uint8)  # planes
-LOOKUPS = {'gather': GATHER, 'one-hot': ONE_HOT}
 
 
 def compiled(kind, lookup=GATHER, batch_size=None):
     """(planes of some images, an amount for each) → planes, one after another or `batch_size` at once."""
+    tone_map = functools.partial(tone.tone_map, lookup=lookup)
     index = tone.KINDS.index(kind)
-
-    def map_all(*jobs):
-        return lax.map(lambda job: tone.tone_map(job[0], index, job[1], lookup), jobs, batch_size=batch_size)
-
-    return jax.jit(map_all)
+    return jax.jit(lambda *jobs: lax.map(lambda job: tone_map(job[0], index, job[1]), jobs, batch_size=batch_size))
 
 
 def by_pillow(function, planes, *arguments):
     """An ImageOps function of planes, through a picture of one row."""
     picture = Image.fromarray(planes[0][None] if len(planes) == 1 else planes.T[None])
     return np.asarray(function(picture, *arguments)).reshape(-1, len(planes)).T
-
-
-@pytest.mark.parametrize(
-    ('kind', 'function', 'amounts'),
-    [('posterize', ImageOps.posterize, range(1, 9)), ('solarize', ImageOps.solarize, range(257))],
-)
-def test_every_amount_equals_pillow(kind, function, amounts):
-    planes = np.stack([ALL_LEVELS] * len(amounts))
-    mapped = compiled(kind)(planes, np.array(amounts))
-    assert mapped.dtype == jnp.uint8
-    assert np.array_equal(mapped, [by_pillow(function, ALL_LEVELS, amount) for amount in amounts])
 
 
 @pytest.fixture(scope='module')
@@ -58,23 +43,12 @@ def stretched(ranges):
     return np.clip(np.trunc(LEVELS * scale + offset), 0, 255).astype(np.int32)
 
 
-def test_the_expected_tables_of_autocontrast_are_pillows(ranges, stretched):
-    for i in range(0, len(stretched), 997):
-        planes = np.clip(LEVELS, ranges[0][i], ranges[1][i])[None].astype(np.uint8)
-        assert np.array_equal(by_pillow(ImageOps.autocontrast, planes), stretched[i][planes])
-
-
 def test_autocontrast_stretches_every_range_as_pillow(ranges, stretched):
     planes = np.clip(LEVELS, *ranges).astype(np.uint8)
+    for i in range(0, len(stretched), 997):  # the tables themselves are Pillow's
+        assert np.array_equal(by_pillow(ImageOps.autocontrast, planes[i : i + 1]), stretched[i][planes[i : i + 1]])
     mapped = compiled('autocontrast', batch_size=255)(planes[:, None], np.zeros(len(planes), np.int32))
     assert np.array_equal(mapped[:, 0], np.take_along_axis(stretched, planes.astype(int), axis=1))
-
-
-def test_autocontrast_stretches_each_channel_by_itself_and_leaves_a_constant_one():
-    planes = np.stack([np.full(256, 9), 50 + LEVELS // 2, LEVELS // 8]).astype(np.uint8)
-    mapped = compiled('autocontrast')(planes[None], np.zeros(1, np.int32))[0]
-    assert np.array_equal(mapped, by_pillow(ImageOps.autocontrast, planes))
-    assert np.all(mapped[0] == 9)
 
 
 def test_a_tpus_autocontrast_is_at_most_a_level_above_pillows(ranges, stretched):
@@ -87,32 +61,28 @@ def test_a_tpus_autocontrast_is_at_most_a_level_above_pillows(ranges, stretched)
 
 
 def skewed_planes(pixels):
-    """Images of three channels, whose histograms are skewed, each channel's in its own way."""
+    """Returns images of three channels, whose histograms are skewed, each channel's in its own way."""
     generator = np.random.default_rng(pixels)
 
     def draw():
         yield generator.integers(0, 256, pixels)
-        for scale in (0.3, 2, 10, 50, 200):
+        for scale in (0.3, 10, 200):
             yield generator.exponential(scale, pixels)
             yield 255 - generator.exponential(scale, pixels)
-        for power in (2, 8):
-            yield 255 * generator.random(pixels) ** power
-        for most in (0.5, 0.9, 0.99):
+        for most in (0.5, 0.99):
             yield np.where(generator.random(pixels) < most, 0, generator.integers(0, 256, pixels))
-            yield np.where(generator.random(pixels) < most, 255, generator.integers(0, 256, pixels))
             yield np.where(generator.random(pixels) < most, 100, 101)
         # So many pixels are not of the brightest level: just below and at a step of one, and of two.
         for count in (0, 1, 254, 255, 509, 510):
             yield np.where(np.arange(pixels) < count, generator.integers(0, 200, pixels), 200)
-        yield np.full(pixels, 0)
         yield np.full(pixels, 255)
 
     planes = np.clip(list(draw()), 0, 255).astype(np.uint8)
     return np.stack([planes, np.roll(planes, 1, axis=0), np.roll(planes, 5, axis=0)], axis=1)
 
 
-@pytest.mark.parametrize(('pixels', 'lookup'), [(100, 'gather'), (64 * 80, 'gather'), (32 * 32, 'one-hot')])
+@pytest.mark.parametrize(('pixels', 'lookup'), [(64 * 80, GATHER), (32 * 32, ONE_HOT)], ids=['gather', 'one-hot'])
 def test_equalize_equals_pillow_on_skewed_histograms(pixels, lookup):
     planes = skewed_planes(pixels)
-    mapped = compiled('equalize', LOOKUPS[lookup])(planes, np.zeros(len(planes), np.int32))
+    mapped = compiled('equalize', lookup)(planes, np.zeros(len(planes), np.int32))
     assert np.array_equal(mapped, [by_pillow(ImageOps.equalize, image) for image in planes])
