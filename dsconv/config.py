@@ -17,11 +17,13 @@ from ml_collections import ConfigDict
 from dsconv.config_checks import check, check_is_taken, get
 from dsconv.config_keys import no_such_key, read_keys
 from dsconv.errors import InputError, nearest, shown
-from dsconv.files import is_file, make_directory, replace_file, to_path
+from dsconv.files import is_directory, is_file, make_directory, replace_file, to_path
 
 ROOT = Path(__file__).resolve().parent.parent  # of the checkout, with configs/ and pretrained/
 if not (ROOT / 'configs' / 'common.py').exists():  # installed: setup.py puts them here
     ROOT = Path(__file__).resolve().parent / 'shipped'
+TABLE = re.compile(r'(.+?)\.(?:csv|tsv)(?:\.gz)?', re.IGNORECASE)
+NAMELESS = ('train', 'training', 'labels', 'data', 'table')  # tables that are told apart by their directory
 
 
 def defaults() -> ConfigDict:
@@ -51,10 +53,7 @@ def load(path: str, overrides: list[str] = (), workdir: Path | None = None) -> C
     config = defaults()
     is_run = path.endswith('.json')
     _lay_over(config, _read_run(find_file(path)) if is_run else _run_file(path), f'{path}: ')
-    if bare := [override for override in overrides if '=' not in override]:
-        raise InputError(f'--config.{bare[0]} needs a value: --config.{bare[0]}=VALUE')
-    typed = dict(override.split('=', 1) for override in overrides)
-    _lay_over(config, typed, '--config.', typed=True)
+    typed = override(config, overrides)
     try:
         run = load_run(workdir) if workdir else None
     except InputError:  # a damaged run is reported where it is resumed
@@ -73,6 +72,15 @@ def load(path: str, overrides: list[str] = (), workdir: Path | None = None) -> C
     for message in filter(None, messages):
         _say_once(message)
     return config
+
+
+def override(config: ConfigDict, overrides: list[str]) -> dict[str, str]:
+    """Sets `'key=value'` of the command line; returns key → value as typed. Raises InputError of a wrong one."""
+    if bare := [override for override in overrides if '=' not in override]:
+        raise InputError(f'--config.{bare[0]} needs a value: --config.{bare[0]}=VALUE')
+    typed = dict(override.split('=', 1) for override in overrides)
+    _lay_over(config, typed, '--config.', typed=True)
+    return typed
 
 
 def _fit_warmup(config, workdir, run):
@@ -134,6 +142,8 @@ def load_run(workdir: Path) -> ConfigDict:
     if not is_file(file):
         if is_file(to_path(workdir) / 'study.json'):
             raise InputError(f'{workdir} is the directory of a study: its runs are {workdir}/cells/*/seed-*')
+        if not is_directory(to_path(workdir)):
+            raise InputError(f'{workdir} does not exist: give the workdir of a run')
         raise InputError(f'{workdir} is not the workdir of a run: it has no config.json')
     config = defaults()
     _lay_over(config, _read_run(file), f'{file}: ')
@@ -175,9 +185,17 @@ def split_argument(path: str) -> tuple[str, list[str]]:
 
 
 def name_of(path: str) -> str:
-    """Returns the name of a config file, as `'small'`, or `'pictures-ants'` for `configs/pictures.py:/data/ants`."""
+    """Returns the name of a config file: `'small'`, or `'pictures-ants'` of `configs/pictures.py:/data/ants`.
+
+    It is the same of `…:/data/ants.csv`, and of `…:/data/ants/train.csv`, whose own name says nothing.
+    """
     file, argument = split_argument(path)
-    return '-'.join([Path(file).stem, *(Path(text).name for text in argument)]).rstrip('-')
+    names = [Path(file).stem]
+    for given in map(Path, argument):
+        table = TABLE.fullmatch(given.name)
+        is_nameless = table and table[1].lower() in NAMELESS
+        names.append(given.absolute().parent.name if is_nameless else table[1] if table else given.name)
+    return '-'.join(names).rstrip('-')
 
 
 def _run_file(path):

@@ -5,6 +5,7 @@ The network sees 8×8 to 16×16 patches, as the thesis's Small does on CIFAR-10,
 
 import logging
 import math
+import statistics
 
 from ml_collections import ConfigDict
 
@@ -43,6 +44,26 @@ def image_size(shorter: int, are_equal: bool) -> int:
     if are_equal and shorter <= SIDES[-1] and _places(shorter) >= min(8, shorter):
         return shorter
     return max((side for side in SIDES if side <= shorter), default=SIDES[0])
+
+
+def choose_sizes(where, sides, size: int | None, dataset) -> tuple[int, tuple[float, float] | None]:
+    """Returns pixels a side and the random crop's scale, or None; says what of them is chosen.
+
+    Args:
+      where: the name of the pictures.
+      sides: int array `(n, 2)`, height and width of pictures.
+      size: pixels a side where that is known.
+      dataset: of a config.
+    """
+    shorter, scale = int(statistics.median(sides.min(1).tolist())), dataset.crop_scale
+    size = size or image_size(shorter, bool((sides == sides[0, 0]).all()))
+    if scale is None and is_auto(dataset, 'dataset.crop_scale'):
+        scale = crop_scale(shorter, size)
+    if is_auto(dataset, 'dataset.image_size') or is_auto(dataset, 'dataset.crop_scale'):
+        crops = f', random crops of {scale[0]:g} to {scale[1]:g} of the area to train on' if scale else ''
+        side = 'the median of the shorter sides'
+        log.info('%s: %s is %d pixels: brought to %d×%d%s', where, side, shorter, size, size, crops)
+    return size, scale
 
 
 def crop_scale(shorter: int, size: int) -> tuple[float, float] | None:

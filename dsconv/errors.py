@@ -16,6 +16,10 @@ class InputError(Exception):
     """What a person typed or supplied is wrong; exit code 2. The message is one line: what is wrong, what to do."""
 
 
+class AbsentError(InputError):
+    """The data is not where it was looked for."""
+
+
 class RunError(Exception):
     """A run that was asked for correctly failed (diverged, disk full). Exit code 1; the last good checkpoint stays."""
 

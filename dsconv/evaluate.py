@@ -1,5 +1,6 @@
 """python -m dsconv.evaluate --workdir=DIR|--model=FILE: scores a split by a trained network and writes the report."""
 
+import argparse
 from pathlib import Path
 
 from dsconv import cli
@@ -35,6 +36,7 @@ def _of_run(arguments):
         calibrate=arguments.calibrate,
         dataset=arguments.dataset,
         predictions=arguments.predictions,
+        where=arguments.overrides,
     )
     return report, output
 
@@ -47,7 +49,7 @@ def _of_file(arguments):
             raise InputError(f'--{flag} is for a run: give its --workdir instead of --model')
     file = arguments.model
     output = arguments.output or file.with_name(f'{file.name}.{_name(arguments)}')
-    words = (arguments.dataset, arguments.split, arguments.examples, arguments.predictions)
+    words = (arguments.dataset, arguments.split, arguments.examples, arguments.predictions, arguments.overrides)
     return report_exported(file, output, *words), output
 
 
@@ -93,6 +95,9 @@ def flags() -> cli.Parser:
     parser.add_argument('--robustness', action='store_true', help=text)
     text = 'draws the predictions of N examples, chosen by a fixed seed, into examples.png (default: none)'
     parser.add_argument('--examples', type=cli.positive, default=0, metavar='N', help=text)
+    text = 'where the data is, as --config.dataset.data_dir=DIR; of other data also root, label_key, splits, …'
+    parser.add_argument('--config.dataset.KEY', metavar='VALUE', default=argparse.SUPPRESS, help=text)
+    parser.set_defaults(config=None)  # it takes no other
     return parser
 
 

@@ -20,7 +20,7 @@ def predict(arguments) -> None:
 
     network = load(arguments.model or arguments.workdir, arguments.checkpoint)
     paths = find_pictures(arguments.pictures)
-    unreadable, faults = 0, []
+    unreadable, unsure, faults = 0, 0, []
     with contextlib.ExitStack() as stack:
         file = arguments.output and stack.enter_context(PredictionsFile(arguments.output, network.class_names))
         is_silent = file or not sys.stdout.isatty()  # else the lines themselves show how far it is
@@ -28,6 +28,8 @@ def predict(arguments) -> None:
             if isinstance(answer, InputError):
                 unreadable += 1
                 faults += [str(answer)] if len(faults) < NAMED else []
+            else:
+                unsure += bool(answer.max() < arguments.threshold)
             if not file:
                 _print(path, answer, network.class_names, arguments)
             elif isinstance(answer, InputError):
@@ -35,7 +37,8 @@ def predict(arguments) -> None:
             else:
                 file.write([path], answer, arguments.threshold)
     if file:
-        print(f'{len(paths) - unreadable:,} of {len(paths):,} pictures classified: {arguments.output}')
+        none = f', {unsure:,} of them as none of the classes' if unsure else ''
+        print(f'{len(paths) - unreadable:,} of {len(paths):,} pictures classified{none}: {arguments.output}')
     if unreadable:
         more = f'; and {unreadable - NAMED:,} more' if unreadable > NAMED else ''
         raise InputError('; '.join(faults) + more)
@@ -62,8 +65,8 @@ def _print(path, answer, class_names, arguments) -> None:
         none = {'none': True} if is_none else {}
         line = json.dumps({'picture': path, **none, 'classes': classes}, ensure_ascii=False)
     else:
-        line = ', '.join(f'{name} {100 * value:.1f} %' for name, value in classes.items())
-        line = f'{path}: none of the classes ({line})' if is_none else f'{path}: {line}'
+        line = ', '.join(f'{name} ({100 * value:.1f} %)' for name, value in classes.items())
+        line = f'{path}: none of the classes; nearest {line}' if is_none else f'{path}: {line}'
     print(line.encode(errors='backslashreplace').decode())  # a name may hold bytes that are no text
 
 

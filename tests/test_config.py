@@ -94,6 +94,8 @@ def test_a_file_of_ones_own_may_be_a_plain_dict_and_take_an_argument(write_confi
     assert 'get_config() takes 0 positional arguments but 1' in refusal('configs/small.py:x')
     assert name_of('configs/small.py') == 'small'
     assert name_of('~/pictures.py:/data/ants bees/') == 'pictures-ants bees'
+    for table in ('/data/ants.csv', 'gs://data/ants.tsv.gz', '/data/ants/train.csv'):
+        assert name_of(f'configs/pictures.py:{table}') == 'pictures-ants'
 
 
 def test_files_are_found_from_another_directory_and_other_configs_hide_none(write_config, tmp_path, monkeypatch):
@@ -179,8 +181,9 @@ def test_a_run_comes_back_as_it_was_and_an_older_one_with_the_defaults_of_newer_
     ],
 )
 def test_damaged_runs(tmp_path, content, message):
-    with pytest.raises(InputError, match='is not the workdir of a run: it has no config.json$'):
-        load_run(tmp_path)
+    for missing, wrong in ((tmp_path, 'it has no config.json'), (tmp_path / 'none', 'does not exist')):
+        with pytest.raises(InputError, match=wrong):
+            load_run(missing)
     (tmp_path / 'config.json').write_bytes(content)
     with pytest.raises(InputError) as caught:
         load_run(tmp_path)

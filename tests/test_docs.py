@@ -144,7 +144,7 @@ def check_command(name, words):
 
 def check_arguments(arguments):
     given = vars(arguments)
-    if 'config' in given and not arguments.config.startswith('runs/'):
+    if given.get('config') and not arguments.config.startswith('runs/'):
         configuration.load(arguments.config, arguments.overrides)
     if 'study' in given:
         read_study(arguments.study)

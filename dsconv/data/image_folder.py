@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dsconv.config_auto import crop_scale, image_size, is_auto
+from dsconv.config_auto import choose_sizes, is_auto
 from dsconv.data.first_pass import decode_all, read_headers, reasons, repeated
 from dsconv.data.listing import Listing, list_pictures, split_names
 from dsconv.data.picture import drawn_crop, read_picture
@@ -32,7 +32,7 @@ BROKEN_SHARE, BROKEN_COUNT = 0.1, 3  # more broken pictures than both stop the r
 log = logging.getLogger('dsconv')
 
 
-def open_pictures(dataset, processes: Processes, listed=None) -> Source:
+def open_pictures(dataset, processes: Processes, listed=None, whole: bool = False) -> Source:
     """Opens a folder (see `list_pictures`) or a table (see `list_table`), and says in one line how it was read.
 
     Every picture is decoded once here, so that the sizes of the splits are true before training starts: what cannot
@@ -45,6 +45,7 @@ def open_pictures(dataset, processes: Processes, listed=None) -> Source:
       dataset: as for `open_source`; its name begins with image_folder: or image_table:.
       processes: of the run, among which the decoding is divided. All of them keep all images.
       listed: a file with the bytes of `Source.table`, whose pictures and splits are then taken.
+      whole: no test part is taken from what has none.
 
     Raises: InputError as `list_pictures` and `list_table`; when fewer than two classes have a picture to train on; when
       more than 3 pictures and more than 10 % are broken, or one of those `listed`; when the pictures differ in size, or
@@ -57,7 +58,9 @@ def open_pictures(dataset, processes: Processes, listed=None) -> Source:
     are_promised = listed or dataset.name.startswith(TABLE_PREFIX)
     listing, headers, broken = read_headers(listing, processes, bool(are_promised))
     _check(listing, broken, found, listed)
-    size, scale = _sizes(listing, headers, dataset)
+    is_known = dataset.image_size or is_auto(dataset, 'dataset.image_size')
+    size = dataset.image_size if is_known else _common_size(listing, headers)
+    size, scale = choose_sizes(listing.root, headers[:, :2], size, dataset)
     channels = dataset.channels or (1 if headers[:, 2].all() else 3)
     keep = fits_in_memory(len(listing.paths), size, channels, dataset)
 
@@ -71,7 +74,8 @@ def open_pictures(dataset, processes: Processes, listed=None) -> Source:
     if not listed:
         names, labels = folder_class_names(listing.class_names, listing.labels, dataset)
         undivided = dataclasses.replace(listing, class_names=names, labels=labels)
-        listing = dataclasses.replace(undivided, splits=_divided(undivided, dataset))
+        tested = TEST_FRACTION if not whole and _lacks_test(undivided, dataset) else 0.0
+        listing = dataclasses.replace(undivided, splits=_divided(undivided, dataset, tested))
 
     def images_at(indices):
         return images[indices] if keep else np.stack(list(map_threads(read, listing.paths[indices])))
@@ -97,7 +101,7 @@ def open_pictures(dataset, processes: Processes, listed=None) -> Source:
     if listed:
         log.info('%s: the %s pictures with which the run began', listed, f'{found:,}')
     else:
-        _tell(undivided, broken, dataset)
+        _tell(undivided, broken, bool(tested))
     for note in repeated(listing, digests):
         log.warning('%s', note)
     return source
@@ -145,22 +149,6 @@ def _check(listing: Listing, broken: list[str], total: int, listed=None) -> None
         )
 
 
-def _sizes(listing: Listing, headers: np.ndarray, dataset) -> tuple[int, tuple[float, float] | None]:
-    """Returns the pixels a side, and the random crop's scale or None."""
-    shorter = int(np.median(headers[:, :2].min(1)))
-    size, scale = dataset.image_size, dataset.crop_scale
-    if size is None and not is_auto(dataset, 'dataset.image_size'):
-        size = _common_size(listing, headers)
-    size = size or image_size(shorter, bool((headers[:, :2] == headers[0, 0]).all()))
-    if scale is None and is_auto(dataset, 'dataset.crop_scale'):
-        scale = crop_scale(shorter, size)
-    if is_auto(dataset, 'dataset.image_size') or is_auto(dataset, 'dataset.crop_scale'):
-        crops = f', random crops of {scale[0]:g} to {scale[1]:g} of the area to train on' if scale else ''
-        side = 'the median of the shorter sides'
-        log.info('%s: %s is %d pixels: brought to %d×%d%s', listing.root, side, shorter, size, size, crops)
-    return size, scale
-
-
 def _common_size(listing: Listing, headers: np.ndarray) -> int:
     first = headers[0, :2]
     other = np.flatnonzero((headers[:, :2] != first).any(1) | (headers[:, 0] != headers[:, 1]))
@@ -179,11 +167,10 @@ def _common_size(listing: Listing, headers: np.ndarray) -> int:
     return int(first[0])
 
 
-def _divided(listing: Listing, dataset) -> np.ndarray:
+def _divided(listing: Listing, dataset, tested: float) -> np.ndarray:
     """Returns the split of each picture, once what is to be held out is cut from the training split; '' for none."""
     own = np.where(listing.splits == '', 'train', listing.splits)
     sizes = {name: int(np.sum(own == name)) for name in ('train', 'validation', 'test') if name in own}
-    tested = TEST_FRACTION if _lacks_test(listing, dataset) else 0.0
     division = Division.of(sizes, dataset, tested)
     training = np.flatnonzero(own == 'train')
     labels, groups = listing.labels[training], None if listing.groups is None else listing.groups[training]
@@ -201,14 +188,16 @@ def _lacks_test(listing: Listing, dataset) -> bool:
     return not dataset.fold and (own == {''} or (own == {'train'} and not dataset.validation_fraction))
 
 
-def _tell(listing: Listing, broken: list[str], dataset) -> None:
+def _tell(listing: Listing, broken: list[str], is_tested: bool) -> None:
     """Logs how the pictures were read in one line, and what a person should know in one line each."""
     counts = {split: int(np.sum(listing.splits == split)) for split in listing.where}
-    rest = {split: where.removeprefix(str(listing.root)) for split, where in listing.where.items()}
-    names = {split: f'{text[1:]}/' if text[:1] == '/' else text.strip(' ()') for split, text in rest.items()}
+    names = {
+        split: split if where.endswith(f'({split})') else f'{where.removeprefix(str(listing.root))[1:]}/'
+        for split, where in listing.where.items()
+    }
     what = ', '.join(f'{names[split]} ({count:,} pictures)' for split, count in counts.items() if split)
     what = what or f'{counts[""]:,} pictures'
-    fifth = '; a fixed fifth of each class is the test split' if _lacks_test(listing, dataset) else ''
+    fifth = '; a fixed fifth of each class is the test split' if is_tested else ''
     if listing.groups is not None:
         fifth += f'; the {len(np.unique(listing.groups)):,} groups stay whole'
     left_out = _counted(listing.other_files, '; left out ')

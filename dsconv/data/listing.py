@@ -5,12 +5,12 @@ import dataclasses
 import os
 import pathlib
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from dsconv.data.picture import EXTENSIONS
-from dsconv.errors import InputError, did_you_mean
+from dsconv.errors import AbsentError, InputError, did_you_mean
 from dsconv.files import is_directory, is_file, is_remote, to_path
 
 SPLIT_NAMES = {
@@ -82,7 +82,7 @@ def split_names(dataset) -> dict[str, str]:
 def list_pictures(path: str, names: dict[str, str] = SPLIT_NAMES, instead: str | None = None) -> Listing:
     """Lists `path/<class>/…` or `path/{train,val,test}/<class>/…`, at any depth below a class.
 
-    A folder that holds nothing but one folder is opened. A split without class folders is left out.
+    A folder, or split, that holds nothing but one folder is opened. A split without class folders is left out.
 
     Args:
       path: of the folder.
@@ -97,8 +97,10 @@ def list_pictures(path: str, names: dict[str, str] = SPLIT_NAMES, instead: str |
     folders = _split_folders(root, names, notes)
     if instead and 'validation' in folders:
         notes.append(f'{folders.pop("validation")}: left out, since dataset.{instead} takes its place')
-    classes = {split: _classes(folder) for split, folder in folders.items()}
-    training = next(iter(folders))
+    training, classes = next(iter(folders)), {}
+    for split, folder in folders.items():
+        folders[split] = _unwrapped(folder, classes.get(training, {})) if split else folder
+        classes[split] = _classes(folders[split])
     for split in [split for split in folders if split != training and not _is_labelled(classes, split, training)]:
         notes.append(
             f'{folders.pop(split)}: left out, since it holds none of the classes: `predict` is for such pictures'
@@ -137,16 +139,16 @@ def list_pictures(path: str, names: dict[str, str] = SPLIT_NAMES, instead: str |
 def _existing(root: pathlib.Path) -> pathlib.Path:
     if not is_directory(root):
         wrong = 'is a file' if is_file(root) else 'does not exist'
-        raise InputError(f'{root}: {wrong}; image_folder:<path> wants a folder that holds one folder a class')
+        raise AbsentError(f'{root}: {wrong}; image_folder:<path> wants a folder that holds one folder a class')
     return root
 
 
-def _unwrapped(root: pathlib.Path, names: dict[str, str]) -> pathlib.Path:
-    """Returns the folder inside a folder that holds nothing else, as archives make them."""
+def _unwrapped(root: pathlib.Path, names: Mapping) -> pathlib.Path:
+    """Returns the folder inside a folder that holds nothing else, as archives make them, but none of these names."""
     above = [_real_path(root)]
     while len(inside := _subfolders(root)) == 1:
         [folder] = inside
-        if folder.name.lower() in names or not _subfolders(folder):
+        if {folder.name.lower(), unicodedata.normalize('NFC', folder.name)} & names.keys() or not _subfolders(folder):
             break
         above.append(_real_below(folder, above))
         root = folder

@@ -5,7 +5,9 @@ from dsconv.data.source import FOLDER_PREFIX, TABLE_PREFIX, Source
 from dsconv.errors import InputError, require_tensorflow
 
 
-def open_source(dataset, prepared: bool = True, processes: Processes = ALONE, listed=None) -> Source:
+def open_source(
+    dataset, prepared: bool = True, processes: Processes = ALONE, listed=None, whole: bool = False
+) -> Source:
     """Opens the dataset that a config's `dataset` section describes.
 
     Args:
@@ -14,6 +16,7 @@ def open_source(dataset, prepared: bool = True, processes: Processes = ALONE, li
         then need not be there, and `split_sizes` may be empty.
       processes: of the run, which divide the first decoding of a folder's pictures among them.
       listed: a file with the bytes of `Source.table`, whose pictures and splits are then taken, or None.
+      whole: no test part is taken from examples that have no splits, or train alone.
 
     Returns: a `Source`. Metadata alone is read, except of folders, whose pictures are all decoded once, so that
       broken ones are known before training, and of an archive, which is read whole.
@@ -39,7 +42,7 @@ def open_source(dataset, prepared: bool = True, processes: Processes = ALONE, li
     if dataset.name.startswith((FOLDER_PREFIX, TABLE_PREFIX)):
         from dsconv.data.image_folder import open_pictures
 
-        return open_pictures(dataset, processes, listed)
+        return open_pictures(dataset, processes, listed, whole)
     if dataset.name == 'cifar10' and not prepared:
         from dsconv.data.cifar_archive import describe_cifar
 
@@ -52,4 +55,4 @@ def open_source(dataset, prepared: bool = True, processes: Processes = ALONE, li
     require_tensorflow(f'dataset.name={dataset.name}', archive if dataset.name == 'cifar10' else '')
     from dsconv.data.tfds_source import open_tfds
 
-    return open_tfds(dataset, prepared)
+    return open_tfds(dataset, prepared, whole)

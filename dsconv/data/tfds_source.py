@@ -8,6 +8,7 @@ import os
 
 import numpy as np
 
+from dsconv.config_auto import choose_sizes, is_auto
 from dsconv.data.listing import split_names
 from dsconv.data.picture import decode_picture, drawn_crop
 from dsconv.data.read_ahead import import_tensorflow
@@ -16,10 +17,11 @@ from dsconv.data.splits import TEST_FRACTION, Division, Split
 from dsconv.data.stream import READ_BATCH, StreamedSplit, read_labels
 from dsconv.data.tfds_features import Features, encode_arrays, find_features, names_of, plain_labels, read_vocabulary
 from dsconv.data.threads import map_threads
-from dsconv.errors import InputError
+from dsconv.errors import AbsentError, InputError
 from dsconv.process import without_absl_warnings
 
 log = logging.getLogger('dsconv')
+MEASURED = 100  # images whose sides say what size suits them
 
 # Of characters, yet with class names that do not say so.
 CHARACTER_DATASETS = frozenset(
@@ -39,15 +41,17 @@ CHARACTER_DATASETS = frozenset(
 )
 
 
-def open_tfds(dataset, prepared: bool = True) -> Source:
+def open_tfds(dataset, prepared: bool = True, whole: bool = False) -> Source:
     """Opens a classification dataset of TensorFlow Datasets from its metadata.
 
     Splits other than those of `split_names` are ignored. Where train is alone, a fixed fifth of each of its classes
-    is the test split, unless `dataset.validation_fraction` holds a part out. Data that, decoded, exceeds
-    `dataset.memory_gigabytes` is streamed (see `stream`). Labels without names are read once to know which there are.
+    is the test split, unless it is to stay `whole`, or `dataset.validation_fraction` or `dataset.fold` holds a part
+    out. Data that, decoded, exceeds `dataset.memory_gigabytes` is streamed (see `stream`). Labels without names are
+    read once to know which there are.
 
     Raises: InputError when there is no such dataset, it is not prepared in the directory, it has no features that are
-      image and label (see `find_features`), or its images differ in size and `dataset.image_size` is unset.
+      image and label (see `find_features`), or its images differ in size and `dataset.image_size` is unset and not to
+      be chosen.
     """
     import_tensorflow()
     import tensorflow_datasets as tfds
@@ -57,12 +61,15 @@ def open_tfds(dataset, prepared: bool = True) -> Source:
     features = find_features(tfds, builder, dataset)
     if prepared or features.class_names is dataset.class_names is None:
         _require_prepared(builder, dataset.name, directory)
-    image_size, channels = dataset.image_size or _common_size(features.shape, dataset.name), dataset.channels
-    channels = channels or (1 if features.shape[-1] == 1 else 3)
+    channels = dataset.channels or (1 if features.shape[-1] == 1 else 3)
     theirs = _splits(builder, dataset)
+    if is_auto(dataset, 'dataset.image_size') and theirs:
+        sides = _sides(_feature(tfds, builder, features.image_key, next(iter(theirs.values()))))
+        image_size, scale = choose_sizes(dataset.name, sides, dataset.image_size, dataset)
+    else:
+        image_size, scale = dataset.image_size or _common_size(features.shape, dataset.name), dataset.crop_scale
     sizes = {name: builder.info.splits[split].num_examples for name, split in theirs.items()}
     in_memory = fits_in_memory(sum(sizes.values()), image_size, channels, dataset)
-    scale = dataset.crop_scale
     class_names, to_label, to_image = features.class_names, None, None
     if sizes and (features.is_sequence or class_names is None or not features.is_encoded):
         class_names, to_label, to_image = _conversions(tfds, builder, features, theirs)
@@ -96,7 +103,7 @@ def open_tfds(dataset, prepared: bool = True) -> Source:
     family = dataset.name.split(':')[0]
     numbered = names == tuple(map(str, range(len(names))))  # how TFDS names classes that have no names
     characters = {family, family.split('/')[0]} & CHARACTER_DATASETS or (not numbered and are_characters(names))
-    is_divided = set(sizes) != {'train'} or bool(dataset.validation_fraction or dataset.fold)
+    is_divided = whole or set(sizes) != {'train'} or bool(dataset.validation_fraction or dataset.fold)
     division = Division.of(sizes, dataset, 0.0 if is_divided else TEST_FRACTION)
     if not is_divided:
         log.info('%s: has %s alone; a fixed fifth of each class is the test split', dataset.name, theirs['train'])
@@ -135,10 +142,11 @@ def _require_prepared(builder, name: str, directory: str) -> None:
     if builder.info.splits:
         return
     archive = ', or give the archive: --config.dataset.archive=cifar-10-binary.tar.gz' if name == 'cifar10' else ''
-    raise InputError(
+    raise AbsentError(
         f'{name} {builder.version} is not prepared in {directory} (looked for {builder.data_dir}): prepare it with '
         f'`python -c "import tensorflow_datasets as tfds; tfds.builder({name!r}, data_dir={directory!r})'
-        f'.download_and_prepare()"`{archive}, or train on what needs no download: --config=configs/digits.py'
+        f'.download_and_prepare()"`, or say where it is: TFDS_DATA_DIR=DIR in the environment, or '
+        f'--config.dataset.data_dir=DIR{archive}; configs/digits.py needs no download'
     )
 
 
@@ -165,23 +173,31 @@ def _splits(builder, dataset) -> dict[str, str]:
 
 def _conversions(tfds, builder, features: Features, theirs: dict[str, str]):
     """Returns (class names, stored label → number, stored image → PNG or None)."""
-
-    def opened(key, split):
-        decoders = tfds.decode.PartialDecoding({key: True})
-        config = tfds.ReadConfig(try_autocache=False)
-        examples = builder.as_dataset(split=split, shuffle_files=False, read_config=config, decoders=decoders)
-        return examples.map(lambda example: example[key])
-
     vocabulary, to_image, where = None, None, builder.info.full_name
-    with without_absl_warnings():  # of TFDS's own use of `FeatureConnector.dtype`, whenever it decodes partially
-        if features.class_names is None or features.is_sequence:
-            splits = [opened(features.label_key, split).as_numpy_iterator() for split in theirs.values()]
-            vocabulary = read_vocabulary(itertools.chain(*splits), f'{where}, {features.label_key}')
-        if not features.is_encoded:
-            to_image = encode_arrays(opened(features.image_key, next(iter(theirs.values()))), features, where)
+    opened = functools.partial(_feature, tfds, builder)
+    if features.class_names is None or features.is_sequence:
+        splits = [opened(features.label_key, split).as_numpy_iterator() for split in theirs.values()]
+        vocabulary = read_vocabulary(itertools.chain(*splits), f'{where}, {features.label_key}')
+    if not features.is_encoded:
+        to_image = encode_arrays(opened(features.image_key, next(iter(theirs.values()))), features, where)
     if features.class_names:
         return features.class_names, plain_labels(features, None), to_image
     return names_of(vocabulary), plain_labels(features, vocabulary), to_image
+
+
+def _feature(tfds, builder, key: str, split: str):
+    """Opens one feature of the examples of a split, decoded, as a `tf.data.Dataset`."""
+    decoders = tfds.decode.PartialDecoding({key: True})
+    config = tfds.ReadConfig(try_autocache=False)
+    with without_absl_warnings():  # of TFDS's own use of `FeatureConnector.dtype`, whenever it decodes partially
+        examples = builder.as_dataset(split=split, shuffle_files=False, read_config=config, decoders=decoders)
+    return examples.map(lambda example: example[key])
+
+
+def _sides(images) -> np.ndarray:
+    """Returns int `(n, 2)`, height and width of the first of some images."""
+    tf = import_tensorflow()
+    return np.stack(list(images.take(MEASURED).map(lambda image: tf.shape(image)[:2]).as_numpy_iterator()))
 
 
 def _common_size(shape, name: str) -> int:

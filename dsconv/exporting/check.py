@@ -14,7 +14,7 @@ import numpy as np
 from dsconv import data
 from dsconv.data.picture import EXTENSIONS, read_picture
 from dsconv.data.source import public_name
-from dsconv.errors import InputError
+from dsconv.errors import AbsentError, InputError
 from dsconv.performance.timing import in_turn, seconds_per_call
 from dsconv.training.setup import open_source
 
@@ -57,7 +57,7 @@ def find_pictures(config, folder: Path | None, count: int, calibrating: int) -> 
         train = source.load('train')
         split = 'validation' if 'validation' in source.split_sizes else 'train'
         checked = source.load(split)
-    except InputError as error:
+    except AbsentError as error:
         images = np.random.default_rng(0).integers(
             0, 256, (min(count, 100), dataset.image_size, dataset.image_size, dataset.channels), np.uint8
         )

@@ -11,13 +11,19 @@ from dsconv.exported import open_exported
 from dsconv.process import command_line
 from dsconv.reporting import write_report
 from dsconv.reporting.scores import with_temperature
-from dsconv.training.examples import other_examples, own_examples, write_predictions
+from dsconv.training.examples import OF_ITS_PLACE, other_examples, own_examples, say_where, write_predictions
 
 OF_IMAGES = ('image_size', 'channels', 'resize')
 
 
 def report_exported(
-    file: Path, output: Path, dataset: str | None, split: str | None, drawn_examples: int, predictions: bool
+    file: Path,
+    output: Path,
+    dataset: str | None,
+    split: str | None,
+    drawn_examples: int,
+    predictions: bool,
+    where: list[str] = (),
 ) -> dict:
     """Scores a split by a file of `dsconv.export` and writes the report (`reporting.write_report`).
 
@@ -28,6 +34,7 @@ def report_exported(
       split: as for `own_examples` and `other_examples`.
       drawn_examples: how many predictions are drawn.
       predictions: also writes a table of every prediction.
+      where: `'dataset.key=value'` that say where the data is, as `say_where` takes them.
 
     Raises:
       InputError: the file is damaged, or the data is not there.
@@ -38,8 +45,9 @@ def report_exported(
     config.dataset.update({**facts['dataset'], **{key: facts[key] for key in OF_IMAGES}})
     config.dataset.class_names = network.class_names
     if dataset:
-        scored = other_examples(config, dataset, split)
+        scored = other_examples(config, dataset, split, where)
     else:
+        say_where(config, where, OF_ITS_PLACE)
         scored = own_examples(config, data.open_source(config.dataset), split)
     batches = scored.images.in_order(BATCH_SIZE, slice(None))
     with np.errstate(divide='ignore'):  # an 8-bit probability may be 0

@@ -9,13 +9,15 @@ from typing import NamedTuple
 import numpy as np
 
 from dsconv import data
-from dsconv.config import defaults
+from dsconv.config import defaults, override
 from dsconv.data.splits import concatenate
 from dsconv.errors import InputError
 from dsconv.reporting.predictions import PredictionsFile
 
 logger = logging.getLogger('dsconv')
 OF_THE_RUN = ('image_size', 'channels', 'resize', 'data_dir', 'memory_gigabytes')  # by which other data is read, too
+OF_ITS_PLACE = ('data_dir', 'archive')  # where a run's own data is
+OF_OTHERS = (*OF_ITS_PLACE, 'root', 'image_key', 'label_key', 'split_key', 'group_key', 'splits', 'memory_gigabytes')
 PICTURES = ('image_folder:', 'image_table:')
 
 
@@ -41,6 +43,17 @@ class Examples(NamedTuple):
         }
 
 
+def say_where(config, overrides: list[str], keys: tuple[str, ...]) -> None:
+    """Sets `'dataset.key=value'` of the command line, of the `keys` alone; raises InputError of others."""
+    for each in overrides:
+        if each.partition('=')[0] not in (allowed := [f'dataset.{key}' for key in keys]):
+            raise InputError(
+                f'--config.{each}: a network is scored as it was trained; what can be said of the data is '
+                f'{", ".join(allowed)}'
+            )
+    override(config, overrides)
+
+
 def own_examples(config, source: data.Source, split: str | None) -> Examples:
     """Returns a split of a run's own data: by default the test split, or validation where there is none."""
     split = split or source.final_split('test')
@@ -48,16 +61,18 @@ def own_examples(config, source: data.Source, split: str | None) -> Examples:
     return Examples(config.dataset.name, split, images, images.labels)
 
 
-def other_examples(config, name: str, split: str | None) -> Examples:
+def other_examples(config, name: str, split: str | None, where: list[str] = ()) -> Examples:
     """Opens other data, `name` as `dataset.name`, for the network of the run of `config`; brings images to its size.
 
     `split` is by default the whole of a folder or table, and of data with splits test or validation. Examples of
-    classes that the network does not know are left out; raises InputError where it knows none.
+    classes that the network does not know are left out; raises InputError where it knows none. `where`, as for
+    `say_where`, says where they are and how they are read.
     """
-    dataset = defaults().dataset
-    dataset.update({'name': name, **{key: config.dataset[key] for key in OF_THE_RUN}})
-    source = data.open_source(dataset)
-    if split is None and (name.startswith(PICTURES) or source.division.test_fraction):
+    other = defaults()
+    other.dataset.update({'name': name, **{key: config.dataset[key] for key in OF_THE_RUN}})
+    say_where(other, where, OF_OTHERS)
+    source = data.open_source(other.dataset, whole=split is None)
+    if split is None and (name.startswith(PICTURES) or set(source.split_sizes) == {'train'}):
         split, images = 'all', concatenate([source.own(part) for part in source.division.own_sizes])
     else:
         split = split or next(part for part in ('test', 'validation', 'train') if part in source.split_sizes)

@@ -14,7 +14,7 @@ from dsconv.reporting.scores import with_temperature
 from dsconv.training.calibration import fit_temperature, read_temperature, save_temperature
 from dsconv.training.checkpoint import Checkpoints
 from dsconv.training.evaluation import Evaluator, scored_variables
-from dsconv.training.examples import other_examples, own_examples, write_predictions
+from dsconv.training.examples import OF_ITS_PLACE, other_examples, own_examples, say_where, write_predictions
 from dsconv.training.mesh import make_mesh, shapes_of
 from dsconv.training.robustness import robustness
 from dsconv.training.run import is_published
@@ -57,6 +57,7 @@ def report_run(
     calibrate: bool = False,
     dataset: str | None = None,
     predictions: bool = False,
+    where: list[str] = (),
 ) -> dict:
     """Scores a split by a checkpoint of a run, writes the report (`reporting.write_report`) and returns it.
 
@@ -70,6 +71,7 @@ def report_run(
       calibrate: fits the checkpoint's temperature on the validation part and keeps it.
       dataset: other data to score, instead of the run's, as `other_examples` takes it.
       predictions: also writes `predictions.csv`, a row an example.
+      where: `'dataset.key=value'` that say where the data is, as `say_where` takes them.
 
     Returns {} in other processes than the first. Raises InputError where there is no such run, checkpoint or split.
     """
@@ -77,8 +79,9 @@ def report_run(
     check_resolved(config)
     network, variables, step = restore_network(workdir, config, which)
     if dataset:
-        scored = other_examples(config, dataset, split)
+        scored = other_examples(config, dataset, split, where)
     else:
+        say_where(config, where, OF_ITS_PLACE)
         source = source or open_source(config, workdir)
         scored = own_examples(config, source, split)
     evaluator = Evaluator(config, network)

@@ -16,6 +16,10 @@ LAYOUTS = {
     'upper case': ('{Training,VALIDATION}/{cat,dog}/1.png', {'train': ONE_EACH, 'validation': ONE_EACH}),
     'training_set, test_set': ('{training_set,test_set}/{cat,dog}/1.png', {'train': ONE_EACH, 'test': ONE_EACH}),
     'a wrapper': ('data/{cat,dog}/1.png __MACOSX/data/cat/._1.png', {'': ONE_EACH}),
+    'a wrapper in a split': (
+        'train/images/{cat,dog}/1.png test/images/cat/tabby/1.png',
+        {'train': ONE_EACH, 'test': {'cat': 1}},
+    ),
     'two wrappers': ('zip/data/{train,val}/{cat,dog}/1.png', {'train': ONE_EACH, 'validation': ONE_EACH}),
     'subfolders of a class': ('cat/1.png cat/tabby/old/1.png dog/poodle/1.png', {'': {'cat': 2, 'dog': 1}}),
     'a class called train': ('train/1.png boat/1.png', {'': {'train': 1, 'boat': 1}}),

@@ -34,8 +34,9 @@ def test_a_folder_is_scored_whole_by_the_names_of_its_classes(finished_run, tmp_
     assert evaluate._output(parse(evaluate, *line), finished_run) == finished_run / 'report-other'
     output = tmp_path / 'output'
     line.append(f'--output={output}')
-    with caplog.at_level(logging.WARNING, 'dsconv'):
+    with caplog.at_level(logging.INFO, 'dsconv'):
         evaluate.evaluate(parse(evaluate, *line))
+    assert 'a fixed fifth' not in caplog.text
     assert '6 examples of seven, which the network does not know, left out' in caplog.text
     report = json.loads((output / 'report.json').read_text())
     assert (report['split'], report['num_examples'], report['class_names']) == ('all', 12, list('0123456789'))
@@ -56,6 +57,16 @@ def test_other_pictures_are_brought_to_size_as_those_of_the_run(finished_run, tm
     images = other_examples(config, f'image_folder:{tmp_path / "other"}', None).images
     for path, image in zip(images.paths, images.images(np.arange(4)), strict=True):
         np.testing.assert_array_equal(image, read_picture(path, 8, 1, 'crop'))
+
+
+def test_a_table_of_other_pictures_says_where_they_are(finished_run, tmp_path):
+    write_digits(tmp_path / 'other', {3: '3', 0: '0'}, 1)
+    rows = [f'{path.relative_to(tmp_path / "other")},{path.parent.name}' for path in tmp_path.glob('other/*/*.png')]
+    (tmp_path / 'table.csv').write_text('\n'.join(['file,label', *rows]))
+    table, config = f'image_table:{tmp_path / "table.csv"}', configuration.load_run(finished_run)
+    assert sorted(other_examples(config, table, None, [f'dataset.root={tmp_path / "other"}']).labels) == [0, 3]
+    with pytest.raises(InputError, match='--config.dataset.image_size=9: a network is scored as it was trained'):
+        other_examples(config, table, None, ['dataset.image_size=9'])
 
 
 def test_data_without_a_known_class_and_flags_of_the_own_data_are_refused(finished_run, tmp_path):
