@@ -22,13 +22,11 @@ def test_an_installed_package_brings_its_configs_and_its_network(tmp_path, monke
     monkeypatch.setattr('setuptools.setup', lambda **arguments: given.update(arguments))
     monkeypatch.chdir(ROOT)
     runpy.run_path('setup.py')
+    assert not any('#' in line for line in given['install_requires'])
     needed = {re.match(r'[\w-]+', line)[0] for line in given['install_requires']}
-    assert needed >= {'jax', 'pillow', 'tensorflow-datasets'} and not any(
-        '#' in line for line in given['install_requires']
-    )
-    assert {file.parent.relative_to(ROOT) for file in (ROOT / 'dsconv').rglob('__init__.py')} == {
-        (ROOT / name.replace('.', '/')).relative_to(ROOT) for name in given['packages'] if 'shipped' not in name
-    }
+    assert needed >= {'jax', 'pillow', 'tensorflow-datasets'}
+    packages = {name.replace('.', '/') for name in given['packages'] if 'shipped' not in name}
+    assert packages == {str(file.parent.relative_to(ROOT)) for file in (ROOT / 'dsconv').rglob('__init__.py')}
     for package in given['packages']:
         source = ROOT / given['package_dir'].get(package, package.replace('.', '/'))
         patterns = given['package_data'][''] + given['package_data'].get(package, [])
@@ -41,10 +39,7 @@ def test_an_installed_package_brings_its_configs_and_its_network(tmp_path, monke
     done = subprocess.run(line, cwd=tmp_path, env={'PYTHONPATH': 'site'}, capture_output=True, text=True)
     shipped = tmp_path / 'site' / 'dsconv' / 'shipped' / 'pretrained' / 'small'
     assert (done.stderr, done.stdout.split()) == ('', ['10', 'depth.toml', str(shipped), '128'])
-    for folder, where in (
-        ('dsconv', 'site'),
-        ('configs', 'site/dsconv/shipped'),
-        ('pretrained', 'site/dsconv/shipped'),
-    ):
+    shipped_in = 'site/dsconv/shipped'
+    for folder, where in (('dsconv', 'site'), ('configs', shipped_in), ('pretrained', shipped_in)):
         files = [file for file in (ROOT / folder).rglob('*') if file.is_file() and '__pycache__' not in file.parts]
         assert [file for file in files if not (tmp_path / where / file.relative_to(ROOT)).exists()] == []
