@@ -1,0 +1,43 @@
+"""Writes cats and dogs of CIFAR-10 as pictures with a table, dogs a hundred times rarer: for the study `imbalance`.
+
+    python -m benchmarks.rare_class cats_and_dogs
+
+The training and the validation part are both of CIFAR-10's training images; its test split is not read.
+"""
+
+import csv
+
+import numpy as np
+from PIL import Image
+
+from dsconv import cli
+from dsconv.config import defaults
+from dsconv.data import open_source
+
+COUNTS = {'cat': {'train': 3000, 'validation': 1000}, 'dog': {'train': 30, 'validation': 1000}}
+
+
+def write(arguments) -> None:
+    """Writes `table.csv` and the pictures beside it."""
+    source = open_source(defaults().dataset)
+    split, rows = source.load('train'), []
+    for name, counts in COUNTS.items():
+        members = np.flatnonzero(split.labels == source.class_names.index(name))
+        parts = np.repeat(list(counts), list(counts.values()))
+        (arguments.directory / name).mkdir(parents=True, exist_ok=True)
+        for index, image, part in zip(members, split.images(members[: len(parts)]), parts, strict=False):
+            path = f'{name}/{index:05d}.png'
+            Image.fromarray(image).save(arguments.directory / path)
+            rows.append((path, name, part))
+    with (arguments.directory / 'table.csv').open('w', newline='') as file:
+        csv.writer(file).writerows([('path', 'label', 'split'), *rows])
+
+
+def flags() -> cli.Parser:
+    parser = cli.parser('rare_class', 'Writes cats and dogs of CIFAR-10, dogs a hundred times rarer.')
+    parser.add_argument('directory', type=cli.path, metavar='DIR')
+    return parser
+
+
+if __name__ == '__main__':
+    cli.run(flags(), write)
