@@ -24,7 +24,7 @@ class ObjectStore(http.server.ThreadingHTTPServer):
       objects: (bucket, name) → (content, generation).
       environment: the variables that lead a process here.
       refuses: the status that answers every request, where it is not None.
-      requests: (method, path) of each.
+      requests: the path of each.
     """
 
     daemon_threads = True
@@ -59,11 +59,9 @@ class ObjectStore(http.server.ThreadingHTTPServer):
         self.server_close()
 
     def names(self) -> set[str]:
-        """Of all objects."""
         return {name for _, name in self.objects}
 
     def read(self, name: str) -> bytes:
-        """The content of an object."""
         return self.objects[self.bucket, name][0]
 
     def put(self, where: tuple[str, str], content: bytes, match: str | None = None) -> dict | None:
@@ -76,7 +74,6 @@ class ObjectStore(http.server.ThreadingHTTPServer):
         return self.metadata(where)
 
     def metadata(self, where: tuple[str, str]) -> dict:
-        """As the interface has it."""
         (bucket, name), (content, generation) = where, self.objects[where]
         updated = '2026-01-01T00:00:00.000Z'
         return {'bucket': bucket, 'name': name, 'size': str(len(content)), 'updated': updated,
@@ -118,7 +115,6 @@ class _Request(http.server.BaseHTTPRequestHandler):
         return True
 
     def body(self) -> bytes:
-        """Of the request, in one piece or in chunks."""
         if self.headers.get('Transfer-Encoding') != 'chunked':
             return self.rfile.read(int(self.headers.get('Content-Length') or 0))
         chunks = []
@@ -139,7 +135,7 @@ class _Request(http.server.BaseHTTPRequestHandler):
     def handle_request(self):
         store, url = self.server, urlsplit(self.path)
         query, body = dict(parse_qsl(url.query)), self.body()
-        store.requests.append((self.command, self.path))
+        store.requests.append(self.path)
         parts = re.fullmatch(f'{OBJECT}(?:/rewriteTo/b/([^/]+)/o/([^/]+))?', url.path)
         if store.refuses:
             self.answer(store.refuses, {'error': {'code': store.refuses, 'message': 'refused by the test'}})

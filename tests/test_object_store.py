@@ -42,15 +42,9 @@ def store(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def saves():
-    """(step, the last step of the log that had arrived) of each checkpoint of `workdir`."""
-    return []
-
-
-@pytest.fixture(scope='module')
-def workdir(store, saves):
+def workdir(store):
     """Of a run that breaks off in its second epoch and is resumed."""
-    workdir, save = to_path(f'{BUCKET}/runs/digits'), Checkpoints.save
+    workdir, save, saves = to_path(f'{BUCKET}/runs/digits'), Checkpoints.save, []
 
     def save_and_look(self, state, validation):
         saves.append((int(state.step), read_metrics(workdir)[-1]['step']))
@@ -62,11 +56,12 @@ def workdir(store, saves):
             interrupt_at(broken, 2 * STEPS_PER_EPOCH)
             loop.train(tiny_config(), workdir)
         assert loop.train(tiny_config(log__tensorboard='true'), workdir)
+    assert saves == [(step, step) for step in (19, 38, 57)]  # each after the lines that it has passed
     return workdir
 
 
 def run(monkeypatch, capsys, command, flags, *line):
-    """A command's exit code and what it says."""
+    """Runs a command; returns its exit code and what it says."""
     monkeypatch.setattr(cli, 'prepare_process', lambda: None)
     monkeypatch.setattr(cli, 'leave', lambda code: (_ for _ in ()).throw(SystemExit(code)))
     try:
@@ -84,14 +79,11 @@ def upload(store, directory, prefix):
             store.put(('bucket', f'{prefix}/{file.relative_to(directory)}'), file.read_bytes())
 
 
-def test_a_resumed_run_ends_with_the_lines_and_the_bits_of_a_local_one(workdir, store, finished_run):
+def test_a_resumed_run_ends_with_the_lines_the_bits_and_the_files_of_a_local_one(workdir, store, finished_run):
     assert without_times(read_metrics(workdir)) == without_times(read_metrics(finished_run))
     ours, local = variables_of(workdir), variables_of(finished_run)
     assert jax.tree.structure(ours) == jax.tree.structure(local)
     jax.tree.map(np.testing.assert_array_equal, ours, local)
-
-
-def test_a_workdir_holds_what_a_local_one_does(workdir, store):
     names = {name.removeprefix('runs/digits/') for name in store.names()}
     assert {'config.json', 'metrics.jsonl'} <= names
     assert any(name.startswith('events.out.tfevents') for name in names)
@@ -101,28 +93,39 @@ def test_a_workdir_holds_what_a_local_one_does(workdir, store):
     assert (again.seed, again.model.dim) == (3, 8)
 
 
-def test_no_checkpoint_is_saved_before_the_lines_that_it_has_passed(workdir, saves):
-    assert saves == [(step, step) for step in (19, 38, 57)]
-
-
-def test_evaluate_and_report_write_beside_it(workdir, store, monkeypatch, capsys):
+def test_the_commands_read_and_write_beside_it(workdir, store, tmp_path, monkeypatch, capsys):
     code, said = run(monkeypatch, capsys, evaluate.evaluate, evaluate.flags, f'--workdir={workdir}')
     assert (code, said.splitlines()[-1]) == (0, f'{workdir}/report/report.md')
-    scored = json.loads(store.read('runs/digits/report/report.json'))
-    assert scored['num_examples'] == 360
+    assert json.loads(store.read('runs/digits/report/report.json'))['num_examples'] == 360
     page = f'--output={BUCKET}/page'
     code, said = run(monkeypatch, capsys, report.report, report.flags, '--workdirs', workdir, page)
     assert (code, said.split()) == (0, [f'{BUCKET}/page/report.html', f'{BUCKET}/page/report.md'])
     assert str(workdir) in store.read('page/report.html').decode()
     assert store.read('page/run-1/curves.png').startswith(b'\x89PNG')
 
+    Image.new('L', (8, 8), 200).save(tmp_path / 'grey.png')
+    store.put(('bucket', 'grey.png'), (tmp_path / 'grey.png').read_bytes())
+    line = (f'--workdir={workdir}', f'{BUCKET}/grey.png', tmp_path / 'grey.png')
+    code, said = run(monkeypatch, capsys, predict.predict, predict.flags, *line)
+    remote, local = said.splitlines()
+    assert code == 0 and remote.split(': ') == [line[1], local.split(': ')[1]]
+    line = (f'--workdir={workdir}', f'{BUCKET}/absent.png')
+    code, said = run(monkeypatch, capsys, predict.predict, predict.flags, *line)
+    assert code == 2 and said.endswith(f'{BUCKET}/absent.png: there is no such file\n')
 
-def test_a_damaged_checkpoint_is_moved_aside(store, caplog):
+
+def test_a_damaged_checkpoint_is_moved_aside_and_one_that_is_out_of_reach_is_not(store, monkeypatch, caplog):
     workdir = to_path(f'{BUCKET}/runs/damaged')
     with Checkpoints(workdir) as checkpoints:
         for step in (3, 4):
             checkpoints.save(make_state(step, scale=step), {'accuracy': 0.5})
-    for name in store.names():
+    before = store.names()
+    with Checkpoints(workdir) as checkpoints, monkeypatch.context() as patch:
+        patch.setattr(store, 'refuses', 403)
+        with pytest.raises(RunError, match='are as they were; try again'):
+            checkpoints.restore_newest(shape_of(make_state(1)))
+    assert store.names() == before
+    for name in before:
         if name.startswith('runs/damaged/checkpoints/4/') and not name.endswith('/'):
             to_path(f'{BUCKET}/{name}').write_bytes(b'')
     with Checkpoints(workdir) as checkpoints, caplog.at_level(logging.WARNING, 'dsconv'):
@@ -133,43 +136,31 @@ def test_a_damaged_checkpoint_is_moved_aside(store, caplog):
     assert not any(name.startswith('runs/damaged/checkpoints/4/') for name in store.names())
 
 
-def test_a_checkpoint_that_is_out_of_reach_is_not_taken_for_damaged(store, monkeypatch):
-    workdir = to_path(f'{BUCKET}/runs/out-of-reach')
-    with Checkpoints(workdir) as checkpoints:
-        checkpoints.save(make_state(3), None)
-    before = store.names()
-    with Checkpoints(workdir) as checkpoints:
-        with monkeypatch.context() as patch, pytest.raises(RunError, match='are as they were; try again'):
-            patch.setattr(store, 'refuses', 403)
-            checkpoints.restore_newest(shape_of(make_state(1)))
-        assert store.names() == before
-        assert checkpoints.restore_newest(shape_of(make_state(1))).step == 3
-
-
 def test_lines_arrive_with_a_flush_and_at_the_end(store):
     workdir = to_path(f'{BUCKET}/runs/lines')
+    line = {'epoch': 0.1, 'split': 'train', 'loss': 1.0}
     with MetricsLog(workdir, restored_step=0, tensorboard=False) as log:
-        for step in (1, 2):
-            log.write(step=step, epoch=0.1, split='train', loss=1.0)
+        log.write(step=1, **line)
         assert read_metrics(workdir) == []
         log.flush()
-        assert [line['step'] for line in read_metrics(workdir)] == [1, 2]
-        log.write(step=3, epoch=0.1, split='train', loss=1.0)
+        assert [line['step'] for line in read_metrics(workdir)] == [1]
+        log.write(step=2, **line)
+        log.write(step=3, **line)
     with MetricsLog(workdir, restored_step=2, tensorboard=False) as log:
-        log.write(step=4, epoch=0.1, split='train', loss=1.0)
+        log.write(step=4, **line)
     assert [json.loads(line)['step'] for line in store.read('runs/lines/metrics.jsonl').splitlines()] == [1, 2, 4]
+
+
+def open_source(*changes):
+    return data.open_source(configuration.load('configs/small.py', list(changes)).dataset)
 
 
 def test_a_prepared_dataset_is_read(store, tmp_path):
     prepare(tmp_path, train=IMAGES[:20], test=IMAGES[20:24])
     upload(store, tmp_path, 'data')
-    for gigabytes in (1.0, 0.0):
-        config = configuration.load(
-            'configs/small.py',
-            [f'dataset.data_dir={BUCKET}/data', f'dataset.memory_gigabytes={gigabytes}'],
-        )
-        split = data.open_source(config.dataset).load('train')
-        assert sorted(examples(split)) == sorted((i % 10, IMAGES[i].tobytes()) for i in range(20))
+    for gigabytes in (1.0, 0.0):  # in memory, and streamed
+        source = open_source(f'dataset.data_dir={BUCKET}/data', f'dataset.memory_gigabytes={gigabytes}')
+        assert sorted(examples(source.load('train'))) == sorted((i % 10, IMAGES[i].tobytes()) for i in range(20))
 
 
 def test_a_folder_of_pictures_is_read(store, write_pictures):
@@ -177,13 +168,9 @@ def test_a_folder_of_pictures_is_read(store, write_pictures):
     (root / 'cat' / 'broken.txt').write_text('no picture, and not taken for one')
     upload(store, root, 'pictures')
     name = f'dataset.name=image_folder:{BUCKET}/pictures'
+    local = open_source(f'dataset.name=image_folder:{root}')
     for gigabytes in (1.0, 0.0):
-        ours, local = (
-            data.open_source(
-                configuration.load('configs/small.py', [named, f'dataset.memory_gigabytes={gigabytes}']).dataset
-            )
-            for named in (name, f'dataset.name=image_folder:{root}')
-        )
+        ours = open_source(name, f'dataset.memory_gigabytes={gigabytes}')
         assert (ours.class_names, ours.split_sizes) == (local.class_names, local.split_sizes)
         assert sorted(examples(ours.load('train'))) == sorted(examples(local.load('train')))
     assert resolve(configuration.load('configs/small.py', [name]), ours).dataset.name == name[13:]
@@ -191,30 +178,16 @@ def test_a_folder_of_pictures_is_read(store, write_pictures):
     for put in lies:
         put.write_bytes(b'no picture')
     with pytest.raises(InputError, match='lies0.png: is not a picture that can be read'):
-        data.open_source(configuration.load('configs/small.py', [name]).dataset)
+        open_source(name)
     for put in lies:
         put.unlink()
 
 
-def test_a_picture_is_predicted(store, workdir, tmp_path, monkeypatch, capsys):
-    Image.new('L', (8, 8), 200).save(tmp_path / 'grey.png')
-    upload(store, tmp_path, 'asked')
-    line = (f'--workdir={workdir}', f'{BUCKET}/asked/grey.png', tmp_path / 'grey.png')
-    code, said = run(monkeypatch, capsys, predict.predict, predict.flags, *line)
-    remote, local = said.splitlines()
-    assert code == 0 and remote.split(': ') == [line[1], local.split(': ')[1]]
-    line = (f'--workdir={workdir}', f'{BUCKET}/asked/absent.png')
-    code, said = run(monkeypatch, capsys, predict.predict, predict.flags, *line)
-    assert code == 2 and said.endswith(f'{BUCKET}/asked/absent.png: there is no such file\n')
-
-
-def test_an_archive_is_read(store, tmp_path, monkeypatch):
-    (tmp_path / 'other.tar.gz').write_bytes(b'no archive')
-    upload(store, tmp_path, 'archives')
+def test_an_archive_is_read(store):
+    store.put(('bucket', 'other.tar.gz'), b'no archive')
     for name, wrong in [('other', 'MD5 is'), ('absent', 'dataset.archive cannot be read')]:
-        path = f'{BUCKET}/archives/{name}.tar.gz'
-        with pytest.raises(InputError, match=f'{path}: {wrong}'):
-            data.open_source(configuration.load('configs/small.py', [f'dataset.archive={path}']).dataset)
+        with pytest.raises(InputError, match=f'{BUCKET}/{name}.tar.gz: {wrong}'):
+            open_source(f'dataset.archive={BUCKET}/{name}.tar.gz')
 
 
 def test_a_file_is_replaced_in_one_request(store):
@@ -222,27 +195,18 @@ def test_a_file_is_replaced_in_one_request(store):
         before = len(store.requests)
         replace_file(to_path(f'{BUCKET}/a.txt'), content)
         assert store.read('a.txt') == content
-        assert all('uploadType' in path or 'upload_id' in path for _, path in store.requests[before:])
+        assert all('uploadType' in path or 'upload_id' in path for path in store.requests[before:])
 
 
-def test_a_bucket_that_is_not_there_is_said(store):
+def test_what_is_not_there_or_refused_is_one_line(store, monkeypatch, capsys):
     make_directory(to_path(BUCKET))
     with pytest.raises(InputError, match='--workdir=gs://other/run cannot be made: there is no such bucket'):
         check_workdir(to_path('gs://other/run'), tiny_config())
     with pytest.raises(InputError, match='gs://other/run is not the workdir of a run'):
         configuration.load_run(to_path('gs://other/run'))
-
-
-@pytest.mark.parametrize('status', [401, 403])
-def test_what_the_store_refuses_is_one_line(store, monkeypatch, capsys, status):
-    monkeypatch.setattr(store, 'refuses', status)
+    code, said = run(monkeypatch, capsys, evaluate.evaluate, evaluate.flags, '--workdir=gs:///run')
+    assert code == 2 and '--workdir: gs:///run must be a path of this machine, or gs://BUCKET/PATH' in said
+    monkeypatch.setattr(store, 'refuses', 401)
     code, said = run(monkeypatch, capsys, evaluate.evaluate, evaluate.flags, f'--workdir={BUCKET}/else')
     assert code == 1 and len(said.splitlines()) == 1
-    assert 'the object store failed: ' in said and f'HTTP response code {status}' in said
-
-
-@pytest.mark.parametrize('path', ['s3://bucket/run', 'gs://', 'gs:///run'])
-def test_other_stores_are_refused(path, monkeypatch, capsys):
-    code, said = run(monkeypatch, capsys, evaluate.evaluate, evaluate.flags, f'--workdir={path}')
-    assert code == 2
-    assert f'argument --workdir: {path} must be a path of this machine, or gs://BUCKET/PATH' in said
+    assert 'the object store failed: ' in said and 'HTTP response code 401' in said
