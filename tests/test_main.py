@@ -34,7 +34,6 @@ def test_a_run_from_config_json_that_is_interrupted_and_then_killed_goes_on_to_t
     process.send_signal(signal.SIGINT)
     assert 'which is saved; the same command goes on' in finish(process, 75)
     assert 0 <= steps(tmp_path)[-1] - metrics(tmp_path)[-1]['step'] < 7
-    assert steps(tmp_path)[-1] < 19
 
     process = start(line)
     wait_for((tmp_path / 'checkpoints' / '19').exists, process)
