@@ -10,7 +10,6 @@ from dsconv.training.setup import open_data
 from tests.conftest import TINY
 
 OVERRIDES = [f'{key}={value}' for key, value in TINY.items()]
-FLAGS = ['--config=configs/digits.py', *(f'--config.{override}' for override in OVERRIDES)]
 STUDY = """
 title = 'How wide'
 [variants.first]
@@ -19,16 +18,6 @@ model.dim = 16
 [variants.'no warm-up']
 schedule.warmup_epochs = 0
 """
-
-
-def folder_without_validation(directory) -> str:
-    """The `dataset.name` of a folder of pictures, two classes of 20, that it makes."""
-    for label in ('a', 'b'):
-        for number in range(20):
-            picture = directory / 'pictures' / label / f'{number}.ppm'
-            picture.parent.mkdir(parents=True, exist_ok=True)
-            picture.write_bytes(b'P6 8 8 255\n' + bytes(192))
-    return f'image_folder:{directory / "pictures"}'
 
 
 class Runs:

@@ -12,51 +12,39 @@ from dsconv.studies.study import of_models
 from dsconv.training.setup import build_network
 from tests.studies.grid import OVERRIDES, Runs
 
+FIGURES = tomllib.loads(comparison.PUBLISHED.read_text())['figures']
 MEASURED = {'latency': {'dsconv': {'latency_one': 0.001, 'latency_batch': 0.25}}, 'cores': 2, 'cpu': 'of some kind'}
 
 
-def study_and_cells(directory):
-    study = of_models('dsconv,resnet8', MODELS)
-    return study, make_cells(study, 'configs/digits.py', OVERRIDES, (0, 1), directory)
-
-
-def result_of(tmp_path, monkeypatch):
-    accuracies = {('dsconv', 0): 0.8, ('dsconv', 1): 0.9, ('resnet8', 0): 0.7, ('resnet8', 1): 0.7}
-    runs = Runs(monkeypatch, accuracies)
-    study, cells = study_and_cells(tmp_path)
-    for cell in cells:
-        runs.train(cell.config, cell.workdir)
-        runs.report_run(cell.workdir, 'validation', 'latest')
-    return comparison.summarise(study, cells) | MEASURED
+def cells_of(study, directory, *overrides):
+    return make_cells(study, 'configs/digits.py', [*OVERRIDES, *overrides], (0, 1), directory)
 
 
 def test_the_table_and_what_others_have_published_on_cifar10_alone(tmp_path, monkeypatch):
-    result = result_of(tmp_path, monkeypatch)
+    accuracies = {('dsconv', 0): 0.8, ('dsconv', 1): 0.9, ('resnet8', 0): 0.7, ('resnet8', 1): 0.7}
+    runs, study = Runs(monkeypatch, accuracies), of_models('dsconv,resnet8', MODELS)
+    cells = cells_of(study, tmp_path)
+    for cell in cells:
+        runs.train(cell.config, cell.workdir)
+        runs.report_run(cell.workdir, 'validation', 'latest')
+    result = comparison.summarise(study, cells) | MEASURED
     text = comparison.as_text(result, markdown_table)
     rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in text.splitlines() if line.startswith('|')]
-    ours, other = rows[2:]
-    dsconv, resnet8 = result['variants'].values()
-    assert ours == [
-        'dsconv', f'{dsconv["parameters"]:,}', f'{dsconv["macs"]:,}', '2', '85.00 ± 7.07', '-', '-', '100.5', '1', '250'
-    ]  # fmt: skip
-    assert other[:6] == [
-        'resnet8', f'{resnet8["parameters"]:,}', f'{resnet8["macs"]:,}', '2', '70.00 ± 0.00', '−15.00'
-    ]  # fmt: skip
-    assert other[-2:] == ['-', '-']
+    ours, other, dsconv = *rows[2:], result['variants']['dsconv']
+    costs = [f'{dsconv["parameters"]:,}', f'{dsconv["macs"]:,}']
+    assert ours == ['dsconv', *costs, '2', '85.00 ± 7.07', '-', '-', '100.5', '1', '250']
+    assert other[3:6] == ['2', '70.00 ± 0.00', '−15.00'] and other[-2:] == ['-', '-']
     assert 'Published' not in text and result['published'] == []  # digits are not CIFAR-10
-    figures = tomllib.loads(comparison.PUBLISHED.read_text())['figures']
     monkeypatch.setattr(comparison, 'PUBLISHED_ON', 'digits')
-    result = comparison.summarise(*study_and_cells(tmp_path)) | MEASURED
-    assert result['published'] == [figure for figure in figures if figure['model'] in ('dsconv', 'resnet8')]
+    result = comparison.summarise(study, cells) | MEASURED
+    assert result['published'] == [figure for figure in FIGURES if figure['model'] in ('dsconv', 'resnet8')]
     text = comparison.as_text(result)
     assert 'Published: test accuracies on the original CIFAR-10 by recipes of their own' in text
     assert 'MLPerf Tiny' in text
     assert comparison.draw(result).startswith(b'\x89PNG')
 
 
-@pytest.mark.parametrize(
-    'figure', tomllib.loads(comparison.PUBLISHED.read_text())['figures'], ids=lambda one: one['name']
-)
+@pytest.mark.parametrize('figure', FIGURES, ids=lambda one: one['name'])
 def test_published_results_are_of_networks_as_large_as_ours(figure):
     assert set(figure) == {'model', 'name', 'accuracy', 'parameters', 'macs', 'source'}
     assert 50 < figure['accuracy'] < 100
@@ -68,8 +56,6 @@ def test_published_results_are_of_networks_as_large_as_ours(figure):
 
 
 def test_a_network_that_the_data_refuses_is_not_measured(tmp_path, monkeypatch):
-    cells = make_cells(
-        of_models('dsconv,resnet8', MODELS), 'configs/digits.py', [*OVERRIDES, 'model.patch_size=3'], (0,), tmp_path
-    )
+    cells = cells_of(of_models('dsconv,resnet8', MODELS), tmp_path, 'model.patch_size=3')
     monkeypatch.setattr(comparison, 'measure_latency', list)
     assert comparison.measure(cells)['latency'] == ['resnet8']

@@ -5,21 +5,15 @@ from scipy import stats
 from dsconv.studies.statistics import paired_difference, sentence, signed, spread, standard_error
 
 
-def found(first, accuracies, failed=0, unfinished=0):
-    return {**spread(accuracies), **paired_difference(accuracies, first), 'failed': failed, 'unfinished': unfinished}
-
-
 def study(failed=(), unfinished=(), **variants):
     """Variants by the accuracies of seeds 0, 1, …; None where a run is missing."""
-    by_seed = {
-        name: {seed: accuracy for seed, accuracy in enumerate(values) if accuracy is not None}
-        for name, values in variants.items()
-    }
-    first = next(iter(by_seed.values()))
-    return {
-        name: found(first, accuracies, dict(failed).get(name, 0), dict(unfinished).get(name, 0))
-        for name, accuracies in by_seed.items()
-    }
+    found, first = {}, None
+    for name, values in variants.items():
+        accuracies = {seed: accuracy for seed, accuracy in enumerate(values) if accuracy is not None}
+        first = accuracies if first is None else first
+        missing = {'failed': dict(failed).get(name, 0), 'unfinished': dict(unfinished).get(name, 0)}
+        found[name] = spread(accuracies) | paired_difference(accuracies, first) | missing
+    return found
 
 
 def test_mean_and_deviation_are_numpys():
@@ -33,6 +27,8 @@ def test_mean_and_deviation_are_numpys():
     }
     assert spread({3: 0.5}) == {'runs': 1, 'mean': 0.5, 'std': None, 'mean_interval': None}
     assert spread({}) == {'runs': 0, 'mean': None, 'std': None, 'mean_interval': None}
+    assert standard_error(0.9, 5000) == pytest.approx(stats.binom(5000, 0.9).std() / 5000)
+    assert [signed(share) for share in (0.0123, -0.0123, -1e-9)] == ['+1.23', '−1.23', '+0.00']
 
 
 def test_the_interval_is_that_of_scipys_paired_test():
@@ -50,14 +46,6 @@ def test_too_few_pairs_and_equal_differences_have_no_interval():
     equal = paired_difference({0: 0.3, 1: 0.4}, {0: 0.1, 1: 0.2})  # but for the rounding of these numbers
     assert equal == {'pairs': 2, 'difference': pytest.approx(0.2), 'interval': None}
     assert paired_difference({0: 0.3, 1: 0.4}, {0: 0.1, 1: 0.200001})['interval']
-
-
-def test_the_standard_error_is_scipys():
-    assert standard_error(0.9, 5000) == pytest.approx(stats.binom(5000, 0.9).std() / 5000)
-
-
-def test_signs_are_shown():
-    assert [signed(share) for share in (0.0123, -0.0123, 0, -1e-9)] == ['+1.23', '−1.23', '+0.00', '+0.00']
 
 
 def test_the_best_is_named_with_its_interval_and_the_others_by_what_they_tell():

@@ -18,41 +18,27 @@ def test_a_file_of_ones_own(tmp_path):
     )
     study = read_study(str(file))
     assert (study.name, study.title) == ('mine', 'Kernels')
-    assert study.variants == {
-        'small': (),
-        '7 wide': (
-            'model.kernel_size=7',
-            'model.reduction=2,8',
-            'optimizer.clip_norm=0.5',
-            'dataset.name=digits',
-            'log.tensorboard=false',
-        ),
-    }
+    assert list(study.variants) == ['small', '7 wide'] and study.variants['small'] == ()
+    assert study.variants['7 wide'] == (
+        'model.kernel_size=7', 'model.reduction=2,8', 'optimizer.clip_norm=0.5', 'dataset.name=digits',
+        'log.tensorboard=false',
+    )  # fmt: skip
 
 
-@pytest.mark.parametrize('file', sorted(BUILT_IN.glob('*.toml')), ids=lambda file: file.stem)
-@pytest.mark.parametrize('config', ['configs/small.py', 'configs/digits.py'])
-def test_the_built_in_studies_fit_the_configs(file, config):
-    study = read_study(file.stem)
-    assert study == read_study(str(file))._replace(where=study.where)
-    settings = [configuration.load(config, list(overrides)) for overrides in study.variants.values()]
-    if config == 'configs/small.py':
-        assert len({str(one) for one in settings}) == len(settings)  # no two ask the same
-    assert {one.batch_size // one.model.norm_groups for one in settings} == {64} or study.name != 'batch_size'
-    if config == 'configs/small.py':
-        more = ['model.depth=2', 'dataset.class_names=0,1,2,3,4,5,6,7,8,9']
-        taken = overrides_by_variant(study, config, more)
-        settings = [configuration.load(config, [*taken[name], *own]) for name, own in study.variants.items()]
-        for network in {build_network(one) for one in settings}:
-            logits, _ = jax.eval_shape(network.init_with_output, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
-            assert logits.shape == (1, 10)
-
-
-@pytest.mark.parametrize('study', sorted(file.stem for file in BUILT_IN.glob('*.toml')))
-def test_the_first_of_the_built_in_variants_is_the_thesis(study):
-    first = list(next(iter(read_study(study).variants.values())))
-    small = configuration.load('configs/small.py')
-    assert configuration.load('configs/small.py', first) == small
+@pytest.mark.parametrize('name', sorted(file.stem for file in BUILT_IN.glob('*.toml')))
+def test_a_built_in_study_varies_the_thesis_and_fits_the_configs(name):
+    study, small = read_study(name), 'configs/small.py'
+    for overrides in study.variants.values():
+        configuration.load('configs/digits.py', list(overrides))
+    settings = [configuration.load(small, list(overrides)) for overrides in study.variants.values()]
+    assert settings[0] == configuration.load(small)
+    assert len({str(one) for one in settings}) == len(settings)  # no two ask the same
+    assert {one.batch_size // one.model.norm_groups for one in settings} == {64} or name != 'batch_size'
+    taken = overrides_by_variant(study, small, ['model.depth=1', 'dataset.class_names=0,1,2,3,4,5,6,7,8,9'])
+    settings = [configuration.load(small, [*taken[name], *own]) for name, own in study.variants.items()]
+    for network in {build_network(one) for one in settings}:
+        logits, _ = jax.eval_shape(network.init_with_output, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+        assert logits.shape == (1, 10)
 
 
 def test_the_three_sizes_are_those_of_their_configs():
@@ -67,44 +53,32 @@ def test_the_three_sizes_are_those_of_their_configs():
     [
         ('title = ', r'mine.toml is not TOML: '),
         ('[variants.a]\n[variants.b]', 'needs title = '),
-        ("title = 'x'", 'needs variants'),
         ("title = 'x'\n[variant.a]\n[variant.b]", 'there is no key variant; did you mean variants?'),
         ("title = 'x'\n[variants]\na = 3\nb = 4", r'the variant a must be a table, \[variants."a"\]'),
         ("title = 'x'\n[variants.a]\n[variants.'b/c']", "the variant 'b/c' cannot be a directory"),
-        ("title = 'x'\n[variants.a]\n[variants.'b.']", "the variant 'b.' cannot be a directory"),
         (TWO + "eval.final_split = 'test'", 'eval.final_split cannot be varied: a study is scored on the validation'),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(content, message, tmp_path):
     file = tmp_path / 'mine.toml'
     file.write_text(content)
-    with pytest.raises(InputError, match=f'^--study={file}.*{message}') as caught:
+    with pytest.raises(InputError, match=f'^--study={file}.*{message}'):
         read_study(str(file))
-    assert '\n' not in str(caught.value)
 
 
-def test_a_study_that_is_not_there():
-    with pytest.raises(InputError, match='^--study=kernelsize: there is no such study.*; did you mean kernel_size?'):
-        read_study('kernelsize')
-
-
-def test_models_are_variants():
-    study = of_models('b,a', ('a', 'b'))
-    assert study.variants == {'b': ('model.name=b',), 'a': ('model.name=a',)}
-    for models, message in (
-        ('a,resnet', "--models: 'resnet' is not one of a, resnet8; did you mean resnet8?"),
-        ('a,resnet8,a', '--models=a,resnet8,a names a twice'),
-        ('a', '--models=a is one network alone'),
-    ):
-        with pytest.raises(InputError) as caught:
-            of_models(models, ('a', 'resnet8'))
-        assert str(caught.value).startswith(message)
-
-
-def test_an_option_goes_to_the_networks_that_take_it_and_is_refused_where_none_does():
+def test_models_are_variants_and_an_option_goes_to_those_that_take_it():
     study = of_models('dsconv,resnet8', ('dsconv', 'resnet8'))
+    assert study.variants == {'dsconv': ('model.name=dsconv',), 'resnet8': ('model.name=resnet8',)}
     taken = overrides_by_variant(study, 'configs/digits.py', ['model.dim=8', 'epochs=3'])
     assert taken == {'dsconv': ['model.dim=8', 'epochs=3'], 'resnet8': ['epochs=3']}
     with pytest.raises(InputError, match='^--config.model.dim=8 has no effect: no network of --models takes it'):
-        study = of_models('resnet20,resnet8', ('resnet20', 'resnet8'))
-        overrides_by_variant(study, 'configs/digits.py', ['model.dim=8'])
+        overrides_by_variant(
+            of_models('resnet20,resnet8', ('resnet20', 'resnet8')), 'configs/digits.py', ['model.dim=8']
+        )
+    for models, message in (
+        ('a,resnet', r"--models: 'resnet' is not one of a, resnet8; did you mean resnet8\?"),
+        ('a,resnet8,a', '--models=a,resnet8,a names a twice'),
+        ('a', '--models=a is one network alone'),
+    ):
+        with pytest.raises(InputError, match=f'^{message}'):
+            of_models(models, ('a', 'resnet8'))

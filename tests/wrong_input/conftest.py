@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from dsconv import cli
+from tests import commands
 from tests.wrong_input.making import contents
 
 
@@ -15,16 +15,13 @@ def refuse(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
     def run(module, line, *words):
-        name, before = module.__name__.rpartition('.')[2], contents(tmp_path)
+        before = contents(tmp_path)
         sys.stderr.reconfigure(errors='backslashreplace')  # as it is outside of tests
-        with pytest.raises(SystemExit) as end:
-            cli.run(module.flags(), getattr(module, name), arguments=list(map(str, line)))
-        output, errors = capsys.readouterr()
+        code, output, errors = commands.run(module, line, capsys)
         gc.collect()  # Orbax leaves behind what would tell of a damaged checkpoint in another test
         capsys.readouterr()
-        assert errors.startswith(f'python -m dsconv.{name}: error: '), errors
-        assert errors.count('\n') == 1, errors
-        assert end.value.code == 2
+        assert errors.startswith(f'python -m {module.__name__}: error: '), errors
+        assert (code, errors.count('\n')) == (2, 1), errors
         assert [word for word in words if word not in errors] == [], errors
         assert contents(tmp_path) == before
         return output

@@ -9,9 +9,6 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from tests.conftest import TINY
-
-DIGITS = ['--config=configs/digits.py', *(f'--config.{key}={value}' for key, value in TINY.items())]
 PIPE = object()
 
 

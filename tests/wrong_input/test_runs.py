@@ -13,7 +13,6 @@ from tests.wrong_input.making import JPEG, OBJECTS, PICKLE, PIPE, PNG, build, co
 
 # Wrong pictures beside a right one, which is classified all the same.
 PICTURES = {
-    'absent': ({}, 'x.png: there is no such file'),
     'a directory': ({'x.png': None}, 'x.png: is a folder without pictures'),
     'a pipe that nobody writes to': ({'x.png': PIPE}, 'x.png: is not a file'),
     'a pickle': ({'x.png': PICKLE}, 'x.png: is not a picture'),
@@ -43,8 +42,8 @@ def set_config(**changes):
     def damage(run):
         written = json.loads((run / 'config.json').read_text())
         for key, value in changes.items():
-            *groups, leaf = key.split('__')
-            (written['config'][groups[0]] if groups else written['config'])[leaf] = value
+            group, leaf = key.split('__')
+            written['config'][group][leaf] = value
         (run / 'config.json').write_text(json.dumps(written))
 
     return damage
@@ -55,27 +54,19 @@ def overwrite(pattern, content):
     return lambda run: [file.write_bytes(content) for file in run.rglob(pattern) if file.is_file()]
 
 
-def replace(name, tree):
-    """A damage: something else in the place of a part of the run."""
-
-    def damage(run):
-        shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink()
-        build(run / name, tree)
-
-    return damage
+def replace_checkpoints(tree):
+    """A damage: something else in the place of the checkpoints."""
+    return lambda run: [shutil.rmtree(run / 'checkpoints'), build(run / 'checkpoints', tree)]
 
 
 RUNS = {
     'a config that is a pickle': (overwrite('config.json', PICKLE), 'config.json is damaged'),
     'no channels': (set_config(dataset__channels=None), 'dataset.channels=none must be known of a run'),
-    'a missing class': (set_config(dataset__class_names=['a', 'b']), 'cannot be restored'),
-    'statistics of colours': (set_config(dataset__mean=[0.5, 0.5, 0.5]), 'must hold 1 number(s)'),
     'no patches': (set_config(model__patch_size=3), 'model.patch_size=3 does not divide images of 8×8'),
     'another network': (set_config(model__dim=16), 'cannot be restored', 'config.json is not its own'),
     'metadata that are pickles': (overwrite('_METADATA', PICKLE), 'cannot be restored', '--checkpoint'),
-    'weights that are arrays of objects': (overwrite('manifest.ocdbt', OBJECTS), 'cannot be restored'),
-    'only an array of objects': (replace('checkpoints', {'99/model/weights.npy': OBJECTS}), '99: cannot be restored'),
-    'no checkpoint': (replace('checkpoints', {'.': None}), 'holds no checkpoint yet'),
+    'only an array of objects': (replace_checkpoints({'99/model/weights.npy': OBJECTS}), '99: cannot be restored'),
+    'no checkpoint': (replace_checkpoints({'.': None}), 'holds no checkpoint yet'),
 }
 
 
