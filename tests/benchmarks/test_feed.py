@@ -34,15 +34,15 @@ def test_the_rate_is_of_what_comes_after_the_warm_up():
 def test_every_case_is_measured_on_any_config(monkeypatch):
     pytest.importorskip('tensorflow_datasets')
     monkeypatch.setattr(feed, 'MEMORY_IMAGES', 100)
+    with pytest.raises(InputError, match='batch_size=12 does not divide over 8 devices; take 8 or 16'):
+        feed.measure(small('batch_size=12', 'model.norm_groups=1'), rounds=1, seconds=0, pictures=20)
     config = small('batch_size=16', 'dataset.image_size=16', 'dataset.channels=1', 'steps_per_dispatch=3')
-    result = feed.measure(config, rounds=2, seconds=0, pictures=40)
+    result = json.loads(json.dumps(feed.measure(config, rounds=2, seconds=0, pictures=40)))
     assert set(result['images_per_second']) == set(feed.CASES)
     for rates in result['images_per_second'].values():
         assert len(rates['by_round']) == 2
         assert 0 < min(rates['by_round']) == rates['min'] <= rates['median'] <= rates['max'] == max(rates['by_round'])
-    assert (result['what'], result['batch_size'], result['image_shape']) == ('feed', 16, [16, 16, 1])
-    assert 'jax' in result['versions']
-    text = feed.as_text(json.loads(json.dumps(result)))
+    text = feed.as_text(result)
     assert text.startswith('Shuffled batches of 16 images of 16×16×1, nothing trained, on 8 × ')
     assert all(about in text for about in feed.CASES.values())
 
@@ -60,22 +60,12 @@ def test_the_streamed_sources_hold_the_same_pictures_and_keep_none(tmp_path):
     np.testing.assert_array_equal(folder[0][order], records[0][other])
     np.testing.assert_array_equal(np.sort(folder[1]), [0, 0, 1, 1, *range(2, 10)])
     picture = np.asarray(Image.open(tmp_path / 'folder' / 'train' / '003' / '000003.jpg'))
-    assert picture.shape == (224, 224, 3)
     np.testing.assert_array_equal(folder[0][folder[1] == 3][0], picture)
 
 
-@pytest.mark.parametrize(
-    ('overrides', 'count'),
-    [(('dataset.image_size=224',), 3_321), (('batch_size=60000',), 60_000)],
-)
-def test_memory_holds_what_it_may_and_a_batch(overrides, count):
-    split = feed.memory_split(resolve_without_data(small(*overrides)))
-    assert split.num_examples == count
-    images = split.images(np.arange(8))
-    assert images.dtype == np.uint8 and len(np.unique(images)) == 256
-    assert split.labels.dtype == np.int32 and set(split.labels) == set(range(10))
-
-
-def test_a_batch_that_does_not_divide_over_the_devices_is_refused():
-    with pytest.raises(InputError, match='batch_size=12 does not divide over 8 devices; take 8 or 16'):
-        feed.measure(small('batch_size=12', 'model.norm_groups=1'), rounds=1, seconds=0, pictures=20)
+def test_memory_holds_what_it_may_and_a_batch(monkeypatch):
+    monkeypatch.setattr(feed, 'MEMORY_BYTES', 1_000_000)
+    for batch_size, count in ((256, 1_000_000 // (32 * 32 * 3)), (512, 512)):
+        split = feed.memory_split(resolve_without_data(small(f'batch_size={batch_size}')))
+        assert split.num_examples == count and len(np.unique(split.images(np.arange(8)))) == 256
+        assert split.labels.dtype == np.int32 and set(split.labels) == set(range(10))

@@ -19,8 +19,7 @@ def started(variant='', environment=(), module=LIBRARY, **settings):
 
 def test_answers_in_order_whatever_its_library_prints():
     with started(core=last_core()) as process:
-        assert process.facts == {'parameters': 7, 'allocator': 'as installed'}
-        assert process.missing is None
+        assert (process.facts, process.missing) == ({'parameters': 7, 'allocator': 'as installed'}, None)
         if hasattr(os, 'sched_getaffinity'):
             assert os.sched_getaffinity(process._process.pid) == {last_core()}
         assert process.call('inference')['values'] == [[1] * 10] * 64
@@ -31,18 +30,12 @@ def test_answers_in_order_whatever_its_library_prints():
     assert child.poll() is not None
 
 
-def test_says_what_is_missing():
+def test_what_is_missing_or_fails_is_one_line():
     with started('missing') as process:
         assert process.missing == 'a_library_that_is_not_installed'
-    with started(module='tests.benchmarks.no_such_library') as process:
-        assert process.missing == 'tests.benchmarks.no_such_library'
-
-
-def test_a_failure_is_one_line():
-    with pytest.raises(RunError, match=r'fake_library failed: room$'):
-        started('broken')
-    with pytest.raises(RunError, match=r'fake_library failed: exit code -9$'):
-        started('killed')
+    for variant, message in (('broken', 'room$'), ('killed', 'exit code -9$')):
+        with pytest.raises(RunError, match=f'fake_library failed: {message}'):
+            started(variant)
     with started('dies') as process:
         for _ in range(2):  # no answer, then nobody who reads
             with pytest.raises(RunError, match='fake_library failed: out of memory'):
