@@ -7,14 +7,14 @@ from PIL import Image
 
 from dsconv import cli, show_augment
 from dsconv import config as configuration
-from dsconv.augment.samples import operation_blocks
+from dsconv.augment import samples
 from dsconv.data import train_batches
+from dsconv.errors import InputError
 from dsconv.reporting import contact_sheet
 from dsconv.training import step as step_module
 from dsconv.training.setup import build_training, open_data
 from tests.conftest import TINY
 
-PROGRAM = 'python -m dsconv.show_augment: error: '
 SETTINGS = TINY | {
     'seed': '5',
     'batch_size': '16',
@@ -32,38 +32,6 @@ SETTINGS = TINY | {
 OVERRIDES = [f'{key}={value}' for key, value in SETTINGS.items()]
 
 
-def run(capsys, *line):
-    """The exit code, stdout and stderr."""
-    code = 0
-    try:
-        cli.run(show_augment.flags(), show_augment.show_augment, list(line))
-    except SystemExit as end:
-        code = end.code
-    return code, *capsys.readouterr()
-
-
-@pytest.fixture(scope='module')
-def sheet(tmp_path_factory):
-    """A sheet's path, and the blocks of its two panels."""
-    path, panels = tmp_path_factory.mktemp('sheet') / 'sheet ü.png', []
-    draw = contact_sheet.contact_sheet
-    line = ['--config=configs/digits.py', *(f'--config.{override}' for override in OVERRIDES), f'--output={path}']
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(contact_sheet, 'contact_sheet', lambda drawn: (panels.extend(drawn), draw(drawn))[1])
-        cli.run(show_augment.flags(), show_augment.show_augment, line)
-    return path, *panels
-
-
-def test_a_sheet_is_drawn(sheet):
-    path, *panels = sheet
-    assert list(path.parent.iterdir()) == [path]
-    assert path.read_bytes() == contact_sheet.contact_sheet(panels)
-    assert len(path.read_bytes()) < 100_000
-    with Image.open(path) as picture:
-        assert picture.format == 'PNG'
-        assert min(picture.size) > 1000 and max(picture.size) < 1500
-
-
 def named(blocks):
     """Name → its images, those of following rows without a name after them."""
     rows, last = {}, ''
@@ -73,37 +41,44 @@ def named(blocks):
     return rows
 
 
-def notes(blocks):
-    return {name: note for _, _, rows in blocks for name, note, _ in rows if name}
-
-
 @pytest.fixture(scope='module')
-def colours():
-    return np.random.default_rng(0).integers(0, 256, (7, 10, 10, 3), np.uint8)
-
-
-@pytest.fixture(scope='module')
-def operations(colours):
+def operations():
+    """Seven images of which only one has colours, and the blocks of all operations on them."""
+    colours = np.random.default_rng(0).integers(0, 256, (7, 10, 10, 3), np.uint8)
     images = colours // 2 + 64
     images[:, :, :, 1:] = images[:, :, :, :1]
-    images[3] = colours[3]  # the only one that is not grey
-    return images, operation_blocks(images, fill=9)
+    images[3] = colours[3]
+    return images, samples.operation_blocks(images, fill=9)
 
 
-def test_every_operation_has_a_row(operations):
-    assert [(columns, len(rows)) for _, columns, rows in operations[1]] == [
-        ((-10, -5, 0, 5, 10), 5),
-        ((0, 2, 5, 8, 10), 7),
-        ((), 4),
-    ]
-    images, rows = operations[0], named(operations[1])
+@pytest.fixture(scope='module')
+def sheet(tmp_path_factory, operations):
+    """A sheet's path, and the blocks of its two panels, of which the first is of the images of `operations`."""
+    path, panels = tmp_path_factory.mktemp('sheet') / 'sheet ü.png', []
+    draw = contact_sheet.contact_sheet
+    line = ['--config=configs/digits.py', *(f'--config.{override}' for override in OVERRIDES), f'--output={path}']
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(samples, 'operation_blocks', lambda images, fill: operations[1])
+        patch.setattr(contact_sheet, 'contact_sheet', lambda drawn: (panels.extend(drawn), draw(drawn))[1])
+        cli.run(show_augment.flags(), show_augment.show_augment, line)
+    return path, *panels
+
+
+def test_a_sheet_is_drawn(sheet):
+    path, *panels = sheet
+    assert list(path.parent.iterdir()) == [path]
+    assert path.read_bytes() == contact_sheet.contact_sheet(panels)
+    with Image.open(path) as picture:
+        assert picture.format == 'PNG' and min(picture.size) > 1000 and max(picture.size) < 1500
+
+
+def test_every_operation_has_a_row_on_the_most_colourful_image_where_it_has_a_magnitude(operations):
+    images, blocks = operations
+    columns = [(columns, len(rows)) for _, columns, rows in blocks]
+    assert columns == [((-10, -5, 0, 5, 10), 5), ((0, 2, 5, 8, 10), 7), ((), 4)]
+    image, rows = images[3], named(blocks)
     assert len(rows) == 16
-    assert np.array_equal(rows['Identity'][0], images[:5])
-    assert np.array_equal(rows['Invert'][0], 255 - images[:5])
-
-
-def test_operations_with_a_magnitude_are_shown_on_the_most_colourful_image(operations):
-    image, rows = operations[0][3], named(operations[1])
+    assert np.array_equal(rows['Identity'][0], images[:5]) and np.array_equal(rows['Invert'][0], 255 - images[:5])
     for name in ('Rotate', 'ShearX', 'ShearY', 'TranslateX', 'TranslateY'):
         assert np.array_equal(rows[name][0][2], image)
     for name in ('Color', 'Contrast', 'Brightness', 'Sharpness'):  # 0.1 + 1.8 · 5 / 10 = 1
@@ -128,8 +103,7 @@ def training(sheet):
 
 def test_the_first_row_is_what_the_network_sees_in_the_first_step(training, monkeypatch):
     config, split, images, labels, blocks = training
-    seen = []
-    normalise = step_module.normalise
+    seen, normalise = [], step_module.normalise
 
     def spy(images, mean, std):
         jax.debug.callback(lambda images: seen.append(np.asarray(images)), images)
@@ -137,8 +111,7 @@ def test_the_first_row_is_what_the_network_sees_in_the_first_step(training, monk
 
     monkeypatch.setattr(step_module, 'normalise', spy)
     run = build_training(config, split.num_examples, jax.devices()[:1])
-    state = run.new_state()
-    jax.block_until_ready(run.train_step(state, images[None], labels[None]))
+    jax.block_until_ready(run.train_step(run.new_state(), images[None], labels[None]))
     jax.effects_barrier()
     rows = named(blocks)
     assert np.array_equal(rows['originals'][0], images[:8])
@@ -146,7 +119,7 @@ def test_the_first_row_is_what_the_network_sees_in_the_first_step(training, monk
     assert not np.array_equal(rows['augmented'][1], seen[0][:8])
 
 
-def test_each_part_is_shown_alone(training):
+def test_each_part_is_shown_alone_and_noted_as_off_where_it_is(training):
     _, _, images, _, blocks = training
     rows, shown = named(blocks), images[:8]
     assert all(row.shape == shown.shape for parts in rows.values() for row in parts)
@@ -168,36 +141,24 @@ def test_each_part_is_shown_alone(training):
     policies = [row for name in ('RandAugment', 'AutoAugment', 'either of them') for row in rows[name]]
     assert all((row != shown).any() for row in policies)
     assert len({row.tobytes() for row in policies}) == 5
-
-
-def test_notes_say_what_is_on(training):
-    assert notes(training[-1]) == {
-        'originals': '',
-        'augmented': 'as configured',
-        'crop and flip': 'padding 1, flip none',
-        'RandAugment': '2 layers, magnitude 5',
-        'AutoAugment': '(off)',
-        'either of them': '(off)',
-        'Cutout': '4 pixels (off)',
-        'random erasing': '',
-        'MixUp': 'α = 1 (off)',
-        'CutMix': 'α = 1',
-    }
+    assert {name: note for _, _, rows in blocks for name, note, _ in rows if name} == {
+        'originals': '', 'augmented': 'as configured', 'crop and flip': 'padding 1, flip none',
+        'RandAugment': '2 layers, magnitude 5', 'AutoAugment': '(off)', 'either of them': '(off)',
+        'Cutout': '4 pixels (off)', 'random erasing': '', 'MixUp': 'α = 1 (off)', 'CutMix': 'α = 1',
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ('words', 'message'),
+    ('output', 'message'),
     [
-        (['--output=sheet.jpg'], '--output=sheet.jpg must end in .png'),
-        (['--output=missing/sheet.png'], '--output=missing/sheet.png cannot be written: No such file or directory'),
-        (['--output=directory.png'], '--output=directory.png is a directory'),
-        (['--config.batch_size=2000'], 'batch_size=2000 is more than the 1257 training images'),
+        ('sheet.jpg', '--output=sheet.jpg must end in .png'),
+        ('missing/sheet.png', '--output=missing/sheet.png cannot be written: No such file or directory'),
+        ('directory.png', '--output=directory.png is a directory'),
     ],
 )
-def test_wrong_lines(capsys, tmp_path, monkeypatch, words, message):
+def test_an_output_that_cannot_be_written_is_refused_before_any_work(tmp_path, monkeypatch, output, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'directory.png').mkdir()
-    code, output, errors = run(capsys, '--config=configs/digits.py', *words)
-    assert (code, output, errors.count('\n')) == (2, '', 1)
-    assert errors.startswith(PROGRAM + message)
+    with pytest.raises(InputError, match=message):
+        show_augment.show_augment(show_augment.flags().parse_args(['--config=configs/digits.py', f'--output={output}']))
     assert [path.name for path in tmp_path.iterdir()] == ['directory.png']
