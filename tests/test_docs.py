@@ -212,6 +212,10 @@ def headings(page):
     return [text.content for opened, text in itertools.pairwise(tokens(page)) if opened.type == 'heading_open']
 
 
+def slug(heading):
+    return re.sub(r'[^\w -]', '', heading.lower()).replace(' ', '-')
+
+
 @every_page
 def test_links_and_paths_lead_somewhere(page):
     links = [token.attrs['href'] for token in inline(page, 'link_open')]
@@ -220,8 +224,7 @@ def test_links_and_paths_lead_somewhere(page):
             file, _, anchor = link.partition('#')
             target = page.parent / file if file else page
             assert target.exists(), link
-            slugs = [re.sub(r'[^\w -]', '', text.lower()).replace(' ', '-') for text in headings(target) if anchor]
-            assert not anchor or anchor in slugs, link
+            assert not anchor or anchor in map(slug, headings(target)), link
     there = {entry.name for folder in (ROOT, ROOT / 'dsconv') for entry in folder.iterdir()} - {'runs'}
     paths = [word for word in quoted(page) if re.fullmatch(r'[\w.-]+(/[\w.-]*)+', word) and word.split('/')[0] in there]
     paths += re.findall(r'\bresults/[\w/.-]*\w', page.read_text(encoding='utf-8'))
