@@ -62,7 +62,7 @@ def test_the_table_has_ratios_and_what_is_missing(monkeypatch):
 
 
 def test_ours_and_pillow_really_run():
-    config = resolve_without_data(small('batch_size=4'))
+    config = resolve_without_data(small('batch_size=8'))
     ours, pillow = comparison.race(config, ('pillow',), rounds=2, seconds=0.001)
     assert min(ours['images_per_second'] + pillow['images_per_second']) > 0
 
@@ -76,7 +76,7 @@ def test_another_policy_than_the_peers_have_is_refused():
 
 
 def test_torchvision_runs_where_it_is_installed():
-    config = resolve_without_data(small('batch_size=4'))
+    config = resolve_without_data(small('batch_size=8'))
     for variant in ('by image', 'by batch'):  # in processes of their own: beside TensorFlow, PyTorch crashes
         settings, environment = comparison.task(config) | {'variant': variant}, os.environ | comparison.ONE_THREAD
         with comparison.Process('benchmarks.augment.torchvision_peer', settings, environment) as process:
