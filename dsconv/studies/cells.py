@@ -119,6 +119,8 @@ def is_finished(cell: Cell) -> bool:
     saved, config = configuration.load_run(cell.workdir), resolve_config(cell.config)
     for key in ('mean', 'std', 'fingerprint'):  # computing these would read all pixels
         config.dataset[key] = config.dataset[key] or saved.dataset[key]
+    if config.loss.class_weights == 'balanced':
+        config.loss.class_weights = saved.loss.class_weights
     check_workdir(cell.workdir, config)
     if saved.epochs != config.epochs:
         raise InputError(

@@ -17,6 +17,7 @@ title = 'How wide'
 model.dim = 16
 [variants.'no warm-up']
 schedule.warmup_epochs = 0
+loss.class_weights = 'balanced'
 """
 
 
