@@ -15,9 +15,8 @@ from dsconv.models.fast.depthwise import depthwise_conv
 from tests.quick import quick_jit
 
 SHAPES = {
-    'kernel 3, odd batch': (3, 5, 7, 2, 3),
-    'kernel 5, a batch of two iterations': (16, 6, 4, 3, 5),
-    'kernel 3, rows of two iterations': (8, 19, 4, 2, 3),
+    'odd batch': (3, 5, 7, 2, 3),
+    'iterations over images and rows': (16, 19, 4, 2, 3),
     'image smaller than the kernel': (6, 2, 3, 2, 5),
 }
 
@@ -51,80 +50,49 @@ def numpy_backward(x, kernel, gradient):
     return x_gradient, kernel_gradient
 
 
-def same(x, kernel):
-    """`depthwise_conv` that keeps the height."""
-    return depthwise_conv(x, kernel, len(kernel) // 2)
-
-
-def public(x, kernel, gradient):
-    y, pull_back = jax.vjp(same, x, kernel)
+def with_gradients(x, kernel, gradient, form='auto'):
+    """The output, the gradient of the input and that of the kernel; the height is kept."""
+    y, pull_back = jax.vjp(lambda x, kernel: depthwise_conv(x, kernel, len(kernel) // 2, form), x, kernel)
     return y, *pull_back(gradient)
 
 
-@quick_jit
-def all_forms(x, kernel, gradient):
-    """Output, input gradient and kernel gradient of each form; one program, as compiling is what takes the time."""
-    half = len(kernel) // 2
-    return {
-        'shift': (depthwise._shift_forward(x, kernel, half), *depthwise._shift_backward(x, kernel, gradient, half)),
-        'lax': (depthwise._lax_forward(x, kernel, half), *depthwise._lax_backward(x, kernel, gradient, half)),
-        'public': public(x, kernel, gradient),
-    }
-
-
-@pytest.mark.parametrize('shape', SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize('shape', SHAPES.values(), ids=SHAPES.keys())
 def test_every_form_equals_scipy_and_numpy_in_float64(shape):
     x, kernel, gradient = draw(*shape)
-    with jax.enable_x64(True):
-        results = jax.device_get(all_forms(x, kernel, gradient))
     expected = (scipy_forward(x, kernel), *numpy_backward(x, kernel, gradient))
-    for form, result in results.items():
-        for value, reference in zip(result, expected, strict=True):
-            assert value.dtype == np.float64
-            np.testing.assert_allclose(value, reference, rtol=1e-11, atol=1e-11, err_msg=form)
+    with jax.enable_x64(True):
+        in_all_forms = quick_jit(lambda *arrays: [with_gradients(*arrays, form) for form in depthwise.FORMS])
+        for results in in_all_forms(x, kernel, gradient):
+            for result, reference in zip(results, expected, strict=True):
+                assert result.dtype == np.float64
+                np.testing.assert_allclose(result, reference, rtol=1e-11, atol=1e-11)
 
 
 def test_a_bfloat16_kernel_gradient_is_summed_in_float32():
     # 1 + 1 + … in bfloat16 ends at 256: 8 bits of mantissa.
     ones = jnp.ones((16, 16, 16, 1), jnp.bfloat16)
-    gradient = jax.jit(public)(ones, jnp.ones((1, 1, 1, 1), jnp.bfloat16), ones)[2]
+    gradient = jax.jit(with_gradients)(ones, jnp.ones((1, 1, 1, 1), jnp.bfloat16), ones)[2]
     assert float(gradient[0, 0, 0, 0]) == 16**3
 
 
-@pytest.fixture(scope='module')
-def arguments():
+@pytest.mark.parametrize(
+    ('form', 'platform', 'convolutions'),
+    [('lax', 'cpu', 3), ('auto', 'tpu', 3), ('auto', 'cpu', 0), ('shift', 'tpu', 0)],
+)
+def test_a_form_suits_the_platform_or_is_asked_for(form, platform, convolutions):
     shapes = ((8, 6, 6, 4), (3, 3, 1, 4), (8, 6, 6, 4))
-    return tuple(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
+    arguments = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    traced = jax.jit(functools.partial(with_gradients, form=form)).trace(*arguments)
+    assert traced.lower(lowering_platforms=(platform,)).as_text().count('stablehlo.convolution') == convolutions
 
 
-@pytest.mark.skipif(jax.default_backend() != 'cpu', reason='compiles for the CPU')
-def test_no_convolution_reaches_the_cpu(arguments):
-    def calls_a_convolution(function, *arguments):
-        # The opcode, or a library's; the bare word stands in the names of files and functions too.
-        return re.search(r' convolution\(|custom-call', jax.jit(function).lower(*arguments).compile().as_text())
-
-    assert calls_a_convolution(functools.partial(depthwise._lax_forward, pad_rows=1), *arguments[:2])
-    assert not calls_a_convolution(public, *arguments)
-
-
-@pytest.mark.parametrize(('form', 'platform', 'convolutions'), [('lax', 'cpu', 3), ('shift', 'tpu', 0)])
-def test_a_form_may_be_asked_for(arguments, form, platform, convolutions):
-    def chosen(x, kernel, gradient):
-        y, pull_back = jax.vjp(lambda x, kernel: depthwise_conv(x, kernel, 1, form), x, kernel)
-        return y, *pull_back(gradient)
-
-    text = jax.jit(chosen).trace(*arguments).lower(lowering_platforms=(platform,)).as_text()
-    assert text.count('stablehlo.convolution') == convolutions
-
-
-@pytest.mark.skipif(jax.device_count() == 1, reason='needs several devices')
 def test_a_sharded_batch_is_not_gathered():
     devices = jax.device_count()
     mesh = Mesh(np.array(jax.devices()), ('data',))
     batch, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (('data',), ()))
     x, kernel, gradient = (a.astype(np.float32) for a in draw(2 * devices, 4, 4, 2, 3))
-    compiled = jax.jit(public, in_shardings=(batch, whole, batch)).lower(x, kernel, gradient).compile()
-    assert not any(name in compiled.as_text() for name in ('all-gather', 'all-to-all', 'collective-permute'))
+    compiled = jax.jit(with_gradients, in_shardings=(batch, whole, batch)).lower(x, kernel, gradient).compile()
+    assert not re.search('all-gather|all-to-all|collective-permute', compiled.as_text())
     placed = jax.device_put((x, kernel, gradient), (batch, whole, batch))
-    for result, expected in zip(compiled(*placed), jax.jit(public)(x, kernel, gradient), strict=True):
+    for result, expected in zip(compiled(*placed), jax.jit(with_gradients)(x, kernel, gradient), strict=True):
         np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
