@@ -33,7 +33,7 @@ def trained(tmp_path_factory):
             Image.fromarray(pixels).save(root / part / name / f'{number:02d}.png')
     (root / 'train' / 'a cat' / '05.png').write_bytes(b'broken')
     tiny = TINY | {'dataset.name': f'image_folder:{root}', 'dataset.image_size': 8, 'batch_size': 16, 'epochs': 1}
-    tiny |= {'schedule.warmup_epochs': 0}
+    tiny |= {'schedule.warmup_epochs': 0, 'model.depth': 0}
     arguments = main.flags().parse_args(['--config=configs/digits.py', f'--workdir={workdir}'])
     arguments.overrides = [f'{key}={value}' for key, value in tiny.items()]
     decoded, lines, fit = [], [], picture.fit
