@@ -3,6 +3,7 @@
 The network sees 8×8 to 16×16 patches, as the thesis's Small does on CIFAR-10, whatever the size of the pictures.
 """
 
+import functools
 import logging
 import math
 import statistics
@@ -103,7 +104,12 @@ def choose(config: ConfigDict, source) -> None:
         setting(key, max(1, epochs // EVALUATIONS))
     said = ', '.join(f'{key}={shown(value)}' for key, value in chosen.items())
     if said:
-        log.info('chosen for %s pictures of %d×%d pixels to train on: %s', f'{pictures:,}', size, size, said)
+        _say_once(f'chosen for {pictures:,} pictures of {size}×{size} pixels to train on: {said}')
+
+
+@functools.cache  # a study resolves a config many times
+def _say_once(line: str) -> None:
+    log.info('%s', line)
 
 
 def _places(size: int) -> int:
