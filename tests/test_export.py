@@ -15,7 +15,7 @@ from PIL import Image
 import dsconv
 from dsconv import config as configuration
 from dsconv import data, export
-from dsconv.errors import InputError, RunError
+from dsconv.errors import AbsentError, InputError, RunError
 from dsconv.exported import open_exported
 from dsconv.exporting import bundle, check, litert, micro, web_page
 from dsconv.exporting.graph import Graph, Node
@@ -185,7 +185,7 @@ def test_pictures_are_of_a_folder_with_its_classes_or_noise_where_there_is_no_da
     assert len(pictures.calibration) == 6
 
     def missing(config):
-        raise InputError('the data is not there')
+        raise AbsentError('the data is not there')
 
     monkeypatch.setattr(check, 'open_source', missing)
     pictures = check.find_pictures(config, None, 5000, 10)
