@@ -17,7 +17,7 @@ class InputError(Exception):
 
 
 class AbsentError(InputError):
-    """The data is not where it was looked for."""
+    """The data is not where it was looked for, or what reads it is not installed."""
 
 
 class RunError(Exception):
@@ -31,7 +31,7 @@ class Preempted(BaseException):
 def require_tensorflow(what: str, instead: str = '') -> None:
     """Raises InputError where TensorFlow is not installed, which `what` needs; `instead` ends its message."""
     if importlib.util.find_spec('tensorflow') is None:
-        raise InputError(f'{what} needs TensorFlow, which is not installed: pip install -r requirements.txt{instead}')
+        raise AbsentError(f'{what} needs TensorFlow, which is not installed: pip install -r requirements.txt{instead}')
 
 
 def status_of(error: BaseException) -> str | None:

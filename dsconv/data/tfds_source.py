@@ -119,7 +119,7 @@ def _builder(tfds, name: str, directory: str):
     if not (family in known or stored) or version[:1] not in '0123456789*':  # 'community:name' would use the network
         if os.path.isdir(name):
             raise InputError(f'there is no dataset {name!r}; for the pictures in that folder say {FOLDER_PREFIX}{name}')
-        raise InputError(
+        raise AbsentError(
             f'there is no dataset {name!r}: nearest {_nearest(family, ["digits", *known])}; pictures of '
             f'your own: {FOLDER_PREFIX}<path>'
         )
