@@ -65,7 +65,7 @@ def test_evaluate_restores_a_checkpoint_reports_names_a_picture_and_exports(fini
     text, shown = execute('evaluate', workdir=str(workdir), checkpoint='38', picture=str(tmp_path / 'zero.png'))
     report = json.loads((workdir / 'report' / 'report.json').read_text())
     assert f'checkpoint of step 38: accuracy {100 * report["accuracy"]:.2f} %' in text
-    assert re.search(r'zero\.png: (\d \d+\.\d %(, )?){5}', text)
+    assert re.search(r'zero\.png: (\d \(\d+\.\d %\)(, )?){5}', text)
     page, picture = shown
     assert 'srcdoc=' in page['text/html'] and 'image/png' in picture
     if any(importlib.util.find_spec(package) is None for package in ('litert_converter', 'onnxruntime')):
