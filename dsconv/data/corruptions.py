@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from PIL import Image
 
+from dsconv.data.picture import from_array
 from dsconv.data.threads import map_threads
 
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -28,14 +29,10 @@ def corrupt(images: np.ndarray, name: str, severity: int, seed: int = 0, first: 
     """Corrupts images.
 
     Args:
-      images: uint8 `(n, height, width, 1 or 3)`.
-      name: one of `CORRUPTIONS`.
-      severity: 1 to 5.
-      seed: of the random ones. The noise of an image depends on the seed, the corruption, the severity and its index
-        alone.
+      images: uint8 `(n, height, width, 1 or 3)`, as those that are returned.
+      name: one of `CORRUPTIONS`; its `severity` is 1 to 5.
+      seed: the noise of an image depends on it, on the corruption, the severity and the image's index alone.
       first: index of `images[0]` in its split.
-
-    Returns: uint8, of the same shape.
     """
     function, levels = CORRUPTIONS[name]
     kind, level = list(CORRUPTIONS).index(name), levels[severity - 1]
@@ -118,18 +115,14 @@ def _brightness(image, added, rng):
 
 def _jpeg(image, quality, rng):
     file = io.BytesIO()
-    _picture(image).save(file, 'JPEG', quality=quality)
+    from_array(image).save(file, 'JPEG', quality=quality)
     return np.asarray(Image.open(file)).reshape(image.shape)
 
 
 def _pixelate(image, share, rng):
     height, width, _ = image.shape
-    small = _picture(image).resize((max(1, int(share * width)), max(1, int(share * height))), Image.Resampling.BOX)
+    small = from_array(image).resize((max(1, int(share * width)), max(1, int(share * height))), Image.Resampling.BOX)
     return np.asarray(small.resize((width, height), Image.Resampling.BOX)).reshape(image.shape)
-
-
-def _picture(image):
-    return Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
 
 
 # name → (function of an image, a level and a generator; the level at each severity)

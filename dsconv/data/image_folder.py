@@ -41,11 +41,7 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
     fifth of each class, unless `dataset.fold` is set; so does a training split alone, unless
     `dataset.validation_fraction` is set too.
 
-    Args:
-      dataset: as for `open_source`; its name begins with image_folder: or image_table:.
-      processes: of the run, among which the decoding is divided. All of them keep all images.
-      listed: a file with the bytes of `Source.table`, whose pictures and splits are then taken.
-      whole: no test part is taken from what has none.
+    The arguments are those of `open_source`. All processes keep all images.
 
     Raises: InputError as `list_pictures` and `list_table`; when fewer than two classes have a picture to train on; when
       more than 3 pictures and more than 10 % are broken, or one of those `listed`; when the pictures differ in size, or

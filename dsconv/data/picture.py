@@ -168,7 +168,12 @@ def fit_array(image: np.ndarray, image_size: int, channels: int, resize: str = '
     """Applies `fit` to an array: uint8 `(height, width, 1 or 3)` → uint8 `(image_size, image_size, channels)`."""
     if image.shape == (image_size, image_size, channels):
         return image
-    return fit(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), image_size, channels, resize)
+    return fit(from_array(image), image_size, channels, resize)
+
+
+def from_array(image: np.ndarray) -> Image.Image:
+    """Returns a uint8 array `(height, width, channels)` as a Pillow image."""
+    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
 
 
 @contextlib.contextmanager

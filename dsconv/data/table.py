@@ -30,13 +30,8 @@ def list_table(path, dataset) -> Listing:
 
     Columns are found by their usual names (`USUAL`) or by `dataset.{image,label,split,group}_key`; where one column
     alone is left beside the paths, it holds the labels. Paths are relative to `dataset.root`, else to the table's
-    directory; an extension that is left out is looked for. Rows without a label are left out.
-
-    Args:
-      path: of the table, `gs://BUCKET/…` too.
-      dataset: as for `open_source`.
-
-    Classes are the labels, sorted, as numbers where all are.
+    directory; an extension that is left out is looked for. Rows without a label are left out. Classes are the labels,
+    sorted, as numbers where all are.
 
     Raises: InputError when there is no such table, column or split, a picture is there twice with two labels, a group
       is in two splits, or there are fewer than two classes.

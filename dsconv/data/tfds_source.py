@@ -24,21 +24,10 @@ log = logging.getLogger('dsconv')
 MEASURED = 100  # images whose sides say what size suits them
 
 # Of characters, yet with class names that do not say so.
-CHARACTER_DATASETS = frozenset(
-    (
-        'binarized_mnist',
-        'binary_alpha_digits',
-        'cmaterdb',
-        'emnist',
-        'kmnist',
-        'mnist',
-        'mnist_corrupted',
-        'omniglot',
-        'svhn_cropped',
-        'visual_domain_decathlon/omniglot',
-        'visual_domain_decathlon/svhn',
-    )
-)
+CHARACTER_DATASETS = frozenset((
+    'binarized_mnist', 'binary_alpha_digits', 'cmaterdb', 'emnist', 'kmnist', 'mnist', 'mnist_corrupted', 'omniglot',
+    'svhn_cropped', 'visual_domain_decathlon/omniglot', 'visual_domain_decathlon/svhn',
+))  # fmt: skip
 
 
 def open_tfds(dataset, prepared: bool = True, whole: bool = False) -> Source:
