@@ -20,8 +20,9 @@ from dsconv.training.checkpoint import Checkpoints
 from dsconv.training.run import check_workdir
 from tests.conftest import tiny_config
 from tests.object_store import ObjectStore
+from tests.runs import STEPS_PER_EPOCH, metrics
 from tests.training.test_checkpoint import VALUES, make_state, shape_of
-from tests.training.test_loop import STEPS_PER_EPOCH, Interrupted, interrupt_at, variables_of, without_times
+from tests.training.test_loop import Interrupted, interrupt_at, variables_of
 
 pytest.importorskip('tensorflow')
 from tests.data.test_tfds_source import IMAGES, examples  # noqa: E402
@@ -80,7 +81,7 @@ def upload(store, directory, prefix):
 
 
 def test_a_resumed_run_ends_with_the_lines_the_bits_and_the_files_of_a_local_one(workdir, store, finished_run):
-    assert without_times(read_metrics(workdir)) == without_times(read_metrics(finished_run))
+    assert metrics(workdir) == metrics(finished_run)
     ours, local = variables_of(workdir), variables_of(finished_run)
     assert jax.tree.structure(ours) == jax.tree.structure(local)
     jax.tree.map(np.testing.assert_array_equal, ours, local)

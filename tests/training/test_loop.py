@@ -22,8 +22,7 @@ from dsconv.training import loop, setup
 from dsconv.training.checkpoint import Checkpoints
 from dsconv.training.scoring import report_run, restore_network
 from tests.conftest import tiny_config
-
-STEPS_PER_EPOCH = 1257 // 64
+from tests.runs import STEPS_PER_EPOCH, metrics
 
 
 class Interrupted(Exception):
@@ -44,10 +43,6 @@ def interrupt_at(monkeypatch, step):
 
 def variables_of(workdir):
     return restore_network(workdir, configuration.load_run(workdir), 'latest')[1]
-
-
-def without_times(lines):
-    return [{k: v for k, v in line.items() if k not in ('images_per_second', 'input_wait_fraction')} for line in lines]
 
 
 def test_the_log_has_a_line_every_few_steps_and_at_the_end_of_each_epoch(finished_run):
@@ -84,7 +79,7 @@ def test_a_run_that_is_told_to_leave_goes_on_to_the_same_bits(finished_run, tmp_
             loop.train(tiny_config(), tmp_path)
     # From here on the batches are drawn on the devices.
     assert loop.train(tiny_config(dataset__on_device='true'), tmp_path)
-    assert without_times(read_metrics(tmp_path)) == without_times(read_metrics(finished_run))
+    assert metrics(tmp_path) == metrics(finished_run)
     jax.tree.map(np.testing.assert_array_equal, variables_of(tmp_path), variables_of(finished_run))
     assert not loop.train(tiny_config(), tmp_path)
 
