@@ -62,7 +62,7 @@ def parser(command: str, description: str) -> Parser:
 
 
 def add_config_flag(flags: Parser) -> None:
-    """Adds `--config=FILE`, which is required, and `--config.KEY=VALUE`, for --help alone: `run` takes those out."""
+    """Adds `--config=FILE`, which is required, and `--config.KEY=VALUE`, for --help alone: `run` parses those."""
     text = 'configs/small.py or another file, FILE.py:ARG where it takes an argument, or the config.json of a run'
     flags.add_argument('--config', required=True, metavar='FILE', help=text)
     text = 'overrides a key of the config, as --config.model.dim=64; configs/common.py lists them all'

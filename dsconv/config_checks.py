@@ -65,7 +65,7 @@ RANGES = {
 
 
 def resolve(config: ConfigDict, source) -> ConfigDict:
-    """Returns a locked copy in which what the config leaves to the data is filled in, and which is checked against it.
+    """Returns a locked copy with the keys that depend on the data filled in, checked against the data.
 
     These are `dataset.{image_size,channels,class_names}`, `augment.flip` and the keys of `dataset.auto`; the path of a
     folder becomes absolute. `source`, of `dsconv.data.open_source`, has `image_size`, `channels`, `class_names`,

@@ -31,7 +31,8 @@ def main(arguments) -> None:
     logger = logging.getLogger('dsconv')
     source = open_source(config, workdir)
     split = source.final_split(config.eval.final_split)
-    if not train(config, workdir, source, arguments.profile) and is_reported(workdir, split):
+    has_trained = train(config, workdir, source, arguments.profile)
+    if not has_trained and is_reported(workdir, split):
         logger.info('%s is trained to its end; its report: %s', workdir, workdir / 'report' / 'report.md')
         return
     report = report_run(workdir, split, source=source, calibrate='validation' in source.split_sizes)

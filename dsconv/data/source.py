@@ -26,7 +26,7 @@ class Source:
       class_names: one name a label.
       flippable: False where the pictures are characters, whose mirror image is another one or none.
       division: how 'train', 'validation' and 'test' are cut out of the dataset's own splits.
-      own: own split's name → `Split` (or `stream.StreamedSplit`); called once a name.
+      own: name of a split that the dataset comes with → `Split` (or `stream.StreamedSplit`); called once a name.
       table: () → the table of its pictures with their labels and splits, gzipped, to open the same again; None where
         the pictures are no files of their own.
       crop_scale: shares of their area, least and largest, that random crops to train on take; None without crops.

@@ -13,7 +13,7 @@ from dsconv.models.zoo import NETWORKS
 
 MODELS = {'dsconv': DSConv, **NETWORKS}
 FAST = {DSConv: FastDSConv}  # plain → what computes the same from the same parameters in less time
-OF_EVERY_NETWORK = {'name', 'dtype', 'norm_groups'}  # training cuts any batch by its groups
+OF_EVERY_NETWORK = {'name', 'dtype', 'norm_groups'}  # norm_groups limits the microbatches of any network
 
 
 def build_model(model, num_classes: int):
@@ -31,8 +31,8 @@ def build_model(model, num_classes: int):
 
 
 def options_of(model) -> set[str]:
-    """Returns the keys of a config's `model` part that the network takes which `name` and `implementation` choose."""
-    implementation = 'plain' if model['implementation'] == 'plain' else 'fast'  # which 'auto' may be
+    """Returns the keys of a config's `model` section that have an effect for its `name` and `implementation`."""
+    implementation = 'plain' if model['implementation'] == 'plain' else 'fast'  # 'auto' may become fast
     taken = OF_EVERY_NETWORK | _fields(_network(model['name'], implementation))
     return (taken | {'implementation'} if MODELS[model['name']] in FAST else taken) & set(model)
 

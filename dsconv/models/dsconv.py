@@ -17,7 +17,7 @@ class Block(nn.Module):
     """Sections 2.1.3–2.1.6: d → d/2 → d/4, depthwise k×k with its residual, → d with the residual of the block.
 
     `(batch, height, width, dim)` → the same shape. `reduction` holds the divisors of dim of the two pointwise
-    reductions; `unit` makes a `ConvUnit` of a convolution.
+    reductions; `unit(convolution)` makes a `ConvUnit`: the convolution, the activation, then the norm.
     """
 
     kernel_size: int
@@ -48,7 +48,7 @@ class DSConv(nn.Module):
     """The classifier: `(batch, height, width, channels)` normalised images → `(batch, num_classes)` float32 logits.
 
     Height and width must be divisible by `patch_size`; any channel count. A `stem_kernel_size` other than the patch
-    size (SAME padding, stride `patch_size`) gives the stem of the published Large parameter count.
+    size (SAME padding, stride `patch_size`) is for Large, whose published parameter count needs 2 at patch size 1.
     """
 
     num_classes: int

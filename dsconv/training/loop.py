@@ -46,7 +46,7 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
     monitored_split = source.load(monitored)
 
     with lock_workdir(workdir), Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
-        # First of all, since a network may refuse images of this size: the workdir is then not this run's.
+        # Before anything is written: if the network refuses this image size, the workdir stays unused.
         shape = shapes_of(training.new_state, training.mesh)
         state = checkpoints.restore_newest(shape) or initial_state(config, training)
         first_step, last_step = int(state.step), training.total_steps
@@ -100,7 +100,7 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
                 if stopping or is_best or patience.is_over or _is_due(config.checkpoint.every_epochs, step, training):
                     with progress.paused():
                         progress.check(state)
-                        flush_log()  # what a checkpoint has passed is not written again
+                        flush_log()  # a resumed run does not repeat lines from before its checkpoint
                         checkpoints.save(state, scores if monitored == 'validation' else None)
                 if patience.is_over:
                     logger.info('ends at step %d of %d: %s', step, last_step, patience)
@@ -122,11 +122,11 @@ def _announce(config, train_split, training, state, first_step):
 
 
 def dispatches(config, training, split, step: int, progress):
-    """Yields (step after it, global batches) per dispatch: `steps_per_dispatch` steps, or up to a line of the log."""
+    """Yields (last step, stacked global batches) of each dispatch, which ends early where a line of the log is due."""
     draw = None
     if config.dataset.on_device:
         draw = place_on_devices(split, training.mesh)
-        split = dataclasses.replace(split, images=np.int32)  # the host's images are the indices of those on the devices
+        split = dataclasses.replace(split, images=np.int32)  # the host sends indices; `draw` looks the images up
     order = dict(batch_size=config.batch_size, seed=config.seed, start_step=step, num_steps=training.total_steps)
     stream = data.train_batches(split, **order, **own_share())
     while step < training.total_steps:

@@ -9,7 +9,7 @@ from jax import lax
 from dsconv.errors import InputError
 
 TPU_LANES = 128  # of the vector and matrix units of a core
-CPU_BYTES = 2**22  # of a block's output for a microbatch: near enough to a CPU's cores for a third more images a second
+CPU_BYTES = 2**22  # output of a block for a microbatch that stays in a CPU's caches: a third more images/s
 
 
 def accumulation_steps(config, mesh) -> int:
@@ -30,7 +30,7 @@ def accumulation_steps(config, mesh) -> int:
 
 
 def most_accumulation_steps(config, mesh) -> int:
-    """Returns how many parts of a device's batch must stay whole: groups of batch norm, or else images."""
+    """Returns the most microbatches of a device's batch: groups of batch norm stay whole, or else images."""
     images, groups = config.batch_size // mesh.size, config.model.norm_groups
     if not _norm_looks_at_batch(config):
         return images

@@ -34,10 +34,10 @@ FAST_OPTIONS = ('fold', 'depthwise_form', 'remat')  # which the plain form has n
 def open_source(config, workdir=None) -> data.Source:
     """Opens the dataset of a loaded config, its first decoding of pictures divided among the processes of a run.
 
-    Where the run in `workdir` began with such data in files, its pictures are taken, and not those of today.
+    A resumed run on picture files uses the list of pictures in its workdir, even if the folder has changed since.
     """
     dataset, listed = kept_pictures(workdir, config.dataset)
-    if not jax.distributed.is_initialized():  # and the devices are not looked for before the data is
+    if not jax.distributed.is_initialized():  # the data is opened before JAX looks for devices
         return data.open_source(dataset, listed=listed)
     processes = data.Processes(jax.process_index(), jax.process_count(), multihost_utils.process_allgather)
     return data.open_source(dataset, processes=processes, listed=listed)
@@ -167,7 +167,7 @@ def build_training(config, num_examples: int, devices=None) -> Training:
 
 
 def compile_steps(config, training: Training, state, steps: int):
-    """Compiles `steps` training steps a dispatch, from a state or its shapes; `training.train_step` then need not."""
+    """Compiles `steps` training steps a dispatch, from a state or its shapes; `train_step` does not compile again then."""
     sharding = batch_sharding(training.mesh, leading_axes=1)
     images = jax.ShapeDtypeStruct((steps, config.batch_size, *image_shape(config)), np.uint8, sharding=sharding)
     labels = jax.ShapeDtypeStruct((steps, config.batch_size), np.int32, sharding=sharding)

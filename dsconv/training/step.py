@@ -38,7 +38,7 @@ def make_train_step(config, model, optimizer, augment, steps_per_epoch: int, mes
 
         def loss_and_gradient(inputs, targets, indices):
             """Returns ((loss, (accuracy, updated batch statistics)), gradient) of a microbatch."""
-            rngs = {'dropout': jax.random.fold_in(dropout_key, indices[0])}  # a key for each microbatch
+            rngs = {'dropout': jax.random.fold_in(dropout_key, indices[0])}  # another key for each microbatch
 
             def loss_fn(params):
                 variables = state.variables | {'params': params}
