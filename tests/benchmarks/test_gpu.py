@@ -1,10 +1,12 @@
 """The trials of `benchmarks.gpu` without their training, which takes a GPU."""
 
+import itertools
 import json
 
 import pytest
 
-from benchmarks import gpu
+from benchmarks import feed, gpu
+from dsconv.training.setup import build_training
 
 
 @pytest.mark.parametrize('trial', gpu.TRIALS, ids=lambda trial: trial.name)
@@ -14,6 +16,15 @@ def test_the_config_of_a_trial_is_valid(trial):
     assert config.steps_per_dispatch == int(asked['steps_per_dispatch'])
     assert (config.batch_size, config.model.dtype) == (int(asked['batch_size']), asked['model.dtype'])
     assert gpu.config_of(trial, rehearse=True).model.dim == 8
+
+
+def test_all_dispatches_are_of_one_length(monkeypatch):
+    monkeypatch.setattr(feed, 'MEMORY_IMAGES', 40)  # an epoch of 5 steps
+    config = gpu.config_of(gpu.TRIALS[0], rehearse=True)
+    split = feed.memory_split(config)
+    stream = gpu.equal_dispatches(config, build_training(config, split.num_examples), split)
+    lengths = [labels.shape for _, (_, labels) in itertools.islice(stream, 4)]
+    assert lengths == [(2, 8)] * 4
 
 
 def test_a_trial_that_fails_leaves_the_others(tmp_path, monkeypatch, capsys):
