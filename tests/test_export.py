@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from dsconv import config as configuration
 from dsconv import data, export
 from dsconv.errors import AbsentError, InputError, RunError
 from dsconv.exported import open_exported
-from dsconv.exporting import bundle, check, litert, micro, web_page
+from dsconv.exporting import bundle, card, check, litert, micro, web_page
 from dsconv.exporting.graph import Graph, Node
 from dsconv.training.scoring import restore_network
 from tests.browser import CHROMIUM, Browser, served
@@ -63,8 +64,8 @@ def test_the_report_is_of_all_files_on_the_validation_part(exported, validation)
             assert file['max_difference'] < 1e-5
             assert file['accuracy'] == pytest.approx(np.mean(reference.argmax(1) == labels))
     assert (exported / 'labels.txt').read_text().split() == list('0123456789')
-    card = (exported / 'README.md').read_text()
-    assert card.startswith('---\nlicense: apache-2.0\n') and all(f'| {name} ' in card for name in names)
+    readme = (exported / 'README.md').read_text()
+    assert readme.startswith('---\nlicense: apache-2.0\n') and all(f'| {name} ' in readme for name in names)
 
 
 @pytest.mark.parametrize('name', ['model.tflite', 'model.onnx', 'model.float16.tflite', 'model.int8.tflite'])
@@ -97,6 +98,14 @@ def test_a_file_is_scored_and_classifies_without_jax(exported, finished_run, tmp
     paths = tmp_path / 'report' / 'report.json', finished_run / 'report' / 'report.json'
     scored, own = (json.loads(path.read_text()) for path in paths)
     assert (scored['accuracy'], scored['data_fingerprint']) == (own['accuracy'], own['data_fingerprint'])
+
+
+def test_a_file_keeps_how_the_data_of_its_run_is_divided(tmp_path):
+    config = configuration.defaults()
+    config.dataset.update({'channels': 3, 'fold': '2/5', 'train_fraction': 0.5})
+    network = types.SimpleNamespace(config=config, class_names=(), temperature=1.0, variables={'params': {}}, step=1)
+    kept = card.metadata(network, tmp_path, float_input=False)['dataset']
+    assert kept == {'name': 'cifar10', 'validation_fraction': 0.0, 'fold': '2/5', 'train_fraction': 0.5}
 
 
 def test_the_int8_file_computes_in_integers_alone(exported):

@@ -38,7 +38,7 @@ def metadata(network, workdir: Path, float_input: bool) -> dict:
         'licence': LICENCE,
         'dataset': {
             'name': public_name(dataset.name),
-            **{key: dataset[key] for key in ('validation_fraction', 'train_fraction')},
+            **{key: dataset[key] for key in ('validation_fraction', 'fold', 'train_fraction')},
         },
         'parameters': count_parameters(network.variables),
         'checkpoint_step': network.step,
