@@ -52,11 +52,12 @@ def open_tfds(dataset, prepared: bool = True, whole: bool = False) -> Source:
         _require_prepared(builder, dataset.name, directory)
     channels = dataset.channels or (1 if features.shape[-1] == 1 else 3)
     theirs = _splits(builder, dataset)
-    if is_auto(dataset, 'dataset.image_size') and theirs:
+    image_size, scale = dataset.image_size, dataset.crop_scale
+    if not image_size and not (theirs and is_auto(dataset, 'dataset.image_size')):
+        image_size = _common_size(features.shape, dataset.name)
+    if theirs and (is_auto(dataset, 'dataset.image_size') or is_auto(dataset, 'dataset.crop_scale')):
         sides = _sides(_feature(tfds, builder, features.image_key, next(iter(theirs.values()))))
-        image_size, scale = choose_sizes(dataset.name, sides, dataset.image_size, dataset)
-    else:
-        image_size, scale = dataset.image_size or _common_size(features.shape, dataset.name), dataset.crop_scale
+        image_size, scale = choose_sizes(dataset.name, sides, image_size, dataset)
     sizes = {name: builder.info.splits[split].num_examples for name, split in theirs.items()}
     in_memory = fits_in_memory(sum(sizes.values()), image_size, channels, dataset)
     class_names, to_label, to_image = features.class_names, None, None

@@ -134,6 +134,8 @@ def test_images_of_many_sizes_from_a_builder_of_ones_own(settings, tmp_path):
     auto = settings(name='thumbnails', data_dir=str(tmp_path), auto=('dataset.image_size', 'dataset.crop_scale'))
     source = open_source(auto)  # 20 to 28 pixels high, 32 wide
     assert (source.image_size, source.crop_scale) == (24, None)
+    auto = settings(name='thumbnails', data_dir=str(tmp_path), image_size=12, auto=('dataset.crop_scale',))
+    assert open_source(auto).crop_scale == (0.35, 1.0)
     source = open_source(settings(name='thumbnails', data_dir=str(tmp_path), image_size=12, channels=1))
     stored = {fit_array(image, 12, 1).tobytes() for image in images}
     assert {image.tobytes() for image in source.own('train').images(np.arange(9))} == stored
