@@ -167,7 +167,7 @@ def streamed_split(config, name: str, data_dir: Path):
 
     dataset = config.copy_and_resolve_references().dataset
     own = dict(name=name, data_dir=str(data_dir), archive=None, class_names=None, memory_gigabytes=0.0)
-    dataset.update(own | dict(validation_fraction=0.0, train_fraction=1.0))
+    dataset.update(own | dict(validation_fraction=0.0, fold=None, train_fraction=1.0))
     return data.open_source(dataset).own('train')
 
 
