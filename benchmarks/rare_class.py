@@ -5,13 +5,14 @@
 The training and the validation part are both of CIFAR-10's training images; its test split is not read.
 """
 
+import argparse
 import csv
 
 import numpy as np
 from PIL import Image
 
 from dsconv import cli
-from dsconv.config import defaults
+from dsconv.config import defaults, override
 from dsconv.data import open_source
 
 COUNTS = {'cat': {'train': 3000, 'validation': 1000}, 'dog': {'train': 30, 'validation': 1000}}
@@ -19,7 +20,9 @@ COUNTS = {'cat': {'train': 3000, 'validation': 1000}, 'dog': {'train': 30, 'vali
 
 def write(arguments) -> None:
     """Writes `table.csv` and the pictures beside it."""
-    source = open_source(defaults().dataset)
+    config = defaults()
+    override(config, arguments.overrides)
+    source = open_source(config.dataset)
     split, rows = source.load('train'), []
     for name, counts in COUNTS.items():
         members = np.flatnonzero(split.labels == source.class_names.index(name))
@@ -34,8 +37,12 @@ def write(arguments) -> None:
 
 
 def flags() -> cli.Parser:
-    parser = cli.parser('rare_class', 'Writes cats and dogs of CIFAR-10, dogs a hundred times rarer.')
+    about = 'Writes cats and dogs of CIFAR-10, dogs a hundred times rarer.'
+    parser = cli.Parser(prog='python -m benchmarks.rare_class', description=about, allow_abbrev=False)
     parser.add_argument('directory', type=cli.path, metavar='DIR')
+    text = 'where CIFAR-10 is: data_dir or archive'
+    parser.add_argument('--config.dataset.KEY', metavar='VALUE', default=argparse.SUPPRESS, help=text)
+    parser.set_defaults(config=None)  # it takes no other
     return parser
 
 
