@@ -6,6 +6,7 @@
 import functools
 import json
 import logging
+import os
 import re
 import runpy
 import sys
@@ -194,7 +195,7 @@ def name_of(path: str) -> str:
     for given in map(Path, argument):
         table = TABLE.fullmatch(given.name)
         is_nameless = table and table[1].lower() in NAMELESS
-        names.append(given.absolute().parent.name if is_nameless else table[1] if table else given.name)
+        names.append(Path(os.path.abspath(given)).parent.name if is_nameless else table[1] if table else given.name)
     return '-'.join(names).rstrip('-')
 
 
