@@ -80,7 +80,7 @@ def open_exported(path: str | Path, threads: int = 1) -> ExportedNetwork:
     content = path.read_bytes()
     place = CHECKSUM.search(content)
     if not place:
-        raise InputError(f'{path} has no checksum: it is damaged, or not of python -m dsconv.export')
+        raise InputError(f'{path} has no checksum, so it is damaged or of an older version: export it again')
     if place[1] != _digest(content, *place.span(1)):
         raise InputError(f'{path} is damaged, or was altered after its export: its checksum differs; export it again')
     try:
