@@ -5,7 +5,6 @@
 The training and the validation part are both of CIFAR-10's training images; its test split is not read.
 """
 
-import argparse
 import csv
 
 import numpy as np
@@ -41,8 +40,7 @@ def flags() -> cli.Parser:
     parser = cli.Parser(prog='python -m benchmarks.rare_class', description=about, allow_abbrev=False)
     parser.add_argument('directory', type=cli.path, metavar='DIR')
     text = 'where CIFAR-10 is: data_dir or archive'
-    parser.add_argument('--config.dataset.KEY', metavar='VALUE', default=argparse.SUPPRESS, help=text)
-    parser.set_defaults(config=None)  # it takes no other
+    cli.add_place_flag(parser, text)
     return parser
 
 

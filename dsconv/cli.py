@@ -69,6 +69,12 @@ def add_config_flag(flags: Parser) -> None:
     flags.add_argument('--config.KEY', metavar='VALUE', default=argparse.SUPPRESS, help=text)
 
 
+def add_place_flag(flags: Parser, text: str) -> None:
+    """Adds `--config.dataset.KEY=VALUE`, which say where data is, to a command that takes no config file."""
+    flags.add_argument('--config.dataset.KEY', metavar='VALUE', default=argparse.SUPPRESS, help=text)
+    flags.set_defaults(config=None)  # by which `run` knows that it takes overrides
+
+
 def add_checkpoint_flag(flags: Parser) -> None:
     """Adds `--checkpoint`."""
     text = 'default: the best by validation where the run has a validation split, otherwise the latest'

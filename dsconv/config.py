@@ -3,9 +3,7 @@
 `configs/common.py` is the schema: what a person writes, and an old `config.json`, are laid over it key by key.
 """
 
-import functools
 import json
-import logging
 import os
 import re
 import runpy
@@ -15,6 +13,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from dsconv.config_auto import say_once
 from dsconv.config_checks import check, check_is_taken, get
 from dsconv.config_keys import no_such_key, read_keys
 from dsconv.errors import InputError, nearest, shown
@@ -71,7 +70,7 @@ def load(path: str, overrides: list[str] = (), workdir: Path | None = None) -> C
     check(config)
     check_is_taken(config, typed)
     for message in filter(None, messages):
-        _say_once(message)
+        say_once(message)
     return config
 
 
@@ -113,11 +112,6 @@ def _fit_images(config, run):
     _lay_over(config, {key: get(trained, key) for key in unset}, f'{config.init_from}: ')
     config.dataset.auto = tuple(key for key in auto if key not in unset) or None
     return f'{", ".join(unset)}: as of init_from={config.init_from}'
-
-
-@functools.cache  # a study loads a config many times
-def _say_once(message):
-    logging.getLogger('dsconv').info(message)
 
 
 def flatten(config, prefix: str = '') -> dict:

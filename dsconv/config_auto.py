@@ -104,11 +104,12 @@ def choose(config: ConfigDict, source) -> None:
         setting(key, max(1, epochs // EVALUATIONS))
     said = ', '.join(f'{key}={shown(value)}' for key, value in chosen.items())
     if said:
-        _say_once(f'chosen for {pictures:,} pictures of {size}×{size} pixels to train on: {said}')
+        say_once(f'chosen for {pictures:,} pictures of {size}×{size} pixels to train on: {said}')
 
 
-@functools.cache  # a study resolves a config many times
-def _say_once(line: str) -> None:
+@functools.cache  # a study loads and resolves a config many times
+def say_once(line: str) -> None:
+    """Logs a line, unless it was logged before."""
     log.info('%s', line)
 
 

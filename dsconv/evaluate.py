@@ -1,6 +1,5 @@
 """python -m dsconv.evaluate --workdir=DIR|--model=FILE: scores a split by a trained network and writes the report."""
 
-import argparse
 from pathlib import Path
 
 from dsconv import cli
@@ -96,8 +95,7 @@ def flags() -> cli.Parser:
     text = 'draws the predictions of N examples, chosen by a fixed seed, into examples.png (default: none)'
     parser.add_argument('--examples', type=cli.positive, default=0, metavar='N', help=text)
     text = 'where the data is, as --config.dataset.data_dir=DIR; of other data also root, label_key, splits, …'
-    parser.add_argument('--config.dataset.KEY', metavar='VALUE', default=argparse.SUPPRESS, help=text)
-    parser.set_defaults(config=None)  # it takes no other
+    cli.add_place_flag(parser, text)
     return parser
 
 

@@ -124,7 +124,7 @@ def test_a_warmup_is_cut_to_a_third_and_said_once_unless_it_was_typed(caplog):
     message = refusal('configs/small.py', 'epochs=3', 'schedule.warmup_epochs=5')
     assert message.startswith('schedule.warmup_epochs=5.0 must be shorter than epochs=3; take 1')
     caplog.set_level('INFO', 'dsconv')
-    configuration._say_once.cache_clear()
+    configuration.say_once.cache_clear()
     for _ in range(2):
         load('configs/small.py', ['epochs=7'])
     assert caplog.messages == ['schedule.warmup_epochs=5.0 is cut to 2.33, a third of epochs=7']
