@@ -4,7 +4,7 @@ import numpy as np
 
 from dsconv.data.arrays import array_source
 from dsconv.data.source import Source
-from dsconv.data.splits import stratified_split
+from dsconv.data.stratified import stratified_split
 
 SPLIT_SEED = 1797
 TEST_SIZE, VALIDATION_SIZE = 360, 180

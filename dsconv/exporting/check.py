@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dsconv import data
 from dsconv.data.picture import EXTENSIONS, read_picture
 from dsconv.data.source import public_name
+from dsconv.data.stratified import stratified_split
 from dsconv.errors import AbsentError, InputError
 from dsconv.performance.timing import in_turn, seconds_per_call
 from dsconv.training.setup import open_source
@@ -84,7 +84,7 @@ def _stratified(labels, count):
     """Returns the indices of `count` examples, of every class the same share."""
     if count >= len(labels):
         return np.arange(len(labels))
-    return data.splits.stratified_split(labels, count, seed=0)[1]
+    return stratified_split(labels, count, seed=0)[1]
 
 
 def compare(network: Callable, reference: np.ndarray, pictures: Pictures) -> dict:

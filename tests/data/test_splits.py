@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from dsconv.data.splits import Division, Split, divide_into_folds, stratified_split
+from dsconv.data.splits import Division, Split
+from dsconv.data.stratified import divide_into_folds, stratified_split
 from dsconv.errors import InputError
 
 
