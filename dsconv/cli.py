@@ -96,7 +96,7 @@ def add_study_flags(flags: Parser, output: str) -> None:
     text = (
         'divides the training images into N folds, each of them the validation split of one run, or of every Nth seed'
     )
-    flags.add_argument('--folds', type=positive, metavar='N', help=text)
+    flags.add_argument('--folds', type=whole_from(2), metavar='N', help=text)
     text = 'the I-th of N parts of the runs, as 2/4, alone'
     flags.add_argument('--shard', type=shard, default=(1, 1), metavar='I/N', help=text)
     text = f'for the runs, which go on where they stopped, and study.json, .md, .png (default: {output})'
@@ -114,11 +114,18 @@ def path(text: str) -> Path:
         raise ArgumentTypeError(error) from error
 
 
-def positive(text: str) -> int:
-    """Converts a flag that is a count."""
-    if not text.isdecimal() or int(text) == 0:
-        raise ArgumentTypeError(f'{text!r} must be a whole number from 1')
-    return int(text)
+def whole_from(low: int) -> Callable[[str], int]:
+    """Returns a converter of a flag that is a whole number from `low`."""
+
+    def convert(text):
+        if not text.isdecimal() or int(text) < low:
+            raise ArgumentTypeError(f'{text!r} must be a whole number from {low}')
+        return int(text)
+
+    return convert
+
+
+positive = whole_from(1)
 
 
 def number_within(low: float, high: float) -> Callable[[str], float]:
