@@ -62,7 +62,8 @@ def make_cells(
             raise InputError(f'{study.where}, variant {name}: {str(error).removeprefix("--config.")}') from error
         if fraction != dataset.validation_fraction:
             chosen.append(f'dataset.validation_fraction={fraction}')
-        settings[name] = dict(override.split('=', 1) for override in [*chosen, 'eval.final_split=validation'])
+        chosen += ['eval.final_split=validation', 'eval.patience=none']
+        settings[name] = dict(override.split('=', 1) for override in chosen)
     cells = []
     for seed in seeds:
         for name, values in settings.items():

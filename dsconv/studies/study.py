@@ -17,6 +17,7 @@ GIVEN_BY_THE_STUDY = {
     'seed': '--seeds says which',
     'dataset.fold': '--folds says how many',
     'eval.final_split': 'a study is scored on the validation split',
+    'eval.patience': 'the runs of a study are of equal length',
 }
 SAFE_NAME = re.compile(r'\w[\w .,=+()-]{0,59}')  # the name of a directory on any system
 

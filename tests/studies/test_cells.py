@@ -63,6 +63,7 @@ def test_each_seed_is_scored_on_a_fold_of_its_own(tmp_path, write_pictures):
     ('overrides', 'variant', 'message'),
     [
         (['eval.final_split=test'], [], '--config.eval.final_split=test: a study is scored on the validation split'),
+        (['eval.patience=3'], [], '--config.eval.patience=3: the runs of a study are of equal length'),
         ([], ['model.dim=wide'], '--study=mine.toml, variant b: model.dim=wide must be a whole number'),
         ([], ['dataset.name=image_folder:no/such'], '--study=mine.toml, variant b: '),
     ],
