@@ -74,7 +74,10 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
         listing = dataclasses.replace(undivided, splits=_divided(undivided, dataset, tested))
 
     def images_at(indices):
-        return images[indices] if keep else np.stack(list(map_threads(read, listing.paths[indices])))
+        if keep:
+            return images[indices]
+        # Of the last batch of an evaluation, a process may have none to read.
+        return np.array(list(map_threads(read, listing.paths[indices])), np.uint8).reshape(-1, size, size, channels)
 
     def cropped(indices, seed, epoch):
         def read_box(index):

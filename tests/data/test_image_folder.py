@@ -102,6 +102,8 @@ def test_not_in_memory_reads_the_same(opened, write_pictures):
     for one, other in zip(eval_batches(kept, batch_size=7), eval_batches(read, batch_size=7), strict=True):
         assert all(np.array_equal(*pair) for pair in zip(one, other))
     assert channel_statistics(kept) == channel_statistics(read)
+    [(images, _, mask)] = eval_batches(read, batch_size=64, process_index=1, process_count=2)
+    assert images.shape == (32, 8, 8, 3) and not mask.any()
 
 
 def test_sizes_that_differ_are_named_and_those_that_are_chosen_said(opened, write_pictures, caplog):
