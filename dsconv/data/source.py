@@ -1,5 +1,6 @@
 """What every source of data is: image size, class names, and splits to load."""
 
+import collections
 import dataclasses
 import functools
 import re
@@ -73,13 +74,15 @@ class Source:
 
 
 def choose_class_names(names: tuple[str, ...], dataset) -> tuple[str, ...]:
-    """Returns `dataset.class_names` where set, else the data's own. Raises InputError when their number is wrong."""
+    """Returns `dataset.class_names` where set, else the data's own. Raises InputError where they do not fit it."""
     if dataset.class_names is None:
         return tuple(names)
     if len(dataset.class_names) != len(names):
         raise InputError(
             f'dataset.class_names has {len(dataset.class_names)} names, but {dataset.name} has {len(names)} classes'
         )
+    if repeated := [name for name, count in collections.Counter(dataset.class_names).items() if count > 1]:
+        raise InputError(f'dataset.class_names has {repeated[0]} twice: give each class a name of its own')
     return tuple(dataset.class_names)
 
 

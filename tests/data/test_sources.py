@@ -16,6 +16,7 @@ from dsconv.errors import InputError
         (dict(name='/some/folder'), 'say image_folder:/some/folder'),
         (dict(name='image_folder:'), 'needs the path of a folder'),
         (dict(class_names=('a', 'b')), 'has 2 names, but digits has 10'),
+        (dict(class_names=tuple('0123456788')), 'class_names has 8 twice'),
         ({}, "no split 'tset': this dataset has train, validation, test"),
     ],
 )
