@@ -35,6 +35,12 @@ def open_source(
     for prefix, what in ((FOLDER_PREFIX, 'folder'), (TABLE_PREFIX, 'CSV file')):
         if dataset.name in (prefix, prefix[:-1]):
             raise InputError(f'dataset.name={dataset.name} needs the path of a {what}: {prefix}PATH')
+    for key in ('root', 'split_key', 'group_key'):
+        if getattr(dataset, key) is not None and not dataset.name.startswith(TABLE_PREFIX):
+            raise InputError(
+                f'dataset.{key}={getattr(dataset, key)} is for image_table:FILE.csv alone, not {dataset.name!r}: leave '
+                f'it unset'
+            )
     if dataset.name == 'digits':
         from dsconv.data.digits import open_digits
 
