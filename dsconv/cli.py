@@ -170,13 +170,13 @@ def run(flags: Parser, command: Callable, arguments: list[str] | None = None) ->
     `--config.key=value` flags arrive as `arguments.overrides`, a list of `'key=value'`. Exit codes: 0 done, 2 wrong
     input or an unusable path, 1 a run or an object store that failed, 75 preempted, 130 interrupted.
     """
-    prepare_process()
-    overrides, line = take_overrides(sys.argv[1:] if arguments is None else arguments)
-    arguments = flags.parse_args(line)
-    if overrides and not hasattr(arguments, 'config'):
-        flags.error(f'there is no flag {CONFIG_FLAG}{overrides[0]}: this command takes no config')
-    arguments.overrides = overrides
     try:
+        prepare_process()
+        overrides, line = take_overrides(sys.argv[1:] if arguments is None else arguments)
+        arguments = flags.parse_args(line)
+        if overrides and not hasattr(arguments, 'config'):
+            flags.error(f'there is no flag {CONFIG_FLAG}{overrides[0]}: this command takes no config')
+        arguments.overrides = overrides
         command(arguments)
     except Preempted as leaving:
         flags.exit(PREEMPTED, f'{flags.prog}: {leaving}; the same command goes on\n')

@@ -39,13 +39,15 @@ def prepare_process() -> None:
     settings or an LD_PRELOAD of one's own, and a C library other than glibc.
 
     SIGTERM raises `Preempted` and SIGINT KeyboardInterrupt, also where SIGINT is ignored, as in a background job of a
-    script. `DSCONV_LOG=DEBUG` shows the traceback behind each line of an error.
+    script. `DSCONV_LOG=DEBUG` shows the traceback behind each line of an error; raises InputError for no such level.
     """
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')  # concerns layers, which are JAX's here, and is announced
     os.environ.setdefault('GRPC_VERBOSITY', 'ERROR')
     logging.basicConfig(level=logging.WARNING, format='%(message)s')
-    logging.getLogger('dsconv').setLevel(os.environ.get('DSCONV_LOG', '').upper() or logging.INFO)
+    if (level := os.environ.get('DSCONV_LOG', '').upper() or 'INFO') not in logging.getLevelNamesMapping():
+        raise InputError(f'DSCONV_LOG={level} must be DEBUG, INFO, WARNING or ERROR')
+    logging.getLogger('dsconv').setLevel(level)
     # Orbax and TFDS log what they raise; Orbax leaves futures of a damaged checkpoint behind.
     for library in ('absl', 'asyncio'):
         logging.getLogger(library).setLevel(logging.CRITICAL)

@@ -42,6 +42,11 @@ def test_a_wrong_line_is_one_line_and_exit_code_2(capsys, line, message):
     assert errors.startswith(PROGRAM + message)
 
 
+def test_a_level_of_the_log_that_there_is_not_is_one_line_too(capsys, monkeypatch):
+    monkeypatch.setenv('DSCONV_LOG', 'loud')
+    assert run(capsys, [SMALL], print) == (2, '', f'{PROGRAM}DSCONV_LOG=LOUD must be DEBUG, INFO, WARNING or ERROR\n')
+
+
 def test_overrides_with_and_without_an_equals_sign(capsys):
     seen = []
     words = ['--config.model.dim', '64', '--config.seed', '-0', '--config.dataset.name=image_folder:/a=b']
