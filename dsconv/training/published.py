@@ -50,12 +50,26 @@ def publish(workdir: Path, output: Path, which: str | None = None) -> int:
 
 
 def without_paths(command: str) -> str:
-    """Returns a command line without the flags that name a place on the machine, `--flag value` among them."""
+    """Returns a command line without the flags that name a place on the machine, `--flag value` among them.
+
+    Of the config and the dataset, which the command needs, the name remains.
+    """
     kept, words = [], iter(shlex.split(command))
     for word in words:
-        flag, has_value, _ = word.partition('=')
-        if flag not in PATH_FLAGS:
+        flag, has_value, value = word.partition('=')
+        if flag in (*PATH_FLAGS, *NAMED) and not has_value:
+            value = next(words, '')
+        if flag in NAMED:
+            kept.append(f'{flag}={NAMED[flag](value)}')
+        elif flag not in PATH_FLAGS:
             kept.append(word)
-        elif not has_value:
-            next(words, None)
     return shlex.join(kept)
+
+
+def _config_name(path: str) -> str:
+    file, argument = configuration.split_argument(path)
+    file = Path(file).name if Path(file).is_absolute() else file
+    return ':'.join([file, *(Path(each).name for each in argument)])
+
+
+NAMED = {'--config': _config_name, '--config.dataset.name': public_name}  # flag → its value without directories

@@ -65,3 +65,7 @@ def test_no_path_of_the_machine_is_in_it(averaged_run, tmp_path):
     assert '/my place' not in text and '/mnt/data' not in text
     assert json.loads(text)['command'] == 'python -m dsconv.main --config=a.py --x=1'
     assert without_paths("python -m x '--workdir=/a b' 'a b'") == "python -m x 'a b'"
+    named = '--config=configs/pictures.py:/my/ants --config.dataset.name image_table:/my/ants.csv --config /my/a.py'
+    assert without_paths(named) == (
+        '--config=configs/pictures.py:ants --config.dataset.name=image_table:ants.csv --config=a.py'
+    )
