@@ -10,6 +10,10 @@ from dsconv.reporting.sections import percent
 from dsconv.training.setup import count_parameters
 
 LICENCE = 'Apache-2.0'
+# Of `dataset`: what the labels and the splits of the data follow from.
+DIVIDED_BY = (
+    'image_key', 'label_key', 'split_key', 'group_key', 'splits', 'validation_fraction', 'fold', 'train_fraction',
+)  # fmt: skip
 RESIZED = {
     'squash': 'squashed to',
     'crop': 'the square in its middle brought to',
@@ -38,7 +42,7 @@ def metadata(network, workdir: Path, float_input: bool) -> dict:
         'licence': LICENCE,
         'dataset': {
             'name': public_name(dataset.name),
-            **{key: dataset[key] for key in ('validation_fraction', 'fold', 'train_fraction')},
+            **{key: dataset[key] for key in DIVIDED_BY},
         },
         'parameters': count_parameters(network.variables),
         'checkpoint_step': network.step,
