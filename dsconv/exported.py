@@ -42,9 +42,14 @@ class ExportedNetwork(Network):
         return self._run(np.float32(images) / 255 if self.metadata['input'] == 'float32' else images)
 
 
+def to_json(value, indent: int | None = None) -> str:
+    """Returns JSON; a name's bytes that are not UTF-8, which Python has as lone surrogates, are escaped in it."""
+    return json.dumps(value, indent=indent, ensure_ascii=False).encode(errors='backslashreplace').decode()
+
+
 def describe(metadata: dict) -> str:
     """Returns the text of the metadata that stands in a file, with a place for the checksum."""
-    return json.dumps(metadata | {'sha256': '0' * 64}, ensure_ascii=False)
+    return to_json(metadata | {'sha256': '0' * 64})
 
 
 def sealed(content: bytes) -> bytes:

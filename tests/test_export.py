@@ -17,7 +17,7 @@ import dsconv
 from dsconv import config as configuration
 from dsconv import data, export
 from dsconv.errors import AbsentError, InputError, RunError
-from dsconv.exported import open_exported
+from dsconv.exported import describe, open_exported
 from dsconv.exporting import bundle, card, check, litert, micro, web_page
 from dsconv.exporting.graph import Graph, Node
 from dsconv.training.scoring import restore_network
@@ -109,6 +109,12 @@ def test_a_file_keeps_how_the_data_of_its_run_is_divided(tmp_path):
     read = configuration.defaults().dataset
     read.update(json.loads(json.dumps(kept)))
     assert read.to_dict() == config.dataset.to_dict() | {'channels': None}
+
+
+def test_class_names_of_any_text_are_a_line_each_and_come_back():
+    names = ['a, "b"', 'two\nlines', '漢字', '\udcff']
+    assert card.labels(names).encode().split(b'\n') == [b'a, "b"', b'two lines', '漢字'.encode(), rb'\udcff']
+    assert json.loads(describe({'class_names': names}).encode())['class_names'] == names
 
 
 def test_the_int8_file_computes_in_integers_alone(exported):

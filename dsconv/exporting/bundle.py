@@ -2,7 +2,6 @@
 
 import functools
 import importlib
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ import jax
 import numpy as np
 
 from dsconv.errors import InputError, RunError
-from dsconv.exported import METADATA, open_exported
+from dsconv.exported import METADATA, open_exported, to_json
 from dsconv.exporting import card, check, micro, web_page
 from dsconv.exporting.network import Exported
 from dsconv.models.complexity import layer_costs
@@ -109,9 +108,9 @@ def _write(directory, network, workdir, formats, precisions, pictures, options, 
     lost = files[0]['loss_of_accuracy']
     accuracy_jax = None if lost is None else files[0]['accuracy'] + lost
     report |= {'accuracy_jax': accuracy_jax, 'milliseconds_jax': times['JAX'], 'files': files}
-    (directory / 'export.json').write_text(json.dumps(report, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
-    (directory / 'labels.txt').write_text('\n'.join(network.class_names) + '\n', encoding='utf-8')
-    (directory / 'README.md').write_text(card.write(report), encoding='utf-8')
+    (directory / 'export.json').write_text(to_json(report, indent=2) + '\n', encoding='utf-8')
+    (directory / 'labels.txt').write_text(card.labels(network.class_names) + '\n', encoding='utf-8')
+    (directory / 'README.md').write_text(card.write(report), encoding='utf-8', errors='backslashreplace')
     if faults:
         raise RunError(f'{"; ".join(faults)}; nothing is exported')
     return report
@@ -153,7 +152,7 @@ def _files(
     if 'safetensors' in formats:
         from safetensors.numpy import save
 
-        text = json.dumps(metadata, ensure_ascii=False)
+        text = to_json(metadata)
         yield 'safetensors', 'float32', written('model.safetensors', save(network.tensors(), {METADATA: text}))
 
 

@@ -31,7 +31,7 @@ def metadata(network, workdir: Path, float_input: bool) -> dict:
     report = json.loads(read_if_there(to_path(workdir) / 'report' / 'report.json') or '{}')
     colour = 'RGB' if dataset.channels == 3 else 'grey by ITU-R 601'
     return {
-        'title': f'{network.config.model.name} trained on {public_name(dataset.name)}',
+        'title': on_one_line(f'{network.config.model.name} trained on {public_name(dataset.name)}'),
         'class_names': list(network.class_names),
         'image_size': dataset.image_size,
         'channels': dataset.channels,
@@ -49,6 +49,16 @@ def metadata(network, workdir: Path, float_input: bool) -> dict:
         'accuracy': report.get('accuracy'),
         'split': report.get('split'),
     }
+
+
+def on_one_line(text: str) -> str:
+    """Returns a name with spaces for its line breaks, and with what is not UTF-8 in it escaped."""
+    return ' '.join(text.splitlines()).encode(errors='backslashreplace').decode()
+
+
+def labels(class_names) -> str:
+    """Returns the content of `labels.txt`: the name of each class on a line."""
+    return '\n'.join(map(on_one_line, class_names))
 
 
 def table(report: dict) -> tuple[list[str], list[list[str]]]:

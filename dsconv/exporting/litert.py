@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from dsconv.exported import METADATA, describe, quiet_runtime, sealed
+from dsconv.exporting.card import labels
 from dsconv.exporting.graph import Graph, run
 
 SIGNATURE = 'serving_default'
@@ -71,8 +72,7 @@ def with_metadata(file: bytes, metadata: dict) -> bytes:
 
     model = _parsed(file)
     model.metadata = model.metadata or []
-    labels = '\n'.join(metadata['class_names'])
-    for name, text in ((METADATA, describe(metadata)), ('labels.txt', labels)):
+    for name, text in ((METADATA, describe(metadata)), ('labels.txt', labels(metadata['class_names']))):
         buffer, entry = schema.BufferT(), schema.MetadataT()
         buffer.data = np.frombuffer(text.encode(), np.uint8)
         entry.name, entry.buffer = name, len(model.buffers)

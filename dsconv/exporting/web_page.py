@@ -1,11 +1,11 @@
 """A folder that any static server serves: a page that classifies by the camera or a chosen picture, in the browser."""
 
 import hashlib
-import json
 import tarfile
 from pathlib import Path
 
 from dsconv.errors import InputError
+from dsconv.exported import to_json
 from dsconv.files import is_directory, is_file
 
 SOURCES = Path(__file__).with_name('web')
@@ -59,7 +59,7 @@ def write(directory: Path, network: bytes, metadata: dict, runtime: dict[str, by
       runtime: of `read_runtime`.
     """
     files = {name: (SOURCES / name).read_bytes() for name in PAGES} | runtime
-    files |= {'model.onnx': network, 'model.json': json.dumps(metadata, ensure_ascii=False).encode()}
+    files |= {'model.onnx': network, 'model.json': to_json(metadata).encode()}
     content = hashlib.sha256(b''.join(hashlib.sha256(files[name]).digest() for name in sorted(files))).hexdigest()
     worker = (SOURCES / 'worker.js').read_text(encoding='utf-8')
     worker = worker.replace('CACHE_NAME', f'dsconv-{content[:16]}')
