@@ -1,6 +1,7 @@
 """From a run to files that their own runtimes run, in this process; a page in a browser; wrong input."""
 
 import base64
+import itertools
 import json
 import os
 import struct
@@ -260,7 +261,7 @@ def test_what_is_not_there_is_said(finished_run, tmp_path, monkeypatch, capsys):
 
 PREPARE = """import('./picture.js').then(module => {{
     const rgba = Uint8ClampedArray.from(atob('{pixels}'), letter => letter.charCodeAt(0));
-    return Array.from(module.prepare(rgba, {width}, {height}, {size}, {channels}));
+    return Array.from(module.prepare(rgba, {width}, {height}, {size}, {channels}, '{resize}'));
 }})"""
 
 
@@ -272,14 +273,16 @@ def test_the_page_prepares_pictures_as_pillow_does(tmp_path):
     with served(tmp_path) as address, Browser() as tab:
         tab.go(address)
         tab.wait_for('document.body !== null')
-        for width, height, size, channels in ((50, 37, 32, 3), (9, 64, 32, 1), (8, 8, 24, 3)):
+        sizes = ((50, 37, 32, 3), (9, 64, 32, 1), (8, 8, 24, 3))
+        for (width, height, size, channels), resize in itertools.product(sizes, ('squash', 'crop', 'pad')):
             pixels = generator.integers(0, 256, (height, width, 4), np.uint8)
             picture = Image.fromarray(pixels[..., :3])
             text = base64.b64encode(pixels.tobytes()).decode()
-            script = PREPARE.format(pixels=text, width=width, height=height, size=size, channels=channels)
+            shape = dict(width=width, height=height, size=size, channels=channels)
+            script = PREPARE.format(pixels=text, resize=resize, **shape)
             prepared = np.array(tab.value(script), np.float32).reshape(size, size, channels)
             # Some versions of Pillow take the shorter pass first, which rounds a few pixels the other way.
-            np.testing.assert_allclose(prepared, np.float32(data.picture.fit(picture, size, channels)), atol=1)
+            np.testing.assert_allclose(prepared, np.float32(data.picture.fit(picture, size, channels, resize)), atol=1)
 
 
 def test_the_worker_keeps_every_file_of_the_page(tmp_path):

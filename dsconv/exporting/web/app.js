@@ -39,7 +39,7 @@ async function classify(image, width, height) {
   pen.fillRect(0, 0, width, height);
   pen.drawImage(image, 0, 0, width, height);
   const rgba = pen.getImageData(0, 0, width, height).data;
-  const bytes = prepare(rgba, width, height, facts.image_size, facts.channels);
+  const bytes = prepare(rgba, width, height, facts.image_size, facts.channels, facts.resize);
   const isFloat = facts.input === 'float32';
   const pixels = isFloat ? Float32Array.from(bytes, byte => byte / 255) : bytes;
   const shape = [1, facts.image_size, facts.image_size, facts.channels];
