@@ -67,8 +67,8 @@ RANGES = {
 def resolve(config: ConfigDict, source) -> ConfigDict:
     """Returns a locked copy with the keys that depend on the data filled in, checked against the data.
 
-    These are `dataset.{image_size,channels,class_names}`, `augment.flip` and the keys of `dataset.auto`; the path of a
-    folder becomes absolute. `source`, of `dsconv.data.open_source`, has `image_size`, `channels`, `class_names`,
+    These are `dataset.{image_size,channels,class_names}`, `augment.flip` and the keys of `dataset.auto`; the paths of
+    data become absolute. `source`, of `dsconv.data.open_source`, has `image_size`, `channels`, `class_names`,
     `flippable`, `crop_scale`, and, for what is chosen, `split_sizes`.
     """
     config = config.copy_and_resolve_references()
@@ -93,7 +93,8 @@ def located(dataset) -> dict:
     """Returns the paths of a `dataset` section, to be found again from whatever directory one stands in."""
     kind, _, path = dataset.name.partition(':')
     name = f'{kind}:{absolute(path)}' if kind in ('image_folder', 'image_table') else dataset.name
-    return {'name': name, 'root': dataset.root and str(absolute(dataset.root))}
+    paths = {key: dataset[key] for key in ('root', 'data_dir', 'archive')}
+    return {'name': name} | {key: path and str(absolute(path)) for key, path in paths.items()}
 
 
 def resolve_without_data(config: ConfigDict) -> ConfigDict:

@@ -1,4 +1,5 @@
 import types
+from pathlib import Path
 
 import pytest
 
@@ -82,6 +83,8 @@ def test_resolve_fills_in_what_the_data_says_in_a_copy():
     assert (resolved.dataset.image_size, resolved.dataset.channels) == (32, 3)
     assert resolved.dataset.class_names == ('cat', 'dog') and resolved.is_locked
     assert config.dataset.image_size is None
+    for key in ('data_dir', 'archive', 'root'):
+        assert resolve(config_with(**{f'dataset__{key}': 'x'}), source_with()).dataset[key] == str(Path.cwd() / 'x')
     for flip, flippable, expected in (('auto', False, 'none'), ('auto', True, 'random'), ('random', False, 'random')):
         assert resolve(config_with(augment__flip=flip), source_with(flippable=flippable)).augment.flip == expected
 
