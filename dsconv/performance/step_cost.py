@@ -9,7 +9,7 @@ import jax
 
 from dsconv.performance import hlo
 from dsconv.performance.topology import compile_step
-from dsconv.training.memory import bytes_of
+from dsconv.training.memory import bytes_of, image_bytes
 
 
 class Chip(NamedTuple):
@@ -70,6 +70,7 @@ def estimate(config, macs: int, num_examples: int, topology: str, devices: list)
     """
     kind = devices[0].device_kind
     chip, share = CHIPS[kind], len(devices) / config.batch_size
+    held = image_bytes(config.dataset, num_examples)
     result = {
         'topology': topology,
         'devices': len(devices),
@@ -87,9 +88,9 @@ def estimate(config, macs: int, num_examples: int, topology: str, devices: list)
         used = _TOO_LARGE.search(str(error))
         if not used:
             raise
-        size = float(used[1]) * 2 ** (10 * (1 + 'KMGT'.index(used[2])))
+        size = float(used[1]) * 2 ** (10 * (1 + 'KMGT'.index(used[2]))) + held
         return result | {'fits': False, 'bytes_per_device': size} | dict.fromkeys(FROM_PROGRAM)
-    seconds, used, counted = time.perf_counter() - start, bytes_of(compiled), counts(compiled)
+    seconds, used, counted = time.perf_counter() - start, bytes_of(compiled) + held, counts(compiled)
     by_memory, by_arithmetic = counted.moved / chip.bandwidth, counted.flops / chip.peak
     step = max(by_memory, by_arithmetic)
     epoch = num_examples // config.batch_size * step

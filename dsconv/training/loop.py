@@ -70,7 +70,8 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
             Trace(workdir / 'profile', profile) as trace,
         ):
             length = min(config.steps_per_dispatch, progress.next_line(first_step) - first_step)
-            tell_memory(config, training.mesh, compile_steps(config, training, state, length))
+            compiled = compile_steps(config, training, state, length)
+            tell_memory(config, training.mesh, compiled, train_split.num_examples)
             for step, batches in dispatches(config, training, train_split, first_step, progress):
                 with jax.profiler.StepTraceAnnotation('train', step_num=step):
                     state, loss = training.train_step(state, *batches)

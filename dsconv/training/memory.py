@@ -21,8 +21,15 @@ def bytes_of(compiled) -> int | None:
     return sum(parts) - memory.alias_size_in_bytes  # of arguments and results that share their memory
 
 
-def tell_memory(config, mesh, compiled) -> None:
-    """Logs the memory of a compiled step and that of the device; where it is less, warns with what to set.
+def image_bytes(dataset, num_examples: int) -> int:
+    """Returns the bytes of the training images that `dataset.on_device` keeps whole on each device; 0 without it."""
+    return dataset.on_device * num_examples * dataset.image_size**2 * dataset.channels
+
+
+def tell_memory(config, mesh, compiled, num_examples: int) -> None:
+    """Logs the memory of a compiled step, and of the training images that lie on the device, and what the device has.
+
+    Where that is less, it warns with what to set.
 
     It does not refuse: the compiler's count is not exact. On CPUs the devices share what the machine or cgroup has
     free.
@@ -35,6 +42,7 @@ def tell_memory(config, mesh, compiled) -> None:
         there = min(limits) if all(limits) else None
     if needed is None or there is None:
         return
+    needed += image_bytes(config.dataset, num_examples)
     if is_on_cpu:
         needed *= len(mesh.local_devices)
     has = 'free are' if is_on_cpu else 'a device has'
@@ -71,6 +79,8 @@ def _remedies(config, mesh) -> str:
         same.append(f'--config.accumulation_steps={most}')
     if config.model.name == 'dsconv' and config.model.implementation != 'plain' and not config.model.remat:
         same.append('--config.model.remat=true')
+    if config.dataset.on_device:
+        same.append('--config.dataset.on_device=false')
     smaller = f'a --config.batch_size below {config.batch_size}'
     return f'take {" or ".join(same)}, with the same result, or {smaller}' if same else f'take {smaller}'
 

@@ -18,6 +18,7 @@ from dsconv.config_checks import check_splits, not_taken, resolve
 from dsconv.errors import InputError, shown
 from dsconv.models import build_model
 from dsconv.training.loss import resolve_class_weights
+from dsconv.training.memory import image_bytes
 from dsconv.training.mesh import batch_sharding, check_batch_size, make_mesh, replicated
 from dsconv.training.microbatching import accumulation_steps, fold
 from dsconv.training.optimizer import make_optimizer, make_schedule
@@ -75,7 +76,7 @@ def open_data(config, source: data.Source | None = None):
 
 def _check_options(dataset, split):
     """Raises InputError where the training images are not in memory, or are cropped, as an option needs them."""
-    gigabytes, most = split.num_examples * dataset.image_size**2 * dataset.channels / 1e9, dataset.memory_gigabytes
+    gigabytes, most = image_bytes(dataset, split.num_examples) / 1e9, dataset.memory_gigabytes
     if dataset.balanced and not hasattr(split, 'balanced'):
         raise InputError(
             f'dataset.balanced=true is for what can be read in any order, and {dataset.name} is streamed: take '

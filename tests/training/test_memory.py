@@ -49,36 +49,40 @@ def test_a_donated_argument_is_counted_once(donated, arrays):
 
 def test_devices_of_a_cpu_share_what_the_job_may_still_take(linux, caplog):
     caplog.set_level('INFO')
-    config, mesh = make_config(batch_size=512), mesh_of('cpu', [None, None])
-    memory.tell_memory(config, mesh, taking(0.9 * GB))
-    memory.tell_memory(config, mesh, taking(1.1 * GB))
+
+    def tell(taken, **changes):
+        config = make_config(batch_size=512, **changes)
+        memory.tell_memory(config, mesh_of('cpu', [None, None]), taking(taken), num_examples=50_000)
+
+    tell(0.9 * GB)
+    tell(0.9 * GB, dataset__on_device=True)  # 0.15 GB for each device
     (linux / 'cgroup').unlink()
-    memory.tell_memory(config, mesh, taking(1.1 * GB))
+    tell(1.1 * GB)
     (linux / 'meminfo').unlink()
-    memory.tell_memory(config, mesh, taking(1.1 * GB))
+    tell(1.1 * GB)
     assert [(record.levelname, record.message.split(':')[1]) for record in caplog.records] == [
         ('INFO', ' a step takes 1.80 GB, free are 2.00 GB'),
-        ('WARNING', ' a step takes 2.20 GB, free are 2.00 GB'),
+        ('WARNING', ' a step takes 2.11 GB, free are 2.00 GB'),
         ('INFO', ' a step takes 2.20 GB, free are 8.00 GB'),
     ]
 
 
 @pytest.mark.parametrize(
-    ('changes', 'remedy'),
+    ('changes', 'taken', 'remedy'),
     [
         (
-            {'model__norm_groups': 8},
-            'take --config.accumulation_steps=4 or --config.model.remat=true, with the same result, or a '
-            '--config.batch_size below 512',
+            {'model__norm_groups': 8, 'dataset__on_device': True},
+            '2.65',
+            'take --config.accumulation_steps=4 or --config.model.remat=true or --config.dataset.on_device=false, with '
+            'the same result, or a --config.batch_size below 512',
         ),
-        ({'model__implementation': 'plain'}, 'take a --config.batch_size below 512'),
-        ({'model__remat': True}, 'take a --config.batch_size below 512'),
+        ({'model__implementation': 'plain'}, '2.50', 'take a --config.batch_size below 512'),
     ],
 )
-def test_too_little_memory_names_what_can_be_set(caplog, changes, remedy):
+def test_too_little_memory_names_what_can_be_set(caplog, changes, taken, remedy):
     mesh = mesh_of('gpu', [{'bytes_limit': 3 * GB}, {'bytes_limit': 2 * GB}])
-    memory.tell_memory(make_config(batch_size=512, **changes), mesh, taking(2.5 * GB))
-    assert caplog.messages == [f'memory: a step takes 2.50 GB, a device has 2.00 GB: {remedy}']
+    memory.tell_memory(make_config(batch_size=512, **changes), mesh, taking(2.5 * GB), num_examples=50_000)
+    assert caplog.messages == [f'memory: a step takes {taken} GB, a device has 2.00 GB: {remedy}']
 
 
 def test_what_does_not_fit_is_one_line():
