@@ -38,9 +38,23 @@ def reference(layer, activation, groups, x, kernel, bias, scale, shift):
     return ((grouped - mean) / jnp.sqrt(var + EPSILON) * scale + shift).reshape(active.shape)
 
 
-@pytest.mark.parametrize(('name', 'groups'), list(zip(LAYERS, (1, 3, 3, 1))))
-def test_output_and_gradients_equal_autodiff_in_float64(name, groups):
-    layer = LAYERS[name]
+@pytest.mark.parametrize(
+    ('name', 'activation', 'groups', 'form'),
+    [
+        ('pointwise', 'gelu', 1, 'cpu'),
+        ('depthwise', 'gelu', 3, 'cpu'),
+        ('patches', 'gelu', 3, 'cpu'),
+        ('overlapping patches', 'gelu', 1, 'cpu'),
+        ('pointwise', 'gelu', 3, 'default'),  # the form of accelerators
+        ('pointwise', 'leaky_relu', 3, 'default'),
+    ],
+)
+def test_output_and_gradients_equal_autodiff_in_float64(name, activation, groups, form, monkeypatch):
+    monkeypatch.setattr(jax.lax, 'platform_dependent', lambda *arrays, **forms: forms[form](*arrays))
+    layer, activation = LAYERS[name], ACTIVATIONS[activation]
+
+    def fused(*arguments):
+        return conv_unit(convolution_of(layer), activation, groups, *arguments)[0]
 
     def weighted(function, *arguments):
         y = function(*arguments)
@@ -48,36 +62,10 @@ def test_output_and_gradients_equal_autodiff_in_float64(name, groups):
 
     with jax.enable_x64(True):
         arguments = draw(layer)
-        fused = functools.partial(lambda *a: conv_unit(convolution_of(layer), nn.gelu, groups, *a)[0])
-        plain = functools.partial(reference, layer, nn.gelu, groups)
         results = [
-            quick_jit(jax.grad(functools.partial(weighted, f), argnums=range(5), has_aux=True))(*arguments)
-            for f in (fused, plain)
+            quick_jit(jax.grad(functools.partial(weighted, function), argnums=range(5), has_aux=True))(*arguments)
+            for function in (fused, functools.partial(reference, layer, activation, groups))
         ]
     for result, expected in zip(*map(jax.tree.leaves, results), strict=True):
         assert result.dtype == np.float64
         np.testing.assert_allclose(result, expected, rtol=1e-9, atol=1e-10)
-
-
-@pytest.mark.parametrize('activation', ['gelu', 'leaky_relu'])
-def test_the_form_of_accelerators_has_the_same_gradients(activation, monkeypatch):
-    layer = LAYERS['pointwise']
-
-    def gradients():
-        # A new function each time, so that nothing is taken from a cache of compiled functions.
-        def loss(*arguments):
-            y = conv_unit(convolution_of(layer), ACTIVATIONS[activation], 3, *arguments)[0]
-            return jnp.sum(y * jnp.cos(jnp.arange(y.size).reshape(y.shape)))
-
-        return quick_jit(jax.grad(loss, argnums=range(5)))(*arguments)
-
-    with jax.enable_x64(True):
-        arguments, taken = draw(layer), []
-        expected = gradients()
-        monkeypatch.setattr(
-            jax.lax, 'platform_dependent', lambda *a, cpu, default: taken.append(default.__name__) or default(*a)
-        )
-        result = gradients()
-    assert taken == ['never_written']
-    for one, other in zip(result, expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-10)
