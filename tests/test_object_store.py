@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dsconv import cli, data, evaluate, predict, report
 from dsconv import config as configuration
+from dsconv import data, evaluate, predict, report
 from dsconv.config_checks import resolve
 from dsconv.errors import InputError, RunError
 from dsconv.files import make_directory, replace_file, to_path
@@ -18,6 +18,7 @@ from dsconv.reporting import MetricsLog, read_metrics
 from dsconv.training import loop
 from dsconv.training.checkpoint import Checkpoints
 from dsconv.training.run import check_workdir
+from tests.commands import run
 from tests.conftest import tiny_config
 from tests.object_store import ObjectStore
 from tests.runs import STEPS_PER_EPOCH, metrics
@@ -61,18 +62,6 @@ def workdir(store):
     return workdir
 
 
-def run(monkeypatch, capsys, command, flags, *line):
-    """Runs a command; returns its exit code and what it says."""
-    monkeypatch.setattr(cli, 'prepare_process', lambda: None)
-    monkeypatch.setattr(cli, 'leave', lambda code: (_ for _ in ()).throw(SystemExit(code)))
-    try:
-        cli.run(flags(), command, list(map(str, line)))
-        code = 0
-    except SystemExit as end:
-        code = end.code
-    return code, ''.join(capsys.readouterr())
-
-
 def upload(store, directory, prefix):
     """Puts the files below a directory into the bucket."""
     for file in directory.rglob('*'):
@@ -94,25 +83,23 @@ def test_a_resumed_run_ends_with_the_lines_the_bits_and_the_files_of_a_local_one
     assert (again.seed, again.model.dim) == (3, 8)
 
 
-def test_the_commands_read_and_write_beside_it(workdir, store, tmp_path, monkeypatch, capsys):
-    code, said = run(monkeypatch, capsys, evaluate.evaluate, evaluate.flags, f'--workdir={workdir}')
+def test_the_commands_read_and_write_beside_it(workdir, store, tmp_path, capsys):
+    code, said, _ = run(evaluate, [f'--workdir={workdir}'], capsys)
     assert (code, said.splitlines()[-1]) == (0, f'{workdir}/report/report.md')
     assert json.loads(store.read('runs/digits/report/report.json'))['num_examples'] == 360
-    page = f'--output={BUCKET}/page'
-    code, said = run(monkeypatch, capsys, report.report, report.flags, '--workdirs', workdir, page)
+    code, said, _ = run(report, ['--workdirs', workdir, f'--output={BUCKET}/page'], capsys)
     assert (code, said.split()) == (0, [f'{BUCKET}/page/report.html', f'{BUCKET}/page/report.md'])
     assert str(workdir) in store.read('page/report.html').decode()
     assert store.read('page/run-1/curves.png').startswith(b'\x89PNG')
 
     Image.new('L', (8, 8), 200).save(tmp_path / 'grey.png')
     store.put(('bucket', 'grey.png'), (tmp_path / 'grey.png').read_bytes())
-    line = (f'--workdir={workdir}', f'{BUCKET}/grey.png', tmp_path / 'grey.png')
-    code, said = run(monkeypatch, capsys, predict.predict, predict.flags, *line)
+    line = [f'--workdir={workdir}', f'{BUCKET}/grey.png', tmp_path / 'grey.png']
+    code, said, _ = run(predict, line, capsys)
     remote, local = said.splitlines()
     assert code == 0 and remote.split(': ') == [line[1], local.split(': ')[1]]
-    line = (f'--workdir={workdir}', f'{BUCKET}/absent.png')
-    code, said = run(monkeypatch, capsys, predict.predict, predict.flags, *line)
-    assert code == 2 and said.endswith(f'{BUCKET}/absent.png: there is no such file\n')
+    code, _, errors = run(predict, [f'--workdir={workdir}', f'{BUCKET}/absent.png'], capsys)
+    assert code == 2 and errors.endswith(f'{BUCKET}/absent.png: there is no such file\n')
 
 
 def test_a_damaged_checkpoint_is_moved_aside_and_one_that_is_out_of_reach_is_not(store, monkeypatch, caplog):
@@ -205,9 +192,9 @@ def test_what_is_not_there_or_refused_is_one_line(store, monkeypatch, capsys):
         check_workdir(to_path('gs://other/run'), tiny_config())
     with pytest.raises(InputError, match='gs://other/run does not exist'):
         configuration.load_run(to_path('gs://other/run'))
-    code, said = run(monkeypatch, capsys, evaluate.evaluate, evaluate.flags, '--workdir=gs:///run')
-    assert code == 2 and '--workdir: gs:///run must be a path of this machine, or gs://BUCKET/PATH' in said
+    code, _, errors = run(evaluate, ['--workdir=gs:///run'], capsys)
+    assert code == 2 and '--workdir: gs:///run must be a path of this machine, or gs://BUCKET/PATH' in errors
     monkeypatch.setattr(store, 'refuses', 401)
-    code, said = run(monkeypatch, capsys, evaluate.evaluate, evaluate.flags, f'--workdir={BUCKET}/else')
-    assert code == 1 and len(said.splitlines()) == 1
-    assert 'the object store failed: ' in said and 'HTTP response code 401' in said
+    code, _, errors = run(evaluate, [f'--workdir={BUCKET}/else'], capsys)
+    assert code == 1 and len(errors.splitlines()) == 1
+    assert 'the object store failed: ' in errors and 'HTTP response code 401' in errors

@@ -9,13 +9,7 @@ import pytest
 from dsconv.config_checks import resolve
 from dsconv.errors import InputError
 from dsconv.training.mesh import batch_sharding, make_mesh
-from dsconv.training.microbatching import (
-    accumulation_steps,
-    fold,
-    inference_steps,
-    mean_over_microbatches,
-    over_microbatches,
-)
+from dsconv.training.microbatching import accumulation_steps, inference_steps, mean_over_microbatches, over_microbatches
 from tests.conftest import tiny_config
 
 CIFAR = types.SimpleNamespace(image_size=32, channels=3, class_names=('a', 'b'), flippable=True, crop_scale=None)
@@ -59,13 +53,6 @@ def test_microbatches_leave_groups_and_devices_whole(platform, devices, changes,
 def test_a_microbatch_that_cuts_a_group_is_refused(changes, message):
     with pytest.raises(InputError, match=message):
         accumulation_steps(make_config(batch_size=512, **changes), mesh_of('tpu', 8))
-
-
-def test_parts_of_images_fill_the_lanes_with_a_microbatch():
-    changes = {'batch_size': 512, 'model__norm_groups': 16}
-    assert fold(make_config(**changes), mesh_of('tpu', 8)) == 2
-    assert fold(make_config(**changes, accumulation_steps=2), mesh_of('tpu', 8)) == 4
-    assert fold(make_config(**changes), mesh_of('gpu', 8)) == 1
 
 
 def test_the_mean_over_microbatches_is_that_of_the_batch():

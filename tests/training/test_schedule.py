@@ -1,5 +1,4 @@
 import numpy as np
-import optax
 import pytest
 
 from dsconv.config import load
@@ -30,13 +29,7 @@ def test_a_quarter_of_the_way(name, up, down):
     assert schedule(WARMUP // 4) == pytest.approx(START + (PEAK - START) * up(0.25), rel=1e-3)
 
 
-def test_one_cycle_is_optaxs():
-    schedule = make_schedule(options('one_cycle', init_value=PEAK / 25, end_value=PEAK / 25e4), 60, 201)
-    reference = optax.cosine_onecycle_schedule(200, PEAK)
-    np.testing.assert_allclose(*([f(step) for step in range(0, 201, 20)] for f in (schedule, reference)), atol=1e-8)
-
-
-def test_the_theses_run():
+def test_the_run_of_the_thesis():
     schedule = make_schedule(options(), warmup_steps=485, total_steps=29_100)  # 300 epochs of 97 steps
     assert [schedule(step) for step in (0, 485, 29_099)] == pytest.approx([START, PEAK, END], rel=1e-4)
 

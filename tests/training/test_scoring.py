@@ -1,28 +1,15 @@
 import json
 import shutil
 
-import numpy as np
-import pytest
-from sklearn.metrics import accuracy_score
-
-from dsconv import config as configuration
-from dsconv import data
-from dsconv.training.scoring import is_reported, report_run, restore_network
-from dsconv.training.step import normalise
-from tests.quick import quick_jit
+from dsconv.training.scoring import is_reported, report_run
 
 
-def test_the_report_is_that_of_the_restored_network(finished_run, tmp_path):
-    report = report_run(finished_run, 'test', 'latest', tmp_path / 'report')
-    config = configuration.load_run(finished_run)
-    network, variables, step = restore_network(finished_run, config, 'latest')
-    images, labels, _ = next(data.eval_batches(data.open_source(config.dataset).load('test'), batch_size=360))
-    logits = quick_jit(network.apply)(variables, normalise(images, config.dataset.mean, config.dataset.std))
-    assert report['accuracy'] == pytest.approx(accuracy_score(labels, np.argmax(logits, axis=1)))
-    assert (report['checkpoint_step'], report['num_examples'], report['dataset']) == (step, 360, 'digits')
-    assert json.loads((tmp_path / 'report' / 'report.json').read_text()) == report
+def test_the_report_is_of_the_checkpoint_that_is_asked_for_and_written_as_it_is_returned(finished_run, tmp_path):
+    report = report_run(finished_run, 'test', 'latest', tmp_path)
+    assert (report['checkpoint_step'], report['num_examples'], report['dataset']) == (57, 360, 'digits')
+    assert json.loads((tmp_path / 'report.json').read_text()) == report
     for name in ('report.md', 'confusion_matrix.png', 'curves.png', 'mistakes.png'):
-        assert (tmp_path / 'report' / name).stat().st_size > 100
+        assert (tmp_path / name).stat().st_size > 100
 
 
 def test_a_run_with_validation_reports_its_best_checkpoint(finished_run):

@@ -1,43 +1,31 @@
 """From a config to the network of a run: how its images are folded, and in which form it is computed."""
 
-import types
-
-import numpy as np
 import pytest
 
-from dsconv.config_checks import resolve
 from dsconv.models import DSConv, FastDSConv
 from dsconv.training.mesh import make_mesh
 from dsconv.training.setup import build_network
-from tests.conftest import tiny_config
-
-CIFAR = types.SimpleNamespace(image_size=32, channels=3, class_names=('a', 'b'), flippable=True, crop_scale=None)
-
-
-def mesh_of(devices, platform='tpu'):
-    """Stands for a mesh: what the choice of form and folding looks at."""
-    core = types.SimpleNamespace(platform=platform)
-    return types.SimpleNamespace(size=devices, devices=np.array([core] * devices))
+from tests.training.test_microbatching import make_config, mesh_of
 
 
 @pytest.mark.parametrize(
-    ('changed', 'fold', 'shards'),
+    ('changes', 'fold', 'shards'),
     [
         ({'batch_size': 512}, 2, 8),  # 64 images a core
         ({'batch_size': 512, 'model__norm_groups': 16}, 2, 16),
+        ({'batch_size': 512, 'model__norm_groups': 16, 'accumulation_steps': 2}, 4, 8),
         ({'batch_size': 64}, 8, 8),  # 16 rows of patches into parts of 2, which a kernel of 5 needs
         ({'batch_size': 64, 'model__fold': 4}, 4, 8),
     ],
 )
-def test_on_a_tpu_parts_of_images_fill_the_lanes(changed, fold, shards):
-    config = resolve(tiny_config(**{'model__patch_size': 2, 'model__kernel_size': 5} | changed), CIFAR)
-    network = build_network(config, mesh_of(8))
+def test_on_a_tpu_parts_of_images_fill_the_lanes(changes, fold, shards):
+    network = build_network(make_config(**changes), mesh_of('tpu', 8))
     assert (network.fold, network.shards) == (fold, shards)
 
 
 def test_elsewhere_images_stay_whole():
-    config = resolve(tiny_config(model__patch_size=2), CIFAR)
-    for network in (build_network(config, make_mesh()), build_network(config)):
+    for mesh in (make_mesh(), mesh_of('gpu', 8), None):
+        network = build_network(make_config(model__implementation='fast'), mesh)
         assert network.fold == 1
     assert network.shards == 1
 
@@ -52,6 +40,6 @@ def test_elsewhere_images_stay_whole():
     ],
 )
 def test_auto_is_fast_where_that_is_faster(platform, changes, network):
-    config = resolve(tiny_config(model__patch_size=2, **changes), CIFAR)
-    assert type(build_network(config, mesh_of(8, platform))) is network
+    config = make_config(**changes)
+    assert type(build_network(config, mesh_of(platform, 8))) is network
     assert type(build_network(config)) is (DSConv if changes.get('model__implementation') == 'plain' else FastDSConv)
