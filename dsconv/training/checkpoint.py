@@ -11,9 +11,8 @@ deleted: it is moved to `workdir/damaged` when a run goes on from an older one. 
 import contextlib
 import errno
 import itertools
-import json
 import logging
-import zlib
+import operator
 from pathlib import Path
 
 import jax
@@ -24,7 +23,8 @@ from orbax.checkpoint import checkpoint_managers
 
 from dsconv import files
 from dsconv.errors import InputError, RunError, status_of, with_causes
-from dsconv.files import describe, is_remote, read_if_there
+from dsconv.files import describe, is_remote
+from dsconv.training.checksums import checksums, has_damaged_metrics
 from dsconv.training.state import TrainState
 
 logger = logging.getLogger('dsconv')
@@ -43,21 +43,19 @@ class Checkpoints:
         self._directory = files.absolute(workdir) / 'checkpoints'
         with self._reading():
             steps = self._listed()
-            damaged = [step for step in steps if _has_damaged_metrics(self._directory / str(step))]
+            damaged = [step for step in steps if has_damaged_metrics(self._directory / str(step))]
         if damaged and read_only:
-            raise InputError(
-                f'{self._directory / str(damaged[0])} is damaged: move it away, or go on with the training'
-            )
+            step = self._directory / str(damaged[0])
+            raise InputError(f'{step} is damaged: move it away, or go on with the training')
         if damaged and damaged == steps:
             raise self._none_is_sound()
         if not read_only:
             self._set_aside(damaged)
-        best = dict(n=1, keep_checkpoints_without_metrics=False)
+        accuracy = operator.itemgetter('accuracy')
+        best = checkpoint_managers.BestN(get_metric_fn=accuracy, n=1, keep_checkpoints_without_metrics=False)
         # `max_to_keep` with `best_fn` alone would delete the latest.
-        policy = checkpoint_managers.AnyPreservationPolicy(
-            [checkpoint_managers.LatestN(keep), checkpoint_managers.BestN(get_metric_fn=_accuracy, **best)]
-        )
-        options = ocp.CheckpointManagerOptions(preservation_policy=policy, best_fn=_accuracy, read_only=read_only)
+        policy = checkpoint_managers.AnyPreservationPolicy([checkpoint_managers.LatestN(keep), best])
+        options = ocp.CheckpointManagerOptions(preservation_policy=policy, best_fn=accuracy, read_only=read_only)
         with self._reading():
             names = ('model', 'training', 'checksums')
             self._manager = ocp.CheckpointManager(self._directory, item_names=names, options=options)
@@ -160,7 +158,7 @@ class Checkpoints:
         return restored
 
     def _fault(self, step, error):
-        """Says what is wrong with the checkpoint that `error` is of. Raises RunError where it may be sound."""
+        """Returns what is wrong with the checkpoint that `error` is of. Raises RunError where it may be sound."""
         with self._reading():
             if files.is_passing(error):
                 raise error
@@ -194,8 +192,8 @@ class Checkpoints:
 
     def _none_is_sound(self):
         return InputError(
-            f'none of the checkpoints in {self._directory} can be restored: they are '
-            f'damaged, or config.json is not their own. To start anew, move the directory away'
+            f'none of the checkpoints in {self._directory} can be restored: they are damaged, or config.json is not '
+            f'their own. To start anew, move the directory away'
         )
 
     def _set_aside(self, steps):
@@ -230,34 +228,6 @@ class _Damaged(Exception):
     """What is restored is not what was saved."""
 
 
-def checksums(tree) -> dict[str, int]:
-    """Returns the CRC-32 of the dtype, shape and bytes of each leaf, by its path in the tree."""
-
-    def checksum(leaf):
-        return zlib.crc32(np.ascontiguousarray(leaf), zlib.crc32(f'{leaf.dtype} {leaf.shape}'.encode()))
-
-    leaves, _ = jax.tree_util.tree_flatten_with_path(jax.device_get(tree))
-    return {jax.tree_util.keystr(path): checksum(np.asarray(leaf)) for path, leaf in leaves}
-
-
-def _has_damaged_metrics(step: Path) -> bool:
-    """Returns whether the step is no directory, or its metrics, by which Orbax tells the best, are not those saved.
-
-    Raises OSError where they cannot be read.
-    """
-    try:
-        metrics = read_if_there(step / 'metrics' / 'metrics')
-        read = checksums({'metrics': None if metrics is None else json.loads(metrics)})
-    except (ValueError, TypeError, *files.WRONG_KIND):
-        return step.exists()  # a run that goes on may have deleted it by now
-    try:
-        written = json.loads(read_if_there(step / 'checksums' / 'metadata') or b'')
-        expected = {path: written[path] for path in written if path.startswith("['metrics']")}
-    except (ValueError, TypeError, AttributeError, *files.WRONG_KIND):  # said when it is restored
-        return False
-    return read != expected and step.exists()
-
-
 def _restore_nonfinite_steps(directory):
     """Restores that leaf alone of the item `training`, whose other leaves need the optimizer to be known."""
     leaf, options = {'nonfinite_steps': np.int32(0)}, {'nonfinite_steps': ocp.RestoreArgs(restore_type=np.ndarray)}
@@ -267,9 +237,8 @@ def _restore_nonfinite_steps(directory):
 
 
 def _split(state: TrainState) -> tuple[dict, dict]:
-    names = ('step', 'opt_state', 'metrics', 'nonfinite_steps')
-    model = {'variables': state.variables, 'average': state.average}
-    return model, {name: getattr(state, name) for name in names}
+    training = {name: getattr(state, name) for name in ('step', 'opt_state', 'metrics', 'nonfinite_steps')}
+    return {'variables': state.variables, 'average': state.average}, training
 
 
 def _reason(error):
@@ -279,7 +248,3 @@ def _reason(error):
     if any(status_of(link) == 'RESOURCE_EXHAUSTED' for link in links):
         return f'the disk, or what a process may open, is full: {describe(error)}'
     return describe(error)
-
-
-def _accuracy(metrics: dict) -> float:
-    return metrics['accuracy']

@@ -7,7 +7,8 @@ import shutil
 
 from dsconv import config as configuration
 from dsconv.errors import InputError
-from dsconv.training.checkpoint import Checkpoints, checksums
+from dsconv.training.checkpoint import Checkpoints
+from dsconv.training.checksums import checksums
 from dsconv.training.mesh import shapes_of
 from dsconv.training.setup import build_training, open_data
 from tests.runs import command, finish, last_state, start, steps

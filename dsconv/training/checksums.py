@@ -1,0 +1,38 @@
+"""Checksums of what a checkpoint holds, by which what is read is known to be what was saved."""
+
+import json
+import zlib
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from dsconv.files import WRONG_KIND, read_if_there
+
+
+def checksums(tree) -> dict[str, int]:
+    """Returns the CRC-32 of the dtype, shape and bytes of each leaf, by its path in the tree."""
+
+    def checksum(leaf):
+        return zlib.crc32(np.ascontiguousarray(leaf), zlib.crc32(f'{leaf.dtype} {leaf.shape}'.encode()))
+
+    leaves, _ = jax.tree_util.tree_flatten_with_path(jax.device_get(tree))
+    return {jax.tree_util.keystr(path): checksum(np.asarray(leaf)) for path, leaf in leaves}
+
+
+def has_damaged_metrics(step: Path) -> bool:
+    """Returns whether the step is no directory, or its metrics, by which Orbax tells the best, are not those saved.
+
+    Raises OSError where they cannot be read.
+    """
+    try:
+        metrics = read_if_there(step / 'metrics' / 'metrics')
+        read = checksums({'metrics': None if metrics is None else json.loads(metrics)})
+    except (ValueError, TypeError, *WRONG_KIND):
+        return step.exists()  # a run that goes on may have deleted it by now
+    try:
+        written = json.loads(read_if_there(step / 'checksums' / 'metadata') or b'')
+        expected = {path: written[path] for path in written if path.startswith("['metrics']")}
+    except (ValueError, TypeError, AttributeError, *WRONG_KIND):  # said when it is restored
+        return False
+    return read != expected and step.exists()
