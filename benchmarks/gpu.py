@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -199,4 +198,4 @@ def flags() -> cli.Parser:
 
 if __name__ == '__main__':
     os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')  # PyTorch, in a process beside, needs memory too
-    sys.exit(cli.run(flags(), measure_all))
+    cli.run(flags(), measure_all)

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def build(keras, model: dict, image_shape: tuple[int, int, int], classes: int):
-    """The functional model: `(batch, height, width, channels)` normalised images → `(batch, classes)` logits."""
+    """Builds the functional model: `(batch, height, width, channels)` normalised images → `(batch, classes)` logits."""
     layers = keras.layers
     activation = {
         'gelu': lambda x: keras.activations.gelu(x, approximate=True),

@@ -14,7 +14,7 @@ ACTIVATIONS = {
 
 
 def unit(convolution: nn.Conv2d, activation: str) -> nn.Sequential:
-    """A convolution, the activation, and batch norm with Keras's momentum .99 and epsilon."""
+    """Makes a convolution, the activation, and batch norm with Keras's momentum .99 and epsilon."""
     norm = nn.BatchNorm2d(convolution.out_channels, eps=1e-3, momentum=0.01)
     return nn.Sequential(convolution, ACTIVATIONS[activation](), norm)
 

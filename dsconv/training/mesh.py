@@ -22,7 +22,6 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 def shapes_of(function, mesh: Mesh):
     """Returns the shapes of what `function()` returns, as `jax.ShapeDtypeStruct`, replicated over `mesh`."""
-
     shapes, sharding = jax.eval_shape(function), replicated(mesh)
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes)
 

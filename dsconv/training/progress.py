@@ -67,7 +67,7 @@ class Progress:
         self._paused += pause
 
     def advance(self, step: int, state, loss) -> None:
-        """Is called after each dispatch, `step` steps into the run; shows a line every few seconds.
+        """Notes a dispatch, which ends `step` steps into the run; shows a line every few seconds.
 
         Waits for the loss of the dispatch before the last, so that the host is ahead of the device by just enough.
         """
@@ -186,7 +186,7 @@ class Trace:
         return self
 
     def advance(self, step: int, state) -> None:
-        """Is called after each dispatch, `step` steps into the run."""
+        """Starts or ends the trace after a dispatch, which ends `step` steps into the run."""
         self._dispatches, self._last = self._dispatches + 1, step
         if not self._steps:
             return

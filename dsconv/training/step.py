@@ -70,13 +70,8 @@ def make_train_step(config, model, optimizer, augment, steps_per_epoch: int, mes
         state, losses = lax.scan(one_step, state, (images, labels), unroll=len(images) == 1)
         return state, losses[-1]
 
-    batches = batch_sharding(mesh, leading_axes=1)
-    return jax.jit(
-        steps,
-        in_shardings=(replicated(mesh), batches, batches),
-        out_shardings=replicated(mesh),
-        donate_argnums=0,
-    )
+    batches, whole = batch_sharding(mesh, leading_axes=1), replicated(mesh)
+    return jax.jit(steps, in_shardings=(whole, batches, batches), out_shardings=whole, donate_argnums=0)
 
 
 def _add(sums: Metrics, step, is_finite, loss, accuracy, grad_norm) -> Metrics:

@@ -64,7 +64,7 @@ class MobileNetV2(nn.Module):
 
 
 def rounded(features: float) -> int:
-    """The nearest multiple of 8, at least 8 and at least nine tenths of `features`, as the authors' code has it."""
+    """Returns the nearest multiple of 8, at least 8 and nine tenths of `features`, as the authors' code has it."""
     nearest = max(8, int(features + 4) // 8 * 8)
     return nearest if nearest >= 0.9 * features else nearest + 8
 
