@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from dsconv import data
 from dsconv.training.evaluation import scored_variables
 from dsconv.training.mesh import batch_sharding, own_share, replicated, to_global
+from dsconv.training.microbatching import accumulation_steps, mean_over_microbatches
 from dsconv.training.state import TrainState
 from dsconv.training.step import normalise
 
@@ -42,9 +43,14 @@ def _make_batch_statistics(config, model, mesh):
         fresh = jax.tree_util.tree_map_with_path(
             lambda path, old: old * 0 - 1 if path[-1].key == 'count' else old, variables['batch_stats']
         )
+
+        def of_microbatch(inputs):
+            _, updated = model.apply(variables | {'batch_stats': fresh}, inputs, train=True, mutable='batch_stats')
+            return updated['batch_stats']
+
         inputs = normalise(images, config.dataset.mean, config.dataset.std)
-        _, updated = model.apply(variables | {'batch_stats': fresh}, inputs, train=True, mutable='batch_stats')
-        return updated['batch_stats']
+        steps = accumulation_steps(config, mesh)  # as in training: the groups of batch norm are the same
+        return mean_over_microbatches(of_microbatch, steps, mesh.size, inputs)
 
     return statistics_of
 

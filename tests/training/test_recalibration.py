@@ -58,16 +58,17 @@ def test_of_one_batch_the_network_scores_it_as_if_by_its_own_statistics(trained,
         assert jax.tree.all(jax.tree.map(np.array_equal, after_state.variables, state.variables))
 
 
-def test_of_several_batches_the_statistics_are_the_means(trained):
-    config, training, state, split = trained
+def test_of_several_batches_and_groups_the_statistics_are_the_means(trained):
+    config, _, state, split = trained
     several = config.copy_and_resolve_references()
-    several.eval.recalibration_batches = 3
+    several.eval.recalibration_batches, several.model.norm_groups, several.accumulation_steps = 3, 4, 2
+    training = build_training(several, split.num_examples, jax.devices()[:1])
     result = recalibrate(several, training, state.replace(average=None), split).variables['batch_stats']
     stem = jax.tree.map(np.asarray, state.variables['params']['stem'])
     activations = []
     for images, _ in batches(config, split, 3):
         x = np.asarray(normalise(images, config.dataset.mean, config.dataset.std)) @ stem['kernel'][0, 0] + stem['bias']
-        activations.append(x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))))
+        activations.extend(np.split(x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))), 4))
     statistics = result['stem_unit']['batch_norm']
     mean = np.mean([x.mean(axis=(0, 1, 2)) for x in activations], axis=0)
     var = np.mean([x.var(axis=(0, 1, 2)) for x in activations], axis=0)
