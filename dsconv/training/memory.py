@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 from pathlib import Path
 
 import jax
@@ -97,5 +98,7 @@ def _free_bytes() -> int | None:
         for group in [CGROUPS / own, *(CGROUPS / own).parents]:
             limit = group / 'memory.max'
             if limit.exists() and (most := limit.read_text().strip()) != 'max':
-                free.append(int(most) - int((group / 'memory.current').read_text()))
+                used, stat = int((group / 'memory.current').read_text()), (group / 'memory.stat').read_text()
+                cached = re.search(r'^inactive_file (\d+)', stat, re.MULTILINE)  # of files: given up when needed
+                free.append(int(most) - used + int(cached[1]))
     return max(0, min(free))

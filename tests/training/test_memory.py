@@ -29,12 +29,13 @@ def taking(temporaries):
 
 @pytest.fixture
 def linux(tmp_path, monkeypatch):
-    """A machine with 8 GB free, whose job may take 3 GB and has taken 1."""
+    """A machine with 8 GB free, whose job may take 3 GB and has taken 1, beside files of 0.5 GB that are cached."""
     (tmp_path / 'meminfo').write_text('MemTotal:  9000000 kB\nMemAvailable:  7812500 kB\n')
     (tmp_path / 'cgroup').write_text('0::/job/step\n')
     (tmp_path / 'job' / 'step').mkdir(parents=True)
     (tmp_path / 'job' / 'memory.max').write_text(f'{3 * GB}\n')
-    (tmp_path / 'job' / 'memory.current').write_text(f'{GB}\n')
+    (tmp_path / 'job' / 'memory.current').write_text(f'{GB + GB // 2}\n')
+    (tmp_path / 'job' / 'memory.stat').write_text(f'anon {GB}\ninactive_file {GB // 2}\nactive_file 0\n')
     (tmp_path / 'job' / 'step' / 'memory.max').write_text('max\n')
     for name, path in {'MEMORY_INFO': 'meminfo', 'OWN_CGROUP': 'cgroup', 'CGROUPS': '.'}.items():
         monkeypatch.setattr(memory, name, tmp_path / path)
