@@ -12,19 +12,7 @@ from dsconv.models.fast.folding import WHOLE, with_neighbours
 _NHWC = ('NHWC', 'HWIO', 'NHWC')
 
 
-def conv_general_dilated(
-    x,
-    kernel,
-    strides,
-    padding,
-    lhs_dilation=(1, 1),
-    rhs_dilation=(1, 1),
-    dimension_numbers=None,
-    feature_group_count=1,
-    precision=None,
-    layout=WHOLE,
-    depthwise_form='auto',
-):
+def conv_general_dilated(x, kernel, strides, padding, feature_group_count=1, layout=WHOLE, depthwise_form='auto', **_):
     """Convolves images, by the arguments of `lax.conv_general_dilated` as `nn.Conv` gives them.
 
     Args:
@@ -32,10 +20,10 @@ def conv_general_dilated(
       kernel: `(k, k, channels / feature_group_count, features)`, of the dtype of `x`.
       strides: (s, s).
       padding: 'SAME', 'VALID' or ((above, below), (left, right)).
-      lhs_dilation, rhs_dilation, dimension_numbers, precision: those of an `nn.Conv` with its defaults.
       feature_group_count: 1, or the number of channels.
       layout: how folded images stand in the batch; only a depthwise convolution with stride 1 looks across their parts.
       depthwise_form: of `depthwise.depthwise_conv`.
+      **_: the dilations, dimension numbers and precision of an `nn.Conv` with its defaults.
 
     Returns `(batch, …, …, features)`, of the dtype of `x`.
     """
