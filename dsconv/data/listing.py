@@ -82,7 +82,8 @@ def split_names(dataset) -> dict[str, str]:
 def list_pictures(path: str, names: dict[str, str] = SPLIT_NAMES, instead: str | None = None) -> Listing:
     """Lists `path/<class>/…` or `path/{train,val,test}/<class>/…`, at any depth below a class.
 
-    A folder, or split, that holds nothing but one folder is opened. A split without class folders is left out.
+    A folder, or split, that holds nothing but one folder is opened, and a note says where the classes were found. A
+    split without class folders is left out.
 
     Args:
       path: of the folder.
@@ -92,12 +93,14 @@ def list_pictures(path: str, names: dict[str, str] = SPLIT_NAMES, instead: str |
     Raises: InputError when there is no such folder, a link beside the classes leads nowhere or to a folder above it,
       two folders stand for one split, a class is unknown in training, or there are fewer than two.
     """
-    root = _unwrapped(_existing(to_path(path)), names)
+    given = _existing(to_path(path))
+    root = _unwrapped(given, names)
     notes: list[str] = []
     folders = _split_folders(root, names, notes)
     if instead and 'validation' in folders:
         notes.append(f'{folders.pop("validation")}: left out, since dataset.{instead} takes its place')
     training, classes = next(iter(folders)), {}
+    holder = folders[training] if training else given
     for split, folder in folders.items():
         folders[split] = _unwrapped(folder, classes.get(training, {})) if split else folder
         classes[split] = _classes(folders[split])
@@ -111,6 +114,9 @@ def list_pictures(path: str, names: dict[str, str] = SPLIT_NAMES, instead: str |
             f'{folders[training]}: holds {len(class_names)} class folder(s), a classifier needs at least 2 '
             f'(<class>/<picture>, or train/<class>/<picture> and test/<class>/<picture>)'
         )
+    if folders[training] != holder:
+        first = ', '.join(class_names[:3]) + (', …' if len(class_names) > 3 else '')
+        notes.append(f'{holder}: holds one folder alone, so the classes are those in {folders[training]}: {first}')
     notes += _alike(class_names)
     paths, labels, splits, others = [], [], [], collections.Counter()
     for split, folder in folders.items():

@@ -68,7 +68,7 @@ def test_layouts(tmp_path, case):
     assert list(listing.paths) == sorted(listing.paths) or len(listing.where) > 1
 
 
-def test_what_is_left_out_is_said(tmp_path):
+def test_what_is_left_out_or_opened_is_said(tmp_path):
     notes = list_pictures(str(make(tmp_path / 'a', LAYOUTS['an unlabelled test'][0]))).notes
     assert len(notes) == 1 and 'test: left out' in notes[0] and '`predict`' in notes[0]
     listing = list_pictures(str(make(tmp_path / 'b', LAYOUTS['kinds of files'][0])))
@@ -76,6 +76,13 @@ def test_what_is_left_out_is_said(tmp_path):
     listing = list_pictures(str(make(tmp_path / 'c', '{train,val}/{cat,Cat}/1.png')), instead='validation_fraction')
     assert set(listing.where) == {'train'}
     assert ['val: left out' in listing.notes[0], 'Cat and cat' in listing.notes[1]] == [True, True]
+    holder = make(tmp_path / 'e', 'train/cats/{2020,2021}/1.png') / 'train'
+    for given in (holder, holder.parent):
+        listing = list_pictures(str(given))
+        assert listing.notes == (
+            f'{holder}: holds one folder alone, so the classes are those in {holder / "cats"}: 2020, 2021',
+        )
+    assert list_pictures(str(make(tmp_path / 'd', LAYOUTS['two wrappers'][0]))).notes == ()
 
 
 def test_a_name_composed_and_decomposed_is_one_class(tmp_path):
