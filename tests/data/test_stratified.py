@@ -1,0 +1,36 @@
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from dsconv.data.stratified import divide_into_folds, stratified_split
+
+
+def test_stratified_split_counts():
+    labels = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [500, 300, 200]))
+    kept, held = stratified_split(labels, 101, seed=1)
+    assert np.array_equal(np.sort(np.concatenate([kept, held])), np.arange(1000))
+    assert len(held) == 101
+    assert np.all(np.abs(np.bincount(labels[held]) - np.array([50.5, 30.3, 20.2])) < 1)
+    assert not np.array_equal(held, stratified_split(labels, 101, seed=2)[1])
+    assert np.array_equal(held, stratified_split(labels, 101, seed=1)[1])
+    assert stratified_split(labels, 0, seed=1)[0].tolist() == list(range(1000))
+
+
+def test_folds_are_a_partition_as_scikit_learns():
+    generator = np.random.default_rng(0)
+    labels = generator.permutation(np.repeat([0, 1, 2], [61, 33, 9])).astype(np.int32)
+    folds = divide_into_folds(labels, 5)
+    theirs = [labels[held] for _, held in StratifiedKFold(5).split(labels, labels)]
+    for label in range(3):
+        counts = np.bincount(folds[labels == label], minlength=5)
+        assert sorted(counts) == sorted(np.sum(held == label) for held in theirs)
+
+    groups = generator.integers(0, 25, 103)
+    folds = divide_into_folds(labels, 5, groups)
+    assert all(len(set(folds[groups == group])) == 1 for group in groups)
+    parts = [held for _, held in StratifiedGroupKFold(5).split(labels, labels, groups)]
+    wanted = np.bincount(labels) / 5
+    ours, theirs = (
+        np.sum([(np.bincount(labels[held], minlength=3) - wanted) ** 2 / wanted for held in each])
+        for each in ([folds == fold for fold in range(5)], parts)
+    )
+    assert ours < 1.5 * theirs
