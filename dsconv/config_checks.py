@@ -22,10 +22,10 @@ CHOICES = {
     'optimizer.name': 'dsconv.training.optimizer:OPTIMIZERS',
     'schedule.name': 'dsconv.training.optimizer:SCHEDULES',
     'loss.name': 'dsconv.training.loss:LOSSES',
-    'augment.policy': ('randaugment', 'autoaugment', 'either', 'none'),
-    'augment.crop_mode': ('zero', 'reflect'),
-    'augment.flip': ('auto', 'random', 'alternating', 'none'),
-    'augment.mix_per': ('batch', 'image'),
+    'augment.policy': 'dsconv.augment.stages:POLICIES',
+    'augment.crop_mode': 'dsconv.augment.stages:CROP_MODES',
+    'augment.flip': 'dsconv.augment.stages:FLIPS',  # and auto, until the data is known
+    'augment.mix_per': 'dsconv.augment.mixing:MIX_PER',
     'dataset.channels': (None, 1, 3),
     'log.trackers': (None, 'wandb', 'mlflow'),
     'dataset.resize': ('squash', 'crop', 'pad'),
@@ -189,7 +189,8 @@ def check(config: ConfigDict) -> None:
 def choices(key: str) -> tuple:
     """Returns what the key, one of `CHOICES`, may be."""
     table = CHOICES[key]
-    return tuple(pkgutil.resolve_name(table) if isinstance(table, str) else table)
+    names = tuple(pkgutil.resolve_name(table) if isinstance(table, str) else table)
+    return ('auto', *names) if key == 'augment.flip' else names
 
 
 def not_taken(config: ConfigDict, keys) -> list[str]:

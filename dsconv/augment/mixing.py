@@ -6,6 +6,8 @@ from jax import lax
 
 from dsconv.augment.erase import box_mask, centred, draw_places
 
+MIX_PER = ('batch', 'image')
+
 
 def is_on(settings) -> bool:
     """Returns whether `settings`, the `augment` section of a config, ever mixes images."""

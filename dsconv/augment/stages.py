@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dsconv.augment import erase, policies, warp
+from dsconv.augment.mixing import MIX_PER
 from dsconv.augment.operations import Parameters, apply_operation, parameter_table
 
 # The settings with which no image is altered or mixed.
@@ -19,11 +20,13 @@ OFF = {
     'erase_probability': 0.0,
     'mix_probability': 0.0,
 }
-CHOICES = {
-    'crop_mode': ('zero', 'reflect'),
-    'flip': ('random', 'alternating', 'none'),
-    'policy': ('randaugment', 'autoaugment', 'either', 'none'),
-    'mix_per': ('batch', 'image'),
+CROP_MODES = ('zero', 'reflect')
+POLICIES = ('randaugment', 'autoaugment', 'either', 'none')
+# Name → function of a key, the epoch and the images: which of them are mirrored, bool `(batch,)`.
+FLIPS = {
+    'random': lambda key, epoch, images: jax.random.bernoulli(key, shape=(len(images),)),
+    'alternating': lambda key, epoch, images: (_hashed_bit(images) + epoch) % 2 == 1,
+    'none': lambda key, epoch, images: jnp.zeros(len(images), bool),
 }
 
 
@@ -45,19 +48,17 @@ def switched_on(settings) -> list[Stage]:
     Raises:
       ValueError: a setting is not one of its choices.
     """
-    for key, choices in CHOICES.items():
+    tables = {'crop_mode': CROP_MODES, 'flip': FLIPS, 'policy': POLICIES, 'mix_per': MIX_PER}
+    for key, choices in tables.items():
         if settings[key] not in choices:
             raise ValueError(f'augment.{key}={settings[key]!r} is not one of {", ".join(choices)}')
-    stages = []
-    if settings['crop_padding'] or settings['flip'] != 'none':
-        stages.append(_crop_and_flip(settings))
-    if settings['policy'] != 'none':
-        stages.append(_policy(settings))
-    if settings['cutout_size']:
-        stages.append(_cutout(settings))
-    if settings['erase_probability']:
-        stages.append(_random_erasing(settings))
-    return stages
+    stages = (
+        (_crop_and_flip, settings['crop_padding'] or settings['flip'] != 'none'),
+        (_policy, settings['policy'] != 'none'),
+        (_cutout, settings['cutout_size']),
+        (_random_erasing, settings['erase_probability']),
+    )
+    return [make(settings) for make, is_on in stages if is_on]
 
 
 def _crop_and_flip(settings):
@@ -66,7 +67,7 @@ def _crop_and_flip(settings):
     def draw(key, epoch, images):
         crop_key, flip_key = jax.random.split(key)
         corner = jax.random.randint(crop_key, (len(images), 2), -padding, padding + 1)
-        return corner, _draw_flip(flip_key, epoch, images, settings['flip'])
+        return corner, FLIPS[settings['flip']](flip_key, epoch, images)
 
     def alter(planes, drawn, height, width, lookup):
         corner, mirrored = drawn
@@ -74,14 +75,6 @@ def _crop_and_flip(settings):
         return lookup.take_pixels(planes, source, fill=0)
 
     return Stage(draw, alter)
-
-
-def _draw_flip(key, epoch, images, flip: str):
-    if flip == 'random':
-        return jax.random.bernoulli(key, shape=(len(images),))
-    if flip == 'alternating':
-        return (_hashed_bit(images) + epoch) % 2 == 1
-    return jnp.zeros(len(images), bool)
 
 
 def _hashed_bit(images):

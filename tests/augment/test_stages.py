@@ -13,6 +13,7 @@ from configs import common
 from dsconv.augment import make_augment, stages
 from dsconv.augment.lookup import GATHER
 from dsconv.augment.stages import switched_on
+from dsconv.config_checks import choices
 from tests.quick import quick_jit
 
 PADDING = 2
@@ -153,7 +154,10 @@ def test_a_stage_is_there_where_something_switches_it_on():
     assert len(switched_on(settings(**every))) == 4
 
 
-def test_a_setting_that_is_none_of_its_choices_is_refused():
-    for key, value in {'flip': 'auto', 'policy': 'rand', 'crop_mode': 'edge', 'mix_per': 'pixel'}.items():
-        with pytest.raises(ValueError, match=f"augment.{key}='{value}' is not one of "):
-            switched_on(settings(**{key: value}))
+def test_the_choices_of_a_config_are_taken_but_for_auto_and_others_refused():
+    for key, other in {'flip': 'auto', 'policy': 'rand', 'crop_mode': 'edge', 'mix_per': 'pixel'}.items():
+        names = [name for name in choices(f'augment.{key}') if name != 'auto']
+        with pytest.raises(ValueError, match=f"augment.{key}='{other}' is not one of {', '.join(names)}$"):
+            switched_on(settings(**{key: other}))
+        for name in names:
+            assert len(switched_on(settings(**{key: name}))) == (key in ('flip', 'policy') and name != 'none')
