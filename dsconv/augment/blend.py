@@ -4,6 +4,8 @@ The result is degenerate + factor · (image − degenerate), clipped to uint8. `
 `(channels, height · width)`, of one or three channels.
 """
 
+import functools
+
 import jax.numpy as jnp
 from jax import lax
 
@@ -11,12 +13,10 @@ from dsconv.augment.warp import places
 
 
 def _black(planes, height, width):
-    del height, width
     return jnp.zeros_like(planes)
 
 
 def _grey(planes, height, width):
-    del height, width
     return jnp.broadcast_to(_luma(planes), planes.shape).astype(jnp.uint8)
 
 
@@ -64,7 +64,7 @@ def blend(planes, kind, factor, height: int, width: int):
       factor: float32; 0 gives the degenerate image, 1 the image, more extrapolates.
       height, width: pixels.
     """
-    branches = [lambda planes, make=make: make(planes, height, width) for make in _DEGENERATES.values()]
+    branches = [functools.partial(make, height=height, width=width) for make in _DEGENERATES.values()]
     degenerate = lax.switch(kind, branches, planes).astype(jnp.int32)
     product = factor * (planes.astype(jnp.int32) - degenerate).astype(jnp.float32)
     moved = degenerate.astype(jnp.float32) + unfused(product, zero=jnp.minimum(kind, 0))

@@ -9,13 +9,11 @@ import jax.numpy as jnp
 from dsconv.augment.warp import places
 
 
-def square(centre, side):
-    """Returns a square box: `centre` int32 `(…, 2)`, `side` int32 (Cutout: DeVries and Taylor 2017, section 3.2)."""
-    return centred(centre, jnp.asarray(side)[..., None])
-
-
 def centred(centre, sides):
-    """Returns the box about `centre` with `sides`, int32 `(…, 2)` or `(…, 1)`: height and width."""
+    """Returns the box about `centre`, int32 `(…, 2)`, whose `sides`, height and width, are int32 `(…, 2)` or one int.
+
+    With one int it is the square of Cutout (DeVries and Taylor 2017, section 3.2).
+    """
     corner = centre - sides // 2
     return jnp.concatenate([corner, corner + sides], axis=-1)
 

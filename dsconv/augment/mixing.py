@@ -38,7 +38,7 @@ def mix(key, planes, soft_labels, height: int, width: int, settings, active):
     happens = active & jax.random.bernoulli(happens_key, settings['mix_probability'], shape)
     takes_cutmix = jax.random.bernoulli(cutmix_key, _cutmix_probability(settings), shape)
     kept = _draw_lambda(mixup_lambda_key, settings['mixup_alpha'], shape)
-    box = draw_box(box_key, _draw_lambda(cutmix_lambda_key, settings['cutmix_alpha'], shape), height, width)
+    box = _draw_box(box_key, _draw_lambda(cutmix_lambda_key, settings['cutmix_alpha'], shape), height, width)
     outside = 1.0 - jax.vmap(lambda box: box_mask(box, height, width))(box)
     weights = jnp.where(takes_cutmix[:, None], outside, kept[:, None])
     weights = jnp.where(happens[:, None], weights, 1.0)
@@ -47,16 +47,8 @@ def mix(key, planes, soft_labels, height: int, width: int, settings, active):
     return mixed, _weighted(soft_labels, _neighbours(soft_labels), jnp.mean(weights, axis=1, keepdims=True))
 
 
-def draw_box(key, kept, height: int, width: int):
-    """Draws CutMix's boxes for areas of 1 − `kept` (Yun et al. 2019, equation 2); they may extend beyond the image.
-
-    Args:
-      key: a PRNG key.
-      kept: λ, float32 `(batch,)`.
-
-    Returns:
-      int32 `(batch, 4)`: top, left, bottom and right, the last two exclusive. The centre is uniform over the image.
-    """
+def _draw_box(key, kept, height: int, width: int):
+    """Draws CutMix's boxes (Yun et al. 2019, equation 2), of areas of 1 − λ, `kept`, about uniform centres."""
     sides = jnp.sqrt(1 - kept)[:, None] * jnp.array([height, width])
     return centred(draw_places(key, kept.shape, height, width), sides.astype(jnp.int32))
 

@@ -125,7 +125,7 @@ def apply_operation(planes, parameters: Parameters, centre, height: int, width: 
     """
 
     def warped(planes):
-        square = erase.square(centre, parameters.side)
+        square = erase.centred(centre, parameters.side)
         source = warp.affine_source(parameters.affine, height, width)
         return lookup.take_pixels(planes, jnp.where(erase.box_mask(square, height, width), -1, source), fill)
 

@@ -1,6 +1,8 @@
-"""RandAugment and AutoAugment: which operations are applied, drawn for each image independently."""
+"""RandAugment and AutoAugment: which operations are applied, drawn for each image independently.
 
-from typing import NamedTuple
+What is drawn for a batch is int32 `(batch, layers)` twice: indices into `operations.OPERATIONS`, and steps of the
+magnitudes, 0 to `STEPS`.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -42,19 +44,7 @@ _PROBABILITIES = np.array([[probability for _, probability, _ in policy] for pol
 _STEPS = np.array([[level * STEPS // 9 for _, _, level in policy] for policy in AUTOAUGMENT])
 
 
-class Choice(NamedTuple):
-    """The operations of a batch, int32 `(batch, layers)` each.
-
-    Attributes:
-      operation: an index into `operations.OPERATIONS`.
-      step: of the magnitude, 0 to `STEPS`.
-    """
-
-    operation: jax.Array
-    step: jax.Array
-
-
-def randaugment(key, batch: int, layers: int, magnitude: float, spread: float) -> Choice:
+def randaugment(key, batch: int, layers: int, magnitude: float, spread: float):
     """Draws RandAugment (Cubuk et al. 2020): each of `layers` operations is uniform over the 14.
 
     Args:
@@ -67,13 +57,11 @@ def randaugment(key, batch: int, layers: int, magnitude: float, spread: float) -
     """
     operation_key, step_key = jax.random.split(key)
     magnitudes = magnitude + spread * jax.random.normal(step_key, (batch, layers))
-    return Choice(
-        operation=jax.random.randint(operation_key, (batch, layers), 0, len(RANDAUGMENT_OPERATIONS)),
-        step=jnp.round(jnp.clip(magnitudes, 0, 10) * (STEPS / 10)).astype(jnp.int32),
-    )
+    operation = jax.random.randint(operation_key, (batch, layers), 0, len(RANDAUGMENT_OPERATIONS))
+    return operation, jnp.round(jnp.clip(magnitudes, 0, 10) * (STEPS / 10)).astype(jnp.int32)
 
 
-def autoaugment(key, batch: int) -> Choice:
+def autoaugment(key, batch: int):
     """Draws AutoAugment's CIFAR-10 policy: one of 25 sub-policies, each of its two operations with its probability.
 
     Level k of 0 … 9 is k/9 of a range, as in the paper (ten values at equal distances).
@@ -82,30 +70,23 @@ def autoaugment(key, batch: int) -> Choice:
     policy = jax.random.randint(policy_key, (batch,), 0, len(AUTOAUGMENT))
     happens = jax.random.bernoulli(happens_key, jnp.array(_PROBABILITIES)[policy])
     operation = jnp.where(happens, jnp.array(_OPERATIONS)[policy], _IDENTITY)
-    return Choice(operation, jnp.array(_STEPS)[policy])
+    return operation, jnp.array(_STEPS)[policy]
 
 
-def choose(key, batch: int, settings) -> Choice:
+def choose(key, batch: int, settings):
     """Draws a batch's operations by the `augment` section of a config, whose `policy` is not 'none'."""
     coin_key, randaugment_key, autoaugment_key = jax.random.split(key, 3)
     magnitude, spread = settings['randaugment_magnitude'], settings['randaugment_spread']
-    choices = {
+    drawn = {
         'randaugment': randaugment(randaugment_key, batch, settings['randaugment_layers'], magnitude, spread),
         'autoaugment': autoaugment(autoaugment_key, batch),
     }
     if settings['policy'] != 'either':
-        return choices[settings['policy']]
-    return _either(coin_key, *choices.values())
+        return drawn[settings['policy']]
+    takes_randaugment = jax.random.bernoulli(coin_key, shape=(batch, 1))
+    layers = max(operation.shape[1] for operation, _ in drawn.values())
 
+    def lengthened(values):
+        return jnp.pad(values, ((0, 0), (0, layers - values.shape[1])), constant_values=_IDENTITY)
 
-def _either(key, first: Choice, second: Choice) -> Choice:
-    """Picks one of the two for each image, with equal probability."""
-    takes_first = jax.random.bernoulli(key, shape=(len(first.operation), 1))
-    layers = max(choice.operation.shape[1] for choice in (first, second))
-    first, second = _lengthened(first, layers), _lengthened(second, layers)
-    return jax.tree.map(lambda a, b: jnp.where(takes_first, a, b), first, second)
-
-
-def _lengthened(choice: Choice, layers: int) -> Choice:
-    more = ((0, 0), (0, layers - choice.operation.shape[1]))
-    return Choice(jnp.pad(choice.operation, more, constant_values=_IDENTITY), jnp.pad(choice.step, more))
+    return [jnp.where(takes_randaugment, *map(lengthened, pair)) for pair in zip(*drawn.values(), strict=True)]

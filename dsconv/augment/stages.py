@@ -90,12 +90,11 @@ def _hashed_bit(images):
 
 def _policy(settings):
     def draw(key, epoch, images):
-        del epoch
         choice_key, sign_key, centre_key = jax.random.split(key, 3)
-        choice = policies.choose(choice_key, len(images), settings)
-        negative = jax.random.bernoulli(sign_key, shape=choice.operation.shape).astype(jnp.int32)
-        rows = jnp.array(parameter_table(*images.shape[1:3]))[choice.operation, negative, choice.step]
-        return rows, erase.draw_places(centre_key, choice.operation.shape, *images.shape[1:3])
+        operation, step = policies.choose(choice_key, len(images), settings)
+        negative = jax.random.bernoulli(sign_key, shape=operation.shape).astype(jnp.int32)
+        rows = jnp.array(parameter_table(*images.shape[1:3]))[operation, negative, step]
+        return rows, erase.draw_places(centre_key, operation.shape, *images.shape[1:3])
 
     def alter(planes, drawn, height, width, lookup):
         for row, centre in zip(*drawn, strict=True):
@@ -108,11 +107,9 @@ def _policy(settings):
 
 def _cutout(settings):
     def draw(key, epoch, images):
-        del epoch
-        return erase.square(erase.draw_places(key, (len(images),), *images.shape[1:3]), settings['cutout_size'])
+        return erase.centred(erase.draw_places(key, (len(images),), *images.shape[1:3]), settings['cutout_size'])
 
     def alter(planes, box, height, width, lookup):
-        del lookup
         return erase.erase(planes, box, settings['fill'], height, width)
 
     return Stage(draw, alter)
@@ -120,14 +117,12 @@ def _cutout(settings):
 
 def _random_erasing(settings):
     def draw(key, epoch, images):
-        del epoch
         box_key, noise_key = jax.random.split(key)
         batch, height, width, channels = images.shape
         box = erase.draw_erasing(box_key, batch, settings['erase_probability'], height, width)
         return box, jax.random.bits(noise_key, (batch, channels, height * width), jnp.uint8)
 
     def alter(planes, drawn, height, width, lookup):
-        del lookup
         return erase.erase(planes, *drawn, height, width)
 
     return Stage(draw, alter)

@@ -3,6 +3,8 @@
 The tables are those of Pillow's ImageOps, int32 `(channels, 256)`; `planes` are uint8 `(channels, height · width)`.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -12,26 +14,22 @@ from dsconv.augment.lookup import LEVELS
 
 
 def _invert(planes, amount, lookup):
-    del planes, amount, lookup
     return 255 - jnp.arange(LEVELS)
 
 
 def _posterize(planes, bits, lookup):
     """Keeps the `bits` most significant bits."""
-    del planes, lookup
     return jnp.arange(LEVELS) >> (8 - bits) << (8 - bits)
 
 
 def _solarize(planes, threshold, lookup):
     """Inverts the levels from `threshold` on."""
-    del planes, lookup
     levels = jnp.arange(LEVELS)
     return jnp.where(levels < threshold, levels, 255 - levels)
 
 
 def _autocontrast(planes, amount, lookup):
     """Stretches each channel to the full range."""
-    del lookup
     darkest, brightest = (extreme(planes, axis=1, keepdims=True).astype(jnp.int32) for extreme in (jnp.min, jnp.max))
     # Pillow computes the table in double precision, which a TPU lacks: there one value in 200 may be a level higher.
     stretched = lax.platform_dependent(
@@ -49,14 +47,12 @@ def _stretched(darkest, brightest, amount):
 
 
 def _stretched_in_integers(darkest, brightest, amount):
-    del amount
     stretched = 255 * (jnp.arange(LEVELS) - darkest) // jnp.maximum(brightest - darkest, 1)
     return jnp.clip(stretched, 0, 255)
 
 
 def _equalize(planes, amount, lookup):
     """Equalizes each channel's histogram (in integers, as Pillow does, which is coarse for small images)."""
-    del amount
     below, pixels = lookup.count_below(planes), planes.shape[1]
     below_brightest = jnp.max(below, axis=1, keepdims=True, where=below < pixels, initial=0)
     step = below_brightest // 255
@@ -84,10 +80,8 @@ def tone_map(planes, kind, amount, lookup):
       lookup: a `lookup.Lookup`.
     """
 
-    def table(function):
-        def whole(planes, amount):
-            return jnp.broadcast_to(function(planes, amount, lookup), (len(planes), LEVELS)).astype(jnp.int32)
+    def table(make, planes, amount):
+        return jnp.broadcast_to(make(planes, amount, lookup), (len(planes), LEVELS)).astype(jnp.int32)
 
-        return whole
-
-    return lookup.map_levels(planes, lax.switch(kind, [table(f) for f in _TABLES.values()], planes, amount))
+    branches = [functools.partial(table, make) for make in _TABLES.values()]
+    return lookup.map_levels(planes, lax.switch(kind, branches, planes, amount))

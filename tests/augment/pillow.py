@@ -50,7 +50,8 @@ def images(height, width, channels):
             generator.choice([3, 250], shape),
             np.arange(height * width * channels).reshape(shape) * 5 % 256,
             np.where(np.arange(height * width * channels).reshape(shape), 90, 200),
-            np.broadcast_to(255 * (np.indices((height, width)).sum(0) % 2)[..., None], shape),
+            # Of an even number of pixels: a mean of 126.5, which is rounded up.
+            np.broadcast_to(253 * (np.indices((height, width)).sum(0) % 2)[..., None], shape),
             *(np.full(shape, level) for level in (0, 7, 255)),
         ]
     ).astype(np.uint8)

@@ -11,14 +11,13 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from configs import common
-from dsconv.augment import make_augment, pipeline
+from dsconv.augment import OFF, make_augment, pipeline
 
 CLASSES, EPOCHS, CLEAN_EPOCH = 5, 10, 9
 # Every stage, with one layer of a policy, which compiles quickly; nothing is mixed in the last three epochs.
 ONE_LAYER = {'policy': 'randaugment', 'randaugment_layers': 1}
 FULL = ONE_LAYER | {'cutout_size': 3, 'erase_probability': 0.5, 'clean_tail_epochs': 3}
 UNMIXED = {'mix_probability': 0.0}
-OFF = UNMIXED | {'crop_padding': 0, 'flip': 'none', 'policy': 'none'}
 
 
 def made(mesh=None, **changed):

@@ -41,9 +41,11 @@ SUB_POLICIES = [
 def drawn(seed=0, **changed):
     """Operations and steps, int `(DRAWS, layers)` each, of the default settings with what a test changes."""
     settings = dict(common.get_config().augment) | changed
-    choice = quick_jit(lambda key: policies.choose(key, DRAWS, settings))(jax.random.key(seed))
-    assert choice.operation.dtype == choice.step.dtype == jnp.int32
-    return np.asarray(choice.operation), np.asarray(choice.step)
+    operation, step = map(
+        np.asarray, quick_jit(lambda key: policies.choose(key, DRAWS, settings))(jax.random.key(seed))
+    )
+    assert operation.dtype == step.dtype == np.int32
+    return operation, step
 
 
 def likely(counts, expected=None):

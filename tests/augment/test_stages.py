@@ -10,7 +10,7 @@ import pytest
 import scipy.stats
 
 from configs import common
-from dsconv.augment import make_augment, stages
+from dsconv.augment import OFF, make_augment, stages
 from dsconv.augment.lookup import GATHER
 from dsconv.augment.stages import switched_on
 from dsconv.config_checks import choices
@@ -19,7 +19,6 @@ from tests.quick import quick_jit
 PADDING = 2
 DRAWS = 20_000
 NUMPY_MODES = {'zero': 'constant', 'reflect': 'reflect'}
-OFF = {'crop_padding': 0, 'flip': 'none', 'policy': 'none', 'mix_probability': 0.0}
 
 
 def settings(**changed):
