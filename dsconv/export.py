@@ -5,9 +5,7 @@ from pathlib import Path
 
 from dsconv import cli
 from dsconv.errors import did_you_mean
-
-FORMATS = ('litert', 'onnx', 'stablehlo', 'safetensors', 'web', 'c')
-PRECISIONS = ('float32', 'float16', 'int8')
+from dsconv.exporting import FORMATS, PRECISIONS
 
 
 def export(arguments) -> None:
@@ -19,7 +17,7 @@ def export(arguments) -> None:
     workdir = arguments.workdir
     directory = Path('runs', 'published', workdir.name) if is_published(workdir) else workdir
     output = arguments.output or directory / 'export'
-    report = bundle.export(arguments.workdir, output, arguments.format, arguments.precision, arguments)
+    report = bundle.export(output, arguments)
     print(f'{report["pictures"]:,} pictures: {report["checked_on"]}\n')
     print(markdown_table(*card.table(report)))
     print(f'\n{output / "README.md"}')

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +18,9 @@ from PIL import Image
 import dsconv
 from dsconv import config as configuration
 from dsconv import data, export
-from dsconv.errors import AbsentError, InputError, RunError
-from dsconv.exported import describe, open_exported
-from dsconv.exporting import bundle, card, check, litert, micro, web_page
+from dsconv.errors import InputError, RunError
+from dsconv.exported import ExportedNetwork, describe, open_exported
+from dsconv.exporting import FORMATS, card, check, litert, micro, scoring, web_page
 from dsconv.exporting.graph import Graph, Node
 from dsconv.training.scoring import restore_network
 from tests.browser import CHROMIUM, Browser, served
@@ -45,10 +46,13 @@ def exported(finished_run, tmp_path_factory):
     output = tmp_path_factory.mktemp('export') / 'out'
     flags = ['--format=litert,onnx,stablehlo,safetensors,c', '--precision=float32,float16,int8', '--largest-loss=20']
     flags += ['--calibration-pictures=60']
+    converted, convert = [], litert.to_litert
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(litert, 'to_litert', lambda graph: converted.append(graph.nodes[0].dtype) or convert(graph))
         patch.setattr(check, 'SECONDS', 0.001)
         patch.setattr(check, 'ROUNDS', 1)
         run(f'--workdir={finished_run}', f'--output={output}', *flags)
+    assert converted == [np.uint8, np.float32]  # once for float32 and float16, once for int8 and C
     return output
 
 
@@ -101,15 +105,30 @@ def test_a_file_is_scored_and_classifies_without_jax(exported, finished_run, tmp
     assert (scored['accuracy'], scored['data_fingerprint']) == (own['accuracy'], own['data_fingerprint'])
 
 
-def test_a_file_keeps_how_the_data_of_its_run_is_divided(tmp_path):
-    config = configuration.defaults()
-    divided = {'fold': '2/5', 'train_fraction': 0.5, 'group_key': 'slide', 'splits': ('train=a', 'test=b')}
-    config.dataset.update({'channels': 3, **divided})
-    network = types.SimpleNamespace(config=config, class_names=(), temperature=1.0, variables={'params': {}}, step=1)
-    kept = card.metadata(network, tmp_path, float_input=False)['dataset']
-    read = configuration.defaults().dataset
-    read.update(json.loads(json.dumps(kept)))
-    assert read.to_dict() == config.dataset.to_dict() | {'channels': None}
+def test_a_file_is_scored_on_the_data_of_its_run_divided_as_it_was(write_pictures, tmp_path, monkeypatch):
+    for part in ('a', 'b'):
+        write_pictures(folder=part)
+    paths = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob('*.png'))
+    rows = [f'{path},{path.parts[-2]},{path.stem}\n' for path in paths]
+    (tmp_path / 'table.csv').write_text(''.join(['file,kind,whose\n', *rows]))
+    columns = {'image_key': 'file', 'label_key': 'kind', 'group_key': 'whose'}
+    monkeypatch.setattr('dsconv.reporting.figures.png', lambda figure: b'')  # drawing takes seconds
+    for name, of_data, place, split in (
+        ('image_folder:/x/pictures', {'splits': ('train=a', 'test=b')}, '.', 'test'),
+        ('image_table:/x/table.csv', columns, '.', 'test'),
+        ('image_folder:/x/a', {'fold': '2/5', 'train_fraction': 0.5}, 'pictures', 'validation'),
+    ):
+        config = configuration.defaults()
+        config.dataset.update({'name': name, 'image_size': 8, 'channels': 3, **of_data})
+        facts = dict(config=config, class_names=('cat', 'dog'), temperature=None, variables={'params': {}}, step=1)
+        kept = json.loads(json.dumps(card.metadata(types.SimpleNamespace(**facts), tmp_path, float_input=False)))
+        network = ExportedNetwork(lambda images: np.tile([0.7, 0.3], (len(images), 1)), kept)
+        monkeypatch.chdir(tmp_path / place)
+        monkeypatch.setattr(scoring, 'open_exported', lambda file, network=network: network)
+        report = scoring.report_exported(Path('model.onnx'), tmp_path / 'report', None, None, 0, False)
+        config.dataset.name = kept['dataset']['name']
+        expected = data.open_source(config.dataset).load(split)
+        assert (report['split'], report['data_fingerprint']) == (split, data.fingerprint(expected))
 
 
 def test_class_names_of_any_text_are_a_line_each_and_come_back():
@@ -195,23 +214,22 @@ def test_a_file_that_disagrees_is_an_error_and_leaves_nothing(finished_run, tmp_
     assert not list(tmp_path.iterdir())
 
 
-def test_pictures_are_of_a_folder_with_its_classes_or_noise_where_there_is_no_data_and_no_int8_then(
-    finished_run, write_pictures, tmp_path, monkeypatch
+def test_pictures_are_of_a_folder_with_its_classes_or_noise_where_there_are_none_and_no_int8_then(
+    finished_run, write_pictures, tmp_path
 ):
     config, folder = configuration.load_run(finished_run), write_pictures(classes=('3', 'other'), count=4)
     pictures = check.find_pictures(config, folder, 100, 6)
     assert pictures.labels.tolist() == [3] * 4 + [-1] * 4
     assert len(pictures.calibration) == 6
 
-    def missing(config):
-        raise AbsentError('the data is not there')
-
-    monkeypatch.setattr(check, 'open_source', missing)
-    pictures = check.find_pictures(config, None, 5000, 10)
-    assert pictures.calibration is None
-    assert pictures.images.shape == (100, 8, 8, 1)
-    with pytest.raises(InputError, match='int8 needs real pictures.*--pictures=FOLDER'):
-        run(f'--workdir={finished_run}', '--precision=int8', f'--output={tmp_path / "out"}')
+    (tmp_path / 'empty' / '0').mkdir(parents=True)
+    (tmp_path / 'table.csv').write_text('path,label\n' + ''.join(f'{row}.png,{row % 2}\n' for row in range(20)))
+    for name in ('image_folder:gone', f'image_folder:{tmp_path / "empty"}', f'image_table:{tmp_path / "table.csv"}'):
+        config.dataset.name = name
+        pictures = check.find_pictures(config, None, 5000, 0)
+        assert pictures.origin.startswith('seeded noise') and pictures.images.shape == (100, 8, 8, 1)
+        with pytest.raises(InputError, match=r'^--precision=int8 needs real pictures: --pictures=FOLDER gives .*$'):
+            check.find_pictures(config, None, 5000, 10)
 
 
 def test_files_that_are_none_are_refused(tmp_path):
@@ -251,7 +269,7 @@ def test_what_is_not_there_is_said(finished_run, tmp_path, monkeypatch, capsys):
         web_page.read_runtime(tmp_path)
     with pytest.raises(InputError, match='is written in float32'):
         run(f'--workdir={finished_run}', '--format=onnx', '--precision=int8')
-    monkeypatch.setitem(bundle.FORMATS, 'onnx', (('onnx_of_nobody',), ('float32',)))
+    monkeypatch.setitem(FORMATS, 'onnx', (('onnx_of_nobody',), ('float32',)))
     with pytest.raises(InputError, match='needs onnx_of_nobody.*requirements-export.txt'):
         run(f'--workdir={finished_run}', '--format=onnx')
     with pytest.raises(SystemExit):

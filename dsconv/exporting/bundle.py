@@ -12,58 +12,40 @@ import numpy as np
 
 from dsconv.errors import InputError, RunError
 from dsconv.exported import METADATA, open_exported, to_json
-from dsconv.exporting import card, check, micro, web_page
+from dsconv.exporting import FORMATS, card, check, litert, micro, web_page
 from dsconv.exporting.network import Exported
 from dsconv.models.complexity import layer_costs
 
-# Format → (what it needs, precisions it is written in).
-FORMATS = {
-    'litert': (('litert_converter', 'litert_quantizer', 'ai_edge_litert'), ('float32', 'float16', 'int8')),
-    'onnx': (('onnx', 'onnxruntime'), ('float32',)),
-    'stablehlo': ((), ('float32',)),
-    'safetensors': (('safetensors',), ('float32',)),
-    'web': (('onnx', 'onnxruntime'), ('float32',)),
-    'c': (('litert_converter', 'litert_quantizer', 'ai_edge_litert'), ('float32', 'int8')),
-}
-PRECISIONS = ('float32', 'float16', 'int8')
 
-
-def export(workdir: Path, output: Path, formats, precisions, options) -> dict:
+def export(output: Path, options) -> dict:
     """Exports the network of a run into a new directory, which appears whole or not at all.
 
     Args:
-      workdir: of the run, or of a published network.
       output: the directory.
-      formats: keys of `FORMATS`.
-      precisions: some of `PRECISIONS`, for the formats that have them.
-      options: `checkpoint`, `pictures` (a folder or None), `check_pictures` and `calibration_pictures` (numbers),
-        `float_input`, `largest_loss` (a fraction).
+      options: `workdir`, of the run or of a published network; `format`, keys of `FORMATS`; `precision`, some of
+        `PRECISIONS`, for the formats that have them; `checkpoint`; `pictures` and `runtime`, paths or None;
+        `check_pictures` and `calibration_pictures`, numbers; `float_input`; `largest_loss`, a fraction.
 
     Returns:
       What `export.json` holds.
 
     Raises:
-      InputError: there is no such run or checkpoint, `output` exists, a package is not installed, or the data that
-        8-bit integers need is not there.
+      InputError: there is no such run or checkpoint, `output` exists, a package is not installed, or there are no
+        pictures for 8-bit integers.
       RunError: a file does not answer as the network does; nothing is left of the export.
     """
     if output.exists():
         raise InputError(f'--output={output} exists: give a new directory, or move it away')
-    _check_formats(formats, precisions)
-    runtime = web_page.read_runtime(options.runtime) if 'web' in formats else None
-    network = Exported.of_run(workdir, options.checkpoint)
-    pictures = check.find_pictures(
-        network.config, options.pictures, options.check_pictures, options.calibration_pictures
-    )
-    if 'int8' in precisions and pictures.calibration is None:
-        raise InputError(
-            '--precision=int8 needs real pictures, and the data of the run is not here; --pictures=FOLDER gives some'
-        )
+    _check_formats(options.format, options.precision)
+    runtime = web_page.read_runtime(options.runtime) if 'web' in options.format else None
+    network = Exported.of_run(options.workdir, options.checkpoint)
+    calibrating = options.calibration_pictures if 'int8' in options.precision else 0
+    pictures = check.find_pictures(network.config, options.pictures, options.check_pictures, calibrating)
     partial = output.with_name(f'.{output.name}.partial')
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        report = _write(partial, network, workdir, formats, precisions, pictures, options, runtime)
+        report = _write(partial, network, pictures, runtime, options)
         partial.rename(output)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -83,11 +65,11 @@ def _check_formats(formats, precisions):
             raise InputError(f'--format={name} is written in float32 alone: add it to --precision')
 
 
-def _write(directory, network, workdir, formats, precisions, pictures, options, runtime):
-    metadata = card.metadata(network, workdir, options.float_input)
+def _write(directory, network, pictures, runtime, options):
+    metadata = card.metadata(network, options.workdir, options.float_input)
     reference = _in_batches(network.reference(), pictures.images)
     files, faults, timed = [], [], {'JAX': network.reference()}
-    for name, precision, file in _files(directory, network, formats, precisions, pictures, options, metadata, runtime):
+    for name, precision, file in _files(directory, network, pictures, runtime, metadata, options):
         run, path = _runner(file, network), str(file.relative_to(directory))
         result = {'file': path, 'format': name, 'precision': precision, 'bytes': file.stat().st_size}
         result |= check.compare(run, reference, pictures)
@@ -103,11 +85,14 @@ def _write(directory, network, workdir, formats, precisions, pictures, options, 
     times = check.milliseconds(timed, pictures.images[0])
     for result in files:
         result['milliseconds'] = times.get(result['file'])
-    report = {**metadata, 'checked_on': pictures.origin, 'pictures': len(pictures.images)}
-    report |= {'calibration_pictures': None if 'int8' not in precisions else len(pictures.calibration)}
-    lost = files[0]['loss_of_accuracy']
-    accuracy_jax = None if lost is None else files[0]['accuracy'] + lost
-    report |= {'accuracy_jax': accuracy_jax, 'milliseconds_jax': times['JAX'], 'files': files}
+    report = metadata | {
+        'checked_on': pictures.origin,
+        'pictures': len(pictures.images),
+        'calibration_pictures': None if pictures.calibration is None else len(pictures.calibration),
+        'accuracy_jax': check.accuracy(reference, pictures.labels),
+        'milliseconds_jax': times['JAX'],
+        'files': files,
+    }
     (directory / 'export.json').write_text(to_json(report, indent=2) + '\n', encoding='utf-8')
     (directory / 'labels.txt').write_text(card.labels(network.class_names) + '\n', encoding='utf-8')
     (directory / 'README.md').write_text(card.write(report), encoding='utf-8', errors='backslashreplace')
@@ -116,31 +101,40 @@ def _write(directory, network, workdir, formats, precisions, pictures, options, 
     return report
 
 
-def _files(
-    directory, network, formats, precisions, pictures, options, metadata, runtime
-) -> Iterator[tuple[str, str, Path]]:
+def _files(directory, network, pictures, runtime, metadata, options) -> Iterator[tuple[str, str, Path]]:
     """Writes the files; yields (format, precision, path) of each."""
+    formats, precisions, graph = options.format, options.precision, functools.cache(network.graph)
+
+    @functools.cache
+    def converted(float_input):  # once for all precisions
+        return litert.to_litert(graph(float_input))
+
+    @functools.cache
+    def tflite(precision):
+        if precision == 'int8':
+            content = litert.to_int8(converted(True), pictures.calibration)
+            return litert.with_metadata(content, metadata | {'input': 'uint8'})
+        content = converted(options.float_input)
+        return litert.with_metadata(litert.to_float16(content) if precision == 'float16' else content, metadata)
 
     def written(name, content):
         path = directory / name
         path.write_bytes(content)
         return path
 
-    litert = functools.cache(lambda precision: _litert(network, precision, pictures, options, metadata))
     if 'litert' in formats:
         for precision in precisions:
             suffix = '' if precision == 'float32' else f'.{precision}'
-            yield 'litert', precision, written(f'model{suffix}.tflite', litert(precision))
+            yield 'litert', precision, written(f'model{suffix}.tflite', tflite(precision))
     if 'c' in formats:
         precision = 'int8' if 'int8' in precisions else 'float32'
-        content = litert(precision)
-        for name, array in micro.to_c(content, metadata['title']).items():
+        for name, array in micro.to_c(tflite(precision), metadata['title']).items():
             written(name, array.encode())
         yield 'c', precision, directory / 'model.cc'
     if {'onnx', 'web'} & set(formats):
         from dsconv.exporting.onnx_file import to_onnx
 
-        content = to_onnx(network.graph(options.float_input), metadata)
+        content = to_onnx(graph(options.float_input), metadata)
         if 'onnx' in formats:
             yield 'onnx', 'float32', written('model.onnx', content)
         if 'web' in formats:
@@ -154,16 +148,6 @@ def _files(
 
         text = to_json(metadata)
         yield 'safetensors', 'float32', written('model.safetensors', save(network.tensors(), {METADATA: text}))
-
-
-def _litert(network, precision, pictures, options, metadata):
-    from dsconv.exporting import litert
-
-    if precision == 'int8':
-        content = litert.to_int8(litert.to_litert(network.graph(True)), pictures.calibration)
-        return litert.with_metadata(content, metadata | {'input': 'uint8'})
-    content = litert.to_litert(network.graph(options.float_input))
-    return litert.with_metadata(litert.to_float16(content) if precision == 'float16' else content, metadata)
 
 
 def _runner(file, network):

@@ -10,10 +10,9 @@ from dsconv.reporting.sections import percent
 from dsconv.training.setup import count_parameters
 
 LICENCE = 'Apache-2.0'
-# Of `dataset`: what the labels and the splits of the data follow from.
-DIVIDED_BY = (
-    'image_key', 'label_key', 'split_key', 'group_key', 'splits', 'validation_fraction', 'fold', 'train_fraction',
-)  # fmt: skip
+# Of the run's `dataset`: how its data is read and divided.
+OF_DATA = ('validation_fraction', 'fold', 'train_fraction', 'splits')
+OF_DATA += ('image_key', 'label_key', 'split_key', 'group_key')
 RESIZED = {
     'squash': 'squashed to',
     'crop': 'the square in its middle brought to',
@@ -40,10 +39,7 @@ def metadata(network, workdir: Path, float_input: bool) -> dict:
         'input': 'float32' if float_input else 'uint8',
         'preparation': PREPARATION.format(resized=RESIZED[dataset.resize], size=dataset.image_size, colour=colour),
         'licence': LICENCE,
-        'dataset': {
-            'name': public_name(dataset.name),
-            **{key: dataset[key] for key in DIVIDED_BY},
-        },
+        'dataset': {'name': public_name(dataset.name), **{key: dataset[key] for key in OF_DATA}},
         'parameters': count_parameters(network.variables),
         'checkpoint_step': network.step,
         'accuracy': report.get('accuracy'),

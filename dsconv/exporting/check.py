@@ -14,13 +14,15 @@ import numpy as np
 from dsconv.data.picture import EXTENSIONS, read_picture
 from dsconv.data.source import public_name
 from dsconv.data.stratified import stratified_split
-from dsconv.errors import AbsentError, InputError
+from dsconv.errors import InputError
 from dsconv.performance.timing import in_turn, seconds_per_call
 from dsconv.training.setup import open_source
 
 # The largest difference of a probability that rounding explains.
 ROUNDING = {'float32': 1e-4, 'float16': 2e-2}
 ROUNDS, SECONDS = 7, 0.2
+
+logger = logging.getLogger('dsconv')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Pictures:
       origin: in words.
       images: uint8 `(n, height, width, channels)`.
       labels: int `(n,)`, −1 where the class is unknown.
-      calibration: uint8 images; None where there are no real ones.
+      calibration: uint8 images; None where none are asked for.
     """
 
     origin: str
@@ -47,24 +49,27 @@ def find_pictures(config, folder: Path | None, count: int, calibrating: int) -> 
     of every class the same share.
 
     Raises:
-      InputError: the folder has no picture that can be read.
+      InputError: the folder has no picture that can be read, or there is none to calibrate by.
     """
     dataset = config.dataset
     if folder:
         return _of_folder(folder, dataset, count, calibrating)
     try:
         source = open_source(config)
-        train = source.load('train')
-        split = 'validation' if 'validation' in source.split_sizes else 'train'
-        checked = source.load(split)
-    except AbsentError as error:
-        images = np.random.default_rng(0).integers(
-            0, 256, (min(count, 100), dataset.image_size, dataset.image_size, dataset.channels), np.uint8
-        )
-        logging.getLogger('dsconv').warning('%s', error)
+    except InputError as error:
+        if calibrating:
+            instead = '--pictures=FOLDER gives some instead of those of the run'
+            raise InputError(f'--precision=int8 needs real pictures: {instead} ({error})') from error
+        logger.warning('%s; the files are checked on noise', error)
+        generator, side = np.random.default_rng(0), dataset.image_size
+        images = generator.integers(0, 256, (min(count, 100), side, side, dataset.channels), np.uint8)
         return Pictures('seeded noise: the data of the run is not here', images, np.full(len(images), -1), None)
+    split = 'validation' if 'validation' in source.split_sizes else 'train'
+    checked, calibration = source.load(split), None
+    if calibrating:
+        train = source.load('train')
+        calibration = train.images(_stratified(train.labels, calibrating))
     rows = np.linspace(0, checked.num_examples - 1, min(count, checked.num_examples)).astype(int)
-    calibration = train.images(_stratified(train.labels, calibrating))
     name = {'validation': 'the validation part', 'train': 'the training images'}[split]
     return Pictures(f'{name} of {public_name(dataset.name)}', checked.images(rows), checked.labels[rows], calibration)
 
@@ -77,7 +82,8 @@ def _of_folder(folder, dataset, count, calibrating):
     images = np.stack([read_picture(path, dataset.image_size, dataset.channels, dataset.resize) for path in paths])
     names = list(dataset.class_names)
     labels = np.array([names.index(path.parent.name) if path.parent.name in names else -1 for path in paths])
-    return Pictures(f'the pictures of {folder.name}', images, labels, images[_stratified(labels, calibrating)])
+    calibration = images[_stratified(labels, calibrating)] if calibrating else None
+    return Pictures(f'the pictures of {folder.name}', images, labels, calibration)
 
 
 def _stratified(labels, count):
@@ -96,16 +102,22 @@ def compare(network: Callable, reference: np.ndarray, pictures: Pictures) -> dic
     """
     answer = network(pictures.images)
     ours, theirs = answer.argmax(1), reference.argmax(1)
-    rows, known = np.arange(len(ours)), pictures.labels >= 0
-    accuracy = [float(np.mean((first == pictures.labels)[known])) if known.any() else None for first in (ours, theirs)]
+    rows, labelled = np.arange(len(ours)), int(np.sum(pictures.labels >= 0))
+    right, right_in_jax = accuracy(answer, pictures.labels), accuracy(reference, pictures.labels)
     return {
         'max_difference': float(np.abs(answer - reference).max()),
         'agreement': float(np.mean(ours == theirs)),
         'changed_margin': float((reference[rows, theirs] - reference[rows, ours]).max()),
-        'labelled': int(known.sum()) or len(known),
-        'accuracy': accuracy[0],
-        'loss_of_accuracy': accuracy[1] - accuracy[0] if known.any() else None,
+        'labelled': labelled or len(ours),
+        'accuracy': right,
+        'loss_of_accuracy': right_in_jax - right if labelled else None,
     }
+
+
+def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float | None:
+    """Returns the share of the known labels that are the most probable class; None where no label is known."""
+    known = labels >= 0
+    return float(np.mean(probabilities.argmax(1)[known] == labels[known])) if known.any() else None
 
 
 def fault(result: dict, precision: str, largest_loss: float) -> str | None:

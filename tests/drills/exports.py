@@ -3,13 +3,12 @@
 The page needs Chromium, and onnxruntime-web as `npm pack` brings it in the current directory: else it is left out.
 """
 
-import argparse
-
 import jax
 import numpy as np
 from PIL import Image
 
 from dsconv import config as configuration
+from dsconv import export
 from dsconv.config_checks import resolve_without_data
 from dsconv.data.picture import read_picture
 from dsconv.errors import InputError
@@ -75,9 +74,8 @@ def _page(directory):
         return f'left out: {error}'
     if CHROMIUM is None:
         return 'left out: Chromium is not installed'
-    options = dict(checkpoint=None, pictures=None, check_pictures=50, calibration_pictures=1, float_input=False)
-    options = argparse.Namespace(**options, largest_loss=0.0, runtime=None)
-    bundle.export(PUBLISHED, directory / 'out', ['web'], ['float32'], options)
+    options = export.flags().parse_args([f'--workdir={PUBLISHED}', '--format=web', '--check-pictures=50'])
+    bundle.export(directory / 'out', options)
     network = open_exported(directory / 'out' / 'web' / 'model.onnx')
     picture, frame, film = configuration.ROOT / 'docs' / 'seven.png', directory / 'frame.png', directory / 'film.mjpeg'
     pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
