@@ -65,8 +65,8 @@ def _digest(content, start, end):
     return digest.hexdigest().encode()
 
 
-def open_exported(path: str | Path, threads: int = 1) -> ExportedNetwork:
-    """Opens a file of `python -m dsconv.export`.
+def open_exported(path: str | Path) -> ExportedNetwork:
+    """Opens a file of `python -m dsconv.export`, to be run on one thread.
 
     Raises:
       InputError: there is no such file, its runtime is not installed, or it is damaged or of another origin.
@@ -89,7 +89,7 @@ def open_exported(path: str | Path, threads: int = 1) -> ExportedNetwork:
     if place[1] != _digest(content, *place.span(1)):
         raise InputError(f'{path} is damaged, or was altered after its export: its checksum differs; export it again')
     try:
-        return ExportedNetwork(*{'.tflite': _litert, '.onnx': _onnx}[path.suffix](runtime, content, threads))
+        return ExportedNetwork(*{'.tflite': _litert, '.onnx': _onnx}[path.suffix](runtime, content))
     except Exception as error:  # of whatever kind the runtimes raise
         text = ' '.join(str(error).split())[:200]
         raise InputError(f'{path} cannot be opened by {name} ({text}); export it again') from error
@@ -108,7 +108,7 @@ def quiet_runtime():
         os.close(kept)
 
 
-def _litert(runtime, content, threads):
+def _litert(runtime, content):
     from ai_edge_litert import schema_py_generated as schema
 
     if content[4:8] != b'TFL3':  # LiteRT would end the process over some other files
@@ -116,7 +116,7 @@ def _litert(runtime, content, threads):
     model = schema.Model.GetRootAs(content)
     entries = [model.Metadata(index) for index in range(model.MetadataLength())]
     (text,) = (model.Buffers(entry.Buffer()) for entry in entries if entry.Name() == METADATA.encode())
-    interpreter = runtime.Interpreter(model_content=content, num_threads=threads)
+    interpreter = runtime.Interpreter(model_content=content, num_threads=1)
     with quiet_runtime():
         interpreter.allocate_tensors()
     (image,), (answer,) = interpreter.get_input_details(), interpreter.get_output_details()
@@ -134,9 +134,9 @@ def _litert(runtime, content, threads):
     return run, json.loads(text.DataAsNumpy().tobytes())
 
 
-def _onnx(runtime, content, threads):
+def _onnx(runtime, content):
     options = runtime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = threads, 3
+    options.intra_op_num_threads, options.log_severity_level = 1, 3
     session = runtime.InferenceSession(content, options, providers=['CPUExecutionProvider'])
     metadata = json.loads(session.get_modelmeta().custom_metadata_map[METADATA])
     return (lambda images: session.run(None, {'image': images})[0]), metadata

@@ -1,6 +1,5 @@
 """Headless Chromium, driven by the DevTools protocol over a pipe; and a folder served on localhost."""
 
-import base64
 import contextlib
 import functools
 import http.server
@@ -101,13 +100,3 @@ class Browser:
         """Chooses a file in an <input type=file>."""
         element = self.call('Runtime.evaluate', expression=f'document.querySelector({selector!r})')
         self.call('DOM.setFileInputFiles', files=[str(path.absolute())], objectId=element['result']['objectId'])
-
-    def screenshot(self, path, width, height=900, dark=False):
-        """Writes a PNG of the page at a width, in light or dark colours."""
-        self.call(
-            'Emulation.setDeviceMetricsOverride', width=width, height=height, deviceScaleFactor=1, mobile=width < 600
-        )
-        scheme = {'name': 'prefers-color-scheme', 'value': 'dark' if dark else 'light'}
-        self.call('Emulation.setEmulatedMedia', features=[scheme])
-        picture = self.call('Page.captureScreenshot', captureBeyondViewport=False)
-        path.write_bytes(base64.b64decode(picture['data']))

@@ -21,7 +21,7 @@ from dsconv import data, export
 from dsconv.errors import InputError, RunError
 from dsconv.exported import ExportedNetwork, describe, open_exported
 from dsconv.exporting import FORMATS, card, check, litert, micro, scoring, web_page
-from dsconv.exporting.graph import Graph, Node
+from dsconv.exporting.graph import Node
 from dsconv.training.scoring import restore_network
 from tests.browser import CHROMIUM, Browser, served
 
@@ -48,7 +48,7 @@ def exported(finished_run, tmp_path_factory):
     flags += ['--calibration-pictures=60']
     converted, convert = [], litert.to_litert
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(litert, 'to_litert', lambda graph: converted.append(graph.nodes[0].dtype) or convert(graph))
+        patch.setattr(litert, 'to_litert', lambda graph: converted.append(graph[0].dtype) or convert(graph))
         patch.setattr(check, 'SECONDS', 0.001)
         patch.setattr(check, 'ROUNDS', 1)
         run(f'--workdir={finished_run}', f'--output={output}', *flags)
@@ -119,8 +119,8 @@ def test_a_file_is_scored_on_the_data_of_its_run_divided_as_it_was(write_picture
         ('image_folder:/x/a', {'fold': '2/5', 'train_fraction': 0.5}, 'pictures', 'validation'),
     ):
         config = configuration.defaults()
-        config.dataset.update({'name': name, 'image_size': 8, 'channels': 3, **of_data})
-        facts = dict(config=config, class_names=('cat', 'dog'), temperature=None, variables={'params': {}}, step=1)
+        config.dataset.update({'name': name, 'image_size': 8, 'channels': 3, 'class_names': ('cat', 'dog'), **of_data})
+        facts = dict(config=config, temperature=None, variables={'params': {}}, step=1)
         kept = json.loads(json.dumps(card.metadata(types.SimpleNamespace(**facts), tmp_path, float_input=False)))
         network = ExportedNetwork(lambda images: np.tile([0.7, 0.3], (len(images), 1)), kept)
         monkeypatch.chdir(tmp_path / place)
@@ -167,7 +167,7 @@ def test_a_file_of_more_than_256_kB_of_integers_holds_them_all(tmp_path):
         inputs = [nodes[-1], kernel, np.full(kernel.shape[1], 0.5, np.float32)]
         nodes.append(Node('dense', inputs, {}, (1, kernel.shape[1]), np.dtype(np.float32)))
     nodes.append(Node('softmax', [nodes[-1]], {}, (1, 10), np.dtype(np.float32)))
-    images, file = generator.integers(0, 256, (9, 500), np.uint8), litert.to_litert(Graph(nodes))
+    images, file = generator.integers(0, 256, (9, 500), np.uint8), litert.to_litert(nodes)
     logits = (np.float32(images) / 255 @ kernels[0] + 0.5) @ kernels[1] + 0.5
     metadata = {'title': 'a', 'class_names': list('0123456789'), 'image_size': 1, 'channels': 1, 'resize': 'squash'}
     for precision, content in (('uint8', litert.to_int8(file, images)), ('float32', litert.to_float16(file))):
@@ -203,7 +203,7 @@ def test_a_file_that_disagrees_is_an_error_and_leaves_nothing(finished_run, tmp_
     real = onnx_file.to_onnx
 
     def broken(graph, facts):
-        graph.nodes[-2].inputs[2] = graph.nodes[-2].inputs[2] + np.linspace(0, 3, 10, dtype=np.float32)
+        graph[-2].inputs[2] = graph[-2].inputs[2] + np.linspace(0, 3, 10, dtype=np.float32)
         return real(graph, facts)
 
     monkeypatch.setattr(onnx_file, 'to_onnx', broken)

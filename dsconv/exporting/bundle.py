@@ -1,5 +1,6 @@
 """The directory that an export leaves: its files, each checked, `export.json`, `labels.txt` and a model card."""
 
+import dataclasses
 import functools
 import importlib
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from dsconv.errors import InputError, RunError
 from dsconv.exported import METADATA, open_exported, to_json
@@ -62,13 +64,14 @@ def _check_formats(formats, precisions):
                     f'--format={name} needs {package}, which is not installed: pip install -r requirements-export.txt'
                 ) from error
         if not set(precisions) & set(FORMATS[name][1]):
-            raise InputError(f'--format={name} is written in float32 alone: add it to --precision')
+            raise InputError(f'--format={name} is written in {" or ".join(FORMATS[name][1])}: add it to --precision')
 
 
 def _write(directory, network, pictures, runtime, options):
     metadata = card.metadata(network, options.workdir, options.float_input)
-    reference = _in_batches(network.reference(), pictures.images)
-    files, faults, timed = [], [], {'JAX': network.reference()}
+    in_jax = network.reference()
+    reference = _in_batches(in_jax, pictures.images)
+    files, faults, timed = [], [], {'JAX': in_jax}
     for name, precision, file in _files(directory, network, pictures, runtime, metadata, options):
         run, path = _runner(file, network), str(file.relative_to(directory))
         result = {'file': path, 'format': name, 'precision': precision, 'bytes': file.stat().st_size}
@@ -94,7 +97,7 @@ def _write(directory, network, pictures, runtime, options):
         'files': files,
     }
     (directory / 'export.json').write_text(to_json(report, indent=2) + '\n', encoding='utf-8')
-    (directory / 'labels.txt').write_text(card.labels(network.class_names) + '\n', encoding='utf-8')
+    (directory / 'labels.txt').write_text(card.labels(metadata['class_names']) + '\n', encoding='utf-8')
     (directory / 'README.md').write_text(card.write(report), encoding='utf-8', errors='backslashreplace')
     if faults:
         raise RunError(f'{"; ".join(faults)}; nothing is exported')
@@ -146,8 +149,9 @@ def _files(directory, network, pictures, runtime, metadata, options) -> Iterator
     if 'safetensors' in formats:
         from safetensors.numpy import save
 
-        text = to_json(metadata)
-        yield 'safetensors', 'float32', written('model.safetensors', save(network.tensors(), {METADATA: text}))
+        tensors = flatten_dict(network.variables, sep='/')  # as 'params/block_0/depthwise/kernel'
+        content = save(tensors, {METADATA: to_json(metadata)})
+        yield 'safetensors', 'float32', written('model.safetensors', content)
 
 
 def _runner(file, network):
@@ -160,7 +164,8 @@ def _runner(file, network):
     if file.suffix == '.safetensors':
         from safetensors.numpy import load_file
 
-        return functools.partial(_in_batches, network.with_tensors(load_file(file)).reference())
+        restored = dataclasses.replace(network, variables=unflatten_dict(load_file(file), sep='/'))
+        return functools.partial(_in_batches, restored.reference())
     if file.suffix == '.cc':
         with tempfile.NamedTemporaryFile(suffix='.tflite') as copy:
             copy.write(micro.from_c(file.read_text()))

@@ -31,7 +31,7 @@ def metadata(network, workdir: Path, float_input: bool) -> dict:
     colour = 'RGB' if dataset.channels == 3 else 'grey by ITU-R 601'
     return {
         'title': on_one_line(f'{network.config.model.name} trained on {public_name(dataset.name)}'),
-        'class_names': list(network.class_names),
+        'class_names': list(dataset.class_names),
         'image_size': dataset.image_size,
         'channels': dataset.channels,
         'resize': dataset.resize,

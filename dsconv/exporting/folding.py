@@ -1,4 +1,4 @@
-"""Folds norms into the layers around them, and recognises activations, in a `graph.Graph`.
+"""Folds norms into the layers around them, and recognises activations, in a graph of `dsconv.exporting.graph`.
 
 A multiplication or an addition by a number for each channel is not computed where it is met. It is kept beside the
 array (`Pending`) until the next layer takes it into its weights, or the convolution before it does; where neither can,
@@ -14,7 +14,7 @@ from collections import Counter
 import jax
 import numpy as np
 
-from dsconv.exporting.graph import ACTIVATIONS, Graph, Node
+from dsconv.exporting.graph import ACTIVATIONS, Node
 
 ELEMENTWISE = ('add', 'sub', 'mul', 'div', 'max', 'min', 'pow', 'exp', 'expm1', 'log1p', 'tanh', 'logistic', 'erf')
 ELEMENTWISE += ('erfc', 'integer_pow', 'square', 'neg', 'sign', 'select_n', 'ge', 'gt', 'le', 'lt')
@@ -38,7 +38,7 @@ class Pending:
     sole: bool = False
 
 
-def fold(graph: Graph) -> Graph:
+def fold(graph: list[Node]) -> list[Node]:
     """Returns a graph that computes the same, to rounding, by fewer nodes."""
     return _Folding(graph).graph
 
@@ -46,15 +46,15 @@ def fold(graph: Graph) -> Graph:
 class _Folding:
     def __init__(self, graph):
         activations = _activations(graph)
-        self.users = Counter([graph.nodes[-1]])  # of all that the last one needs
-        for node in reversed(graph.nodes):
+        self.users = Counter([graph[-1]])  # of all that the last one needs
+        for node in reversed(graph):
             if node in self.users:
                 inputs = [activations[node][1]] if node in activations else node.inputs
                 self.users.update({x for x in inputs if isinstance(x, Node)})
-        first = graph.nodes[0]
-        self.graph, self.consumed = Graph([first]), set()
+        first = graph[0]
+        self.graph, self.consumed = [first], set()
         self.pending = {first: Pending(first)}
-        for node in graph.nodes[1:]:
+        for node in graph[1:]:
             if node not in self.users:
                 continue
             if node in activations:
@@ -63,14 +63,14 @@ class _Folding:
             else:
                 rule = getattr(self, f'_{node.op}', None)
                 self.pending[node] = (rule and rule(node, *node.inputs)) or Pending(self._generic(node))
-        self.computed(graph.nodes[-1])
+        self.computed(graph[-1])
 
     def emit(self, op, inputs, shape, **params):
         return self._append(Node(op, inputs, params, shape, np.dtype(np.float32)))
 
     def _append(self, node):
         self.consumed.update(x for x in node.inputs if isinstance(x, Node))
-        self.graph.nodes.append(node)
+        self.graph.append(node)
         return node
 
     def computed(self, old) -> Node:
@@ -150,7 +150,7 @@ class _Folding:
     def _rescale(self, old, units):
         """Divides what a layer computes by `units`, where its other users are layers, which multiply by them again."""
         node = self.pending[old].node
-        users = [user for user in self.graph.nodes if any(x is node for x in user.inputs)]
+        users = [user for user in self.graph if any(x is node for x in user.inputs)]
         if node.op not in LAYERS or len(users) + 1 < self.users[old] or not all(user.op in LAYERS for user in users):
             return False
         units = np.broadcast_to(units, node.shape[-1:])
@@ -271,7 +271,7 @@ def _activations(graph):
     How JAX writes an activation differs between versions; its values do not.
     """
     sources, users, found = {}, {}, {}
-    for node in graph.nodes:
+    for node in graph:
         for x in node.inputs:
             if isinstance(x, Node):
                 users.setdefault(x, []).append(node)

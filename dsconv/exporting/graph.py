@@ -1,7 +1,8 @@
-"""A network as a short list of nodes, read from its jaxpr: what the file formats are written from.
+"""A network as a short list of nodes, its graph, read from its jaxpr: what the file formats are written from.
 
-`read` traces a function and inlines every call in it; what depends on constants alone is computed at once.
-`dsconv.exporting.folding` then folds norms and recognises activations. `run` computes the nodes by JAX again.
+The nodes are in the order in which they are computed: the first is the input, the last the output. `read` traces a
+function and inlines every call in it; what depends on constants alone is computed at once. `dsconv.exporting.folding`
+then folds norms and recognises activations. `run` computes the nodes by JAX again.
 """
 
 import dataclasses
@@ -88,32 +89,25 @@ class Node:
         return self.primitive.bind(*arguments, **self.params)
 
 
-@dataclasses.dataclass
-class Graph:
-    """Nodes in the order in which they are computed: the first is the input, the last the output."""
-
-    nodes: list[Node]
-
-
-def read(function: Callable, example: jax.ShapeDtypeStruct) -> Graph:
+def read(function: Callable, example: jax.ShapeDtypeStruct) -> list[Node]:
     """Returns the graph of a function of one array; constants of it are the arrays that it closes over.
 
     Raises:
       InputError: it has an operation that has more than one result, or a loop.
     """
     closed = jax.make_jaxpr(function)(example)
-    graph = Graph([Node('input', [], {}, example.shape, np.dtype(example.dtype))])
-    (output,) = _inline(closed.jaxpr, closed.consts, [graph.nodes[0]], graph)
-    assert output is graph.nodes[-1]
+    graph = [Node('input', [], {}, example.shape, np.dtype(example.dtype))]
+    (output,) = _inline(closed.jaxpr, closed.consts, [graph[0]], graph)
+    assert output is graph[-1]
     return graph
 
 
-def run(graph: Graph, images):
+def run(graph: list[Node], images):
     """Computes the output for a batch of one; traceable by JAX."""
-    values = {graph.nodes[0]: images}
-    for node in graph.nodes[1:]:
+    values = {graph[0]: images}
+    for node in graph[1:]:
         values[node] = node.apply(*(values[x] if isinstance(x, Node) else x for x in node.inputs))
-    return values[graph.nodes[-1]]
+    return values[graph[-1]]
 
 
 def _inline(jaxpr, constants, arguments, graph):
@@ -156,7 +150,7 @@ def _apply(equation, inputs, graph):
         return inputs[0]
     if any(isinstance(x, Node) for x in inputs):
         node = Node(primitive.name, inputs, params, out.aval.shape, np.dtype(out.aval.dtype), primitive, shapes)
-        graph.nodes.append(node)
+        graph.append(node)
         return node
     if primitive.name == 'broadcast_in_dim':  # kept small; whoever uses it broadcasts
         if not inputs[0].ndim:

@@ -1,6 +1,7 @@
 """LiteRT (.tflite) files: float32 by way of StableHLO, float16 weights, or 8-bit integers throughout."""
 
 import contextlib
+import copy
 import functools
 import io
 import warnings
@@ -10,7 +11,7 @@ import numpy as np
 
 from dsconv.exported import METADATA, describe, quiet_runtime, sealed
 from dsconv.exporting.card import labels
-from dsconv.exporting.graph import Graph, run
+from dsconv.exporting.graph import Node, run
 
 SIGNATURE = 'serving_default'
 SAMPLES = 200  # values of a tensor that are kept of a picture
@@ -18,13 +19,12 @@ SHARES = np.linspace(0.2, 1, 33)  # of the least and the greatest value, that th
 WITH_WEIGHTS = ('FULLY_CONNECTED', 'CONV_2D', 'DEPTHWISE_CONV_2D')
 
 
-def to_litert(graph: Graph) -> bytes:
+def to_litert(graph: list[Node]) -> bytes:
     """Returns the file of a graph in float32: one image → its probabilities."""
     from litert_converter import converter_api_ext as converter
     from litert_converter.mlir import ir, passmanager
 
-    first = graph.nodes[0]
-    image = jax.ShapeDtypeStruct(first.shape, first.dtype)
+    image = jax.ShapeDtypeStruct(graph[0].shape, graph[0].dtype)
     lowered = jax.export.export(jax.jit(functools.partial(run, graph)), platforms=['cpu'])(image)
     with ir.Context() as context:
         converter.prepare_mlir_context(context)
@@ -86,12 +86,7 @@ def _parsed(file):
     """Returns a file as an object that holds all constants; from 256 kB on the quantizer puts them behind it."""
     from ai_edge_litert.tools import flatbuffer_utils
 
-    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(file))
-    for buffer in model.buffers:
-        if buffer.offset:
-            buffer.data = np.frombuffer(file, np.uint8, buffer.size, buffer.offset)
-            buffer.offset = buffer.size = 0
-    return model
+    return flatbuffer_utils.read_model_from_bytearray(np.frombuffer(file, np.uint8))
 
 
 def _quantized(quantizer, ranges) -> bytes:
@@ -100,15 +95,21 @@ def _quantized(quantizer, ranges) -> bytes:
         return bytes(quantizer.quantize(ranges).quantized_model)
 
 
-def _interpreter(file):
-    """Returns an interpreter that keeps every tensor."""
+def _run_each(file, pictures):
+    """Yields, for each picture, an interpreter that has run it and keeps every tensor."""
     from ai_edge_litert.interpreter import Interpreter
 
     with warnings.catch_warnings(action='ignore'):  # that this takes memory
         interpreter = Interpreter(model_content=file, experimental_preserve_all_tensors=True, num_threads=1)
     with quiet_runtime():
         interpreter.allocate_tensors()
-    return interpreter
+    (image,) = interpreter.get_input_details()
+    for picture in pictures:
+        is_float = image['dtype'] == np.float32
+        given = np.float32(picture[None]) / 255 if is_float else np.int8(picture[None] - 128.0)
+        interpreter.set_tensor(image['index'], given)
+        interpreter.invoke()
+        yield interpreter
 
 
 def _ranges(file, pictures):
@@ -119,38 +120,27 @@ def _ranges(file, pictures):
     """
     from ai_edge_litert.tools import flatbuffer_utils
 
-    interpreter = _interpreter(file)
-    image = interpreter.get_input_details()[0]
     model = _parsed(file)
     (graph,) = model.subgraphs
-    is_weight = [model.buffers[tensor.buffer].data is not None for tensor in graph.tensors]
     before_gelu = {
-        graph.tensors[operator.inputs[0]].name.decode()
+        operator.inputs[0]
         for operator in graph.operators
         if flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex) == 'GELU'
     }
-    details = zip(is_weight, interpreter.get_tensor_details(), strict=False)  # the interpreter has some of its own, too
-    tensors = [tensor for is_weight, tensor in details if not is_weight]
-    seen, axes, generator = {tensor['name']: [] for tensor in tensors}, {}, np.random.default_rng(0)
-    for picture in pictures:
-        interpreter.set_tensor(image['index'], np.float32(picture[None]) / 255)
-        interpreter.invoke()
-        for tensor in tensors:
-            with contextlib.suppress(ValueError):  # no operation computes it
-                values = interpreter.get_tensor(tensor['index'])
-                axes[tensor['name']] = (1,) * values.ndim
-                places = generator.integers(0, values.size, min(SAMPLES, values.size))
-                seen[tensor['name']].append(values.ravel()[places])
-    ranges = {
-        name: _best_range(np.concatenate(values), _gelu if name in before_gelu else None)
-        for name, values in seen.items()
-        if values
-    }
-    ranges[image['name']] = 0, 1
-    return {
-        name: {'min': np.full(axes[name], low, np.float32), 'max': np.full(axes[name], high, np.float32)}
-        for name, (low, high) in ranges.items()
-    }
+    computed = sorted({*graph.inputs, *(output for operator in graph.operators for output in operator.outputs)})
+    seen, generator = {index: [] for index in computed}, np.random.default_rng(0)
+    for interpreter in _run_each(file, pictures):
+        for index, values in seen.items():
+            value = interpreter.get_tensor(index).ravel()
+            values.append(value[generator.integers(0, value.size, min(SAMPLES, value.size))])
+    ranges = {}
+    for index, values in seen.items():
+        tensor = graph.tensors[index]
+        ends = _best_range(np.concatenate(values), _gelu if index in before_gelu else None)
+        ends = (0, 1) if index == graph.inputs[0] else ends
+        low, high = (np.full((1,) * len(tensor.shape), end, np.float32) for end in ends)
+        ranges[tensor.name.decode()] = {'min': low, 'max': high}
+    return ranges
 
 
 def _unbiased(rounded, file, pictures):
@@ -172,19 +162,11 @@ def _unbiased(rounded, file, pictures):
 
 def _mean(file, name, pictures):
     """Returns the mean over pictures of a tensor of a file, as real numbers."""
-    interpreter = _interpreter(file)
-    (image,) = interpreter.get_input_details()
-    (tensor,) = (tensor for tensor in interpreter.get_tensor_details() if tensor['name'] == name)
-    scale, zero = tensor['quantization']
     total = 0
-    for picture in pictures:
-        image_of_file = (
-            np.float32(picture[None]) / 255 if image['dtype'] == np.float32 else np.int8(picture[None] - 128.0)
-        )
-        interpreter.set_tensor(image['index'], image_of_file)
-        interpreter.invoke()
-        value = np.float64(interpreter.get_tensor(tensor['index'])[0])
-        total = total + (value if tensor['dtype'] == np.float32 else (value - zero) * scale)
+    for interpreter in _run_each(file, pictures):
+        (tensor,) = (tensor for tensor in interpreter.get_tensor_details() if tensor['name'] == name)
+        scale, zero = tensor['quantization']
+        total = total + (np.float64(interpreter.get_tensor(tensor['index'])[0]) - zero) * (scale or 1)
     return total / len(pictures)
 
 
@@ -227,8 +209,7 @@ def _with_bytes_outside(file):
     model.operatorCodes.append(code)
     for is_input, ends in ((True, graph.inputs), (False, graph.outputs)):
         inner = int(ends[0])
-        outer = schema.TensorT()
-        outer.__dict__.update(graph.tensors[inner].__dict__)
+        outer = copy.copy(graph.tensors[inner])
         outer.name, outer.type = b'image_uint8' if is_input else b'probabilities_uint8', schema.TensorType.UINT8
         outer.quantization = schema.QuantizationParametersT()
         outer.quantization.scale = graph.tensors[inner].quantization.scale

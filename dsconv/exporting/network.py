@@ -13,7 +13,7 @@ import numpy as np
 from dsconv import config as configuration
 from dsconv.config_checks import check_resolved
 from dsconv.exporting.folding import fold
-from dsconv.exporting.graph import Graph, Node, read
+from dsconv.exporting.graph import Node, read
 from dsconv.training.calibration import read_temperature
 from dsconv.training.scoring import restore_network
 from dsconv.training.setup import build_network, image_shape
@@ -49,10 +49,6 @@ class Exported:
         """(height, width, channels) of a picture."""
         return image_shape(self.config)
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return tuple(self.config.dataset.class_names)
-
     def logits(self, images, float_input: bool = False, implementation: str = 'plain'):
         """Returns float32 `(batch, classes)`, divided by the temperature, of uint8 images or of float32 ones in [0, 1].
 
@@ -77,32 +73,18 @@ class Exported:
         jitted = jax.jit(lambda images: jax.nn.softmax(self.logits(images, implementation='auto')))
         return lambda images: np.asarray(jitted(images))
 
-    def graph(self, float_input: bool = False) -> Graph:
+    def graph(self, float_input: bool = False) -> list[Node]:
         """Returns the graph of the probabilities of one picture, norms folded."""
-        image = jax.ShapeDtypeStruct((1, *self.shape), self._input(float_input))
-        graph = read(functools.partial(self.logits, float_input=float_input), image)
-        logits = graph.nodes[-1]
-        graph.nodes.append(Node('softmax', [logits], {}, logits.shape, np.dtype(np.float32)))
+        graph = read(functools.partial(self.logits, float_input=float_input), self._images(1, float_input))
+        logits = graph[-1]
+        graph.append(Node('softmax', [logits], {}, logits.shape, np.dtype(np.float32)))
         return fold(graph)
 
     def stablehlo(self, float_input: bool = False) -> jax.export.Exported:
         """Returns the probabilities of any number of pictures, for CPU, GPU and TPU."""
         (batch,) = jax.export.symbolic_shape('batch')
-        images = jax.ShapeDtypeStruct((batch, *self.shape), self._input(float_input))
         probabilities = jax.jit(lambda images: jax.nn.softmax(self.logits(images, float_input)))
-        return jax.export.export(probabilities, platforms=['cpu', 'cuda', 'tpu'])(images)
+        return jax.export.export(probabilities, platforms=['cpu', 'cuda', 'tpu'])(self._images(batch, float_input))
 
-    def tensors(self) -> dict[str, np.ndarray]:
-        """Returns the weights by name, as 'params/block_0/depthwise/kernel'."""
-        leaves = jax.tree_util.tree_leaves_with_path(self.variables)
-        return {'/'.join(key.key for key in path): np.asarray(leaf) for path, leaf in leaves}
-
-    def with_tensors(self, tensors: dict[str, np.ndarray]) -> 'Exported':
-        """Returns the same network with the weights of `tensors`."""
-        path_of = jax.tree_util.tree_map_with_path
-        variables = path_of(lambda path, _: tensors['/'.join(key.key for key in path)], self.variables)
-        return dataclasses.replace(self, variables=variables)
-
-    @staticmethod
-    def _input(float_input):
-        return jnp.float32 if float_input else jnp.uint8
+    def _images(self, batch, float_input):
+        return jax.ShapeDtypeStruct((batch, *self.shape), jnp.float32 if float_input else jnp.uint8)

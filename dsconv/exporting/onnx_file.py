@@ -1,6 +1,6 @@
-"""Writes a `graph.Graph` as ONNX, by the `onnx` package alone."""
+"""Writes a graph of `dsconv.exporting.graph` as ONNX, by the `onnx` package alone."""
 
-import math
+import functools
 
 import numpy as np
 import onnx
@@ -8,32 +8,35 @@ from onnx import TensorProto, helper, numpy_helper
 
 from dsconv.errors import InputError
 from dsconv.exported import METADATA, describe, sealed
-from dsconv.exporting.graph import Graph, Node
+from dsconv.exporting.graph import Node
 
 OPSET = 20  # the first with Gelu
 IR_VERSION = 10
 TYPES = {np.dtype(np.float32): TensorProto.FLOAT, np.dtype(np.uint8): TensorProto.UINT8}
 SAME_NAME = ('abs', 'add', 'div', 'erf', 'exp', 'log', 'max', 'min', 'mul', 'neg', 'pow', 'sqrt', 'sub', 'tanh')
-SAME_NAME = {name: name.capitalize() for name in SAME_NAME} | {'logistic': 'Sigmoid'}
-# Name → (operation, attributes) of what becomes one node.
-ACTIVATIONS = {
-    'gelu_tanh': ('Gelu', {'approximate': 'tanh'}),
-    'gelu': ('Gelu', {}),
-    'relu': ('Relu', {}),
-    'elu': ('Elu', {}),
-    'leaky_relu': ('LeakyRelu', {'alpha': 0.01}),
+SAME_NAME = {name: name.capitalize() for name in SAME_NAME} | {'logistic': 'Sigmoid', 'relu': 'Relu', 'elu': 'Elu'}
+# Name → (`_Writer.emit`, name of an array, parameters of the node) → name of the result in the same layout.
+ELEMENTWISE = {
+    'gelu_tanh': lambda emit, x, _: emit('Gelu', [x], approximate='tanh'),
+    'gelu': lambda emit, x, _: emit('Gelu', [x]),
+    'leaky_relu': lambda emit, x, _: emit('LeakyRelu', [x], alpha=0.01),
+    'relu6': lambda emit, x, _: emit('Clip', [x, np.float32(0), np.float32(6)]),
+    'silu': lambda emit, x, _: emit('Mul', [x, emit('Sigmoid', [x])]),
+    'square': lambda emit, x, _: emit('Mul', [x, x]),
+    'rsqrt': lambda emit, x, _: emit('Reciprocal', [emit('Sqrt', [x])]),
+    'integer_pow': lambda emit, x, params: emit('Pow', [x, np.float32(params['y'])]),
 }
 TO_NCHW, TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
 
 
-def to_onnx(graph: Graph, metadata: dict) -> bytes:
+def to_onnx(graph: list[Node], metadata: dict) -> bytes:
     """Returns the file of a graph: any batch of images `(batch, height, width, channels)` → probabilities.
 
     Raises:
       InputError: a node has no operation of ONNX here.
     """
     writer = _Writer(graph)
-    first, last = graph.nodes[0], graph.nodes[-1]
+    first, last = graph[0], graph[-1]
     image = helper.make_tensor_value_info('image', TYPES[first.dtype], ['batch', *first.shape[1:]])
     answer = helper.make_tensor_value_info('probabilities', TensorProto.FLOAT, ['batch', *last.shape[1:]])
     writer.nodes[-1].output[0] = 'probabilities'
@@ -50,9 +53,8 @@ class _Writer:
 
     def __init__(self, graph):
         self.nodes, self.constants, self.names = [], [], {}
-        first = graph.nodes[0]
-        self.names[first, 'NHWC'] = 'image'
-        for node in graph.nodes[1:]:
+        self.names[graph[0], 'NHWC'] = 'image'
+        for node in graph[1:]:
             name, layout = self.write(node)
             self.names[node, layout] = name
 
@@ -90,10 +92,8 @@ class _Writer:
         if rule:
             return rule(node, *inputs)
         layout = self.layout(*inputs)
-        x = self.get(inputs[0], layout)
-        if op in ACTIVATIONS:
-            name, attributes = ACTIVATIONS[op]
-            return self.emit(name, [x], **attributes), layout
+        if op in ELEMENTWISE:
+            return ELEMENTWISE[op](self.emit, self.get(inputs[0], layout), node.params), layout
         if op in SAME_NAME:
             return self.emit(SAME_NAME[op], [self._aligned(y, node, layout) for y in inputs]), layout
         raise InputError(f'ONNX is not written for {op}')
@@ -124,15 +124,6 @@ class _Writer:
         product = self.emit('MatMul', [self.get(x), kernel])
         return (product if bias is None else self.emit('Add', [product, bias])), 'NHWC'
 
-    def _silu(self, node, x):
-        layout = self.layout(x)
-        x = self.get(x, layout)
-        return self.emit('Mul', [x, self.emit('Sigmoid', [x])]), layout
-
-    def _relu6(self, node, x):
-        layout = self.layout(x)
-        return self.emit('Clip', [self.get(x, layout), np.float32(0), np.float32(6)]), layout
-
     def _mean(self, node, x):
         pooled = self.emit('GlobalAveragePool', [self.get(x, 'NCHW')])
         return self.emit('Flatten', [pooled]), 'NHWC'
@@ -157,21 +148,13 @@ class _Writer:
 
     def _dot_general(self, node, x, y):
         (of_x, of_y), (batch_x, batch_y) = node.params['dimension_numbers']
-        free_x, free_y = (
-            [axis for axis in range(len(array.shape)) if axis not in (*contracted, *batch)]
-            for array, contracted, batch in ((x, of_x, batch_x), (y, of_y, batch_y))
-        )
-        sides = []
-        for array, axes, parts in (
-            (x, (*batch_x, *free_x, *of_x), (free_x, of_x)),
-            (y, (*batch_y, *of_y, *free_y), (of_y, free_y)),
-        ):
-            transposed = self.emit('Transpose', [self.get(array)], perm=axes)
-            shape = [array.shape[axis] for axis in axes[: len(batch_x)]]
-            shape += [math.prod(array.shape[axis] for axis in part) for part in parts]
-            sides.append(self.emit('Reshape', [transposed, np.int64(_any_batch(shape))]))
-        product = self.emit('MatMul', sides)
-        return self.emit('Reshape', [product, np.int64(_any_batch(node.shape))]), 'NHWC'
+        first, second = list('abcdefgh'[: len(x.shape)]), list('ijklmnop'[: len(y.shape)])
+        for axis_x, axis_y in zip((*batch_x, *of_x), (*batch_y, *of_y), strict=True):
+            second[axis_y] = first[axis_x]
+        batch = [first[axis] for axis in batch_x]
+        free = [letter for letter in (*first, *second) if (letter in first) != (letter in second)]
+        equation = f'{"".join(first)},{"".join(second)}->{"".join([*batch, *free])}'
+        return self.emit('Einsum', [self.get(x), self.get(y)], equation=equation), 'NHWC'
 
     def _reshape(self, node, x):
         return self.emit('Reshape', [self.get(x), np.int64(_any_batch(node.shape))]), 'NHWC'
@@ -221,23 +204,8 @@ class _Writer:
     def _reduce(self, op, node, x):
         return self.emit(op, [self.get(x), np.int64(node.params['axes'])], keepdims=0), 'NHWC'
 
-    def _reduce_sum(self, node, x):
-        return self._reduce('ReduceSum', node, x)
-
-    def _reduce_max(self, node, x):
-        return self._reduce('ReduceMax', node, x)
-
-    def _integer_pow(self, node, x):
-        layout = self.layout(x)
-        return self.emit('Pow', [self.get(x, layout), np.float32(node.params['y'])]), layout
-
-    def _square(self, node, x):
-        layout = self.layout(x)
-        return self.emit('Mul', [self.get(x, layout)] * 2), layout
-
-    def _rsqrt(self, node, x):
-        layout = self.layout(x)
-        return self.emit('Reciprocal', [self.emit('Sqrt', [self.get(x, layout)])]), layout
+    _reduce_sum = functools.partialmethod(_reduce, 'ReduceSum')
+    _reduce_max = functools.partialmethod(_reduce, 'ReduceMax')
 
 
 def _order(array, layout):

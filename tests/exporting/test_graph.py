@@ -82,7 +82,7 @@ def test_a_folded_network_answers_as_the_network_does(name):
 
 def test_norms_fold_away():
     graph = fold(read(trained(NETWORKS['dsconv']), jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.uint8)))
-    operations = [node.op for node in graph.nodes]
+    operations = [node.op for node in graph]
     # A stem; in each of two blocks three dense layers, a depthwise one and the norm before it, two sums; a head.
     expected = {'conv': 1 + 2 * 2, 'dense': 2 * 3 + 1, 'gelu_tanh': 1 + 2 * 4, 'add': 2 * 2, 'mul': 2}
     others = ['input', 'convert_element_type', 'mean']
@@ -93,5 +93,5 @@ def test_norms_fold_away():
 def test_activations_are_recognised(name):
     graph = fold(read(network_layers.ACTIVATIONS[name], jax.ShapeDtypeStruct((1, 4), jnp.float32)))
     expected = {'gelu': 'gelu_tanh', 'gelu_exact': 'gelu'}.get(name, name)
-    assert [node.op for node in graph.nodes] == ['input', expected]
+    assert [node.op for node in graph] == ['input', expected]
     assert expected in ACTIVATIONS
