@@ -59,7 +59,7 @@ def labels(class_names) -> str:
 
 def table(report: dict) -> tuple[list[str], list[list[str]]]:
     """Returns header and rows of what came of each file."""
-    header = ['file', 'precision', 'kB', 'largest difference', 'same first class', 'accuracy', 'one picture, ms']
+    header = ['file', 'precision', 'kB', 'largest difference', 'top-1 agreement', 'accuracy', 'one picture, ms']
     jax_accuracy = '' if report['accuracy_jax'] is None else percent(report['accuracy_jax'])
     rows = [['in JAX', 'float32', '', '', '', jax_accuracy, f'{report["milliseconds_jax"]:.2f}']]
     for file in report['files']:

@@ -55,7 +55,7 @@ def find_pictures(config, folder: Path | None, count: int, calibrating: int) -> 
     if folder:
         return _of_folder(folder, dataset, count, calibrating)
     try:
-        source = open_source(config)
+        return _of_run(config, count, calibrating)
     except InputError as error:
         if calibrating:
             instead = '--pictures=FOLDER gives some instead of those of the run'
@@ -64,6 +64,10 @@ def find_pictures(config, folder: Path | None, count: int, calibrating: int) -> 
         generator, side = np.random.default_rng(0), dataset.image_size
         images = generator.integers(0, 256, (min(count, 100), side, side, dataset.channels), np.uint8)
         return Pictures('seeded noise: the data of the run is not here', images, np.full(len(images), -1), None)
+
+
+def _of_run(config, count, calibrating):
+    source = open_source(config)
     split = 'validation' if 'validation' in source.split_sizes else 'train'
     checked, calibration = source.load(split), None
     if calibrating:
@@ -71,7 +75,8 @@ def find_pictures(config, folder: Path | None, count: int, calibrating: int) -> 
         calibration = train.images(_stratified(train.labels, calibrating))
     rows = np.linspace(0, checked.num_examples - 1, min(count, checked.num_examples)).astype(int)
     name = {'validation': 'the validation part', 'train': 'the training images'}[split]
-    return Pictures(f'{name} of {public_name(dataset.name)}', checked.images(rows), checked.labels[rows], calibration)
+    name = f'{name} of {public_name(config.dataset.name)}'
+    return Pictures(name, checked.images(rows), checked.labels[rows], calibration)
 
 
 def _of_folder(folder, dataset, count, calibrating):
@@ -97,7 +102,7 @@ def compare(network: Callable, reference: np.ndarray, pictures: Pictures) -> dic
     """Returns what an exported network answers beside the probabilities of JAX, `reference`.
 
     Returns:
-      `max_difference` of a probability; `agreement` of the first class; `accuracy` and `loss_of_accuracy`, None
+      `max_difference` of a probability; `agreement`, top-1; `accuracy` and `loss_of_accuracy`, None
       without labels; `changed_margin`: by how much JAX preferred its class, at most, where another one came out.
     """
     answer = network(pictures.images)

@@ -11,7 +11,6 @@ import dataclasses
 import math
 from collections import Counter
 
-import jax
 import numpy as np
 
 from dsconv.exporting.graph import ACTIVATIONS, Node
@@ -294,7 +293,6 @@ def _at_samples(node, source, memo=None):
     memo = {source: SAMPLES} if memo is None else memo
     if node not in memo:
         inputs = [_at_samples(x, source, memo) if isinstance(x, Node) else x for x in node.inputs]
-        with jax.ensure_compile_time_eval():
-            arguments = [np.broadcast_to(x, SAMPLES.shape) for x in inputs]
-            memo[node] = np.asarray(node.primitive.bind(*arguments, **node.params))
+        arguments = [np.broadcast_to(x, SAMPLES.shape) for x in inputs]
+        memo[node] = np.asarray(node.primitive.bind(*arguments, **node.params))
     return memo[node]
