@@ -29,7 +29,8 @@ TUNED = '+allocator'
 INSTALL = 'pip install -r benchmarks/requirements.txt'
 # `prepare_process` sets it for this project's commands; it would slow TensorFlow's layers.
 NOT_FOR_PEERS = ('TF_ENABLE_ONEDNN_OPTS',)
-MODES = ('train', 'inference')
+TITLES = {'train': 'training, images/s', 'inference': 'inference, images/s'}
+MODES = tuple(TITLES)
 WARM_UP = 2  # the first step compiles; the second may again, for the layouts that the first returns
 TOLERANCE = 1e-3  # of logits, relative to the largest of them
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy', 'torch', 'keras', 'tensorflow', 'tensorflow-cpu')
@@ -210,12 +211,25 @@ def as_text(result: dict) -> str:
 
 
 def draw(result: dict) -> bytes:
-    """Draws `measure`'s result, as the content of a PNG file."""
-    from dsconv.reporting.bars import grouped_bars
+    """Draws `measure`'s result as the content of a PNG file: a bar and its value, and a line over the spread."""
+    from matplotlib.figure import Figure
+
     from dsconv.reporting.figures import png
 
-    titles = {'training, images/s': 'train', 'inference, images/s': 'inference'}
-    values, spreads = (
-        {title: result[key][mode] for title, mode in titles.items()} for key in ('images_per_second', 'spread')
-    )
-    return png(grouped_bars(values, spreads, marked=OURS))
+    names = list(result['parameters'])
+    figure = Figure(figsize=(8, 0.9 + 0.34 * len(names)), dpi=90, layout='constrained')
+    for axes, (mode, title) in zip(figure.subplots(1, 2, sharey=True), TITLES.items(), strict=True):
+        speeds = np.array([result['images_per_second'][mode][name] for name in names])
+        least, most = np.array([result['spread'][mode][name] for name in names]).T
+        lines = {'xerr': [speeds - least, most - speeds], 'error_kw': {'lw': 0.8, 'capsize': 2}}
+        bars = axes.barh(names, speeds, 0.72, color=['C0' if name == OURS else '#b8c4cf' for name in names], **lines)
+        labels = [f'{speed:,.0f}' if speed >= 10 else f'{speed:.2g}' for speed in speeds]
+        axes.bar_label(bars, labels, padding=3, fontsize=8)
+        axes.set_xlim(0, 1.2 * max(most))
+        axes.set_title(title, fontsize=10)
+        axes.locator_params(axis='x', nbins=5)
+        axes.tick_params(axis='x', labelsize=8)
+        axes.tick_params(axis='y', labelsize=9, length=0)
+        axes.spines[['top', 'right']].set_visible(False)
+    axes.invert_yaxis()
+    return png(figure)

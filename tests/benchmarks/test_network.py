@@ -141,3 +141,16 @@ def test_a_missing_library_is_one_line(monkeypatch):
     monkeypatch.delenv('CXX', raising=False)
     with pytest.raises(InputError, match='torch-compile: there is no C\\+\\+ compiler'):
         comparison.check_installed(('torch-compile',))
+
+
+def test_the_figure_has_a_bar_a_contender(monkeypatch):
+    drawn = []
+    monkeypatch.setattr('dsconv.reporting.figures.png', drawn.append)
+    speeds = {'train': {'dsconv': 200.0, 'torch': 50.0}, 'inference': {'dsconv': 2000.0, 'torch': 1.5}}
+    spread = {mode: {name: (0.9 * speed, 1.1 * speed) for name, speed in own.items()} for mode, own in speeds.items()}
+    comparison.draw({'parameters': {'dsconv': 1, 'torch': 1}, 'images_per_second': speeds, 'spread': spread})
+    train, inference = drawn[0].axes
+    assert [label.get_text() for label in train.get_yticklabels()] == ['dsconv', 'torch'] and train.yaxis_inverted()
+    assert [bar.get_width() for bar in inference.patches] == [2000, 1.5]
+    assert [text.get_text() for text in train.texts + inference.texts] == ['200', '50', '2,000', '1.5']
+    assert train.patches[0].get_facecolor() != train.patches[1].get_facecolor()
