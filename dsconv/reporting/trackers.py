@@ -45,10 +45,9 @@ def _mlflow(workdir: Path, config: dict, run: str | None) -> Tracker:
     while some := dict(itertools.islice(parameters, PARAMETERS)):
         mlflow.log_params(some)
 
-    def write(scalars, step):
-        mlflow.log_metrics(scalars, step=step)
-
-    return Tracker(opened.info.run_id, write, lambda failed: mlflow.end_run('FAILED' if failed else 'FINISHED'))
+    return Tracker(
+        opened.info.run_id, mlflow.log_metrics, lambda failed: mlflow.end_run('FAILED' if failed else 'FINISHED')
+    )
 
 
 TRACKERS = {'wandb': _wandb, 'mlflow': _mlflow}  # name → (workdir, parameters, id of a run that goes on or None)

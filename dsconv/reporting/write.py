@@ -109,28 +109,25 @@ def _draw(report: dict, labels, log_probabilities, mistake_images, metrics, exam
     """Returns the pictures of a report: file name → PNG."""
     from dsconv.reporting import figures
 
-    predictions = log_probabilities.argmax(axis=1)
+    predictions, confidence = log_probabilities.argmax(axis=1), log_probabilities.max(axis=1)  # its logarithm
     wrong = np.flatnonzero(predictions != labels)
-    confidence = log_probabilities[wrong, predictions[wrong]]
-    wrong = wrong[np.argsort(-confidence, kind='stable')][: figures.MISTAKES]
+    wrong = wrong[np.argsort(-confidence[wrong], kind='stable')][: figures.MISTAKES]
 
     counts, class_names = np.array(report['confusion_matrix']), report['class_names']
     caption = f'{report["split"]}: {len(labels):,} examples, accuracy {percent(report["accuracy"])}'
     pictures = {
         'confusion_matrix.png': figures.confusion_matrix(counts, class_names, caption),
-        'reliability.png': figures.reliability(np.exp(log_probabilities.max(axis=1)), predictions == labels),
+        'reliability.png': figures.reliability(np.exp(confidence), predictions == labels),
     }
     if metrics:
         pictures['curves.png'] = figures.curves(metrics)
     drawn = np.random.default_rng(EXAMPLES_SEED).choice(len(labels), min(examples, len(labels)), replace=False)
     for name, indices, columns in (('mistakes.png', wrong, 5), ('examples.png', drawn, 8)):
         if len(indices):
-            captions = []
-            for true, predicted, row in zip(
-                labels[indices], predictions[indices], log_probabilities[indices], strict=True
-            ):
-                names = class_names[true], class_names[predicted]
-                captions.append(figures.prediction_caption(*names, math.exp(row[predicted])))
+            captions = [
+                figures.prediction_caption(class_names[labels[i]], class_names[predictions[i]], math.exp(confidence[i]))
+                for i in indices
+            ]
             is_right = () if name == 'mistakes.png' else labels[indices] == predictions[indices]
             pictures[name] = figures.predictions(mistake_images(indices), captions, is_right, columns)
     if 'robustness' in report:
