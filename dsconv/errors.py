@@ -16,10 +16,6 @@ class InputError(Exception):
     """What a person typed or supplied is wrong; exit code 2. The message is one line: what is wrong, what to do."""
 
 
-class AbsentError(InputError):
-    """The data is not where it was looked for, or what reads it is not installed."""
-
-
 class RunError(Exception):
     """A run that was asked for correctly failed (diverged, disk full). Exit code 1; the last good checkpoint stays."""
 
@@ -31,7 +27,7 @@ class Preempted(BaseException):
 def require_tensorflow(what: str, instead: str = '') -> None:
     """Raises InputError where TensorFlow is not installed, which `what` needs; `instead` ends its message."""
     if importlib.util.find_spec('tensorflow') is None:
-        raise AbsentError(f'{what} needs TensorFlow, which is not installed: pip install -r requirements.txt{instead}')
+        raise InputError(f'{what} needs TensorFlow, which is not installed: pip install -r requirements.txt{instead}')
 
 
 def status_of(error: BaseException) -> str | None:

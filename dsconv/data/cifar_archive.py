@@ -11,7 +11,7 @@ import numpy as np
 from dsconv.data.arrays import array_source
 from dsconv.data.source import Source, choose_class_names
 from dsconv.data.splits import Division
-from dsconv.errors import AbsentError, InputError
+from dsconv.errors import InputError
 from dsconv.files import to_path
 
 MD5 = 'c32a1d4ab5d03f1284b67883e8d87530'
@@ -50,7 +50,7 @@ def _verified(path: pathlib.Path) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise AbsentError(f'{path}: dataset.archive cannot be read ({error.strerror or error})') from error
+        raise InputError(f'{path}: dataset.archive cannot be read ({error.strerror or error})') from error
     digest = hashlib.md5(content).hexdigest()
     if digest == PICKLED_MD5 or (digest != MD5 and 'python' in path.name):
         raise InputError(

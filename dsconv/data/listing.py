@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from dsconv.data.picture import EXTENSIONS
-from dsconv.errors import AbsentError, InputError, did_you_mean
+from dsconv.errors import InputError, did_you_mean
 from dsconv.files import is_directory, is_file, is_remote, to_path
 
 SPLIT_NAMES = {
@@ -145,7 +145,7 @@ def list_pictures(path: str, names: dict[str, str] = SPLIT_NAMES, instead: str |
 def _existing(root: pathlib.Path) -> pathlib.Path:
     if not is_directory(root):
         wrong = 'is a file' if is_file(root) else 'does not exist'
-        raise AbsentError(f'{root}: {wrong}; image_folder:<path> wants a folder that holds one folder a class')
+        raise InputError(f'{root}: {wrong}; image_folder:<path> wants a folder that holds one folder a class')
     return root
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from dsconv.data.listing import Listing, split_names
 from dsconv.data.picture import EXTENSIONS
-from dsconv.errors import AbsentError, InputError
+from dsconv.errors import InputError
 from dsconv.files import is_directory, is_file, is_remote, to_path
 
 # What a column is usually called, in lower case and with underscores, and the key that names another.
@@ -111,7 +111,7 @@ def _read(path) -> tuple[list[str], list]:
     """Returns the header and (line, row) of each row that is not empty."""
     if not is_file(path):
         wrong = 'is a directory' if is_directory(path) else 'does not exist'
-        raise AbsentError(f'{path}: {wrong}; image_table:<path> wants a CSV file')
+        raise InputError(f'{path}: {wrong}; image_table:<path> wants a CSV file')
     try:
         content = path.read_bytes()
         if path.suffix == '.gz':

@@ -17,7 +17,7 @@ from dsconv.data.splits import TEST_FRACTION, Division, Split
 from dsconv.data.stream import READ_BATCH, StreamedSplit, read_labels
 from dsconv.data.tfds_features import Features, encode_arrays, find_features, names_of, plain_labels, read_vocabulary
 from dsconv.data.threads import map_threads
-from dsconv.errors import AbsentError, InputError
+from dsconv.errors import InputError
 from dsconv.process import without_absl_warnings
 
 log = logging.getLogger('dsconv')
@@ -109,7 +109,7 @@ def _builder(tfds, name: str, directory: str):
     if not (family in known or stored) or version[:1] not in '0123456789*':  # 'community:name' would use the network
         if os.path.isdir(name):
             raise InputError(f'there is no dataset {name!r}; for the pictures in that folder say {FOLDER_PREFIX}{name}')
-        raise AbsentError(
+        raise InputError(
             f'there is no dataset {name!r}: nearest {_nearest(family, ["digits", *known])}; pictures of '
             f'your own: {FOLDER_PREFIX}<path>'
         )
@@ -132,7 +132,7 @@ def _require_prepared(builder, name: str, directory: str) -> None:
     if builder.info.splits:
         return
     archive = ', or give the archive: --config.dataset.archive=cifar-10-binary.tar.gz' if name == 'cifar10' else ''
-    raise AbsentError(
+    raise InputError(
         f'{name} {builder.version} is not prepared in {directory} (looked for {builder.data_dir}): prepare it with '
         f'`python -c "import tensorflow_datasets as tfds; tfds.builder({name!r}, data_dir={directory!r})'
         f'.download_and_prepare()"`, or say where it is: TFDS_DATA_DIR=DIR in the environment, or '
