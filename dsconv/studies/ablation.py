@@ -13,7 +13,7 @@ from dsconv.studies.study import Study
 def summarise(study: Study, cells: list[Cell]) -> dict:
     """Returns the content of `study.json`.
 
-    It holds `study`, `title`, `seeds`, `dataset`, `folds` (their number, or None), `validation_images` and
+    It holds `study`, `title`, `seeds`, `dataset`, `folds` (their number; None of one alone), `validation_images` and
     `standard_error` (of one run's accuracy on so many images; None before a run is finished), `sentence`, `variants`:
     name → `spread`'s and `paired_difference`'s results, `failed` and `unfinished` runs, `images_per_second` (the median
     of the runs'), `parameters` and `macs` (None where the network does not fit the data); and `cells`, `read_outcome`'s
@@ -36,7 +36,7 @@ def summarise(study: Study, cells: list[Cell]) -> dict:
             'images_per_second': statistics.median(rates) if rates else None,
             **_cost(next(cell.config for cell in cells if cell.variant == name)),
         }
-    folds = cells[0].config.dataset.fold and int(cells[0].config.dataset.fold.partition('/')[2])
+    folds = {cell.config.dataset.fold for cell in cells}  # of a config that names one, all are of it
     images = next((one['validation_images'] for one in outcomes if 'accuracy' in one), None)
     errors = [standard_error(found['mean'], images) for found in variants.values() if found['runs']]
     return {
@@ -44,7 +44,7 @@ def summarise(study: Study, cells: list[Cell]) -> dict:
         'title': study.title,
         'dataset': cells[0].config.dataset.name,
         'seeds': sorted({cell.seed for cell in cells}),
-        'folds': folds,
+        'folds': int(folds.pop().partition('/')[2]) if len(folds) > 1 else None,
         'validation_images': images,
         'standard_error': max(errors, default=None),
         'sentence': sentence(variants),

@@ -6,6 +6,7 @@ import pytest
 from dsconv import cli
 from dsconv import config as configuration
 from dsconv.errors import InputError, RunError
+from dsconv.studies import ablation
 from dsconv.studies.cells import is_finished, make_cells, open_once, read_outcome, train_cells
 from dsconv.studies.study import Study, read_study
 from tests.studies.grid import OVERRIDES, STUDY, Runs
@@ -51,12 +52,19 @@ def test_a_validation_part_is_held_out_where_there_is_none(tmp_path, write_pictu
     assert [cell.config.dataset.validation_fraction for cell in cells] == [0.1, 0.25, 0]
 
 
-def test_each_seed_is_scored_on_a_fold_of_its_own(tmp_path, write_pictures):
+def test_each_seed_is_scored_on_a_fold_of_its_own(tmp_path, write_pictures, monkeypatch):
     folder, study = write_pictures(count=20), Study('mine', 'Mine', {'a': (), 'b': ('batch_size=4',)}, 'mine')
     options = dict(seeds=(0, 1, 5), output=tmp_path, folds=3)
     cells = make_cells(study, 'configs/fast.py', [f'dataset.name=image_folder:{folder}'], **options)
     assert [cell.config.dataset.fold for cell in cells] == ['1/3', '1/3', '2/3', '2/3', '3/3', '3/3']
     assert open_once(cells[0].config.dataset).split_sizes == {'train': 26, 'validation': 14}
+    (tmp_path / 'of_one.py').write_text(
+        'from configs import fast\ndef get_config():\n    config = fast.get_config()\n'
+        f'    config.dataset.update(name={f"image_folder:{folder}"!r}, fold="2/3")\n    return config\n'
+    )
+    of_one = make_cells(study, str(tmp_path / 'of_one.py'), [], seeds=(0, 1), output=tmp_path)
+    monkeypatch.setattr(ablation, '_cost', lambda config: {})
+    assert [ablation.summarise(study, these)['folds'] for these in (cells, of_one)] == [3, None]
 
 
 @pytest.mark.parametrize(
