@@ -55,6 +55,10 @@ class Split:
 
         return dataclasses.replace(self, labels=self.labels[members], images=images, paths=paths, cropped=cropped)
 
+    def uncropped(self) -> 'Split':
+        """Returns the same split without random crops."""
+        return dataclasses.replace(self, cropped=None)
+
     def shuffled(self, batch_size: int, seed: int, steps: range, rows: slice) -> Iterator[tuple]:
         """Yields (images, labels) of `rows` of each global batch of `steps`, a pure function of (seed, step)."""
         indices_of = self.order(batch_size, seed)

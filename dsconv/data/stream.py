@@ -56,6 +56,10 @@ class StreamedSplit:
         """Returns the split of the examples at the indices `members` of this one."""
         return dataclasses.replace(self, members=members if self.members is None else self.members[members])
 
+    def uncropped(self) -> 'StreamedSplit':
+        """Returns the same split without random crops."""
+        return dataclasses.replace(self, decode=lambda images, labels, _: self.decode(images, labels, None))
+
     def images(self, indices: np.ndarray) -> np.ndarray:
         """Reads images as `Split.images`, by a pass over the whole split: not for training."""
         stored = np.asarray(indices) if self.members is None else self.members[indices]
