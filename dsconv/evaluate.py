@@ -4,6 +4,7 @@ from pathlib import Path
 
 from dsconv import cli
 from dsconv.errors import InputError
+from dsconv.files import absolute
 
 
 def evaluate(arguments) -> None:
@@ -57,7 +58,8 @@ def _name(arguments) -> str:
     if not arguments.dataset:
         return 'report' if arguments.split in (None, 'test') else f'report_{arguments.split}'
     kind, _, path = arguments.dataset.partition(':')
-    return f'report-{Path(path).stem if kind.startswith("image_") else arguments.dataset.replace("/", "-")}'
+    pictures = {'image_folder': absolute(path).name, 'image_table': Path(path).stem}  # a folder has no extension
+    return f'report-{pictures.get(kind, arguments.dataset.replace("/", "-"))}'
 
 
 def _output(arguments, workdir) -> Path:

@@ -1,6 +1,7 @@
 """evaluate, predict and summary, run in this process."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +27,13 @@ def test_evaluate_writes_where_it_is_told_and_measures_robustness_when_asked(
     assert str(tmp_path / 'out' / 'report.md') in printed
     monkeypatch.setattr(scoring, 'report_run', lambda *_, **__: report | {'loss': None})
     assert 'loss infinite' in run(evaluate, line, capsys)[1]
+
+
+def test_the_report_of_other_data_has_its_name():
+    names = {'image_folder:/a/v1.5/': 'v1.5', 'image_folder:.': Path.cwd().name, 'image_table:b/birds.csv': 'birds'}
+    for dataset, name in (names | {'cifar10_1/v4': 'cifar10_1-v4'}).items():
+        arguments = evaluate.flags().parse_args(['--workdir=run', f'--dataset={dataset}'])
+        assert evaluate._output(arguments, Path('run')) == Path('run', f'report-{name}')
 
 
 def test_predict_names_classes_and_probabilities(finished_run, tmp_path, capsys):
