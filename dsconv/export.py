@@ -10,11 +10,12 @@ from dsconv.exporting import FORMATS, PRECISIONS
 
 def export(arguments) -> None:
     """Writes the files and prints how they compare with the network in JAX."""
+    from dsconv.config import find_workdir
     from dsconv.exporting import bundle, card
     from dsconv.reporting.tables import markdown_table
     from dsconv.training.run import is_published
 
-    workdir = arguments.workdir
+    workdir = arguments.workdir = find_workdir(arguments.workdir)
     directory = Path('runs', 'published', workdir.name) if is_published(workdir) else workdir
     output = arguments.output or directory / 'export'
     report = bundle.export(output, arguments)

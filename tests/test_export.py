@@ -131,6 +131,15 @@ def test_a_file_is_scored_on_the_data_of_its_run_divided_as_it_was(write_picture
         assert (report['split'], report['data_fingerprint']) == (split, data.fingerprint(expected))
 
 
+def test_a_published_network_is_exported_from_any_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(bundle, 'export', lambda workdir, output, *_: seen.append((workdir, output)) or 1 / 0)
+    seen = []
+    with pytest.raises(ZeroDivisionError):
+        run('--workdir=pretrained/small')
+    assert seen == [(configuration.ROOT / 'pretrained/small', Path('runs/published/small/export'))]
+
+
 def test_class_names_of_any_text_are_a_line_each_and_come_back():
     names = ['a, "b"', 'two\nlines', '漢字', '\udcff']
     assert card.labels(names).encode().split(b'\n') == [b'a, "b"', b'two lines', '漢字'.encode(), rb'\udcff']
