@@ -16,9 +16,12 @@ def load(path, checkpoint: str | None = None):
 
     Returns a `dsconv.data.unlabelled.Network`. Raises InputError where there is no such run, checkpoint or file.
     """
+    from dsconv.errors import InputError
     from dsconv.exported import RUNTIMES, open_exported
 
     if str(path).endswith(tuple(RUNTIMES)) or os.path.isfile(path):
+        if checkpoint:
+            raise InputError(f'{path} is a file of one checkpoint: leave checkpoint={checkpoint} out')
         return open_exported(path)
     from dsconv.training.classifier import Classifier  # JAX with it, which `import dsconv` need not wait for
 

@@ -53,6 +53,11 @@ def test_predict_names_classes_and_probabilities(finished_run, tmp_path, capsys)
     assert printed.startswith(f'{pictures[0]}: {next(iter(lines[0]["classes"]))} ') and printed.count('%') == 2
 
 
+def test_a_checkpoint_of_a_file_is_refused(capsys):
+    code, _, errors = run(predict, ['--model=model.onnx', '--checkpoint=best', 'a.png'], capsys)
+    assert code == 2 and errors.endswith('model.onnx is a file of one checkpoint: leave checkpoint=best out\n')
+
+
 def test_summary_counts_without_any_data(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path))
     totals = json.loads(run(summary, ['--config=configs/large.py', '--json'], capsys)[1])
