@@ -56,6 +56,8 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
                 f'{first_step}: take more epochs or another --workdir'
             )
         patience = Patience(config, read_metrics(workdir), first_step)
+        if patience.is_over and first_step < last_step:
+            logger.info('ended at step %d of %d: %s', first_step, last_step, patience)
         if first_step == last_step or patience.is_over:
             return False
         write_config(workdir, config, source)

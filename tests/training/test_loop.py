@@ -154,7 +154,9 @@ def test_a_run_whose_validation_accuracy_rises_no_more_ends_and_is_finished(tmp_
     assert [line['step'] for line in read_metrics(tmp_path) if line['split'] == 'validation'] == [19, 38, 57, 76]
     with Checkpoints(tmp_path, read_only=True) as checkpoints:
         assert (checkpoints.choose(None), checkpoints.choose('latest')) == (38, 76)
-    assert not loop.train(tiny_config(**tiny), tmp_path)
+    with caplog.at_level('INFO', 'dsconv'):
+        assert not loop.train(tiny_config(**tiny), tmp_path)
+    assert 'ended at step 76 of 114: no validation accuracy above 60.00% in 2 evaluations' in caplog.text
     evaluated = iter((95, 114))
     assert loop.train(tiny_config(**tiny | {'eval__patience': 4}), tmp_path)  # more of it goes on
     assert read_metrics(tmp_path)[-1]['step'] == 6 * STEPS_PER_EPOCH
