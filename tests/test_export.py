@@ -131,6 +131,19 @@ def test_a_file_is_scored_on_the_data_of_its_run_divided_as_it_was(write_picture
         assert (report['split'], report['data_fingerprint']) == (split, data.fingerprint(expected))
 
 
+@pytest.mark.parametrize('split', ['validation', 'test'])
+def test_a_file_says_whether_its_temperature_was_fitted_on_what_is_scored(tmp_path, monkeypatch, split):
+    facts = {'image_size': 8, 'channels': 1, 'resize': 'squash', 'dataset': {'name': 'digits'}, 'title': 'a'}
+    facts |= {'checkpoint_step': 1, 'parameters': 1}
+    facts |= {'temperature': {'temperature': 2.0, 'split': 'validation', 'examples': 180}}
+    uniform = types.SimpleNamespace(
+        metadata=facts, class_names=tuple('0123456789'), run=lambda images: np.full((len(images), 10), 0.1, np.float32)
+    )
+    monkeypatch.setattr(scoring, 'open_exported', lambda file: uniform)
+    report = scoring.report_exported(tmp_path / 'model.onnx', tmp_path, None, split, 0, predictions=False)
+    assert report['calibration']['in_sample'] is (split == 'validation')
+
+
 def test_a_published_network_is_exported_from_any_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(bundle, 'export', lambda workdir, output, *_: seen.append((workdir, output)) or 1 / 0)

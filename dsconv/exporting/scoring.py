@@ -56,6 +56,7 @@ def report_exported(
         write_predictions(output, scored, network.class_names, log_probabilities)
     if temperature := facts['temperature']:  # which the report divides by again
         log_probabilities = with_temperature(log_probabilities, 1 / temperature['temperature'])
+        temperature = temperature | {'in_sample': not dataset and scored.split == temperature['split']}
     return write_report(
         output,
         **scored.for_report(),
