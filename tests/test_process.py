@@ -23,14 +23,9 @@ class Restarted(Exception):
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Linux on glibc without an accelerator, where the command has just been started; nothing is really restarted.
+    """Linux on glibc without an accelerator, where the command has just been started; a restart raises `Restarted`."""
 
-    Returns the calls of `os.execv`.
-    """
-    calls = []
-
-    def execv(program, arguments):
-        calls.append((program, arguments))
+    def execv(*_):
         raise Restarted
 
     for name in [*process.ALLOCATOR, *process._compilation_cache(), process.SWITCH, 'LD_PRELOAD', 'JAX_PLATFORMS']:
@@ -43,18 +38,6 @@ def machine(monkeypatch):
     monkeypatch.setattr(sys, 'orig_argv', COMMAND)
     monkeypatch.setattr(os, 'execv', execv)
     monkeypatch.setattr(signal, 'signal', lambda *_: None)
-    return calls
-
-
-def test_a_command_restarts_once_with_its_arguments(machine, monkeypatch):
-    words = ['-u', '-X', 'dev', '-Wignore', '-m', 'dsconv.main', '--config.seed', '3']
-    monkeypatch.setattr(sys, 'orig_argv', ['python', *words])
-    with pytest.raises(Restarted):
-        process.prepare_process()
-    assert machine == [(sys.executable, [sys.executable, *words])]
-    assert {name: os.environ[name] for name in process.ALLOCATOR} == process.ALLOCATOR
-    process.prepare_process()  # as the new process does, which has inherited the environment
-    assert len(machine) == 1
 
 
 def test_nothing_else_restarts(machine, monkeypatch):
@@ -67,7 +50,6 @@ def test_nothing_else_restarts(machine, monkeypatch):
     ):
         monkeypatch.setattr(sys, 'orig_argv', ['python', *words])
         process.prepare_process()
-    assert machine == []
 
 
 def test_the_allocator_is_left_alone_when_the_surroundings_say_so(machine, monkeypatch):
@@ -84,7 +66,6 @@ def test_the_allocator_is_left_alone_when_the_surroundings_say_so(machine, monke
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, value)
             process.prepare_process()
-    assert machine == []
     with pytest.raises(Restarted):  # the machine does restart without them
         process.prepare_process()
 
@@ -124,7 +105,7 @@ def test_a_real_restart_keeps_process_arguments_input_and_exit_code(tmp_path):
     )
     (tmp_path / 'ends.py').write_text('import signal\nraise SystemExit(f"{input()} {signal.getsignal(2).__name__}")')
     environment = {name: value for name, value in os.environ.items() if not name.startswith(('DSCONV', 'JAX', 'XLA'))}
-    line = [sys.executable, '-X', 'dev', '-m', 'dsconv.main', '--config=ends.py', '--workdir=a b']
+    line = [sys.executable, '-u', '-X', 'dev', '-Wignore', '-m', 'dsconv.main', '--config=ends.py', '--workdir=a b']
     done = subprocess.run(
         ['sh', '-c', 'trap "" INT; exec "$@"', 'sh', *line],  # SIGINT is ignored, as in a background job of a script
         cwd=tmp_path,

@@ -15,12 +15,6 @@ ACTIVATION_FORMULAS = {
 }
 
 
-def parameters(network, image_shape) -> int:
-    """Trainable parameters, from shapes alone."""
-    variables = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, *image_shape)))
-    return sum(leaf.size for leaf in jax.tree.leaves(variables['params']))
-
-
 def drawn_variables(network, image_shape):
     """Variables as after some training, drawn by NumPy: kernels of ReLU's scale, vectors from ½ to 1."""
     generator = np.random.default_rng(0)

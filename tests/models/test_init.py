@@ -65,19 +65,6 @@ def test_a_network_of_another_name_is_its_published_self_whatever_is_set_for_dsc
     assert build_model(changed, 7) == published.clone(**arrived)
 
 
-OTHER_SIZES = {'resnet8', 'resnet56', 'vgg19', 'vit_base'}  # of networks that are there in another one
-
-
-@pytest.mark.parametrize('name', sorted(MODELS.keys() - OTHER_SIZES))
-def test_batch_norm_needs_no_random_numbers(settings, name):
-    """Its recalibration gives none: no network has both batch norm and dropout."""
-    network, side = build_model(dict(settings, name=name), 10), 67 if name == 'alexnet' else 32
-    images = jnp.zeros((2, side, side, 3))
-    variables = jax.eval_shape(network.init, jax.random.key(0), images)
-    if 'batch_stats' in variables:
-        jax.eval_shape(lambda v: network.apply(v, images, train=True, mutable='batch_stats'), variables)
-
-
 @pytest.mark.parametrize(
     'key', ['model.implementation', 'model.activation', 'model.norm', 'optimizer.name', 'schedule.name', 'loss.name']
 )

@@ -12,7 +12,7 @@ from jax import lax
 
 from dsconv.config import ROOT
 from dsconv.performance import hlo
-from tests.performance.process import HAS_COMPILER
+from tests.performance.test_topology import HAS_COMPILER
 
 PROGRAM = """HloModule jit_step
 

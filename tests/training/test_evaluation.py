@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import accuracy_score, log_loss
 
 from dsconv import data
-from dsconv.training.evaluation import Evaluator, scored_variables
+from dsconv.training.evaluation import Evaluator
 from dsconv.training.mesh import make_mesh
 from dsconv.training.setup import build_network, image_shape, open_data
 from dsconv.training.state import init_variables
@@ -38,10 +38,3 @@ def test_scores_do_not_depend_on_batch_size_and_devices(scored, batch_size, devi
     log_probabilities = evaluator.log_probabilities(variables, split)
     assert log_probabilities.shape == (360, 10)
     np.testing.assert_allclose(np.exp(log_probabilities), probabilities, atol=1e-5)
-
-
-def test_the_average_is_scored_where_there_is_one():
-    config = tiny_config(optimizer__ema_decay=0.5)
-    variables, average = {'kernel': np.float32(1)}, {'kernel': np.float32(3)}
-    assert scored_variables(config, variables, None, 4) is variables
-    assert scored_variables(config, variables, average, 2)['kernel'] == pytest.approx(3 / (1 - 0.25))

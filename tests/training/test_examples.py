@@ -12,7 +12,6 @@ from sklearn.datasets import load_digits
 from dsconv import config as configuration
 from dsconv import evaluate
 from dsconv.data.picture import read_picture
-from dsconv.data.splits import Split, concatenate
 from dsconv.errors import InputError
 from dsconv.training.examples import match_classes, other_examples
 
@@ -55,12 +54,16 @@ def test_a_folder_is_scored_whole_by_the_names_of_its_classes(finished_run, tmp_
     assert all(float(row[row['class']]) == float(row['probability']) for row in rows)
 
 
-def test_other_pictures_are_brought_to_size_as_those_of_the_run(finished_run, tmp_path):
-    write_digits(tmp_path / 'other', {3: '3', 0: '0'}, 2)
-    config = configuration.load_run(finished_run)
+def test_pictures_of_all_parts_of_a_folder_are_brought_to_size_as_those_of_the_run(finished_run, tmp_path):
+    write_digits(tmp_path / 'other' / 'train', {3: '3', 0: '0'}, 5)
+    for folder in list((tmp_path / 'other' / 'train').iterdir()):
+        (tmp_path / 'other' / 'test' / folder.name).mkdir(parents=True)
+        one = next(folder.iterdir())
+        one.rename(tmp_path / 'other' / 'test' / folder.name / one.name)
+    config, order = configuration.load_run(finished_run), np.random.default_rng(0).permutation(10)
     config.dataset.resize = 'crop'
     images = other_examples(config, f'image_folder:{tmp_path / "other"}', None).images
-    for path, image in zip(images.paths, images.images(np.arange(4)), strict=True):
+    for path, image in zip(images.paths[order], images.images(order), strict=True):
         np.testing.assert_array_equal(image, read_picture(path, 8, 1, 'crop'))
 
 
@@ -89,15 +92,3 @@ def test_classes_are_matched_in_any_form_of_their_names():
     assert match_classes(('E\u0301te\u0301', 'Cat', 'a', 'A', 'dog'), known).tolist() == [0, 1, 3, 2, -1]
     assert match_classes(('CAT', 'B'), ('B', 'b', 'cat')).tolist() == [2, 0]
     assert match_classes(('É',), ('é', 'É'.lower() + 'x')).tolist() == [0]
-
-
-def test_splits_in_one():
-    images = np.arange(60, dtype=np.uint8).reshape(15, 2, 2, 1)
-    parts = [
-        Split(np.arange(a, b), images[a:b].__getitem__, True, np.arange(a, b).astype(str)) for a, b in ((0, 4), (4, 15))
-    ]
-    whole, indices = concatenate(parts), np.array([14, 3, 4, 0, 9])
-    np.testing.assert_array_equal(whole.images(indices), images[indices])
-    assert whole.labels.tolist() == list(range(15))
-    assert whole.subset(indices).paths.tolist() == ['14', '3', '4', '0', '9']
-    assert concatenate(parts[:1]) is parts[0]

@@ -6,10 +6,8 @@ import pytest
 
 from dsconv.config import defaults
 from dsconv.errors import InputError
-from dsconv.training.checkpoint import Checkpoints
 from dsconv.training.optimizer import make_optimizer
 from dsconv.training.setup import build_network
-from tests.training.test_checkpoint import make_state, shape_of
 
 DECAY, RATE = 0.02, 0.1
 START = np.array([[1.0, -2.0, 3.0], [0.5, 0.25, -1.0]])
@@ -140,18 +138,6 @@ def test_muon_takes_the_pointwise_kernels_of_the_network_and_adamw_the_rest():
     names = ('reduce_1', 'reduce_2', 'expand')
     assert all_have_a_mean - of_adamw == {f"['block_0']['{name}']['kernel']" for name in names}
     assert len(all_have_a_mean) == len(jax.tree.leaves(variables['params']))
-
-
-def test_muons_state_which_is_another_tree_than_adamws_is_restored_to_the_last_bit(tmp_path):
-    params = {'block_0': {'expand': {'kernel': jnp.array(START), 'bias': jnp.ones(3)}}}
-    optimizer = make_optimizer(options('muon', clip_norm=1.0), lambda step: RATE)
-    _, opt_state = optimizer.update(params, optimizer.init(params), params)
-    state = make_state(7).replace(opt_state=jax.device_get(opt_state))
-    with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(state, None)
-        restored = checkpoints.restore_newest(shape_of(state))
-    assert jax.tree.structure(restored) == jax.tree.structure(state)
-    jax.tree.map(np.testing.assert_array_equal, restored.opt_state, state.opt_state)
 
 
 @pytest.mark.parametrize('name', ['sgd', 'muon'])

@@ -37,17 +37,15 @@ def test_accuracy_is_that_of_the_network_on_the_corrupted_images(monkeypatch):
 
 def test_cifar10_is_scored_on_the_published_corruptions_where_they_are_prepared(tmp_path, monkeypatch):
     tfds = pytest.importorskip('tensorflow_datasets')
-    features = tfds.features.FeaturesDict(
-        {'image': tfds.features.Image(shape=(32, 32, 3)), 'label': tfds.features.ClassLabel(num_classes=10)}
-    )
+    from tests.data.test_tfds_source import IMAGES, store, store_examples
 
-    def prepare(name, version, examples, config=None):
-        tfds.dataset_builders.store_as_tfds_dataset(
-            name, version, features, data_dir=tmp_path, config=config, split_datasets={'test': examples}
-        )
+    features = {'image': tfds.features.Image(shape=(32, 32, 3)), 'label': tfds.features.ClassLabel(num_classes=10)}
 
-    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
-    prepare('cifar10', '3.0.2', [(0, {'image': image, 'label': 0})])
+    def prepare(corruption, labels):
+        examples = [{'image': IMAGES[0], 'label': label} for label in labels]
+        store_examples(tmp_path, 'cifar10_corrupted', '1.0.0', features, {'test': examples}, config=corruption)
+
+    store(tmp_path, test=IMAGES[:1])
     config = tiny_config(dataset__name='cifar10', dataset__data_dir=tmp_path)
     config.dataset.image_size, config.dataset.channels = 32, 3
     monkeypatch.setattr('dsconv.training.robustness.CIFAR10_C', ('snow', 'fog'))
@@ -62,13 +60,11 @@ def test_cifar10_is_scored_on_the_published_corruptions_where_they_are_prepared(
             return {'accuracy': np.mean(labels == 3)}
 
     for severity in range(1, 6):
-        prepare('cifar10_corrupted', '1.0.0', [(0, {'image': image, 'label': 3})], f'snow_{severity}')
+        prepare(f'snow_{severity}', [3])
     scores = robustness(Labels(), None, config, 'test', examples)
     assert list(scores['accuracy']) == ['contrast'] and scores['source'].startswith('made by dsconv')  # fog is missing
     for severity in range(1, 6):
-        labels = [3] * severity + [1] * (5 - severity)
-        prepared = [(i, {'image': image, 'label': label}) for i, label in enumerate(labels)]
-        prepare('cifar10_corrupted', '1.0.0', prepared, f'fog_{severity}')
+        prepare(f'fog_{severity}', [3] * severity + [1] * (5 - severity))
     scores = robustness(Labels(), None, config, 'test', examples)
     assert scores['accuracy'] == {'snow': [1] * 5, 'fog': pytest.approx([0.2, 0.4, 0.6, 0.8, 1])}
     assert 'published CIFAR-10-C' in scores['source']

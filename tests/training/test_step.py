@@ -113,36 +113,6 @@ def test_the_average_covers_parameters_and_batch_statistics(on_eight):
     assert mean == pytest.approx(sum(0.1 * 0.9 ** (STEPS - n) * n for n in range(1, STEPS + 1)), rel=1e-5)
 
 
-class Linear(nn.Module):
-    @nn.compact
-    def __call__(self, images, train=False):
-        return nn.Dense(10)(images.reshape(len(images), -1))
-
-
-def test_a_step_that_is_left_out_leaves_everything_but_the_count_as_it_was(batches):
-    config, _, images, labels = batches
-    changed = config.copy_and_resolve_references()
-    changed.max_skipped_steps = 1
-    mesh, optimizer, model = make_mesh(jax.devices()[:1]), optax.adam(0.1), Linear()
-
-    def augment(key, epoch, images, labels):
-        return images, jnp.where(epoch == 1, jnp.inf, jax.nn.one_hot(labels, 10))
-
-    step = make_train_step(changed, model, optimizer, augment, 1, mesh)
-    states = [create_state(model, optimizer, (8, 8, 1), 0, averaging=True)]
-    for number in range(3):
-        part = slice(number, number + 1)
-        state, _ = step(jax.tree.map(jnp.copy, states[-1]), *to_global(mesh, (images[part], labels[part]), 1))
-        states.append(state)
-    kept = [jax.tree.leaves((state.variables, state.average, state.opt_state)) for state in states]
-    jax.tree.map(np.testing.assert_array_equal, kept[1], kept[2])
-    for before, after in ((0, 1), (2, 3)):
-        assert not any(np.array_equal(a, b) for a, b in zip(kept[before], kept[after], strict=True))
-    last = states[-1]
-    assert (last.step, last.nonfinite_steps, last.metrics.steps, last.metrics.nonfinite_step) == (3, 1, 2, 2)
-    assert np.isfinite(last.metrics.loss) and not np.isfinite(last.metrics.nonfinite_loss)
-
-
 def test_normalise_is_per_channel():
     images = np.random.default_rng(0).integers(0, 256, (2, 3, 3, 3), dtype=np.uint8)
     mean, std = (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)
