@@ -39,13 +39,8 @@ def _cifar10_c(dataset) -> Callable | None:
         return None
 
     def open_test(name, severity):
-        changed = {
-            'name': f'cifar10_corrupted/{name}_{severity}',
-            'archive': None,
-            'validation_fraction': 0.0,
-            'fold': None,
-        }
-        return data.open_source(types.SimpleNamespace(**dict(dataset.items()) | changed))
+        own = dict(archive=None, validation_fraction=0.0, fold=None, name=f'cifar10_corrupted/{name}_{severity}')
+        return data.open_source(types.SimpleNamespace(**dict(dataset.items()) | own))
 
     try:
         for name in CIFAR10_C:
