@@ -8,6 +8,7 @@ from dsconv.models import build_model
 from dsconv.models.complexity import layer_costs
 from dsconv.models.zoo.mobilenet import MobileNetV2
 from dsconv.models.zoo.resnet import ResNet
+from tests.models.test_zoo import named
 
 
 def network(**options):
@@ -58,10 +59,6 @@ def test_xla_counts_nearly_the_same_flops():
     images = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
     analysis = jax.jit(model.apply).lower(variables, images).compile().cost_analysis()
     assert total(layer_costs(model, (8, 8, 3)), 'flops') == pytest.approx(analysis['flops'], rel=0.05)
-
-
-def named(name, classes):
-    return build_model({'name': name, 'dtype': 'float32'}, classes)
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,7 @@ TINY = dict(num_classes=5, patch_size=2, dim=8, depth=1, kernel_size=3, norm_gro
 CASES = [
     dict(activation='gelu_exact', norm='layer'),
     dict(activation='leaky_relu', norm='none', depthwise_form='lax', reduction=(1, 8)),  # one channel in that layer
-    dict(patch_size=1, stem_kernel_size=2, fold=4, shards=4),
-    dict(fold=2, shards=2, kernel_size=5, remat=True),
+    dict(patch_size=1, stem_kernel_size=2, kernel_size=5, fold=4, shards=4, remat=True),
 ]
 
 
