@@ -1,13 +1,11 @@
 """Sources whose images come as arrays, from a package or an archive."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from dsconv.data.picture import fit_array
 from dsconv.data.source import Source, choose_class_names, fits_in_memory
 from dsconv.data.splits import Division, Split
-from dsconv.data.threads import map_threads
+from dsconv.data.threads import map_images
 
 
 def array_source(
@@ -25,38 +23,18 @@ def array_source(
     shape = next(iter(splits.values()))[0].shape
     image_size, channels = dataset.image_size or shape[1], dataset.channels or shape[3]
     sizes = {name: len(labels) for name, (_, labels) in splits.items()}
-    in_memory = (image_size, channels) == (shape[1], shape[3]) or fits_in_memory(
-        sum(sizes.values()), image_size, channels, dataset
-    )
+    fitted = (image_size, image_size, channels)
+    as_stored = shape[1:] == fitted
+    in_memory = as_stored or fits_in_memory(sum(sizes.values()), image_size, channels, dataset)
 
     def own(name: str) -> Split:
         images, labels = splits[name]
-        read = fitted_reader(images, image_size, channels, dataset.resize)
-        return Split(
-            labels.astype(np.int32), read(np.arange(len(images))).__getitem__ if in_memory else read, in_memory
-        )
 
-    return Source(
-        image_size,
-        channels,
-        choose_class_names(class_names, dataset),
-        flippable,
-        Division.of(sizes, dataset),
-        own,
-    )
+        def read(indices):
+            return map_images(lambda i: fit_array(images[i], image_size, channels, dataset.resize), fitted, indices)
 
+        kept = images if as_stored else read(range(len(images))) if in_memory else None
+        return Split(labels.astype(np.int32), kept.__getitem__ if in_memory else read, in_memory)
 
-def fitted_reader(
-    images: np.ndarray, image_size: int, channels: int, resize: str = 'squash'
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns a function: indices → images brought to uint8 `(n, image_size, image_size, channels)`."""
-    if images.shape[1:] == (image_size, image_size, channels):
-        return images.__getitem__
-
-    def read(indices):
-        fitted = np.empty((len(indices), image_size, image_size, channels), np.uint8)
-        for row, image in enumerate(map_threads(lambda i: fit_array(images[i], image_size, channels, resize), indices)):
-            fitted[row] = image
-        return fitted
-
-    return read
+    names = choose_class_names(class_names, dataset)
+    return Source(image_size, channels, names, flippable, Division.of(sizes, dataset), own)

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from dsconv.data.picture import from_array
-from dsconv.data.threads import map_threads
+from dsconv.data.threads import map_images
 
 SEVERITIES = (1, 2, 3, 4, 5)
 # The 15 corruptions of the published CIFAR-10-C, as the configs of TensorFlow Datasets' cifar10_corrupted name them.
@@ -41,7 +41,7 @@ def corrupt(images: np.ndarray, name: str, severity: int, seed: int = 0, first: 
         rng = np.random.default_rng([seed, kind, severity, first + position])
         return function(images[position], level, rng)
 
-    return np.stack(list(map_threads(corrupt_one, range(len(images))))) if len(images) else images
+    return map_images(corrupt_one, images.shape[1:], range(len(images)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,7 @@ from dsconv.data.source import (
 )
 from dsconv.data.splits import TEST_FRACTION, Division, Split
 from dsconv.data.table import list_table, read_list, write_list
-from dsconv.data.threads import map_threads
+from dsconv.data.threads import map_images
 from dsconv.errors import InputError
 from dsconv.files import to_path
 
@@ -58,12 +58,12 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
     size = dataset.image_size if is_known else _common_size(listing, headers)
     size, scale = choose_sizes(listing.root, headers[:, :2], size, dataset)
     channels = dataset.channels or (1 if headers[:, 2].all() else 3)
-    keep = fits_in_memory(len(listing.paths), size, channels, dataset)
+    shape, keep = (size, size, channels), fits_in_memory(len(listing.paths), size, channels, dataset)
 
     def read(path, crop=None):
         return read_picture(path, size, channels, dataset.resize, crop)
 
-    listing, images, digests, undecodable = decode_all(listing, read, (size, size, channels), keep, processes)
+    listing, images, digests, undecodable = decode_all(listing, read, shape, keep, processes)
     broken += undecodable
     _check(listing, broken, found, listed)
     undivided = listing
@@ -74,18 +74,15 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
         listing = dataclasses.replace(undivided, splits=_divided(undivided, dataset, tested))
 
     def images_at(indices):
-        if keep:
-            return images[indices]
-        # Of the last batch of an evaluation, a process may have none to read.
-        return np.array(list(map_threads(read, listing.paths[indices])), np.uint8).reshape(-1, size, size, channels)
+        return images[indices] if keep else map_images(read, shape, listing.paths[indices])
 
     def cropped(indices, seed, epoch):
         def read_box(index):
             return read(listing.paths[index], drawn_crop(scale, dataset.crop_ratio, seed, epoch, index))
 
-        return np.stack(list(map_threads(read_box, map(int, indices))))
+        return map_images(read_box, shape, indices.tolist())
 
-    whole = Split(listing.labels, images_at, keep, listing.paths, cropped if scale else None)
+    every = Split(listing.labels, images_at, keep, listing.paths, cropped if scale else None)
     sizes = {name: int(np.sum(listing.splits == name)) for name in ('train', 'validation', 'test')}
     source = Source(
         size,
@@ -93,7 +90,7 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
         listing.class_names,
         not are_characters(listing.class_names),
         Division({name: number for name, number in sizes.items() if number}, 0.0, 1.0),
-        lambda name: whole.subset(np.flatnonzero(listing.splits == name)),
+        lambda name: every.subset(np.flatnonzero(listing.splits == name)),
         lambda: write_list(listing, root),
         scale,
     )

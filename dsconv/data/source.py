@@ -66,11 +66,8 @@ class Source:
 
     def final_split(self, name: str) -> str:
         """Returns the split to report: `name`, or 'validation' where 'test' is asked for and there is none."""
-        return (
-            'validation'
-            if name == 'test' and {'test', 'validation'} & set(self.split_sizes) == {'validation'}
-            else name
-        )
+        lacks_test = 'test' not in self.split_sizes and 'validation' in self.split_sizes
+        return 'validation' if name == 'test' and lacks_test else name
 
 
 def choose_class_names(names: tuple[str, ...], dataset) -> tuple[str, ...]:

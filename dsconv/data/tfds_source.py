@@ -16,7 +16,7 @@ from dsconv.data.source import FOLDER_PREFIX, Source, are_characters, choose_cla
 from dsconv.data.splits import TEST_FRACTION, Division, Split
 from dsconv.data.stream import READ_BATCH, StreamedSplit, read_labels
 from dsconv.data.tfds_features import Features, encode_arrays, find_features, names_of, plain_labels, read_vocabulary
-from dsconv.data.threads import map_threads
+from dsconv.data.threads import map_images
 from dsconv.errors import InputError
 from dsconv.process import without_absl_warnings
 
@@ -250,13 +250,10 @@ def _records(tfds, builder, split: str, features: Features, to_label, to_image, 
 
 
 def _decode(encoded: np.ndarray, crops, decode, shape: tuple, where: str) -> np.ndarray:
-    images = np.empty((len(encoded), *shape), np.uint8)
     try:
-        for row, image in enumerate(map_threads(decode, encoded, crops)):
-            images[row] = image
+        return map_images(decode, shape, encoded, crops)
     except InputError as error:
         raise InputError(f'{where}: a picture {error}: remove the directory and prepare it again') from error
-    return images
 
 
 def _checked_labels(labels: np.ndarray, num_classes: int, where: str) -> np.ndarray:

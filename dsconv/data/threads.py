@@ -9,6 +9,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+
 from dsconv.errors import InputError
 
 
@@ -20,6 +22,11 @@ def _pool() -> ThreadPoolExecutor:
 def map_threads(function: Callable, *items: Iterable) -> Iterator:
     """Returns `map(function, *items)` over all cores, started at once. An exception is raised at its item."""
     return _pool().map(function, *items)
+
+
+def map_images(function: Callable, shape: tuple, items, *more: Iterable) -> np.ndarray:
+    """Returns what `map_threads` yields, images of `shape`, as one uint8 array `(len(items), *shape)`."""
+    return np.fromiter(map_threads(function, items, *more), np.dtype((np.uint8, shape)), len(items))
 
 
 def attempt(function: Callable) -> Callable:
