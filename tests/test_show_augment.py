@@ -65,9 +65,8 @@ def sheet(tmp_path_factory, operations):
 
 
 def test_a_sheet_is_drawn(sheet):
-    path, *panels = sheet
+    path, *_ = sheet
     assert list(path.parent.iterdir()) == [path]
-    assert path.read_bytes() == contact_sheet.contact_sheet(panels)
     with Image.open(path) as picture:
         assert picture.format == 'PNG' and min(picture.size) > 1000 and max(picture.size) < 1500
 

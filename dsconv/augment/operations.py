@@ -71,7 +71,8 @@ def _pixels(m, side):
     return int(m * 10 * side / 32)
 
 
-# Name → (factors of the magnitude for both signs, (magnitude in [-1, 1], height, width) → parameters).
+# Name → (factors of the magnitude for both signs, (magnitude in [-1, 1], height, width) → parameters); see `warp` for
+# affine maps.
 _TABLE = {
     'Identity': (UNSIGNED, lambda m, height, width: Parameters()),
     'AutoContrast': (UNSIGNED, _tone('autocontrast')),
@@ -83,10 +84,10 @@ _TABLE = {
     'Contrast': (UNSIGNED, _blend('contrast')),
     'Brightness': (UNSIGNED, _blend('brightness')),
     'Sharpness': (UNSIGNED, _blend('sharpness')),
-    'ShearX': (SIGNED, _warp(lambda m, height, width: warp.shear(0.3 * m, 0))),
-    'ShearY': (SIGNED, _warp(lambda m, height, width: warp.shear(0, 0.3 * m))),
-    'TranslateX': (SIGNED, _warp(lambda m, height, width: warp.translation(_pixels(m, width), 0))),
-    'TranslateY': (SIGNED, _warp(lambda m, height, width: warp.translation(0, _pixels(m, height)))),
+    'ShearX': (SIGNED, _warp(lambda m, height, width: (1, 0.3 * m, 0, 0, 1, 0))),
+    'ShearY': (SIGNED, _warp(lambda m, height, width: (1, 0, 0, 0.3 * m, 1, 0))),
+    'TranslateX': (SIGNED, _warp(lambda m, height, width: (1, 0, _pixels(m, width), 0, 1, 0))),
+    'TranslateY': (SIGNED, _warp(lambda m, height, width: (1, 0, 0, 0, 1, _pixels(m, height)))),
     'Invert': (UNSIGNED, _tone('invert')),
     'Cutout': (UNSIGNED, _cutout),
 }

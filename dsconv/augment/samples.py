@@ -34,19 +34,14 @@ def operation_blocks(images: np.ndarray, fill: int) -> list[tuple]:
     one = several[np.argmax(np.ptp(several, axis=-1).mean(axis=(1, 2)))]
     blocks = [('Magnitude', SIGNED, []), ('Magnitude', UNSIGNED, []), ('No magnitude', (), [])]
     for name, parameters in zip(OPERATIONS, parameter_table(*images.shape[1:3]), strict=True):
-        _, columns, rows = blocks[_kind(parameters)]
+        is_signed = (parameters[0] != parameters[1]).any()
+        has_magnitude = (parameters[0] != parameters[0, 0]).any()
+        _, columns, rows = blocks[0 if is_signed else 1 if has_magnitude else 2]
         magnitudes = columns or (0,) * len(several)
         originals = np.stack([one] * len(magnitudes)) if columns else several
         chosen = np.stack([parameters[int(m < 0), abs(m) * STEPS // 10] for m in magnitudes])
         rows.append((name, '', np.asarray(_operate(originals, chosen, fill))))
     return blocks
-
-
-def _kind(parameters) -> int:
-    """Returns 0 where the sign of an operation's magnitude matters, 1 where the magnitude alone does, 2 for neither."""
-    if (parameters[0] != parameters[1]).any():
-        return 0
-    return 1 if (parameters[0] != parameters[0, 0]).any() else 2
 
 
 @jax.jit
@@ -84,47 +79,40 @@ def training_blocks(config, images: np.ndarray, labels: np.ndarray) -> list[tupl
     def rows(name, note, count, changed):
         settings = {'epochs': config.epochs, 'augment': own | changed}
         augment = jax.jit(make_augment(settings, len(config.dataset.class_names)))
-        shown = [augment(jax.random.fold_in(key, next(steps)), 0, images, labels)[0] for _ in range(count)]
-        first, *others = (np.asarray(row[:TRAINING_IMAGES]) for row in shown)
-        return [(name, note, first), *(('', '', row) for row in others)]
+        for row in range(count):
+            augmented, _ = augment(jax.random.fold_in(key, next(steps)), 0, images, labels)
+            yield *(('', '') if row else (name, note)), np.asarray(augmented[:TRAINING_IMAGES])
 
-    def block(heading, parts):
-        return heading, (), [row for part in parts for row in rows(*part)]
-
-    everything = block('As in training', [('augmented', 'as configured', 2, {})])
-    everything[2].insert(0, ('originals', '', images[:TRAINING_IMAGES]))
-    parts = [block('One part alone', _parts(own, min(images.shape[1:3]))), block('Neighbours mixed', _mixings(own))]
-    return [everything, *parts]
+    training = [('originals', '', images[:TRAINING_IMAGES]), *rows('augmented', 'as configured', 2, {})]
+    blocks = [('As in training', (), training)]
+    for heading, parts in _parts(own, min(images.shape[1:3])).items():
+        shown = []
+        for name, note, count, is_on, changed in parts:
+            # The whole of a short run may be its clean tail, in which nothing is mixed.
+            alone = OFF | {'clean_tail_epochs': 0} | changed
+            shown += rows(name, note if is_on else f'{note} (off)'.lstrip(), count, alone)
+        blocks.append((heading, (), shown))
+    return blocks
 
 
 def _parts(own, side):
-    """Returns (name, note, number of rows, changed settings) of each part that changes images one by one."""
+    """Returns heading → (name, note, number of rows, whether it is on, changed settings) of each part."""
     spread = f' ± {own["randaugment_spread"]:g}' if own['randaugment_spread'] else ''
     randaugment = f'{own["randaugment_layers"]} layers, magnitude {own["randaugment_magnitude"]:g}{spread}'
-    cutout = own['cutout_size'] or side // 2
-    crop, policy = {key: own[key] for key in ('crop_padding', 'flip')}, own['policy']
+    crop, policy, cutout = {key: own[key] for key in ('crop_padding', 'flip')}, own['policy'], own['cutout_size']
     crop_note = f'padding {own["crop_padding"]}, flip {own["flip"]}'
-    return [
-        _part('crop and flip', crop_note, 2, own['crop_padding'] or own['flip'] != 'none', crop),
-        _part('RandAugment', randaugment, 2, policy in ('randaugment', 'either'), {'policy': 'randaugment'}),
-        _part('AutoAugment', '', 2, policy in ('autoaugment', 'either'), {'policy': 'autoaugment'}),
-        _part('either of them', '', 1, policy == 'either', {'policy': 'either'}),
-        _part('Cutout', f'{cutout} pixels', 1, own['cutout_size'], {'cutout_size': cutout}),
-        _part('random erasing', '', 1, own['erase_probability'], {'erase_probability': 1.0}),
+    side = cutout or side // 2
+    alone = [
+        ('crop and flip', crop_note, 2, own['crop_padding'] or own['flip'] != 'none', crop),
+        ('RandAugment', randaugment, 2, policy in ('randaugment', 'either'), {'policy': 'randaugment'}),
+        ('AutoAugment', '', 2, policy in ('autoaugment', 'either'), {'policy': 'autoaugment'}),
+        ('either of them', '', 1, policy == 'either', {'policy': 'either'}),
+        ('Cutout', f'{side} pixels', 1, cutout, {'cutout_size': side}),
+        ('random erasing', '', 1, own['erase_probability'], {'erase_probability': 1.0}),
     ]
-
-
-def _mixings(own):
-    """Returns the same of the two that mix an image with its neighbour."""
-    mixup, cutmix = own['mixup_alpha'] or 1.0, own['cutmix_alpha'] or 1.0
-    mixes = own['mix_probability']
-    changed = {'mix_probability': 1.0, 'mixup_alpha': 0.0, 'cutmix_alpha': 0.0}
-    return [
-        _part('MixUp', f'α = {mixup:g}', 2, mixes and own['mixup_alpha'], changed | {'mixup_alpha': mixup}),
-        _part('CutMix', f'α = {cutmix:g}', 2, mixes and own['cutmix_alpha'], changed | {'cutmix_alpha': cutmix}),
-    ]
-
-
-def _part(name, note, count, is_on, changed):
-    # The whole of a short run may be its clean tail, in which nothing is mixed.
-    return name, note if is_on else f'{note} (off)'.lstrip(), count, OFF | {'clean_tail_epochs': 0} | changed
+    mixed = []
+    for name, key in (('MixUp', 'mixup_alpha'), ('CutMix', 'cutmix_alpha')):
+        alpha = own[key] or 1.0
+        changed = {'mix_probability': 1.0, 'mixup_alpha': 0.0, 'cutmix_alpha': 0.0} | {key: alpha}
+        mixed.append((name, f'α = {alpha:g}', 2, own['mix_probability'] and own[key], changed))
+    return {'One part alone': alone, 'Neighbours mixed': mixed}

@@ -18,16 +18,6 @@ def rotation(degrees: float, height: int, width: int):
     return (cos, -sin, x - cos * x + sin * y, sin, cos, y - sin * x - cos * y)
 
 
-def shear(x: float, y: float):
-    """Returns the affine map that shifts the source by `x` columns a row and by `y` rows a column."""
-    return (1, x, 0, y, 1, 0)
-
-
-def translation(x: float, y: float):
-    """Returns the affine map whose source is `x` columns to the right and `y` rows below."""
-    return (1, 0, x, 0, 1, y)
-
-
 def fixed_point(affine) -> np.ndarray:
     """Converts an affine map of pixel centres to one of pixel indices, int32 `(6,)` in units of 2⁻¹⁶."""
     a, b, c, d, e, f = affine

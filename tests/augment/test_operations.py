@@ -78,9 +78,3 @@ def test_the_one_hot_form_has_no_gather_or_scatter(lookup, expected):
     shapes = [((4, 8, 8, 3), jnp.uint8), ((4, 11), jnp.int32), ((4, 2), jnp.int32), ((4,), jnp.int32)]
     traced = jax.make_jaxpr(jax.vmap(functools.partial(operate, lookup)))(*(jax.ShapeDtypeStruct(*s) for s in shapes))
     assert set(re.findall(r'= (gather|scatter[-a-z]*)\[', str(traced))) == expected
-
-
-def test_only_the_geometric_operations_have_a_sign():
-    table = parameter_table(32, 32)
-    differ = {name for name, (plus, minus) in zip(OPERATIONS, table) if not np.array_equal(plus, minus)}
-    assert differ == set(pillow.SIGNED)

@@ -53,10 +53,6 @@ def likely(counts, expected=None):
     return scipy.stats.chisquare(counts, expected).pvalue > 1e-3
 
 
-def likely_share(happened, probability):
-    return scipy.stats.binomtest(int(happened.sum()), happened.size, probability).pvalue > 1e-3
-
-
 def independent(first, second):
     """Whether two series of small ints show no dependence."""
     table = np.zeros((first.max() + 1, second.max() + 1))
@@ -125,7 +121,7 @@ def test_either_gives_half_of_the_images_to_each_policy(layers):
     operation, step = drawn(policy='either', randaugment_layers=layers, randaugment_magnitude=5.0)
     # Step 45 tells RandAugment's images: AutoAugment's steps are multiples of ten.
     by_randaugment = step[:, 0] == 45
-    assert likely_share(by_randaugment, 0.5)
+    assert likely(np.bincount(by_randaugment))
     assert operation.shape == step.shape == (DRAWS, max(layers, 2))
     ours, theirs = operation[by_randaugment], operation[~by_randaugment]
     for layer in range(layers):
@@ -138,21 +134,16 @@ def test_either_gives_half_of_the_images_to_each_policy(layers):
     assert np.all(theirs[:, 2:] == identity)
 
 
-def test_both_signs_of_an_operation_are_equally_frequent_in_each_layer_independently():
+def test_both_signs_of_an_operation_are_equally_frequent_and_layers_are_independent():
     settings = dict(common.get_config().augment, crop_padding=0, flip='none', policy='randaugment')
     (stage,) = switched_on(settings)
     images = jax.ShapeDtypeStruct((DRAWS, SIDE, SIDE, 3), jnp.uint8)
     rows, _ = quick_jit(lambda key: stage.draw(key, 0, images))(jax.random.key(5))
-    table = parameter_table(SIDE, SIDE)[:, :, 45]
-    # Signed operations, 0 … 4, and whether the sign is −; −1 for those without a sign.
-    operation, negative = np.full((DRAWS, 2), -1), np.full((DRAWS, 2), -1)
-    for number, name in enumerate(SIGNED):
-        for sign in range(2):
-            same = np.all(np.asarray(rows) == table[OPERATIONS.index(name), sign], axis=-1)
-            operation[same], negative[same] = number, sign
-    has_sign = operation[:, 0] >= 0
-    assert likely_share(has_sign, 5 / 14)
-    # Over operations and signs together: neither says anything about the other.
-    assert likely(np.bincount(2 * operation[has_sign, 0] + negative[has_sign, 0], minlength=10))
-    layers = negative[np.all(negative >= 0, axis=1)]
-    assert independent(layers[:, 0], layers[:, 1])
+    chances = collections.Counter()  # of an operation with its sign
+    for name in FOURTEEN:
+        for row in parameter_table(SIDE, SIDE)[OPERATIONS.index(name), :, 45].tolist():
+            chances[tuple(row)] += 1 / 28
+    kinds, which, counts = np.unique(np.reshape(rows, (2 * DRAWS, -1)), axis=0, return_inverse=True, return_counts=True)
+    assert len(kinds) == 14 + len(SIGNED)
+    assert likely(counts, 2 * DRAWS * np.array([chances[tuple(kind)] for kind in kinds]))
+    assert independent(*which.reshape(DRAWS, 2).T)

@@ -145,14 +145,6 @@ def test_mixing_comes_last():
     assert np.any((out > 50) & (out < 205))
 
 
-def test_a_stage_is_there_where_something_switches_it_on():
-    every = {'crop_padding': 4, 'flip': 'random', 'policy': 'either', 'cutout_size': 8, 'erase_probability': 1.0}
-    assert switched_on(settings()) == []
-    for key, value in every.items():
-        assert len(switched_on(settings(**{key: value}))) == 1
-    assert len(switched_on(settings(**every))) == 4
-
-
 def test_the_choices_of_a_config_are_taken_but_for_auto_and_others_refused():
     for key, other in {'flip': 'auto', 'policy': 'rand', 'crop_mode': 'edge', 'mix_per': 'pixel'}.items():
         names = [name for name in choices(f'augment.{key}') if name != 'auto']
