@@ -109,14 +109,15 @@ def test_a_file_is_scored_on_the_data_of_its_run_divided_as_it_was(write_picture
     for part in ('a', 'b'):
         write_pictures(folder=part)
     paths = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob('*.png'))
-    rows = [f'{path},{path.parts[-2]},{path.stem}\n' for path in paths]
-    (tmp_path / 'table.csv').write_text(''.join(['file,kind,whose\n', *rows]))
-    columns = {'image_key': 'file', 'label_key': 'kind', 'group_key': 'whose'}
-    monkeypatch.setattr('dsconv.reporting.figures.png', lambda figure: b'')  # drawing takes seconds
+    rows = [f'{path},{path.parts[-2]},{path.parts[-3]},{path.parts[-3]}{path.stem},0\n' for path in paths]
+    (tmp_path / 'table.csv').write_text(''.join(['photo,kind,part,whose,other\n', *rows]))
+    splits = {'splits': ('train=a', 'test=b')}
+    keys = {'image_key': 'photo', 'label_key': 'kind', 'split_key': 'part', 'group_key': 'whose'}
+    monkeypatch.setattr(scoring, 'write_report', lambda output, **given: given)
     for name, of_data, place, split in (
-        ('image_folder:/x/pictures', {'splits': ('train=a', 'test=b')}, '.', 'test'),
-        ('image_table:/x/table.csv', columns, '.', 'test'),
-        ('image_folder:/x/a', {'fold': '2/5', 'train_fraction': 0.5}, 'pictures', 'validation'),
+        ('image_folder:/x/pictures', splits, '.', 'test'),
+        ('image_table:/x/table.csv', splits | keys | {'validation_fraction': 0.3}, '.', 'train'),
+        ('image_folder:/x/a', {'fold': '2/5', 'train_fraction': 0.5}, 'pictures', 'train'),
     ):
         config = configuration.defaults()
         config.dataset.update({'name': name, 'image_size': 8, 'channels': 3, 'class_names': ('cat', 'dog'), **of_data})
@@ -125,7 +126,7 @@ def test_a_file_is_scored_on_the_data_of_its_run_divided_as_it_was(write_picture
         network = ExportedNetwork(lambda images: np.tile([0.7, 0.3], (len(images), 1)), kept)
         monkeypatch.chdir(tmp_path / place)
         monkeypatch.setattr(scoring, 'open_exported', lambda file, network=network: network)
-        report = scoring.report_exported(Path('model.onnx'), tmp_path / 'report', None, None, 0, False)
+        report = scoring.report_exported(Path('model.onnx'), tmp_path, None, split, 0, False)
         config.dataset.name = kept['dataset']['name']
         expected = data.open_source(config.dataset).load(split)
         assert (report['split'], report['data_fingerprint']) == (split, data.fingerprint(expected))
