@@ -20,7 +20,7 @@ from dsconv import config as configuration
 from dsconv import data, export
 from dsconv.errors import InputError, RunError
 from dsconv.exported import ExportedNetwork, describe, open_exported
-from dsconv.exporting import FORMATS, card, check, litert, micro, scoring, web_page
+from dsconv.exporting import FORMATS, bundle, card, check, litert, micro, scoring, web_page
 from dsconv.exporting.graph import Node
 from dsconv.training.scoring import restore_network
 from tests.browser import CHROMIUM, Browser, served
@@ -147,7 +147,7 @@ def test_a_file_says_whether_its_temperature_was_fitted_on_what_is_scored(tmp_pa
 
 def test_a_published_network_is_exported_from_any_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(bundle, 'export', lambda workdir, output, *_: seen.append((workdir, output)) or 1 / 0)
+    monkeypatch.setattr(bundle, 'export', lambda output, options: seen.append((options.workdir, output)) or 1 / 0)
     seen = []
     with pytest.raises(ZeroDivisionError):
         run('--workdir=pretrained/small')
