@@ -199,10 +199,6 @@ def test_a_file_of_more_than_256_kB_of_integers_holds_them_all(tmp_path):
         np.testing.assert_allclose(answer, scipy.special.softmax(logits, axis=1), atol=0.05)
 
 
-def test_spans_share_the_arena_when_they_are_not_alive_together():
-    assert micro._greedy([(64, 0, 1), (32, 1, 2), (64, 2, 3)]) == 96
-
-
 def test_the_range_of_int8_leaves_outliers_out():
     values = np.concatenate([np.random.default_rng(0).normal(0, 2, 10_000), [40.0]])
     low, high = litert._best_range(values)

@@ -1,6 +1,7 @@
 """Writes a graph of `dsconv.exporting.graph` as ONNX, by the `onnx` package alone."""
 
 import functools
+import math
 
 import numpy as np
 import onnx
@@ -146,15 +147,23 @@ class _Writer:
         )
         return self.emit(op, [self.get(x, 'NCHW')], **attributes), 'NCHW'
 
-    def _dot_general(self, node, x, y):
+    def _dot_general(self, node, x, y):  # by Einsum a block of attention takes 1.3 times as long in onnxruntime 1.32
         (of_x, of_y), (batch_x, batch_y) = node.params['dimension_numbers']
-        first, second = list('abcdefgh'[: len(x.shape)]), list('ijklmnop'[: len(y.shape)])
-        for axis_x, axis_y in zip((*batch_x, *of_x), (*batch_y, *of_y), strict=True):
-            second[axis_y] = first[axis_x]
-        batch = [first[axis] for axis in batch_x]
-        free = [letter for letter in (*first, *second) if (letter in first) != (letter in second)]
-        equation = f'{"".join(first)},{"".join(second)}->{"".join([*batch, *free])}'
-        return self.emit('Einsum', [self.get(x), self.get(y)], equation=equation), 'NHWC'
+        free_x, free_y = (
+            [axis for axis in range(len(array.shape)) if axis not in (*contracted, *batch)]
+            for array, contracted, batch in ((x, of_x, batch_x), (y, of_y, batch_y))
+        )
+        sides = []
+        for array, axes, parts in (
+            (x, (*batch_x, *free_x, *of_x), (free_x, of_x)),
+            (y, (*batch_y, *of_y, *free_y), (of_y, free_y)),
+        ):
+            transposed = self.emit('Transpose', [self.get(array)], perm=axes)
+            shape = [array.shape[axis] for axis in axes[: len(batch_x)]]
+            shape += [math.prod(array.shape[axis] for axis in part) for part in parts]
+            sides.append(self.emit('Reshape', [transposed, np.int64(_any_batch(shape))]))
+        product = self.emit('MatMul', sides)
+        return self.emit('Reshape', [product, np.int64(_any_batch(node.shape))]), 'NHWC'
 
     def _reshape(self, node, x):
         return self.emit('Reshape', [self.get(x), np.int64(_any_batch(node.shape))]), 'NHWC'
