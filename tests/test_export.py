@@ -145,6 +145,15 @@ def test_a_file_says_whether_its_temperature_was_fitted_on_what_is_scored(tmp_pa
     assert report['calibration']['in_sample'] is (split == 'validation')
 
 
+def test_a_damaged_report_is_named(tmp_path):
+    config = configuration.defaults()
+    config.dataset.channels = 3
+    (tmp_path / 'report').mkdir()
+    (tmp_path / 'report' / 'report.json').write_text('{"accuracy": ')
+    with pytest.raises(InputError, match='report.json is damaged .* write it anew'):
+        card.metadata(types.SimpleNamespace(config=config), tmp_path, float_input=False)
+
+
 def test_a_published_network_is_exported_from_any_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(bundle, 'export', lambda output, options: seen.append((options.workdir, output)) or 1 / 0)

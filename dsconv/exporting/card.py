@@ -1,11 +1,10 @@
 """What an export says of itself: the metadata in its files, and the model card beside them."""
 
-import json
 from pathlib import Path
 
 from dsconv.data.source import public_name
-from dsconv.files import read_if_there, to_path
 from dsconv.reporting.markdown import plain, plain_table
+from dsconv.reporting.page import read_report
 from dsconv.reporting.sections import percent
 from dsconv.training.setup import count_parameters
 
@@ -27,7 +26,7 @@ PREPARATION = (
 def metadata(network, workdir: Path, float_input: bool) -> dict:
     """Returns what the files hold as JSON: `class_names`, `image_size`, `channels`, `input`, and what a person asks."""
     dataset = network.config.dataset
-    report = json.loads(read_if_there(to_path(workdir) / 'report' / 'report.json') or '{}')
+    report = read_report(workdir) or {}
     colour = 'RGB' if dataset.channels == 3 else 'grey by ITU-R 601'
     return {
         'title': on_one_line(f'{network.config.model.name} trained on {public_name(dataset.name)}'),
