@@ -78,20 +78,21 @@ def _check_options(dataset, split):
     """Raises InputError where the training images are not in memory, or are cropped, as an option needs them."""
     gigabytes, most = image_bytes(dataset, split.num_examples) / 1e9, dataset.memory_gigabytes
     if dataset.balanced and not hasattr(split, 'balanced'):
+        instead = 'leave dataset.crop_scale out' if dataset.crop_scale else f'raise dataset.memory_gigabytes={most:g}'
         raise InputError(
             f'dataset.balanced=true is for what can be read in any order, and {dataset.name} is streamed: take '
-            f'loss.class_weights=balanced, or raise dataset.memory_gigabytes={most:g}'
+            f'loss.class_weights=balanced, or {instead}'
         )
     if not dataset.on_device:
         return
+    if dataset.crop_scale:
+        raise InputError('dataset.on_device=true and dataset.crop_scale exclude each other: crops are decoded anew')
     if not split.in_memory:
         raise InputError(
             f'dataset.on_device=true is for data in memory, but this is read from disk, since it exceeds '
             f'dataset.memory_gigabytes={most:g}: leave on_device out, or raise that where the '
             f'{gigabytes:.3g} GB of training images fit on each device'
         )
-    if split.cropped:
-        raise InputError('dataset.on_device=true and dataset.crop_scale exclude each other: crops are decoded anew')
     logger.info('dataset.on_device: %.3g GB of training images on each device', gigabytes)
 
 
