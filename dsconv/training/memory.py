@@ -98,7 +98,8 @@ def _free_bytes() -> int | None:
         for group in [CGROUPS / own, *(CGROUPS / own).parents]:
             limit = group / 'memory.max'
             if limit.exists() and (most := limit.read_text().strip()) != 'max':
-                used, stat = int((group / 'memory.current').read_text()), (group / 'memory.stat').read_text()
-                cached = re.search(r'^inactive_file (\d+)', stat, re.MULTILINE)  # of files: given up when needed
-                free.append(int(most) - used + int(cached[1]))
+                used, stat = int((group / 'memory.current').read_text()), group / 'memory.stat'
+                told = stat.read_text() if stat.exists() else ''
+                cached = re.search(r'^inactive_file (\d+)', told, re.MULTILINE)  # of files: given up when needed
+                free.append(int(most) - used + (int(cached[1]) if cached else 0))
     return max(0, min(free))
