@@ -7,7 +7,6 @@ import os
 import struct
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +18,8 @@ import dsconv
 from dsconv import config as configuration
 from dsconv import data, export
 from dsconv.errors import InputError, RunError
-from dsconv.exported import ExportedNetwork, describe, open_exported
-from dsconv.exporting import FORMATS, bundle, card, check, litert, micro, scoring, web_page
+from dsconv.exported import open_exported
+from dsconv.exporting import FORMATS, bundle, check, litert, micro, web_page
 from dsconv.exporting.graph import Node
 from dsconv.training.scoring import restore_network
 from tests.browser import CHROMIUM, Browser, served
@@ -105,55 +104,6 @@ def test_a_file_is_scored_and_classifies_without_jax(exported, finished_run, tmp
     assert (scored['accuracy'], scored['data_fingerprint']) == (own['accuracy'], own['data_fingerprint'])
 
 
-def test_a_file_is_scored_on_the_data_of_its_run_divided_as_it_was(write_pictures, tmp_path, monkeypatch):
-    for part in ('a', 'b'):
-        write_pictures(folder=part)
-    paths = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob('*.png'))
-    rows = [f'{path},{path.parts[-2]},{path.parts[-3]},{path.parts[-3]}{path.stem},0\n' for path in paths]
-    (tmp_path / 'table.csv').write_text(''.join(['photo,kind,part,whose,other\n', *rows]))
-    splits = {'splits': ('train=a', 'test=b')}
-    keys = {'image_key': 'photo', 'label_key': 'kind', 'split_key': 'part', 'group_key': 'whose'}
-    monkeypatch.setattr(scoring, 'write_report', lambda output, **given: given)
-    for name, of_data, place, split in (
-        ('image_folder:/x/pictures', splits, '.', 'test'),
-        ('image_table:/x/table.csv', splits | keys | {'validation_fraction': 0.3}, '.', 'train'),
-        ('image_folder:/x/a', {'fold': '2/5', 'train_fraction': 0.5}, 'pictures', 'train'),
-    ):
-        config = configuration.defaults()
-        config.dataset.update({'name': name, 'image_size': 8, 'channels': 3, 'class_names': ('cat', 'dog'), **of_data})
-        facts = dict(config=config, temperature=None, variables={'params': {}}, step=1)
-        kept = json.loads(json.dumps(card.metadata(types.SimpleNamespace(**facts), tmp_path, float_input=False)))
-        network = ExportedNetwork(lambda images: np.tile([0.7, 0.3], (len(images), 1)), kept)
-        monkeypatch.chdir(tmp_path / place)
-        monkeypatch.setattr(scoring, 'open_exported', lambda file, network=network: network)
-        report = scoring.report_exported(Path('model.onnx'), tmp_path, None, split, 0, False)
-        config.dataset.name = kept['dataset']['name']
-        expected = data.open_source(config.dataset).load(split)
-        assert (report['split'], report['data_fingerprint']) == (split, data.fingerprint(expected))
-
-
-@pytest.mark.parametrize('split', ['validation', 'test'])
-def test_a_file_says_whether_its_temperature_was_fitted_on_what_is_scored(tmp_path, monkeypatch, split):
-    facts = {'image_size': 8, 'channels': 1, 'resize': 'squash', 'dataset': {'name': 'digits'}, 'title': 'a'}
-    facts |= {'checkpoint_step': 1, 'parameters': 1}
-    facts |= {'temperature': {'temperature': 2.0, 'split': 'validation', 'examples': 180}}
-    uniform = types.SimpleNamespace(
-        metadata=facts, class_names=tuple('0123456789'), run=lambda images: np.full((len(images), 10), 0.1, np.float32)
-    )
-    monkeypatch.setattr(scoring, 'open_exported', lambda file: uniform)
-    report = scoring.report_exported(tmp_path / 'model.onnx', tmp_path, None, split, 0, predictions=False)
-    assert report['calibration']['in_sample'] is (split == 'validation')
-
-
-def test_a_damaged_report_is_named(tmp_path):
-    config = configuration.defaults()
-    config.dataset.channels = 3
-    (tmp_path / 'report').mkdir()
-    (tmp_path / 'report' / 'report.json').write_text('{"accuracy": ')
-    with pytest.raises(InputError, match='report.json is damaged .* write it anew'):
-        card.metadata(types.SimpleNamespace(config=config), tmp_path, float_input=False)
-
-
 def test_a_published_network_is_exported_from_any_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(bundle, 'export', lambda output, options: seen.append((options.workdir, output)) or 1 / 0)
@@ -161,12 +111,6 @@ def test_a_published_network_is_exported_from_any_directory(tmp_path, monkeypatc
     with pytest.raises(ZeroDivisionError):
         run('--workdir=pretrained/small')
     assert seen == [(configuration.ROOT / 'pretrained/small', Path('runs/published/small/export'))]
-
-
-def test_class_names_of_any_text_are_a_line_each_and_come_back():
-    names = ['a, "b"', 'two\nlines', '漢字', '\udcff']
-    assert card.labels(names).encode().split(b'\n') == [b'a, "b"', b'two lines', '漢字'.encode(), rb'\udcff']
-    assert json.loads(describe({'class_names': names}).encode())['class_names'] == names
 
 
 def test_the_int8_file_computes_in_integers_alone(exported):
