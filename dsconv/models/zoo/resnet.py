@@ -6,6 +6,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax.numpy as jnp
 
+from dsconv.models.fast import every
 from dsconv.models.layers import GlobalAveragePool
 from dsconv.models.zoo.blocks import ConvNorm, PointwiseConv
 
@@ -34,13 +35,13 @@ class Block(nn.Module):
             return padded_shortcut(x, features, stride)
         if self.shortcut == 'conv':
             shortcut = PointwiseConv(features, use_bias=True, dtype=x.dtype, name='shortcut')
-            return shortcut(x[:, ::stride, ::stride])
+            return shortcut(every(stride, x))
         return self.conv(features, 1, stride, activation=None, name='shortcut')(x, train)
 
 
 def padded_shortcut(x, features: int, stride: int):
     """Option A of section 4.1: every `stride`-th place, and zeros for the channels that are missing."""
-    x = x[:, ::stride, ::stride]
+    x = every(stride, x)
     return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, features - x.shape[-1])))
 
 
