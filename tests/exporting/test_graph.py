@@ -90,6 +90,17 @@ def test_norms_fold_away():
     assert sorted(operations) == sorted([*others, *(name for name in expected for _ in range(expected[name]))])
 
 
+@pytest.mark.parametrize('least, products', [(0.5, 1), (0.1, 2)])
+def test_a_sum_is_not_computed_in_units_that_lie_far_apart(least, products):
+    scale, kernel = np.linspace(least, 1, 4, dtype=np.float32), np.eye(4, dtype=np.float32)
+    graph = fold(
+        read(
+            lambda x: (nn.gelu(x) * scale + nn.relu(x) * scale[::-1]) @ kernel, jax.ShapeDtypeStruct((1, 4), 'float32')
+        )
+    )
+    assert [node.op for node in graph].count('mul') == products
+
+
 @pytest.mark.parametrize('name', network_layers.ACTIVATIONS)
 def test_activations_are_recognised(name):
     graph = fold(read(network_layers.ACTIVATIONS[name], jax.ShapeDtypeStruct((1, 4), jnp.float32)))
