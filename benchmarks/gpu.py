@@ -9,7 +9,6 @@ PyTorch takes one normalised batch, which lies on the device, and reads the loss
 
 import argparse
 import dataclasses
-import json
 import logging
 import os
 import statistics
@@ -20,6 +19,7 @@ from typing import NamedTuple
 
 from dsconv import cli
 from dsconv.errors import RunError
+from dsconv.files import write_json
 from dsconv.performance.timing import seconds_of_calls
 
 logger = logging.getLogger('dsconv')
@@ -180,7 +180,7 @@ def measure_all(arguments) -> None:
         jax.clear_caches()
         if arguments.output:
             arguments.output.parent.mkdir(parents=True, exist_ok=True)
-            arguments.output.write_text(json.dumps(about | {'trials': results}, indent=2) + '\n', encoding='utf-8')
+            write_json(arguments.output, about | {'trials': results})
 
 
 def flags() -> cli.Parser:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dsconv import cli
 from dsconv.errors import InputError, did_you_mean
-from dsconv.files import replace_file
+from dsconv.files import replace_file, write_json
 
 # `--what` → (module, help). A module is imported when it is chosen. It has `measure(config, …)`, which takes the flags
 # that were given and returns JSON, `as_text(result)`, perhaps `draw(result)`, the content of a PNG file, and `PEERS`.
@@ -44,7 +44,7 @@ def benchmark(arguments) -> None:
     result = module.measure(config, **given)
     if output:
         output.parent.mkdir(exist_ok=True)
-        replace_file(output, f'{json.dumps(result, indent=2, ensure_ascii=False)}\n'.encode())
+        write_json(output, result)
     if output and hasattr(module, 'draw'):
         replace_file(output.with_suffix('.png'), module.draw(result))
     print(json.dumps(result, ensure_ascii=False) if arguments.json else module.as_text(result))

@@ -17,7 +17,7 @@ from dsconv.config_auto import say_once
 from dsconv.config_checks import check, check_is_taken, get
 from dsconv.config_keys import no_such_key, read_keys
 from dsconv.errors import InputError, nearest, shown
-from dsconv.files import is_directory, is_file, make_directory, replace_file, to_path
+from dsconv.files import is_directory, is_file, make_directory, to_path, write_json
 
 ROOT = Path(__file__).resolve().parent.parent  # of the checkout, with configs/ and pretrained/
 if not (ROOT / 'configs' / 'common.py').exists():  # installed: setup.py puts them here
@@ -126,9 +126,7 @@ def flatten(config, prefix: str = '') -> dict:
 def save_run(workdir: Path, config: ConfigDict, facts: dict) -> None:
     """Writes `workdir/config.json`: the resolved config, and `facts` about the run (versions, devices, …)."""
     make_directory(workdir)
-    text = json.dumps({'config': config.to_dict(), **facts}, indent=2, ensure_ascii=False) + '\n'
-    # A path may hold bytes that are not UTF-8; Python has them as lone surrogates, which JSON can only escape.
-    replace_file(workdir / 'config.json', text.encode(errors='backslashreplace'))
+    write_json(workdir / 'config.json', {'config': config.to_dict(), **facts})
 
 
 def load_run(workdir: Path) -> ConfigDict:

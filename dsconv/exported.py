@@ -42,9 +42,9 @@ class ExportedNetwork(Network):
         return self._run(np.float32(images) / 255 if self.metadata['input'] == 'float32' else images)
 
 
-def to_json(value, indent: int | None = None) -> str:
+def to_json(value) -> str:
     """Returns JSON; a name's bytes that are not UTF-8, which Python has as lone surrogates, are escaped in it."""
-    return json.dumps(value, indent=indent, ensure_ascii=False).encode(errors='backslashreplace').decode()
+    return json.dumps(value, ensure_ascii=False).encode(errors='backslashreplace').decode()
 
 
 def describe(metadata: dict) -> str:

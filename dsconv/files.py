@@ -1,6 +1,7 @@
 """Files on a disk or in an object store (`gs://`): paths, writing in one step, and the errors of reading."""
 
 import errno
+import json
 import os
 import platform
 import re
@@ -65,6 +66,12 @@ def make_directory(path: Path) -> None:
     bucket = to_path('/'.join(os.fspath(path).split('/')[:3]))
     if not bucket.exists():  # TensorFlow, told to make a directory, would look for what is above it for ever
         raise FileNotFoundError(errno.ENOENT, 'there is no such bucket', os.fspath(bucket))
+
+
+def write_json(path: Path, value) -> None:
+    """Writes JSON by `replace_file`; bytes that are not UTF-8, which Python has as lone surrogates, are escaped."""
+    text = json.dumps(value, indent=2, ensure_ascii=False) + '\n'
+    replace_file(path, text.encode(errors='backslashreplace'))
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -10,7 +10,7 @@ def preflight(arguments) -> None:
     """Prints the estimate of each slice, as text or JSON, and writes the JSON to a file where one is named."""
     from dsconv import config as configuration
     from dsconv.config_checks import resolve_without_data
-    from dsconv.files import replace_file
+    from dsconv.files import write_json
     from dsconv.models.complexity import layer_costs
     from dsconv.performance import step_cost
     from dsconv.performance.topology import topology_devices
@@ -27,7 +27,7 @@ def preflight(arguments) -> None:
     (first, *others) = results.values()
     shown = results if others else first
     if arguments.output:
-        replace_file(arguments.output, f'{json.dumps(shown, indent=2)}\n'.encode())
+        write_json(arguments.output, shown)
     if arguments.json:
         print(json.dumps(shown))
     else:

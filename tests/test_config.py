@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from dsconv import config as configuration
+from dsconv import files
 from dsconv.config import ROOT, defaults, differences, flatten, load, load_run, name_of, save_run
 from dsconv.errors import InputError
 
@@ -161,7 +162,7 @@ def test_a_run_comes_back_as_it_was_and_an_older_one_with_the_defaults_of_newer_
     def full(path, content):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(configuration, 'replace_file', full)
+    monkeypatch.setattr(files, 'replace_file', full)
     with pytest.raises(OSError, match='No space'):
         save_run(tmp_path / 'a' / 'run', load('configs/medium.py'), {})
     assert (tmp_path / 'a' / 'run' / 'config.json').read_bytes() == before

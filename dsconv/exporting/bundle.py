@@ -16,6 +16,7 @@ from dsconv.errors import InputError, RunError
 from dsconv.exported import METADATA, open_exported, to_json
 from dsconv.exporting import FORMATS, card, check, litert, micro, web_page
 from dsconv.exporting.network import Exported
+from dsconv.files import write_json
 from dsconv.models.complexity import layer_costs
 
 
@@ -96,7 +97,7 @@ def _write(directory, network, pictures, runtime, options):
         'milliseconds_jax': times['JAX'],
         'files': files,
     }
-    (directory / 'export.json').write_text(to_json(report, indent=2) + '\n', encoding='utf-8')
+    write_json(directory / 'export.json', report)
     (directory / 'labels.txt').write_text(card.labels(metadata['class_names']) + '\n', encoding='utf-8')
     (directory / 'README.md').write_text(card.write(report), encoding='utf-8', errors='backslashreplace')
     if faults:

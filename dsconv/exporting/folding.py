@@ -246,7 +246,7 @@ def _product(a, b):
 
 
 def _may_divide(scale):
-    """Whether channels stay within reach of each other when divided by `scale`: 8-bit integers round all by one step."""
+    """Whether channels divided by `scale` stay within reach of each other: 8-bit integers round all by one step."""
     return scale is not None and np.abs(scale).min() > 0.2 * np.abs(scale).max()
 
 

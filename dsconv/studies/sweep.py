@@ -1,12 +1,11 @@
 """Runs a study, from a command's flags to its three files."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 from dsconv.config import name_of
 from dsconv.errors import InputError, RunError
-from dsconv.files import make_directory, replace_file
+from dsconv.files import make_directory, replace_file, write_json
 from dsconv.reporting import markdown_table
 from dsconv.reporting.markdown import code_block, plain
 from dsconv.studies.cells import Cell, is_finished, make_cells, train_cells
@@ -52,8 +51,8 @@ def run_study(study: Study, arguments, kind, measure: Callable[[list[Cell]], dic
             f'Made by\n\n{code_block(result["command"])}',
             'The command of each run is in `study.json`.\n',
         ]
-        replace_file(output / 'study.md', '\n\n'.join(parts).encode())
-        replace_file(output / 'study.json', f'{json.dumps(result, indent=2, ensure_ascii=False)}\n'.encode())
+        replace_file(output / 'study.md', '\n\n'.join(parts).encode(errors='backslashreplace'))
+        write_json(output / 'study.json', result)
         return result
 
     for _ in train_cells(share):

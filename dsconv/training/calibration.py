@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dsconv.errors import InputError
-from dsconv.files import read_if_there, replace_file, to_path
+from dsconv.files import read_if_there, to_path, write_json
 from dsconv.reporting.scores import with_temperature
 
 RANGE = (1 / 20, 20)
@@ -33,7 +33,7 @@ def fit_temperature(labels: np.ndarray, log_probabilities: np.ndarray) -> float:
 
 def save_temperature(workdir: Path, step: int, temperature: dict) -> None:
     """Writes the `temperature` of a checkpoint, and on which `split` of how many `examples` it was fitted."""
-    replace_file(_file(workdir, step), f'{json.dumps(temperature, indent=2)}\n'.encode())
+    write_json(_file(workdir, step), temperature)
 
 
 def read_temperature(workdir: Path, step: int) -> dict | None:

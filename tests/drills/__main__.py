@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from dsconv.files import replace_file
+from dsconv.files import write_json
 from dsconv.process import prepare_process
 
 DRILLS = ('kills', 'damage', 'disk', 'processes', 'memory', 'answers', 'exports')
@@ -48,7 +48,7 @@ def _drill(name, seed, output):
         except AssertionError as error:
             found = {'failed': (str(error) or repr(error))[-1000:]}
     result = {'drill': name, 'seed': seed, 'seconds': round(time.monotonic() - began), **found}
-    replace_file(output / f'{name}.json', f'{json.dumps(result, indent=2)}\n'.encode())
+    write_json(output / f'{name}.json', result)
     print(json.dumps(result), flush=True)
     return int('failed' in found)
 
