@@ -72,7 +72,7 @@ def add_config_flag(flags: Parser) -> None:
 def add_place_flag(flags: Parser, text: str) -> None:
     """Adds `--config.dataset.KEY=VALUE`, which say where data is, to a command that takes no config file."""
     flags.add_argument('--config.dataset.KEY', metavar='VALUE', default=argparse.SUPPRESS, help=text)
-    flags.set_defaults(config=None)  # by which `run` knows that it takes overrides
+    flags.set_defaults(config=None, overrides=[])  # by `config`, `run` knows that it takes overrides
 
 
 def add_checkpoint_flag(flags: Parser) -> None:

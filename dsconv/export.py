@@ -69,6 +69,7 @@ def flags() -> cli.Parser:
     parser.add_argument('--runtime', type=cli.path, metavar='PATH', help=text)
     text = 'the files take float32 images in [0, 1] instead of uint8 ones'
     parser.add_argument('--float-input', action='store_true', help=text)
+    cli.add_place_flag(parser, 'where the data of the run is, as --config.dataset.data_dir=DIR')
     return parser
 
 

@@ -15,8 +15,8 @@ import scipy.special
 from PIL import Image
 
 import dsconv
+from dsconv import cli, data, export
 from dsconv import config as configuration
-from dsconv import data, export
 from dsconv.errors import InputError, RunError
 from dsconv.exported import open_exported
 from dsconv.exporting import FORMATS, bundle, check, litert, micro, web_page
@@ -28,7 +28,10 @@ pytest.importorskip('litert_converter', reason='requirements-export.txt is not i
 
 
 def run(*line):
-    export.export(export.flags().parse_args(list(line)))
+    overrides, flags = cli.take_overrides(list(line))
+    arguments = export.flags().parse_args(flags)
+    arguments.overrides = overrides
+    export.export(arguments)
 
 
 @pytest.fixture(scope='module')
@@ -239,6 +242,11 @@ def test_what_is_not_there_is_said(finished_run, tmp_path, monkeypatch, capsys):
         (tmp_path / 'dist' / name).write_bytes(b'of another version')
     with pytest.raises(InputError, match='not that of onnxruntime-web'):
         web_page.read_runtime(tmp_path)
+    small = f'--workdir={configuration.ROOT / "pretrained" / "small"}'
+    with pytest.raises(InputError, match='real pictures.*missing.tar.gz'):
+        run(small, '--precision=int8', '--config.dataset.archive=missing.tar.gz')
+    with pytest.raises(InputError, match='dataset.data_dir, dataset.archive'):
+        run(small, '--config.dataset.name=digits')
     with pytest.raises(InputError, match='is written in float32'):
         run(f'--workdir={finished_run}', '--format=onnx', '--precision=int8')
     monkeypatch.setitem(FORMATS, 'onnx', (('onnx_of_nobody',), ('float32',)))

@@ -18,6 +18,7 @@ from dsconv.exporting import FORMATS, card, check, litert, micro, web_page
 from dsconv.exporting.network import Exported
 from dsconv.files import write_json
 from dsconv.models.complexity import layer_costs
+from dsconv.training.examples import OF_ITS_PLACE, say_where
 
 
 def export(output: Path, options) -> dict:
@@ -27,7 +28,8 @@ def export(output: Path, options) -> dict:
       output: the directory.
       options: `workdir`, of the run or of a published network; `format`, keys of `FORMATS`; `precision`, some of
         `PRECISIONS`, for the formats that have them; `checkpoint`; `pictures` and `runtime`, paths or None;
-        `check_pictures` and `calibration_pictures`, numbers; `float_input`; `largest_loss`, a fraction.
+        `check_pictures` and `calibration_pictures`, numbers; `float_input`; `largest_loss`, a fraction; `overrides`,
+        `'dataset.key=value'` that say where the data of the run is.
 
     Returns:
       What `export.json` holds.
@@ -42,6 +44,7 @@ def export(output: Path, options) -> dict:
     _check_formats(options.format, options.precision)
     runtime = web_page.read_runtime(options.runtime) if 'web' in options.format else None
     network = Exported.of_run(options.workdir, options.checkpoint)
+    say_where(network.config, options.overrides, OF_ITS_PLACE)
     calibrating = options.calibration_pictures if 'int8' in options.precision else 0
     pictures = check.find_pictures(network.config, options.pictures, options.check_pictures, calibrating)
     partial = output.with_name(f'.{output.name}.partial')
