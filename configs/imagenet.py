@@ -1,4 +1,4 @@
-"""ImageNet at 224×224 pixels, which the thesis lists first as future work. Not trained here.
+"""ImageNet at 224×224 pixels, which the thesis lists first as future work. Not trained on ImageNet.
 
     python -m dsconv.main --config=configs/imagenet.py    # imagenet2012 of TensorFlow Datasets, prepared before
     python -m dsconv.main --config=configs/imagenet.py --config.dataset.name=image_folder:PATH    # train/, val/
