@@ -135,9 +135,10 @@ def fault(result: dict, precision: str, largest_loss: float) -> str | None:
     loss = result['loss_of_accuracy']
     if loss is None:
         loss = 1 - result['agreement']
-    if loss > largest_loss:
+    lost, pictures = round(loss * result['labelled']), result['labelled']
+    if lost / pictures > largest_loss:  # the difference of two accuracies is not exact
         return (
-            f'{100 * loss:.2f} points of accuracy are lost on {result["labelled"]:,} pictures, where '
+            f'{100 * loss:.2f} points of accuracy are lost, {lost:,} of {pictures:,} pictures, where '
             f'--largest-loss={100 * largest_loss:g}: raise that, or leave int8 out'
         )
     return None
