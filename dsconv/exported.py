@@ -17,7 +17,7 @@ import numpy as np
 
 from dsconv.data.unlabelled import Network
 from dsconv.errors import InputError
-from dsconv.files import is_file
+from dsconv.files import is_file, to_json
 
 METADATA = 'dsconv.json'  # in the file: what it takes and gives
 CHECKSUM = re.compile(rb'"sha256": "([0-9a-f]{64})"')  # in the metadata: of all bytes but these 64
@@ -40,11 +40,6 @@ class ExportedNetwork(Network):
 
     def run(self, images: np.ndarray) -> np.ndarray:
         return self._run(np.float32(images) / 255 if self.metadata['input'] == 'float32' else images)
-
-
-def to_json(value) -> str:
-    """Returns JSON; a name's bytes that are not UTF-8, which Python has as lone surrogates, are escaped in it."""
-    return json.dumps(value, ensure_ascii=False).encode(errors='backslashreplace').decode()
 
 
 def describe(metadata: dict) -> str:

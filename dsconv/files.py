@@ -68,10 +68,14 @@ def make_directory(path: Path) -> None:
         raise FileNotFoundError(errno.ENOENT, 'there is no such bucket', os.fspath(bucket))
 
 
+def to_json(value, indent: int | None = None) -> str:
+    """Returns JSON; a name's bytes that are not UTF-8, which Python has as lone surrogates, are escaped in it."""
+    return json.dumps(value, indent=indent, ensure_ascii=False).encode(errors='backslashreplace').decode()
+
+
 def write_json(path: Path, value) -> None:
-    """Writes JSON by `replace_file`; bytes that are not UTF-8, which Python has as lone surrogates, are escaped."""
-    text = json.dumps(value, indent=2, ensure_ascii=False) + '\n'
-    replace_file(path, text.encode(errors='backslashreplace'))
+    """Writes `to_json` of a value by `replace_file`."""
+    replace_file(path, f'{to_json(value, indent=2)}\n'.encode())
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -13,10 +13,10 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from dsconv.errors import InputError, RunError
-from dsconv.exported import METADATA, open_exported, to_json
+from dsconv.exported import METADATA, open_exported
 from dsconv.exporting import FORMATS, card, check, litert, micro, web_page
 from dsconv.exporting.network import Exported
-from dsconv.files import write_json
+from dsconv.files import to_json, write_json
 from dsconv.models.complexity import layer_costs
 from dsconv.training.examples import OF_ITS_PLACE, say_where
 

@@ -5,8 +5,7 @@ import tarfile
 from pathlib import Path
 
 from dsconv.errors import InputError
-from dsconv.exported import to_json
-from dsconv.files import is_directory, is_file
+from dsconv.files import is_directory, is_file, to_json
 
 SOURCES = Path(__file__).with_name('web')
 PAGES = ('index.html', 'app.js', 'picture.js')

@@ -12,7 +12,7 @@ from dsconv.exporting.folding import fold
 from dsconv.exporting.graph import ACTIVATIONS, read, run
 from dsconv.models import DSConv
 from dsconv.models import layers as network_layers
-from dsconv.models.fast import every
+from dsconv.models.fast import subsample
 from dsconv.models.zoo import alexnet, densenet, mobilenet, resnet, vit
 from dsconv.models.zoo.blocks import ConvNorm
 from tests.quick import quick_jit
@@ -39,7 +39,7 @@ class Layers(nn.Module):
             x = nn.max_pool(alexnet.local_response_norm(x), (3, 3), (2, 2))
             return nn.Dense(10)(nn.relu(nn.Dense(16)(x.reshape(len(x), -1))))
         elif self.kind == 'vit':
-            x = vit.ClassTokenAndPositions()(every(4, x))
+            x = vit.ClassTokenAndPositions()(subsample(x, 4))
             x = vit.EncoderBlock(2, 0.0, jnp.float32)(x, train)
             return nn.Dense(10)(x[:, 0])
         return nn.Dense(10)(x.mean((1, 2)))

@@ -4,8 +4,8 @@
 `nn.Dense` of any network. The measurements are in docs/cpu.md and docs/tpu.md.
 """
 
-from dsconv.models.fast.convolutions import conv_general_dilated, dot_general, every
+from dsconv.models.fast.convolutions import conv_general_dilated, dot_general, subsample
 from dsconv.models.fast.dsconv import FastDSConv
 from dsconv.models.fast.unit import FastConvUnit
 
-__all__ = ['FastConvUnit', 'FastDSConv', 'conv_general_dilated', 'dot_general', 'every']
+__all__ = ['FastConvUnit', 'FastDSConv', 'conv_general_dilated', 'dot_general', 'subsample']

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from dsconv.models.batch_norm import BatchNorm
-from dsconv.models.fast import conv_general_dilated, dot_general, every
+from dsconv.models.fast import conv_general_dilated, dot_general, subsample
 
 # Layers of Flax with the arithmetic of `dsconv.models.fast`: on a CPU XLA takes eight times as long for the gradient of
 # a 1×1 kernel, thirty times for a depthwise one, and a hundred times for any kernel in a loop over microbatches.
@@ -41,7 +41,7 @@ class ConvNorm(nn.Module):
         size, stride = self.kernel_size, self.stride
         options = dict(use_bias=self.use_bias, dtype=self.dtype, name='conv')
         if size == 1 and not self.depthwise:
-            x = PointwiseConv(self.features, **options)(every(stride, x))
+            x = PointwiseConv(self.features, **options)(subsample(x, stride))
         else:
             groups = self.features if self.depthwise else 1
             options |= dict(padding=size // 2, feature_group_count=groups)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax.numpy as jnp
 
-from dsconv.models.fast import every
+from dsconv.models.fast import subsample
 from dsconv.models.layers import GlobalAveragePool
 from dsconv.models.zoo.blocks import ConvNorm, PointwiseConv
 
@@ -35,13 +35,13 @@ class Block(nn.Module):
             return padded_shortcut(x, features, stride)
         if self.shortcut == 'conv':
             shortcut = PointwiseConv(features, use_bias=True, dtype=x.dtype, name='shortcut')
-            return shortcut(every(stride, x))
+            return shortcut(subsample(x, stride))
         return self.conv(features, 1, stride, activation=None, name='shortcut')(x, train)
 
 
 def padded_shortcut(x, features: int, stride: int):
     """Option A of section 4.1: every `stride`-th place, and zeros for the channels that are missing."""
-    x = every(stride, x)
+    x = subsample(x, stride)
     return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, features - x.shape[-1])))
 
 
