@@ -16,7 +16,7 @@ def get_config() -> ConfigDict:
     config.batch_size = 512  # images per step, over all devices
     config.epochs = 300
     # Number of microbatches, processed one after another: same result, less memory. Unset: on a CPU, as many as suit
-    # its caches and the groups of batch norm; 1 elsewhere.
+    # its caches and the norm groups; 1 elsewhere.
     config.accumulation_steps = placeholder(int)
     config.steps_per_dispatch = 1  # training steps that the device runs per call from the host
     # Workdir of a run, or a published network, to initialise the weights from. The head is new if the classes differ.
@@ -31,10 +31,10 @@ def get_config() -> ConfigDict:
     config.dataset.data_dir = placeholder(str)  # of TFDS; unset: $TFDS_DATA_DIR, or ~/tensorflow_datasets
     config.dataset.archive = placeholder(str)  # a cifar-10-binary.tar.gz to read CIFAR-10 from, without TFDS
     config.dataset.validation_fraction = 0.0  # of the training images, held out for validation; stratified by class
-    # K/N: instead of that fraction, the K-th of N folds of the training images is held out for validation, and none of
-    # a folder or a table for the test; see --folds of dsconv.ablate.
+    # K/N: instead of that fraction, the K-th of N cross-validation folds of the training images is held out for
+    # validation, and no test split of a folder or a table; see --folds of dsconv.ablate.
     config.dataset.fold = placeholder(str)
-    config.dataset.train_fraction = 1.0  # of the remaining images, used for training; stratified by class
+    config.dataset.train_fraction = 1.0  # of the other training images, used for training; stratified by class
     config.dataset.memory_gigabytes = 4.0  # data that is larger than this when decoded is streamed from disk
     # Draws each class equally often; the pictures of a rare class several times per epoch.
     config.dataset.balanced = False
@@ -45,7 +45,7 @@ def get_config() -> ConfigDict:
     config.dataset.image_key = placeholder(str)  # a table's column of paths, or the image feature of TFDS
     config.dataset.label_key = placeholder(str)  # as image_key; unset: the usual names, in TFDS supervised_keys
     config.dataset.split_key = placeholder(str)  # a table's column of splits
-    config.dataset.group_key = placeholder(str)  # a table's column of groups that must not be split, such as patients
+    config.dataset.group_key = placeholder(str)  # a table's column of picture groups (patients) that stay in one split
     config.dataset.splits = placeholder(tuple)  # the data's own names of splits, as train=a,validation=b,test=c
     config.dataset.resize = 'squash'  # of pictures that are not square: squash, crop (the centre), pad (grey margins)
     # Least and largest fraction of a picture's area that a random crop takes. Crops are drawn again in each epoch, when
@@ -78,9 +78,9 @@ def get_config() -> ConfigDict:
     config.model.residual_block = True  # add the input of the block to its output
     config.model.activation = 'gelu'  # gelu (tanh form), gelu_exact, relu, leaky_relu, elu, silu
     config.model.norm = 'batch'  # batch, layer, none
-    config.model.norm_groups = 1  # equal parts of the global batch over which batch norm takes its statistics
-    # Option of fast, same result: the parts of an image, side by side in the batch, in training. Unset: as many as fill
-    # the 128 lanes of a TPU core; 1 elsewhere.
+    config.model.norm_groups = 1  # norm groups: equal groups of the batch over which batch norm takes its statistics
+    # Option of fast, same result: horizontal strips that an image is cut into, stacked along the batch, in training.
+    # Unset: as many as fill the 128 lanes of a TPU core; 1 elsewhere.
     config.model.fold = placeholder(int)
     # Option of fast, same result: shift (k² shifted products), lax (XLA's convolution), auto (shift on a CPU, lax
     # elsewhere).
@@ -101,10 +101,10 @@ def get_config() -> ConfigDict:
     config.optimizer.nesterov = True  # of sgd and muon
     config.optimizer.muon_rms = 0.2  # RMS of muon's update of a matrix, times the learning rate; Adam's is about 0.2
     config.optimizer.clip_norm = placeholder(float)  # largest global norm of the gradient; unset: no clipping
-    config.optimizer.ema_decay = placeholder(float)  # of the averaged weights, as 0.999; if set, these are evaluated
+    config.optimizer.ema_decay = placeholder(float)  # of the EMA weights, as 0.999; if set, these are evaluated
     # Factor of the learning rate for all parameters but those of the head. Below 1 for fine-tuning (init_from).
     config.optimizer.body_rate = 1.0
-    config.optimizer.freeze = placeholder(tuple)  # parts whose parameters are not trained, as stem,block_0
+    config.optimizer.freeze = placeholder(tuple)  # modules whose parameters are not trained, as stem,block_0
 
     config.schedule = ConfigDict()
     # The decay after a linear warm-up. one_cycle has a cosine warm-up and a cosine decay.

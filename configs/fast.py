@@ -14,7 +14,7 @@ def get_config():
     config.batch_size = 128
     config.epochs = 10
     config.dataset.validation_fraction = 0.1
-    config.model.norm_groups = 4  # groups of 32 images: a CPU trains fastest with microbatches of that size
+    config.model.norm_groups = 4  # norm groups of 32 images: a CPU trains fastest with microbatches of that size
     config.optimizer.name = 'muon'
     config.optimizer.ema_decay = 0.995  # averages over about half an epoch
     config.schedule.name = 'linear'
