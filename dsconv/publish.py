@@ -5,9 +5,10 @@ from dsconv import cli
 
 def publish(arguments) -> None:
     """Writes the published network and says how to use it."""
+    from dsconv.config import find_workdir
     from dsconv.training import published
 
-    step = published.publish(arguments.workdir, arguments.output, arguments.checkpoint)
+    step = published.publish(find_workdir(arguments.workdir), arguments.output, arguments.checkpoint)
     print(f'{arguments.output} holds the network of step {step}; evaluate and predict take it as --workdir')
 
 

@@ -10,9 +10,10 @@ from dsconv.files import is_remote, make_directory
 
 def report(arguments) -> None:
     """Writes the page of `arguments.workdirs`; runs without a report are evaluated first."""
+    from dsconv.config import find_workdir
     from dsconv.reporting.page import write_page
 
-    workdirs, output = arguments.workdirs, arguments.output
+    workdirs, output = list(map(find_workdir, arguments.workdirs)), arguments.output
     check(workdirs, output)
     for workdir in workdirs:
         complete(workdir, arguments.robustness)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from dsconv import evaluate, predict, summary
+from dsconv import evaluate, predict, publish, report, summary
 from dsconv.data.corruptions import CORRUPTIONS
 from dsconv.training import robustness, scoring
 from tests.commands import run
@@ -56,6 +56,13 @@ def test_predict_names_classes_and_probabilities(finished_run, tmp_path, capsys)
 def test_a_checkpoint_of_a_file_is_refused(capsys):
     code, _, errors = run(predict, ['--model=model.onnx', '--checkpoint=best', 'a.png'], capsys)
     assert code == 2 and errors.endswith('model.onnx is a file of one checkpoint: leave checkpoint=best out\n')
+
+
+def test_a_shipped_network_is_found_from_any_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(publish, ['--workdir=pretrained/small', '--output=copy']) == 0
+    assert run(report, ['--workdirs', 'pretrained/small', '--output=page']) == 0
+    assert (tmp_path / 'page' / 'report.html').exists()
 
 
 def test_summary_counts_without_any_data(monkeypatch, tmp_path, capsys):
