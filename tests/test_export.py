@@ -192,9 +192,11 @@ def test_a_file_that_disagrees_is_an_error_and_leaves_nothing(finished_run, tmp_
 def test_pictures_are_of_a_folder_with_its_classes_or_noise_where_there_are_none_and_no_int8_then(
     finished_run, write_pictures, tmp_path
 ):
-    config, folder = configuration.load_run(finished_run), write_pictures(classes=('3', 'other'), count=4)
+    config, folder = configuration.load_run(finished_run), write_pictures(classes=('3', 'e\u0301', 'other'), count=4)
+    config.dataset.class_names = (*'012345678', 'é')  # composed, where a Mac writes two characters
+    (folder / '3' / '._000.png').write_bytes(b'what a Mac leaves behind')
     pictures = check.find_pictures(config, folder, 100, 6)
-    assert pictures.labels.tolist() == [3] * 4 + [-1] * 4
+    assert pictures.labels.tolist() == [3] * 4 + [9] * 4 + [-1] * 4
     assert len(pictures.calibration) == 6
 
     (tmp_path / 'empty' / '0').mkdir(parents=True)

@@ -11,11 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
+from dsconv.data import unlabelled
 from dsconv.data.picture import EXTENSIONS, read_picture
 from dsconv.data.source import public_name
 from dsconv.data.stratified import stratified_split
 from dsconv.errors import InputError
+from dsconv.files import to_path
 from dsconv.performance.timing import in_turn, seconds_per_call
+from dsconv.training.examples import match_classes
 from dsconv.training.setup import open_source
 
 # The largest difference of a probability that rounding explains.
@@ -80,13 +83,12 @@ def _of_run(config, count, calibrating):
 
 
 def _of_folder(folder, dataset, count, calibrating):
-    paths = sorted(path for path in folder.rglob('*') if path.suffix.lower() in EXTENSIONS)
+    paths = [path for path in map(to_path, unlabelled.find_pictures([folder])) if path.suffix.lower() in EXTENSIONS]
     if not paths:
         raise InputError(f'--pictures={folder} has no pictures')
     paths = [paths[row] for row in np.linspace(0, len(paths) - 1, min(count, len(paths))).astype(int)]
     images = np.stack([read_picture(path, dataset.image_size, dataset.channels, dataset.resize) for path in paths])
-    names = list(dataset.class_names)
-    labels = np.array([names.index(path.parent.name) if path.parent.name in names else -1 for path in paths])
+    labels = match_classes([path.parent.name for path in paths], dataset.class_names)
     calibration = images[_stratified(labels, calibrating)] if calibrating else None
     return Pictures(f'the pictures of {folder.name}', images, labels, calibration)
 
