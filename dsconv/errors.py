@@ -2,6 +2,7 @@
 
 import difflib
 import importlib.util
+import re
 from collections.abc import Iterator
 
 # The canonical status codes of Abseil, in their order: what XLA, TensorStore and TensorFlow report.
@@ -75,3 +76,8 @@ def shown(value) -> str:
     if not text or not text.isprintable():
         text = repr(value)
     return text if len(text) <= 100 else f'{text[:99]}…'
+
+
+def on_one_line(text: str) -> str:
+    """Returns a name with spaces for its control characters, line breaks included; what is not UTF-8 is escaped."""
+    return re.sub(r'[\x00-\x1f\x7f-\x9f\u2028\u2029]+', ' ', text).encode(errors='backslashreplace').decode()

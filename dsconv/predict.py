@@ -1,12 +1,12 @@
 """python -m dsconv.predict --workdir=DIR|--model=FILE PICTURE…: the classes of a person's own pictures."""
 
 import contextlib
-import json
 import sys
 import time
 
 from dsconv import cli
-from dsconv.errors import InputError
+from dsconv.errors import InputError, on_one_line
+from dsconv.files import to_json
 
 NAMED = 10  # unreadable pictures whose faults are told at the end
 SECONDS_BETWEEN_LINES = 0.5
@@ -28,14 +28,14 @@ def predict(arguments) -> None:
             if isinstance(answer, InputError):
                 unreadable += 1
                 faults += [str(answer)] if len(faults) < NAMED else []
-            else:
-                unsure += bool(answer.max() < arguments.threshold)
-            if not file:
-                _print(path, answer, network.class_names, arguments)
-            elif isinstance(answer, InputError):
-                file.write_error([path], str(answer))
-            else:
+                if file:
+                    file.write_error([path], str(answer))
+                continue
+            unsure += bool(answer.max() < arguments.threshold)
+            if file:
                 file.write([path], answer, arguments.threshold)
+            else:
+                _print(path, answer, network.class_names, arguments)
     if file:
         none = f', {unsure:,} of them as none of the classes' if unsure else ''
         print(f'{len(paths) - unreadable:,} of {len(paths):,} pictures classified{none}: {arguments.output}')
@@ -56,18 +56,15 @@ def _counted(items, total, is_shown):
 
 def _print(path, answer, class_names, arguments) -> None:
     """Prints the most probable classes of a picture, as text or as a line of JSON."""
-    if isinstance(answer, InputError):
-        return
     best = (-answer).argsort(kind='stable')[: arguments.top]
     classes = {class_names[index]: round(float(answer[index]), 6) for index in best}
     is_none = answer[best[0]] < arguments.threshold
     if arguments.json:
         none = {'none': True} if is_none else {}
-        line = json.dumps({'picture': path, **none, 'classes': classes}, ensure_ascii=False)
+        print(to_json({'picture': path, **none, 'classes': classes}))
     else:
         line = ', '.join(f'{name} ({100 * value:.1f} %)' for name, value in classes.items())
-        line = f'{path}: none of the classes; nearest {line}' if is_none else f'{path}: {line}'
-    print(line.encode(errors='backslashreplace').decode())  # a name may hold bytes that are no text
+        print(on_one_line(f'{path}: none of the classes; nearest {line}' if is_none else f'{path}: {line}'))
 
 
 def flags() -> cli.Parser:

@@ -114,6 +114,16 @@ def test_a_table_has_a_row_for_each_picture_and_for_each_fault(trained, asked, t
     assert list(file.parent.iterdir()) == [file]
 
 
+def test_names_of_any_text_keep_to_their_line_and_their_column(tmp_path, capsys):
+    names, row = ('path', 'two\nlines\x1b[31m'), np.array([0.25, 0.75])
+    predict._print('a\n.png', row, names, predict.flags().parse_args(['--workdir=run', 'a.png']))
+    assert capsys.readouterr().out == 'a .png: two lines [31m (75.0 %), path (25.0 %)\n'
+    with PredictionsFile(tmp_path / 'x.csv', names) as file:
+        file.write(['1.png'], row)
+    (written,) = csv.DictReader((tmp_path / 'x.csv').open(newline=''))
+    assert (written['path'], written['path (class)'], written['class']) == ('1.png', '0.25', names[1])
+
+
 def test_a_table_that_is_broken_off_keeps_its_rows_and_the_old_one(tmp_path):
     (tmp_path / 'x.csv').write_text('old')
     with pytest.raises(KeyboardInterrupt), PredictionsFile(tmp_path / 'x.csv', ['a', 'b']) as file:

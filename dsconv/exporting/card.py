@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from dsconv.data.source import public_name
+from dsconv.errors import on_one_line
 from dsconv.reporting.markdown import plain, plain_table
 from dsconv.reporting.page import read_report
 from dsconv.reporting.sections import percent
@@ -44,11 +45,6 @@ def metadata(network, workdir: Path, float_input: bool) -> dict:
         'accuracy': report.get('accuracy'),
         'split': report.get('split'),
     }
-
-
-def on_one_line(text: str) -> str:
-    """Returns a name with spaces for its line breaks, and with what is not UTF-8 in it escaped."""
-    return ' '.join(text.splitlines()).encode(errors='backslashreplace').decode()
 
 
 def labels(class_names) -> str:

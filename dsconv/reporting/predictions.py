@@ -20,8 +20,9 @@ class PredictionsFile:
     """Writes predictions; a context manager. The file takes its name when it is complete.
 
     Until then it is `FILE.partial` beside it, which stays, with whole rows, where the work is broken off (but in an
-    object store). CSV has the columns of `facts`, class, probability, error and one for each class. A line of JSON has
-    `facts`, and `class`, `probability` and `probabilities` (class → probability), or `error`.
+    object store). CSV has the columns of `facts`, class, probability, error and one for each class, `NAME (class)` where
+    NAME is another column. A line of JSON has `facts`, and `class`, `probability` and `probabilities` (class →
+    probability), or `error`.
     """
 
     def __init__(self, path: Path, class_names: Sequence[str], facts: Sequence[str] = ('path',)):
@@ -37,7 +38,8 @@ class PredictionsFile:
         self._file = self._partial.open('w', encoding='utf-8', errors='backslashreplace', newline='')
         self._csv = csv.writer(self._file, lineterminator='\n') if path.suffix.lower() == '.csv' else None
         if self._csv:
-            self._csv.writerow([*facts, 'class', 'probability', 'error', *class_names])
+            columns = [*facts, 'class', 'probability', 'error']
+            self._csv.writerow([*columns, *(f'{name} (class)' if name in columns else name for name in class_names)])
 
     def write(self, facts: Sequence, probabilities: np.ndarray, threshold: float = 0.0) -> None:
         """Writes a row: the most probable class, or none below the threshold, and all probabilities `(classes,)`."""
@@ -45,7 +47,7 @@ class PredictionsFile:
         name = self._names[best] if probabilities[best] >= threshold else None
         values = [round(float(value), DIGITS) for value in probabilities]
         if self._csv:
-            self._csv.writerow([*facts, name or NONE, values[best], '', *values])
+            self._csv.writerow([*facts, NONE if name is None else name, values[best], '', *values])
         else:
             by_class = dict(zip(self._names, values, strict=True))
             self._write_line(facts, {'class': name, 'probability': values[best], 'probabilities': by_class})
