@@ -4,7 +4,7 @@ from argparse import ArgumentTypeError
 from pathlib import Path
 
 from dsconv import cli
-from dsconv.errors import did_you_mean
+from dsconv.errors import RunError, did_you_mean
 from dsconv.exporting import FORMATS, PRECISIONS
 
 
@@ -18,9 +18,11 @@ def export(arguments) -> None:
     workdir = arguments.workdir = find_workdir(arguments.workdir)
     directory = Path('runs', 'published', workdir.name) if is_published(workdir) else workdir
     output = arguments.output or directory / 'export'
-    report = bundle.export(output, arguments)
+    report, faults = bundle.export(output, arguments)
     print(f'{report["pictures"]:,} pictures: {report["checked_on"]}\n')
-    print(markdown_table(*card.table(report)))
+    print(markdown_table(*card.table(report)), flush=True)
+    if faults:
+        raise RunError(f'{"; ".join(faults)}; nothing is exported')
     print(f'\n{output / "README.md"}')
 
 

@@ -172,7 +172,9 @@ def test_safetensors_hold_the_weights(exported, finished_run):
     np.testing.assert_array_equal(head, variables['params']['head']['kernel'])
 
 
-def test_a_file_that_disagrees_is_an_error_and_leaves_nothing(finished_run, tmp_path, monkeypatch):
+def test_a_file_that_disagrees_is_an_error_after_the_table_and_leaves_nothing(
+    finished_run, tmp_path, monkeypatch, capsys
+):
     from dsconv.exporting import onnx_file
 
     real = onnx_file.to_onnx
@@ -186,6 +188,7 @@ def test_a_file_that_disagrees_is_an_error_and_leaves_nothing(finished_run, tmp_
     monkeypatch.setattr(check, 'ROUNDS', 1)
     with pytest.raises(RunError, match='model.onnx: a probability differs by 0.'):
         run(f'--workdir={finished_run}', '--format=onnx', f'--output={tmp_path / "out"}')
+    assert '| model.onnx | float32 ' in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
 
 

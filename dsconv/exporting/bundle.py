@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from dsconv.errors import InputError, RunError
+from dsconv.errors import InputError
 from dsconv.exported import METADATA, open_exported
 from dsconv.exporting import FORMATS, card, check, litert, micro, web_page
 from dsconv.exporting.network import Exported
@@ -21,7 +21,7 @@ from dsconv.models.complexity import layer_costs
 from dsconv.training.examples import OF_ITS_PLACE, say_where
 
 
-def export(output: Path, options) -> dict:
+def export(output: Path, options) -> tuple[dict, list[str]]:
     """Exports the network of a run into a new directory, which appears whole or not at all.
 
     Args:
@@ -32,12 +32,12 @@ def export(output: Path, options) -> dict:
         `'dataset.key=value'` that say where the data of the run is.
 
     Returns:
-      What `export.json` holds.
+      What `export.json` holds, and what is wrong with files that do not answer as the network does: then nothing is
+      left of the export.
 
     Raises:
       InputError: there is no such run or checkpoint, `output` exists, a package is not installed, or there are no
         pictures for 8-bit integers.
-      RunError: a file does not answer as the network does; nothing is left of the export.
     """
     if output.exists():
         raise InputError(f'--output={output} exists: give a new directory, or move it away')
@@ -51,11 +51,12 @@ def export(output: Path, options) -> dict:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        report = _write(partial, network, pictures, runtime, options)
-        partial.rename(output)
+        report, faults = _write(partial, network, pictures, runtime, options)
+        if not faults:
+            partial.rename(output)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return report
+    return report, faults
 
 
 def _check_formats(formats, precisions):
@@ -103,9 +104,7 @@ def _write(directory, network, pictures, runtime, options):
     write_json(directory / 'export.json', report)
     (directory / 'labels.txt').write_text(card.labels(metadata['class_names']) + '\n', encoding='utf-8')
     (directory / 'README.md').write_text(card.write(report), encoding='utf-8', errors='backslashreplace')
-    if faults:
-        raise RunError(f'{"; ".join(faults)}; nothing is exported')
-    return report
+    return report, faults
 
 
 def _files(directory, network, pictures, runtime, metadata, options) -> Iterator[tuple[str, str, Path]]:

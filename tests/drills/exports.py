@@ -75,7 +75,8 @@ def _page(directory):
     if CHROMIUM is None:
         return 'left out: Chromium is not installed'
     options = export.flags().parse_args([f'--workdir={PUBLISHED}', '--format=web', '--check-pictures=50'])
-    bundle.export(directory / 'out', options)
+    _, faults = bundle.export(directory / 'out', options)
+    assert not faults, faults
     network = open_exported(directory / 'out' / 'web' / 'model.onnx')
     picture, frame, film = configuration.ROOT / 'docs' / 'seven.png', directory / 'frame.png', directory / 'film.mjpeg'
     pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
