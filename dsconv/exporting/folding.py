@@ -212,9 +212,9 @@ class _Folding:
         return Pending(mean, _product(before.scale, places), None if before.shift is None else before.shift * places)
 
     def _slice(self, node, x):
-        before, start, limit = self.pending[x], node.params['start_indices'], node.params['limit_indices']
-        if (start[-1], limit[-1]) != (0, x.shape[-1]):
+        if node.shape[-1] != x.shape[-1]:
             return None
+        before, start, limit = self.pending[x], node.params['start_indices'], node.params['limit_indices']
         conv, strides = before.node, node.params['strides'] or (1,) * len(x.shape)
         whole = not any(start) and limit == x.shape and conv.op == 'conv' and conv.params['strides'] == (1, 1)
         if whole and before.sole and self.users[x] == 1:  # every second place of a convolution is one with a stride

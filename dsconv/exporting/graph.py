@@ -45,6 +45,7 @@ ACTIVATIONS = {
     'leaky_relu': jax.nn.leaky_relu,
     'elu': jax.nn.elu,
 }
+LOOPS = ('scan', 'while')
 NUMPY = {
     'add': np.add,
     'sub': np.subtract,
@@ -127,7 +128,7 @@ def _inline(jaxpr, constants, arguments, graph):
         elif name == 'unstack':  # of JAX 0.12, in place of the slices that it is
             parts = jax.make_jaxpr(functools.partial(_unstack, axis=params['axis']))(equation.invars[0].aval)
             outputs = _inline(parts.jaxpr, parts.consts, inputs, graph)
-        elif inner := params.get('jaxpr') or params.get('call_jaxpr'):
+        elif name not in LOOPS and (inner := params.get('jaxpr') or params.get('call_jaxpr')):
             outputs = _inline(getattr(inner, 'jaxpr', inner), getattr(inner, 'consts', ()), inputs, graph)
         else:
             outputs = [_apply(equation, inputs, graph)]
@@ -140,11 +141,13 @@ def _unstack(x, axis):
 
 
 def _apply(equation, inputs, graph):
-    if len(equation.outvars) != 1:
+    if len(equation.outvars) != 1 or equation.primitive.name in LOOPS:
         raise InputError(f'{equation.primitive.name}, an operation of this network, cannot be exported')
     primitive, params, (out,) = equation.primitive, equation.params, equation.outvars
     shapes = tuple(atom.aval.shape for atom in equation.invars)
     if primitive.name in ('copy', 'copy_p', 'stop_gradient', 'optimization_barrier'):
+        return inputs[0]
+    if primitive.name == 'slice' and shapes[0] == out.aval.shape:  # it takes all
         return inputs[0]
     if primitive.name == 'convert_element_type' and inputs[0].dtype == out.aval.dtype:
         return inputs[0]

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dsconv.errors import InputError
 from dsconv.exporting.folding import fold
 from dsconv.exporting.graph import ACTIVATIONS, read, run
 from dsconv.models import DSConv
@@ -99,6 +100,27 @@ def test_a_sum_is_not_computed_in_units_that_lie_far_apart(least, products):
         )
     )
     assert [node.op for node in graph].count('mul') == products
+
+
+def test_slices_may_take_every_second_channel_or_all():
+    scale, kernel = np.linspace(1, 2, 8, dtype=np.float32), np.ones((4, 3), np.float32)
+
+    def function(x):
+        return jax.lax.slice(jax.lax.slice(nn.relu(x) * scale, (0, 0), (1, 8)), (0, 0), (1, 8), (1, 2)) @ kernel
+
+    graph = fold(read(function, jax.ShapeDtypeStruct((1, 8), jnp.float32)))
+    assert [node.op for node in graph].count('slice') == 1
+    images = np.arange(8, dtype=np.float32)[None]
+    np.testing.assert_allclose(run(graph, images), function(images), rtol=1e-6)
+
+
+def test_a_loop_is_refused():
+    for loop in (
+        lambda x: jax.lax.scan(lambda sum, _: (2 * sum, None), x, length=3)[0],
+        lambda x: jax.lax.while_loop(lambda x: x[0, 0] < 9, lambda x: 2 * x, x),
+    ):
+        with pytest.raises(InputError, match='cannot be exported'):
+            read(loop, jax.ShapeDtypeStruct((1, 8), jnp.float32))
 
 
 @pytest.mark.parametrize('name', network_layers.ACTIVATIONS)
