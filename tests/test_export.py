@@ -192,27 +192,7 @@ def test_a_file_that_disagrees_is_an_error_after_the_table_and_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_pictures_are_of_a_folder_with_its_classes_or_noise_where_there_are_none_and_no_int8_then(
-    finished_run, write_pictures, tmp_path
-):
-    config, folder = configuration.load_run(finished_run), write_pictures(classes=('3', 'e\u0301', 'other'), count=4)
-    config.dataset.class_names = (*'012345678', 'é')  # composed, where a Mac writes two characters
-    (folder / '3' / '._000.png').write_bytes(b'what a Mac leaves behind')
-    pictures = check.find_pictures(config, folder, 100, 6)
-    assert pictures.labels.tolist() == [3] * 4 + [9] * 4 + [-1] * 4
-    assert len(pictures.calibration) == 6
-
-    (tmp_path / 'empty' / '0').mkdir(parents=True)
-    (tmp_path / 'table.csv').write_text('path,label\n' + ''.join(f'{row}.png,{row % 2}\n' for row in range(20)))
-    for name in ('image_folder:gone', f'image_folder:{tmp_path / "empty"}', f'image_table:{tmp_path / "table.csv"}'):
-        config.dataset.name = name
-        pictures = check.find_pictures(config, None, 5000, 0)
-        assert pictures.origin.startswith('seeded noise') and pictures.images.shape == (100, 8, 8, 1)
-        with pytest.raises(InputError, match=r'^--precision=int8 needs real pictures: --pictures=FOLDER gives .*$'):
-            check.find_pictures(config, None, 5000, 10)
-
-
-def test_files_that_are_none_are_refused(tmp_path):
+def test_files_that_are_none_are_refused(tmp_path, monkeypatch):
     for name, content, message in (
         ('model.pb', b'', 'must be a .tflite or .onnx file'),
         ('damaged.tflite', b'TFL3TFL3TFL3' * 9, 'damaged'),
@@ -223,6 +203,9 @@ def test_files_that_are_none_are_refused(tmp_path):
             open_exported(tmp_path / name)
     with pytest.raises(InputError, match='there is no such file'):
         open_exported(tmp_path / 'missing.onnx')
+    monkeypatch.setenv('HOME', str(tmp_path))
+    with pytest.raises(InputError, match='damaged'):
+        open_exported('~/damaged.onnx')
 
 
 @pytest.mark.parametrize('name', ['model.tflite', 'model.onnx'])

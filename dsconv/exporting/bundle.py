@@ -46,7 +46,9 @@ def export(output: Path, options) -> tuple[dict, list[str]]:
     network = Exported.of_run(options.workdir, options.checkpoint)
     say_where(network.config, options.overrides, OF_ITS_PLACE)
     calibrating = options.calibration_pictures if 'int8' in options.precision else 0
-    pictures = check.find_pictures(network.config, options.pictures, options.check_pictures, calibrating)
+    pictures = check.find_pictures(
+        network.config, options.workdir, options.pictures, options.check_pictures, calibrating
+    )
     partial = output.with_name(f'.{output.name}.partial')
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

@@ -28,6 +28,8 @@ def metadata(network, workdir: Path, float_input: bool) -> dict:
     """Returns what the files hold as JSON: `class_names`, `image_size`, `channels`, `input`, and what a person asks."""
     dataset = network.config.dataset
     report = read_report(workdir) or {}
+    if report.get('checkpoint_step') != network.step:
+        report = {}
     colour = 'RGB' if dataset.channels == 3 else 'grey by ITU-R 601'
     return {
         'title': on_one_line(f'{network.config.model.name} trained on {public_name(dataset.name)}'),

@@ -45,11 +45,11 @@ class Pictures:
     calibration: np.ndarray | None
 
 
-def find_pictures(config, folder: Path | None, count: int, calibrating: int) -> Pictures:
+def find_pictures(config, workdir: Path, folder: Path | None, count: int, calibrating: int) -> Pictures:
     """Returns at most `count` pictures to check on: of a folder, of the run's data, or noise where that is not there.
 
     The validation part is taken where there is one, else the training images; `calibrating` training images calibrate,
-    of every class the same share.
+    of every class the same share. Pictures that were added to the run's folder later are in none of its parts.
 
     Raises:
       InputError: the folder has no picture that can be read, or there is none to calibrate by.
@@ -58,7 +58,7 @@ def find_pictures(config, folder: Path | None, count: int, calibrating: int) -> 
     if folder:
         return _of_folder(folder, dataset, count, calibrating)
     try:
-        return _of_run(config, count, calibrating)
+        return _of_run(config, workdir, count, calibrating)
     except InputError as error:
         if calibrating:
             instead = '--pictures=FOLDER gives some instead of those of the run'
@@ -69,8 +69,8 @@ def find_pictures(config, folder: Path | None, count: int, calibrating: int) -> 
         return Pictures('seeded noise: the data of the run is not here', images, np.full(len(images), -1), None)
 
 
-def _of_run(config, count, calibrating):
-    source = open_source(config)
+def _of_run(config, workdir, count, calibrating):
+    source = open_source(config, workdir)
     split = 'validation' if 'validation' in source.split_sizes else 'train'
     checked, calibration = source.load(split), None
     if calibrating:
@@ -131,7 +131,7 @@ def fault(result: dict, precision: str, largest_loss: float) -> str | None:
     """Returns what disqualifies a file, or None."""
     if precision in ROUNDING:
         allowed = ROUNDING[precision]
-        if result['max_difference'] > allowed or result['changed_margin'] > 2 * allowed:
+        if not (result['max_difference'] <= allowed and result['changed_margin'] <= 2 * allowed):  # it may be NaN
             return f'a probability differs by {result["max_difference"]:.2g}, where {allowed:g} is rounding'
         return None
     loss = result['loss_of_accuracy']

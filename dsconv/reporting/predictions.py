@@ -20,9 +20,9 @@ class PredictionsFile:
     """Writes predictions; a context manager. The file takes its name when it is complete.
 
     Until then it is `FILE.partial` beside it, which stays, with whole rows, where the work is broken off (but in an
-    object store). CSV has the columns of `facts`, class, probability, error and one for each class, `NAME (class)` where
-    NAME is another column. A line of JSON has `facts`, and `class`, `probability` and `probabilities` (class →
-    probability), or `error`.
+    object store). CSV has the columns of `facts`, class, probability, error and one for each class; that of a class
+    with the name of another column is `NAME (class)`. A line of JSON has `facts`, and `class`, `probability` and
+    `probabilities` (class → probability), or `error`.
     """
 
     def __init__(self, path: Path, class_names: Sequence[str], facts: Sequence[str] = ('path',)):

@@ -9,6 +9,7 @@ from dsconv import config as configuration
 from dsconv.errors import InputError
 from dsconv.exported import describe
 from dsconv.exporting import card
+from dsconv.reporting.page import NEEDED
 
 
 def test_a_damaged_report_is_named(tmp_path):
@@ -18,6 +19,18 @@ def test_a_damaged_report_is_named(tmp_path):
     (tmp_path / 'report' / 'report.json').write_text('{"accuracy": ')
     with pytest.raises(InputError, match='report.json is damaged .* write it anew'):
         card.metadata(types.SimpleNamespace(config=config), tmp_path, float_input=False)
+
+
+def test_the_accuracy_is_of_the_checkpoint_that_is_exported(tmp_path):
+    config = configuration.defaults()
+    config.dataset.update({'name': 'digits', 'channels': 1, 'class_names': ('a', 'b')})
+    (tmp_path / 'report').mkdir()
+    report = dict.fromkeys(NEEDED) | {'checkpoint_step': 7, 'accuracy': 0.9, 'split': 'test'}
+    (tmp_path / 'report' / 'report.json').write_text(json.dumps(report))
+    for step, accuracy, split in ((7, 0.9, 'test'), (8, None, None)):
+        network = types.SimpleNamespace(config=config, temperature=None, variables={'params': {}}, step=step)
+        metadata = card.metadata(network, tmp_path, float_input=False)
+        assert (metadata['accuracy'], metadata['split']) == (accuracy, split)
 
 
 def test_class_names_of_any_text_are_a_line_each_and_come_back():

@@ -1,4 +1,59 @@
-from dsconv.exporting.check import fault
+"""The pictures that an export is checked on, and which differences refuse it."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dsconv import config as configuration
+from dsconv import data
+from dsconv.errors import InputError
+from dsconv.exporting.check import fault, find_pictures
+from dsconv.training.run import PICTURES
+from tests.conftest import tiny_config
+
+
+def config_of(name, class_names=('cat', 'dog')):
+    config = tiny_config(dataset__name=name, dataset__image_size=8, dataset__channels=1)
+    config.dataset.class_names = class_names
+    return config
+
+
+def test_pictures_are_of_a_folder_with_its_classes(write_pictures, tmp_path):
+    folder = write_pictures(classes=('3', 'e\u0301', 'other'), count=4)
+    (folder / '3' / '._000.png').write_bytes(b'what a Mac leaves behind')
+    config = config_of('digits', class_names=('3', 'é'))  # composed, where a Mac writes two characters
+    pictures = find_pictures(config, tmp_path, folder, 100, 6)
+    assert pictures.labels.tolist() == [0] * 4 + [1] * 4 + [-1] * 4
+    assert len(pictures.calibration) == 6
+
+
+def test_pictures_are_those_with_which_the_run_began(write_pictures, tmp_path):
+    folder, workdir = write_pictures(), tmp_path / 'run'
+    config = config_of(f'image_folder:{folder}')
+    configuration.save_run(workdir, config, {})
+    (workdir / PICTURES).write_bytes(data.open_source(config.dataset).table())
+    before = find_pictures(config, workdir, None, 100, 6)
+    for number in range(5):
+        Image.new('L', (8, 8), number).save(folder / 'cat' / f'new {number}.png')
+    after = find_pictures(config, workdir, None, 100, 6)
+    np.testing.assert_array_equal(after.images, before.images)
+    np.testing.assert_array_equal(after.calibration, before.calibration)
+
+
+def test_noise_is_taken_where_there_are_no_pictures_and_no_int8_then(tmp_path):
+    (tmp_path / 'empty' / '0').mkdir(parents=True)
+    (tmp_path / 'table.csv').write_text('path,label\n' + ''.join(f'{row}.png,{row % 2}\n' for row in range(20)))
+    for name in ('image_folder:gone', f'image_folder:{tmp_path / "empty"}', f'image_table:{tmp_path / "table.csv"}'):
+        config = config_of(name)
+        pictures = find_pictures(config, tmp_path, None, 5000, 0)
+        assert pictures.origin.startswith('seeded noise') and pictures.images.shape == (100, 8, 8, 1)
+        with pytest.raises(InputError, match=r'^--precision=int8 needs real pictures: --pictures=FOLDER gives .*$'):
+            find_pictures(config, tmp_path, None, 5000, 10)
+
+
+def test_a_probability_that_is_no_number_is_refused():
+    result = {'max_difference': float('nan'), 'changed_margin': 0.0}
+    assert 'differs by nan' in fault(result, 'float32', 1 / 100)
 
 
 def test_int8_may_lose_what_is_allowed_and_no_more():
