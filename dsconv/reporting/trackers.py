@@ -67,7 +67,10 @@ class Trackers:
     def __init__(self, names, workdir: Path, config: dict):
         """Opens, or resumes, the run in each of `names`, with the parameters `config`; raises InputError."""
         file = workdir / FILE_NAME
-        runs = json.loads((read_if_there(file) if names else None) or '{}')
+        try:
+            runs = dict(json.loads((read_if_there(file) if names else None) or '{}'))
+        except (ValueError, TypeError) as error:
+            raise InputError(f'{file} is damaged ({error}): without it, the trackers begin a new run') from error
         self._open = {}
         for name in names or ():
             try:
@@ -80,16 +83,18 @@ class Trackers:
 
     def write(self, step: int, scalars: dict[str, float]) -> None:
         """Tells the scalars of a step."""
-        for name, tracker in list(self._open.items()):
-            try:
-                tracker.write(scalars, step=step)
-            except Exception as error:
-                logger.warning('log.trackers=%s fails (%s) and is told no more of this run', name, error)
-                del self._open[name]
+        self._tell(lambda tracker: tracker.write(scalars, step=step))
 
     def __enter__(self) -> 'Trackers':
         return self
 
     def __exit__(self, *exception) -> None:
-        for tracker in self._open.values():
-            tracker.close(exception[0] is not None)
+        self._tell(lambda tracker: tracker.close(exception[0] is not None))
+
+    def _tell(self, what: Callable[[Tracker], None]) -> None:
+        for name, tracker in list(self._open.items()):
+            try:
+                what(tracker)
+            except Exception as error:
+                logger.warning('log.trackers=%s fails (%s) and is told no more of this run', name, error)
+                del self._open[name]

@@ -53,10 +53,12 @@ def test_both_are_told_what_tensorboard_is_and_go_on_with_the_same_run(told, tmp
 
 def test_one_that_fails_is_named_once_and_ends_no_run(told, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(sys.modules['mlflow'], 'log_metrics', lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(sys.modules['wandb'].init(), 'finish', lambda **_: 1 / 0)
     with Trackers(BOTH, tmp_path, {}) as trackers:
         for step in (1, 2):
             trackers.write(step, {'train/loss': 0.5})
-    assert caplog.text.count('log.trackers=mlflow fails (division by zero)') == 1
+    for name in BOTH:
+        assert caplog.text.count(f'log.trackers={name} fails (division by zero)') == 1
     assert sum(name == 'wandb.log' for name, _, _ in told) == 2
 
 
@@ -65,6 +67,10 @@ def test_one_that_cannot_be_opened_or_is_not_installed_is_a_line(told, tmp_path,
     with pytest.raises(InputError, match='log.trackers=wandb: division by zero'):
         Trackers(('wandb',), tmp_path, {})
     assert not list(tmp_path.glob('*.json'))
+    for damage in ('{', '[1]'):
+        (tmp_path / 'trackers.json').write_text(damage)
+        with pytest.raises(InputError, match='trackers.json is damaged'):
+            Trackers(('wandb',), tmp_path, {})
     monkeypatch.delitem(sys.modules, 'wandb')
     (tmp_path / 'wandb').mkdir()  # what it leaves behind in the current directory
     monkeypatch.setattr(sys, 'path', [str(tmp_path)])
