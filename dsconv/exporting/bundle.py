@@ -16,7 +16,7 @@ from dsconv.errors import InputError
 from dsconv.exported import METADATA, open_exported
 from dsconv.exporting import FORMATS, card, check, litert, micro, web_page
 from dsconv.exporting.network import Exported
-from dsconv.files import to_json, write_json
+from dsconv.files import is_remote, to_json, write_json
 from dsconv.models.complexity import layer_costs
 from dsconv.training.examples import OF_ITS_PLACE, say_where
 
@@ -36,9 +36,11 @@ def export(output: Path, options) -> tuple[dict, list[str]]:
       left of the export.
 
     Raises:
-      InputError: there is no such run or checkpoint, `output` exists, a package is not installed, or there are no
-        pictures for 8-bit integers.
+      InputError: there is no such run or checkpoint, `output` exists or is in an object store, a package is not
+        installed, or there are no pictures for 8-bit integers.
     """
+    if is_remote(output):
+        raise InputError(f'--output={output} must be a directory of this machine, where the files are run')
     if output.exists():
         raise InputError(f'--output={output} exists: give a new directory, or move it away')
     _check_formats(options.format, options.precision)
