@@ -19,12 +19,12 @@ from dsconv import cli, data, export
 from dsconv import config as configuration
 from dsconv.errors import InputError, RunError
 from dsconv.exported import open_exported
-from dsconv.exporting import FORMATS, bundle, check, litert, micro, web_page
+from dsconv.exporting import FORMATS, bundle, check, micro, web_page
 from dsconv.exporting.graph import Node
 from dsconv.training.scoring import restore_network
 from tests.browser import CHROMIUM, Browser, served
 
-pytest.importorskip('litert_converter', reason='requirements-export.txt is not installed')
+litert = pytest.importorskip('dsconv.exporting.litert', reason='requirements-export.txt is not installed')
 
 
 def run(*line):

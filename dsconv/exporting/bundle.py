@@ -14,7 +14,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from dsconv.errors import InputError
 from dsconv.exported import METADATA, open_exported
-from dsconv.exporting import FORMATS, card, check, litert, micro, web_page
+from dsconv.exporting import FORMATS, card, check, micro, web_page
 from dsconv.exporting.network import Exported
 from dsconv.files import is_remote, to_json, write_json
 from dsconv.models.complexity import layer_costs
@@ -114,6 +114,8 @@ def _write(directory, network, pictures, runtime, options):
 def _files(directory, network, pictures, runtime, metadata, options) -> Iterator[tuple[str, str, Path]]:
     """Writes the files; yields (format, precision, path) of each."""
     formats, precisions, graph = options.format, options.precision, functools.cache(network.graph)
+    if {'litert', 'c'} & set(formats):  # its packages may be missing otherwise
+        from dsconv.exporting import litert
 
     @functools.cache
     def converted(float_input):  # once for all precisions

@@ -8,6 +8,12 @@ import warnings
 
 import jax
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.tools import flatbuffer_utils
+from litert_converter import converter_api_ext as converter
+from litert_converter.mlir import ir, passmanager
+from litert_quantizer import qtyping, quantizer, recipe
 
 from dsconv.exported import METADATA, describe, quiet_runtime, sealed
 from dsconv.exporting.card import labels
@@ -21,9 +27,6 @@ WITH_WEIGHTS = ('FULLY_CONNECTED', 'CONV_2D', 'DEPTHWISE_CONV_2D')
 
 def to_litert(graph: list[Node]) -> bytes:
     """Returns the file of a graph in float32: one image → its probabilities."""
-    from litert_converter import converter_api_ext as converter
-    from litert_converter.mlir import ir, passmanager
-
     image = jax.ShapeDtypeStruct(graph[0].shape, graph[0].dtype)
     lowered = jax.export.export(jax.jit(functools.partial(run, graph)), platforms=['cpu'])(image)
     with ir.Context() as context:
@@ -38,8 +41,6 @@ def to_litert(graph: list[Node]) -> bytes:
 
 def to_float16(file: bytes) -> bytes:
     """Returns a float32 file with its weights in float16; it still computes in float32."""
-    from litert_quantizer import qtyping, quantizer
-
     half = quantizer.Quantizer(bytearray(file))
     weights = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
     options = qtyping.OpQuantizationConfig(
@@ -57,8 +58,6 @@ def to_int8(file: bytes, pictures: np.ndarray) -> bytes:
       file: float32, of a graph whose input is float32.
       pictures: uint8 `(n, height, width, channels)`, by which the ranges of the activations are measured.
     """
-    from litert_quantizer import quantizer, recipe
-
     integers = quantizer.Quantizer(bytearray(file))
     integers.load_quantization_recipe(recipe.static_wi8_ai8())
     rounded = _quantized(integers, _ranges(file, pictures))
@@ -67,9 +66,6 @@ def to_int8(file: bytes, pictures: np.ndarray) -> bytes:
 
 def with_metadata(file: bytes, metadata: dict) -> bytes:
     """Returns a .tflite file that holds `metadata` as JSON and its class names, a line each."""
-    from ai_edge_litert import schema_py_generated as schema
-    from ai_edge_litert.tools import flatbuffer_utils
-
     model = _parsed(file)
     model.metadata = model.metadata or []
     for name, text in ((METADATA, describe(metadata)), ('labels.txt', labels(metadata['class_names']))):
@@ -84,21 +80,17 @@ def with_metadata(file: bytes, metadata: dict) -> bytes:
 
 def _parsed(file):
     """Returns a file as an object that holds all constants; from 256 kB on the quantizer puts them behind it."""
-    from ai_edge_litert.tools import flatbuffer_utils
-
     return flatbuffer_utils.read_model_from_bytearray(np.frombuffer(file, np.uint8))
 
 
-def _quantized(quantizer, ranges) -> bytes:
+def _quantized(prepared: quantizer.Quantizer, ranges) -> bytes:
     quiet = io.StringIO()  # of progress bars and advice
     with contextlib.redirect_stderr(quiet), contextlib.redirect_stdout(quiet), warnings.catch_warnings(action='ignore'):
-        return bytes(quantizer.quantize(ranges).quantized_model)
+        return bytes(prepared.quantize(ranges).quantized_model)
 
 
 def _run_each(file, pictures):
     """Yields, for each picture, an interpreter that has run it and keeps every tensor."""
-    from ai_edge_litert.interpreter import Interpreter
-
     with warnings.catch_warnings(action='ignore'):  # that this takes memory
         interpreter = Interpreter(model_content=file, experimental_preserve_all_tensors=True, num_threads=1)
     with quiet_runtime():
@@ -118,8 +110,6 @@ def _ranges(file, pictures):
     Of the image [0, 1], of which uint8 is 255 steps. The quantizer's own calibration takes a fifth of a second a
     picture, this some milliseconds.
     """
-    from ai_edge_litert.tools import flatbuffer_utils
-
     model = _parsed(file)
     (graph,) = model.subgraphs
     before_gelu = {
@@ -136,8 +126,8 @@ def _ranges(file, pictures):
     ranges = {}
     for index, values in seen.items():
         tensor = graph.tensors[index]
-        ends = _best_range(np.concatenate(values), _gelu if index in before_gelu else None)
-        ends = (0, 1) if index == graph.inputs[0] else ends
+        activation = _gelu if index in before_gelu else None
+        ends = (0, 1) if index == graph.inputs[0] else _best_range(np.concatenate(values), activation)
         low, high = (np.full((1,) * len(tensor.shape), end, np.float32) for end in ends)
         ranges[tensor.name.decode()] = {'min': low, 'max': high}
     return ranges
@@ -145,8 +135,6 @@ def _ranges(file, pictures):
 
 def _unbiased(rounded, file, pictures):
     """Adds to the biases of the head by how much its mean logits differ from those of the float32 file."""
-    from ai_edge_litert.tools import flatbuffer_utils
-
     model = _parsed(rounded)
     (graph,) = model.subgraphs
     logits = int(graph.operators[-1].inputs[0])  # the last operation is the softmax
@@ -198,9 +186,6 @@ def _gelu(x):
 
 def _with_bytes_outside(file):
     """Puts a conversion before the int8 image and after the int8 probabilities, so that both are uint8."""
-    from ai_edge_litert import schema_py_generated as schema
-    from ai_edge_litert.tools import flatbuffer_utils
-
     model = _parsed(file)
     (graph,) = model.subgraphs
     code = schema.OperatorCodeT()
