@@ -4,6 +4,7 @@ import base64
 import itertools
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -15,23 +16,17 @@ import scipy.special
 from PIL import Image
 
 import dsconv
-from dsconv import cli, data, export
 from dsconv import config as configuration
-from dsconv.errors import InputError, RunError
+from dsconv import data, export
+from dsconv.errors import InputError
 from dsconv.exported import open_exported
 from dsconv.exporting import FORMATS, bundle, check, micro, web_page
 from dsconv.exporting.graph import Node
 from dsconv.training.scoring import restore_network
 from tests.browser import CHROMIUM, Browser, served
+from tests.commands import run
 
 litert = pytest.importorskip('dsconv.exporting.litert', reason='requirements-export.txt is not installed')
-
-
-def run(*line):
-    overrides, flags = cli.take_overrides(list(line))
-    arguments = export.flags().parse_args(flags)
-    arguments.overrides = overrides
-    export.export(arguments)
 
 
 @pytest.fixture(scope='module')
@@ -53,7 +48,7 @@ def exported(finished_run, tmp_path_factory):
         patch.setattr(litert, 'to_litert', lambda graph: converted.append(graph[0].dtype) or convert(graph))
         patch.setattr(check, 'SECONDS', 0.001)
         patch.setattr(check, 'ROUNDS', 1)
-        run(f'--workdir={finished_run}', f'--output={output}', *flags)
+        assert run(export, [f'--workdir={finished_run}', f'--output={output}', *flags]) == 0
     assert converted == [np.uint8, np.float32]  # once for float32 and float16, once for int8 and C
     return output
 
@@ -112,7 +107,7 @@ def test_a_published_network_is_exported_from_any_directory(tmp_path, monkeypatc
     monkeypatch.setattr(bundle, 'export', lambda output, options: seen.append((options.workdir, output)) or 1 / 0)
     seen = []
     with pytest.raises(ZeroDivisionError):
-        run('--workdir=pretrained/small')
+        run(export, ['--workdir=pretrained/small'])
     assert seen == [(configuration.ROOT / 'pretrained/small', Path('runs/published/small/export'))]
 
 
@@ -186,9 +181,10 @@ def test_a_file_that_disagrees_is_an_error_after_the_table_and_leaves_nothing(
     monkeypatch.setattr(onnx_file, 'to_onnx', broken)
     monkeypatch.setattr(check, 'SECONDS', 0.001)
     monkeypatch.setattr(check, 'ROUNDS', 1)
-    with pytest.raises(RunError, match='model.onnx: a probability differs by 0.'):
-        run(f'--workdir={finished_run}', '--format=onnx', f'--output={tmp_path / "out"}')
-    assert '| model.onnx | float32 ' in capsys.readouterr().out
+    line = [f'--workdir={finished_run}', '--format=onnx', f'--output={tmp_path / "out"}']
+    code, output, errors = run(export, line, capsys)
+    assert code == 1 and 'model.onnx: a probability differs by 0.' in errors
+    assert '| model.onnx | float32 ' in output
     assert not list(tmp_path.iterdir())
 
 
@@ -219,30 +215,25 @@ def test_a_file_of_which_one_bit_is_another_is_refused(exported, tmp_path, name)
             open_exported(tmp_path / name)
 
 
-def test_what_is_not_there_is_said(finished_run, tmp_path, monkeypatch, capsys):
-    with pytest.raises(InputError, match='exists'):
-        run(f'--workdir={finished_run}', f'--output={tmp_path}')
-    with pytest.raises(InputError, match='npm pack onnxruntime-web@1.30.0'):
-        monkeypatch.chdir(tmp_path)
-        run(f'--workdir={finished_run}', '--format=web')
+def test_what_is_not_there_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / 'dist').mkdir()
     for name in web_page.RUNTIME:
         (tmp_path / 'dist' / name).write_bytes(b'of another version')
-    with pytest.raises(InputError, match='not that of onnxruntime-web'):
-        web_page.read_runtime(tmp_path)
-    small = f'--workdir={configuration.ROOT / "pretrained" / "small"}'
-    with pytest.raises(InputError, match='real pictures.*missing.tar.gz'):
-        run(small, '--precision=int8', '--config.dataset.archive=missing.tar.gz')
-    with pytest.raises(InputError, match='dataset.data_dir, dataset.archive'):
-        run(small, '--config.dataset.name=digits')
-    with pytest.raises(InputError, match='is written in float32'):
-        run(f'--workdir={finished_run}', '--format=onnx', '--precision=int8')
-    monkeypatch.setitem(FORMATS, 'onnx', (('onnx_of_nobody',), ('float32',)))
-    with pytest.raises(InputError, match='needs onnx_of_nobody.*requirements-export.txt'):
-        run(f'--workdir={finished_run}', '--format=onnx')
-    with pytest.raises(SystemExit):
-        run(f'--workdir={finished_run}', '--format=onx')
-    assert "'onx' is none of" in capsys.readouterr().err
+    monkeypatch.setitem(FORMATS, 'stablehlo', (('nobody',), ('float32',)))
+    for line, message in (
+        (['--output=.'], '--output=. exists'),
+        (['--format=web'], 'npm pack onnxruntime-web@1.30.0'),
+        (['--format=web', '--runtime=.'], 'not that of onnxruntime-web'),
+        (['--precision=int8', '--config.dataset.archive=missing.tar.gz'], 'real pictures.*missing.tar.gz'),
+        (['--config.dataset.name=digits'], 'dataset.data_dir, dataset.archive'),
+        (['--format=onnx', '--precision=int8'], 'is written in float32'),
+        (['--format=stablehlo'], 'needs nobody.*requirements-export.txt'),
+        (['--format=onx'], "'onx' is none of"),
+    ):
+        code, _, errors = run(export, ['--workdir=pretrained/small', *line], capsys)
+        assert code == 2 and re.search(message, errors), errors
+    assert [entry.name for entry in tmp_path.iterdir()] == ['dist']
 
 
 PREPARE = """import('./picture.js').then(module => {{
