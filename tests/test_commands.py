@@ -1,12 +1,7 @@
-"""evaluate, predict and summary, run in this process."""
+"""evaluate, predict, publish, report and summary, run in this process."""
 
 import json
 from pathlib import Path
-
-import numpy as np
-import pytest
-from PIL import Image
-from sklearn.datasets import load_digits
 
 from dsconv import evaluate, predict, publish, report, summary
 from dsconv.data.corruptions import CORRUPTIONS
@@ -34,23 +29,6 @@ def test_the_report_of_other_data_has_its_name():
     for dataset, name in (names | {'cifar10_1/v4': 'cifar10_1-v4'}).items():
         arguments = evaluate.flags().parse_args(['--workdir=run', f'--dataset={dataset}'])
         assert evaluate._output(arguments, Path('run')) == Path('run', f'report-{name}')
-
-
-def test_predict_names_classes_and_probabilities(finished_run, tmp_path, capsys):
-    pictures = []  # two digits, as a grey and as a colour PNG, larger than the network takes
-    for index, mode in ((0, 'L'), (1, 'RGB')):
-        picture = Image.fromarray(np.uint8(np.round(load_digits().images[index] * 255 / 16)))
-        pictures.append(str(tmp_path / f'{index} ü.png'))
-        picture.resize((64, 64), Image.Resampling.NEAREST).convert(mode).save(pictures[-1])
-    _, printed, _ = run(predict, [f'--workdir={finished_run}', '--json', '--top=10', *pictures], capsys)
-    lines = [json.loads(line) for line in printed.splitlines()]
-    assert [line['picture'] for line in lines] == pictures
-    for line in lines:
-        assert set(line['classes']) == set('0123456789')
-        assert sum(line['classes'].values()) == pytest.approx(1, abs=1e-4)
-        assert list(line['classes'].values()) == sorted(line['classes'].values(), reverse=True)
-    _, printed, _ = run(predict, [f'--workdir={finished_run}', '--top=2', pictures[0]], capsys)
-    assert printed.startswith(f'{pictures[0]}: {next(iter(lines[0]["classes"]))} ') and printed.count('%') == 2
 
 
 def test_a_checkpoint_of_a_file_is_refused(capsys):
