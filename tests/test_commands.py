@@ -1,9 +1,13 @@
-"""evaluate, predict, publish, report and summary, run in this process."""
+"""evaluate, predict, publish and summary, run in this process, and report in one of its own."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
-from dsconv import evaluate, predict, publish, report, summary
+from dsconv import evaluate, predict, publish, summary
+from dsconv.config import ROOT
 from dsconv.data.corruptions import CORRUPTIONS
 from dsconv.training import robustness, scoring
 from tests.commands import run
@@ -36,11 +40,14 @@ def test_a_checkpoint_of_a_file_is_refused(capsys):
     assert code == 2 and errors.endswith('model.onnx is a file of one checkpoint: leave checkpoint=best out\n')
 
 
-def test_a_shipped_network_is_found_from_any_directory(tmp_path, monkeypatch):
+def test_a_shipped_network_is_found_from_any_directory_whatever_the_name_of_the_output(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run(publish, ['--workdir=pretrained/small', '--output=copy']) == 0
-    assert run(report, ['--workdirs', 'pretrained/small', '--output=page']) == 0
-    assert (tmp_path / 'page' / 'report.html').exists()
+    line = [sys.executable, '-m', 'dsconv.report', '--workdirs', 'pretrained/small', '--output=page\udcff']
+    strict = os.environ | {'PYTHONPATH': str(ROOT), 'PYTHONIOENCODING': 'utf-8:strict'}
+    done = subprocess.run(line, env=strict, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, '')
+    assert done.stdout.splitlines() == [r'page\udcff/report.html', r'page\udcff/report.md']
 
 
 def test_summary_counts_without_any_data(monkeypatch, tmp_path, capsys):
