@@ -1,5 +1,6 @@
 """evaluate, predict, publish and summary, run in this process, and report in one of its own."""
 
+import inspect
 import json
 import os
 import subprocess
@@ -8,24 +9,30 @@ from pathlib import Path
 
 from dsconv import evaluate, predict, publish, summary
 from dsconv.config import ROOT
-from dsconv.data.corruptions import CORRUPTIONS
-from dsconv.training import robustness, scoring
+from dsconv.training import scoring
 from tests.commands import run
 
 
-def test_evaluate_writes_where_it_is_told_and_measures_robustness_when_asked(
-    finished_run, tmp_path, monkeypatch, capsys
-):
-    monkeypatch.setattr(robustness, 'CORRUPTIONS', {'contrast': CORRUPTIONS['contrast']})
-    line = [f'--workdir={finished_run}', '--split=validation', '--checkpoint=latest', f'--output={tmp_path / "out"}']
-    code, printed, _ = run(evaluate, [*line, '--robustness'], capsys)
-    report = json.loads((tmp_path / 'out' / 'report.json').read_text())
-    assert (report['split'], report['num_examples'], report['checkpoint_step']) == ('validation', 180, 57)
-    assert list(report['robustness']['accuracy']) == ['contrast'] and (tmp_path / 'out' / 'corruptions.png').exists()
-    assert code == 0 and f'accuracy {100 * report["accuracy"]:.2f} %' in printed
-    assert str(tmp_path / 'out' / 'report.md') in printed
-    monkeypatch.setattr(scoring, 'report_run', lambda *_, **__: report | {'loss': None})
-    assert 'loss infinite' in run(evaluate, line, capsys)[1]
+def test_evaluate_passes_its_flags_on_and_prints_the_scores(monkeypatch, capsys):
+    report = {'dataset': 'digits', 'split': 'validation', 'num_examples': 1180, 'checkpoint_step': 57, 'loss': None}
+    report |= {'accuracy': 0.5, 'top5_accuracy': 0.9, 'class_names': list('0123456789')}
+    signature, asked = inspect.signature(scoring.report_run), {}
+
+    def report_run(*given, **named):
+        asked.update(signature.bind(*given, **named).arguments)
+        return report
+
+    monkeypatch.setattr(scoring, 'report_run', report_run)
+    line = ['--workdir=run', '--split=validation', '--checkpoint=latest', '--output=out', '--robustness']
+    assert run(evaluate, [*line, '--examples=4'], capsys) == (
+        0,
+        'digits validation, 1,180 images, checkpoint of step 57: accuracy 50.00 %, top-5 90.00 %, loss infinite\n'
+        'out/report.md\n',
+        '',
+    )
+    expected = {'workdir': Path('run'), 'split': 'validation', 'which': 'latest', 'output': Path('out')}
+    expected |= {'corrupted': True, 'drawn_examples': 4, 'calibrate': False, 'dataset': None, 'predictions': False}
+    assert asked == expected | {'where': []}
 
 
 def test_the_report_of_other_data_has_its_name():
