@@ -109,7 +109,7 @@ class _Folding:
     def _mul(self, node, x, y):
         if isinstance(y, Node):
             x, y = y, x
-        channels = _per_channel(y, node)
+        channels = _per_channel(y)
         return None if channels is None else self._after(x, scale=channels)
 
     def _div(self, node, x, y):
@@ -123,7 +123,7 @@ class _Folding:
             return self._sum(node, x, y)
         if isinstance(y, Node):
             x, y = y, x
-        channels = _per_channel(y, node)
+        channels = _per_channel(y)
         return None if channels is None else self._after(x, shift=channels)
 
     def _sum(self, node, x, y):
@@ -255,11 +255,9 @@ def _total(a, b):
     return b if a is None else a if b is None else a + b
 
 
-def _per_channel(constant, node):
+def _per_channel(constant):
     """Returns a constant that differs along the channels alone, float64; None where it is none."""
     if isinstance(constant, Node) or math.prod(constant.shape[:-1]) != 1:
-        return None
-    if constant.ndim and constant.size > 1 and constant.shape[-1] != node.shape[-1]:
         return None
     return np.float64(constant).reshape(() if constant.size == 1 else -1)
 
