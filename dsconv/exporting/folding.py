@@ -19,6 +19,7 @@ ELEMENTWISE = ('add', 'sub', 'mul', 'div', 'max', 'min', 'pow', 'exp', 'expm1', 
 ELEMENTWISE += ('erfc', 'integer_pow', 'square', 'neg', 'sign', 'select_n', 'ge', 'gt', 'le', 'lt')
 SAMPLES = np.linspace(-9, 9, 73, dtype=np.float32)
 LAYERS = ('conv', 'dense')
+ONE = np.float64(1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,12 +28,13 @@ class Pending:
 
     Attributes:
       node: of the new graph.
-      scale, shift: float64, `(channels,)` or a number; None for 1 and 0.
+      scale: float64, `(channels,)` or a number.
+      shift: the same, or None for 0.
       sole: whether the node is a layer that nothing else uses, which may take scale and shift into its weights.
     """
 
     node: Node
-    scale: np.ndarray | None = None
+    scale: np.ndarray = ONE
     shift: np.ndarray | None = None
     sole: bool = False
 
@@ -84,13 +86,13 @@ class _Folding:
         return node
 
     def _affine(self, node, scale, shift=None):
-        if scale is not None and shift is not None and len(node.shape) == 4:  # one layer instead of two
+        if not _is_one(scale) and shift is not None and len(node.shape) == 4:  # one layer instead of two
             channels = node.shape[-1]
             kernel = np.broadcast_to(np.float32(scale), (1, 1, 1, channels))
             bias = np.broadcast_to(np.float32(shift), channels)
             shapes = dict(strides=(1, 1), padding=((0, 0), (0, 0)), groups=channels)
             return self.emit('conv', [node, kernel, bias], node.shape, **shapes)
-        for op, constant in (('mul', scale), ('add', shift)):
+        for op, constant in (('mul', None if _is_one(scale) else scale), ('add', shift)):
             if constant is not None:
                 node = self.emit(op, [node, np.float32(constant)], np.broadcast_shapes(node.shape, constant.shape))
         return node
@@ -99,12 +101,12 @@ class _Folding:
         inputs = [self.computed(x) if isinstance(x, Node) else x for x in node.inputs]
         return self._append(dataclasses.replace(node, inputs=inputs))
 
-    def _after(self, old, scale=None, shift=None):
+    def _after(self, old, scale=ONE, shift=None):
         """Returns the `Pending` of old · scale + shift."""
         before = self.pending[old]
-        moved = before.shift if before.shift is None or scale is None else before.shift * scale
+        moved = None if before.shift is None else before.shift * scale
         sole = self.users[old] == 1 and before.sole
-        return Pending(before.node, _product(before.scale, scale), _total(moved, shift), sole)
+        return Pending(before.node, before.scale * scale, _total(moved, shift), sole)
 
     def _mul(self, node, x, y):
         if isinstance(y, Node):
@@ -132,18 +134,18 @@ class _Folding:
         for old in (x, y):
             if self.pending[old].sole:
                 self.computed(old)
-        one, other = (self.pending[old] for old in (x, y))
-        if one.scale is None:
-            one, other = other, one
+        if _is_one(self.pending[x].scale):
+            x, y = y, x
+        one, other = self.pending[x], self.pending[y]
         # The sum is computed in the units of one side, which then needs no multiplication.
-        common = one.scale if _may_divide(one.scale) else None
-        if common is None or other.scale is None and not self._rescale(y if other is self.pending[y] else x, common):
-            common = None
+        common = one.scale
+        if _is_one(common) or not _may_divide(common) or _is_one(other.scale) and not self._rescale(y, common):
+            common = ONE
             nodes = [self._affine(side.node, side.scale) for side in (one, other)]
-        elif other.scale is None:
+        elif _is_one(other.scale):
             nodes = [one.node, other.node]
         else:
-            nodes = [one.node, self._affine(other.node, _product(other.scale, 1 / common))]
+            nodes = [one.node, self._affine(other.node, other.scale / common)]
         return Pending(self.emit('add', nodes, node.shape), common, _total(one.shift, other.shift))
 
     def _rescale(self, old, units):
@@ -168,7 +170,7 @@ class _Folding:
         if self.pending[x].sole:
             self.computed(x)
         before = self.pending[x]
-        scaled = kernel if before.scale is None else kernel * np.broadcast_to(before.scale, len(kernel))[:, None]
+        scaled = kernel * np.broadcast_to(before.scale, len(kernel))[:, None]
         bias = None if before.shift is None else np.broadcast_to(before.shift, len(kernel)) @ kernel
         dense = self.emit('dense', [before.node, np.float32(scaled)], node.shape)
         return Pending(dense, shift=bias, sole=True)
@@ -188,8 +190,7 @@ class _Folding:
         if before.shift is not None:
             shift = np.broadcast_to(before.shift, x.shape[-1])[axis]
             bias = (kernel * shift).sum((0, 1, 2))
-        if before.scale is not None:
-            kernel = kernel * np.broadcast_to(before.scale, x.shape[-1])[axis]
+        kernel = kernel * np.broadcast_to(before.scale, x.shape[-1])[axis]
         shapes = dict(strides=tuple(params['window_strides']), padding=tuple(map(tuple, padding)), groups=groups)
         conv = self.emit('conv', [before.node, np.float32(kernel)], node.shape, **shapes)
         return Pending(conv, shift=bias, sole=True)
@@ -209,7 +210,7 @@ class _Folding:
         """Returns the `Pending` of a sum over a window: the mean, which file formats have, times its places."""
         before, places = self.pending[x], np.float64(math.prod(size))
         mean = self.emit(op, [before.node], node.shape, **params)
-        return Pending(mean, _product(before.scale, places), None if before.shift is None else before.shift * places)
+        return Pending(mean, before.scale * places, None if before.shift is None else before.shift * places)
 
     def _slice(self, node, x):
         if node.shape[-1] != x.shape[-1]:
@@ -229,25 +230,19 @@ class _Folding:
 
 def _absorb(layer, scale, shift):
     """Multiplies a layer's outputs by `scale` and adds `shift` to them, by its weights."""
-    if scale is not None:
-        layer.inputs[1] = np.float32(np.float64(layer.inputs[1]) * scale)
-        layer.inputs[2:] = [np.float32(np.float64(bias) * scale) for bias in layer.inputs[2:]]
+    layer.inputs[1:] = [np.float32(np.float64(weights) * scale) for weights in layer.inputs[1:]]
     if shift is not None:
         bias = np.broadcast_to(np.float32(shift), layer.shape[-1:])
         layer.inputs[2:] = [layer.inputs[2] + bias if layer.inputs[2:] else bias]
 
 
-def _product(a, b):
-    """Returns a · b, where None is 1, and None where that is 1 throughout."""
-    if a is None or b is None:
-        return b if a is None else a
-    product = a * b
-    return None if np.all(product == 1) else product
+def _is_one(scale):
+    return bool(np.all(scale == 1))
 
 
 def _may_divide(scale):
     """Whether channels divided by `scale` stay within reach of each other: 8-bit integers round all by one step."""
-    return scale is not None and np.abs(scale).min() > 0.2 * np.abs(scale).max()
+    return np.abs(scale).min() > 0.2 * np.abs(scale).max()
 
 
 def _total(a, b):
