@@ -64,15 +64,14 @@ def _name(arguments) -> str:
 
 def _output(arguments, workdir) -> Path:
     """Returns the directory of the report. Raises InputError for flags that do not go together."""
-    from dsconv.training.run import is_published
+    from dsconv.training.run import output_of
 
     if arguments.dataset:
         if flag := '--robustness' * arguments.robustness or '--calibrate' * arguments.calibrate:
             raise InputError(f"{flag} is of the run's own data and does not go with --dataset")
         if arguments.output and arguments.output.resolve() == (workdir / 'report').resolve():
             raise InputError(f"--output={arguments.output} is the run's own report: give another directory")
-    directory = Path('runs', 'published', workdir.name) if is_published(workdir) else workdir
-    return arguments.output or directory / _name(arguments)
+    return arguments.output or output_of(workdir) / _name(arguments)
 
 
 def flags() -> cli.Parser:

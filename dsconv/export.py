@@ -1,7 +1,6 @@
 """python -m dsconv.export --workdir=DIR: the network of a run as files that run elsewhere, each checked."""
 
 from argparse import ArgumentTypeError
-from pathlib import Path
 
 from dsconv import cli
 from dsconv.errors import RunError, did_you_mean
@@ -13,11 +12,10 @@ def export(arguments) -> None:
     from dsconv.config import find_workdir
     from dsconv.exporting import bundle, card
     from dsconv.reporting.tables import markdown_table
-    from dsconv.training.run import is_published
+    from dsconv.training.run import output_of
 
     workdir = arguments.workdir = find_workdir(arguments.workdir)
-    directory = Path('runs', 'published', workdir.name) if is_published(workdir) else workdir
-    output = arguments.output or directory / 'export'
+    output = arguments.output or output_of(workdir) / 'export'
     report, faults = bundle.export(output, arguments)
     print(f'{report["pictures"]:,} pictures: {report["checked_on"]}\n')
     print(markdown_table(*card.table(report)), flush=True)

@@ -15,9 +15,7 @@ def report(arguments) -> None:
 
     workdirs, output = list(map(find_workdir, arguments.workdirs)), arguments.output
     check(workdirs, output)
-    for workdir in workdirs:
-        complete(workdir, arguments.robustness)
-    write_page(output, workdirs)
+    write_page(output, {workdir: complete(workdir, arguments.robustness) for workdir in workdirs})
     print(f'{output / "report.html"}\n{output / "report.md"}')
 
 
@@ -41,14 +39,20 @@ def check(workdirs, output) -> None:
         raise InputError(f'--output={output} cannot be written to: give another directory')
 
 
-def complete(workdir, robustness: bool) -> None:
-    """Writes a run's report, or adds `robustness` to it, of the split and checkpoint of the old one."""
+def complete(workdir, robustness: bool):
+    """Writes a run's report, or adds `robustness` to it, of the split and checkpoint of the old one.
+
+    Returns: the directory that holds `report`; nothing is written into a published network.
+    """
     from dsconv import config as configuration
     from dsconv.reporting.page import read_report
+    from dsconv.training.run import output_of
 
-    there = read_report(workdir)
+    output = output_of(workdir)
+    place = output if read_report(output) else workdir
+    there = read_report(place)
     if there and (not robustness or 'robustness' in there):
-        return
+        return place
     split, checkpoint = configuration.load_run(workdir).eval.final_split, None
     if there and (workdir / 'checkpoints' / str(there['checkpoint_step'])).exists():
         split, checkpoint = there['split'], str(there['checkpoint_step'])
@@ -56,7 +60,8 @@ def complete(workdir, robustness: bool) -> None:
     from dsconv.training.scoring import report_run
 
     logging.getLogger('dsconv').info('scoring %s', workdir)
-    report_run(workdir, split, checkpoint, corrupted=robustness)
+    report_run(workdir, split, checkpoint, output / 'report', corrupted=robustness)
+    return output
 
 
 def flags() -> cli.Parser:

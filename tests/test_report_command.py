@@ -2,14 +2,17 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
+from dsconv import config as configuration
 from dsconv import report
 from dsconv.data.corruptions import CORRUPTIONS
-from dsconv.training import robustness
+from dsconv.training import robustness, scoring
 from dsconv.training.scoring import report_run
 from tests.commands import run
+from tests.conftest import tiny_config
 
 
 @pytest.fixture
@@ -48,6 +51,16 @@ def test_robustness_is_measured_once_for_the_split_and_checkpoint_of_the_report(
     file.write_text(json.dumps({key: value for key, value in after.items() if key != 'robustness'}))
     assert run(report, line) == 0
     assert json.loads(file.read_text())['split'] == 'test'
+
+
+def test_nothing_is_written_into_a_published_network(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    workdir, output = Path('net'), Path('runs/published/net')
+    configuration.save_run(workdir, tiny_config(), {'published_step': 7})
+    asked = []
+    monkeypatch.setattr(scoring, 'report_run', lambda *given, **_: asked.append(given))
+    assert report.complete(workdir, robustness=False) == output
+    assert asked == [(workdir, 'test', None, output / 'report')]
 
 
 def test_what_is_wrong_is_said_in_a_line(finished_run, tmp_path, capsys):

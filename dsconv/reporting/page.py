@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from dsconv.errors import InputError
@@ -33,9 +33,12 @@ def read_report(workdir: Path) -> dict | None:
     return report if report.keys() >= NEEDED else None
 
 
-def write_page(output: Path, workdirs: Sequence[Path]) -> None:
-    """Writes `report.md`, with pictures in `run-1/`, …, and `report.html`, which embeds them, of runs with a report."""
-    runs = [_read_run(workdir, f'run-{number}') for number, workdir in enumerate(workdirs, start=1)]
+def write_page(output: Path, places: Mapping[Path, Path]) -> None:
+    """Writes `report.md`, with pictures in `run-1/`, …, and `report.html`, which embeds them, of runs with a report.
+
+    `places` are workdir → directory that holds its `report`.
+    """
+    runs = [_read_run(*paths, f'run-{number}') for number, paths in enumerate(places.items(), start=1)]
     columns = [name for name in runs[0]['overview'] if any(run['overview'][name] is not None for run in runs)]
     for run in runs:
         run['overview'] = [run['overview'][name] for name in columns]
@@ -69,14 +72,14 @@ def _as_html(title: str, columns: list[str], runs: list[dict]) -> str:
     return environment.get_template('page.html').render(title=title, columns=columns, runs=runs)
 
 
-def _read_run(workdir: Path, anchor: str) -> dict:
+def _read_run(workdir: Path, place: Path, anchor: str) -> dict:
     """Returns what the page says of a run.
 
     `anchor` is within the page, and the directory of its pictures beside report.md; `overview` is column → cell of the
     table on top, None where it does not apply; `facts` are rows (name, value); `pictures` file name → content.
     """
-    report, run = read_report(workdir), json.loads((workdir / 'config.json').read_text(encoding='utf-8'))
-    files = {name: workdir / 'report' / name for name in PICTURES}
+    report, run = read_report(place), json.loads((workdir / 'config.json').read_text(encoding='utf-8'))
+    files = {name: place / 'report' / name for name in PICTURES}
     pictures = {name: file.read_bytes() for name, file in files.items() if file.exists()}
     commands = {run.get('command'): 'Trained by'}
     commands.setdefault(report['command'], 'Scored by')

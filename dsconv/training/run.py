@@ -67,6 +67,11 @@ def is_published(workdir: Path) -> bool:
         return False
 
 
+def output_of(workdir: Path) -> Path:
+    """Returns the directory for what is made of a run: its workdir, or `runs/published/NAME` of a published network."""
+    return Path('runs', 'published', workdir.name) if is_published(workdir) else workdir
+
+
 @contextlib.contextmanager
 def lock_workdir(workdir: Path):
     """Locks `workdir`, but in an object store, while the process lives; raises InputError where it is locked."""

@@ -71,7 +71,7 @@ def page(tmp_path_factory):
     first = make_workdir(directory / 'a_run_', robust=ROBUST)
     second = make_workdir(directory / 'b', names=['no', 'a\udcff'], dataset='image_folder:<u>v</u>')
     output = directory / 'deep' / 'out'
-    write_page(output, [first, second])
+    write_page(output, {first: first, second: second})
     return output, (output / 'report.md').read_text(encoding='utf-8'), (output / 'report.html').read_text('utf-8')
 
 
@@ -112,7 +112,8 @@ def test_overview_has_a_row_a_run(page, tmp_path):
     assert (first['worst class'], second['worst class']) == (f'12.50 % ({HOSTILE[0]})', '50.00 % (no)')
     assert second['ECE'] == '28.33 %'  # each of 3 predictions has the confidence 0.9 + 0.1 / 2
     assert second['top-5'] == '-' != first['top-5']
-    write_page(tmp_path, [page[0].parents[1] / 'b'])  # alone: columns without a value are left out
+    alone = page[0].parents[1] / 'b'
+    write_page(tmp_path, {alone: alone})  # alone: columns without a value are left out
     assert not {'corrupted', 'top-5'} & set(Reader((tmp_path / 'report.html').read_text('utf-8')).tables[0][0])
 
 
