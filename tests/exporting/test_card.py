@@ -3,22 +3,10 @@
 import json
 import types
 
-import pytest
-
 from dsconv import config as configuration
-from dsconv.errors import InputError
 from dsconv.exported import describe
 from dsconv.exporting import card
 from dsconv.reporting.page import NEEDED
-
-
-def test_a_damaged_report_is_named(tmp_path):
-    config = configuration.defaults()
-    config.dataset.channels = 3
-    (tmp_path / 'report').mkdir()
-    (tmp_path / 'report' / 'report.json').write_text('{"accuracy": ')
-    with pytest.raises(InputError, match='report.json is damaged .* write it anew'):
-        card.metadata(types.SimpleNamespace(config=config), tmp_path, float_input=False)
 
 
 def test_the_accuracy_is_of_the_checkpoint_that_is_exported(tmp_path):

@@ -1,14 +1,13 @@
 import json
 import os
 import re
-import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from dsconv.errors import InputError, RunError
-from dsconv.reporting import write, write_report
+from dsconv.reporting import write_report
 
 NAMES = ['cat', 'dog|wolf', 'été', 'absent']
 LABELS = np.array([0, 0, 0, 1, 1, 2])
@@ -40,27 +39,20 @@ def report_on(output, labels=LABELS, predictions=PREDICTIONS, names=NAMES, confi
     return write_report(output, dataset='pets', split='test', labels=labels, class_names=names, **arguments)
 
 
-@pytest.fixture(scope='module')
-def written(tmp_path_factory):
-    """A report with its pictures: (directory, what was returned, the indices of the mistakes it asked for)."""
-    directory, asked = tmp_path_factory.mktemp('written') / 'deep' / 'report', []
-    confidence = np.where(LABELS == 1, 0.8, 0.6)
-
-    def pictures(indices):
-        asked.append(indices.tolist())
-        return grey_pictures(indices)
-
-    return directory, report_on(directory, confidence=confidence, mistake_images=pictures), asked
-
-
 @pytest.fixture
 def undrawn(monkeypatch):
     """Pictures cost seconds: their names instead."""
     monkeypatch.setattr('dsconv.reporting.figures.png', lambda figure: b'')
 
 
-def test_the_page_has_its_pictures_and_tables_and_the_json_what_was_returned(written):
-    directory, report, asked = written
+def test_the_page_has_its_pictures_and_tables_and_the_json_what_was_returned(tmp_path):
+    directory, asked = tmp_path / 'deep' / 'report', []
+
+    def pictures(indices):
+        asked.append(indices.tolist())
+        return grey_pictures(indices)
+
+    report = report_on(directory, confidence=np.where(LABELS == 1, 0.8, 0.6), mistake_images=pictures)
     assert json.loads((directory / 'report.json').read_text(encoding='utf-8')) == report
     facts = {'dataset': 'pets', 'split': 'test', 'checkpoint_step': 1200, 'parameters': 594186, 'accuracy': 4 / 6}
     assert {key: report[key] for key in facts} == facts and not {'robustness', 'data_fingerprint'} & set(report)
@@ -107,24 +99,6 @@ def test_pictures_of_an_earlier_report_are_removed(tmp_path, undrawn):
     assert set(os.listdir(tmp_path)) == {'confusion_matrix.png', 'reliability.png', 'report.json', 'report.md'}
     page = (tmp_path / 'report.md').read_text(encoding='utf-8')
     assert 'curves.png' not in page and 'mistakes.png' not in page and '→' not in page
-
-
-def test_an_interrupted_report_leaves_whole_files(written, tmp_path, monkeypatch):
-    shutil.copytree(written[0], tmp_path, dirs_exist_ok=True)
-    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    monkeypatch.setattr(write, '_draw', lambda *_: {name: before[name] for name in sorted(PICTURES)})
-    replace, done = os.replace, []
-
-    def killed_at_the_third(source, target):
-        done.append(target)
-        if len(done) == 3:
-            raise KeyboardInterrupt
-        replace(source, target)
-
-    monkeypatch.setattr(os, 'replace', killed_at_the_third)
-    with pytest.raises(KeyboardInterrupt):
-        report_on(tmp_path, checkpoint_step=9)
-    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 def test_what_cannot_be_reported_is_refused(tmp_path):
