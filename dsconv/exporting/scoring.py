@@ -30,11 +30,7 @@ def report_exported(
     Args:
       file: .tflite or .onnx.
       output: directory of the report.
-      dataset: other data, as for `other_examples`; None for the data of the run that was exported.
-      split: as for `own_examples` and `other_examples`.
-      drawn_examples: how many predictions are drawn.
-      predictions: also writes a table of every prediction.
-      where: `'dataset.key=value'` that say where the data is, as `say_where` takes them.
+      dataset, split, drawn_examples, predictions, where: as for `training.scoring.report_run`.
 
     Raises:
       InputError: the file is damaged, or the data is not there.

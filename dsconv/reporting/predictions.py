@@ -1,7 +1,6 @@
 """A table of predictions, a row a picture, written as they come: CSV or JSON lines."""
 
 import csv
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dsconv.errors import InputError
-from dsconv.files import is_directory, is_remote, make_directory
+from dsconv.files import is_directory, is_remote, make_directory, to_json
 
 FORMATS = ('.csv', '.jsonl')
 NONE = '–'  # in the place of a class where none is sure enough
@@ -46,22 +45,19 @@ class PredictionsFile:
         best = int(probabilities.argmax())
         name = self._names[best] if probabilities[best] >= threshold else None
         values = [round(float(value), DIGITS) for value in probabilities]
-        if self._csv:
-            self._csv.writerow([*facts, NONE if name is None else name, values[best], '', *values])
-        else:
-            by_class = dict(zip(self._names, values, strict=True))
-            self._write_line(facts, {'class': name, 'probability': values[best], 'probabilities': by_class})
+        by_class = dict(zip(self._names, values, strict=True))
+        answer = {'class': name, 'probability': values[best], 'probabilities': by_class}
+        self._write(facts, [NONE if name is None else name, values[best], '', *values], answer)
 
     def write_error(self, facts: Sequence, error: str) -> None:
         """Writes the row of a picture that cannot be read."""
-        if self._csv:
-            self._csv.writerow([*facts, '', '', error, *[''] * len(self._names)])
-        else:
-            self._write_line(facts, {'error': error})
+        self._write(facts, ['', '', error, *[''] * len(self._names)], {'error': error})
 
-    def _write_line(self, facts, answer):
-        line = json.dumps(dict(zip(self._facts, facts, strict=True)) | answer, ensure_ascii=False)
-        self._file.write(f'{line}\n')
+    def _write(self, facts, cells, answer):
+        if self._csv:
+            self._csv.writerow([*facts, *cells])
+        else:
+            self._file.write(f'{to_json(dict(zip(self._facts, facts, strict=True)) | answer)}\n')
 
     def __enter__(self) -> 'PredictionsFile':
         return self
