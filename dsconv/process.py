@@ -54,7 +54,8 @@ def prepare_process() -> None:
     sys.unraisablehook = _on_unraisable
     if not _is_command():
         return
-    sys.stdout.reconfigure(errors='backslashreplace')  # as stderr: a path may hold bytes that are no text
+    if sys.stdout:  # None where it is closed
+        sys.stdout.reconfigure(errors='backslashreplace')  # as stderr: a path may hold bytes that are no text
     for name, value in _compilation_cache().items():
         os.environ.setdefault(name, value)
     if _wants_allocator():

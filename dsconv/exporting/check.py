@@ -105,7 +105,7 @@ def compare(network: Callable, reference: np.ndarray, pictures: Pictures) -> dic
 
     Returns:
       `max_difference` of a probability; `agreement`, top-1; `accuracy` and `loss_of_accuracy`, None without labels;
-      `labelled`: of how many pictures the latter is, all without labels.
+      `labelled`: the number of pictures with a known label, or of all pictures if there is none.
     """
     answer, labelled = network(pictures.images), int(np.sum(pictures.labels >= 0))
     right, right_in_jax = accuracy(answer, pictures.labels), accuracy(reference, pictures.labels)
