@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 
 from dsconv import config as configuration
-from dsconv.config_checks import check_resolved
 from dsconv.data.unlabelled import Network
 from dsconv.process import without_absl_warnings
 from dsconv.reporting.scores import with_temperature
@@ -27,7 +26,6 @@ class Classifier(Network):
         """Restores a checkpoint, as `restore_network`; raises InputError where there is no such run or checkpoint."""
         workdir = configuration.find_workdir(workdir)
         config = configuration.load_run(workdir)
-        check_resolved(config)
         with without_absl_warnings():  # Orbax has three of what it need not do to read
             network, self._variables, self.step = restore_network(workdir, config, which)
         found = read_temperature(workdir, self.step)

@@ -26,8 +26,9 @@ def restore_network(workdir: Path, config, which: str | None = None):
     """Returns (Linen module, variables, step) of a checkpoint of the run of `config`, on all devices.
 
     `which` is 'latest', 'best', a step, or None: the best where there is a validation split, else the latest. Raises
-    InputError where there is no such checkpoint, or it is damaged.
+    InputError where the config is not resolved, or there is no such checkpoint, or it is damaged.
     """
+    check_resolved(config)
     network = build_network(config)
     shape = shapes_of(lambda: init_variables(network, image_shape(config), config.seed), make_mesh())
     with Checkpoints(workdir, read_only=True) as checkpoints:
@@ -76,7 +77,6 @@ def report_run(
     Returns {} in other processes than the first. Raises InputError where there is no such run, checkpoint or split.
     """
     config = configuration.load_run(workdir)
-    check_resolved(config)
     network, variables, step = restore_network(workdir, config, which)
     if dataset:
         scored = other_examples(config, dataset, split, where)

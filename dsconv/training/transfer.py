@@ -6,7 +6,6 @@ import jax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from dsconv import config as configuration
-from dsconv.config_checks import check_resolved
 from dsconv.errors import InputError, shown
 from dsconv.training.mesh import replicated
 from dsconv.training.scoring import restore_network
@@ -25,7 +24,6 @@ def initial_state(config, training):
         return state
     workdir = configuration.find_workdir(config.init_from)
     old = configuration.load_run(workdir)
-    check_resolved(old)
     _, variables, step = restore_network(workdir, old)
     is_new_head = old.dataset.class_names != config.dataset.class_names
     there, here = flatten_dict(variables), flatten_dict(state.variables)

@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from dsconv import predict
+from dsconv import predict, publish
 from tests.wrong_input.making import JPEG, OBJECTS, PICKLE, PIPE, PNG, build, contents, png
 
 # Wrong pictures beside a right one, which is classified all the same.
@@ -76,6 +76,11 @@ def test_runs(refuse, finished_run, tmp_path, case):
     damage(shutil.copytree(finished_run, tmp_path / 'run'))
     build(tmp_path, {'right.png': PNG})
     assert refuse(predict, ['--workdir=run', 'right.png'], *words) == ''
+
+
+def test_a_config_without_classes_is_not_published(refuse, finished_run, tmp_path):
+    set_config(dataset__class_names=None)(shutil.copytree(finished_run, tmp_path / 'run'))
+    refuse(publish, ['--workdir=run', '--output=new'], 'dataset.class_names=none must be known of a run')
 
 
 def test_the_trap_would_show(tmp_path, monkeypatch):
