@@ -21,6 +21,13 @@ def test_what_may_change_on_resume_and_what_may_not(tmp_path):
             check_workdir(tmp_path, tiny_config(**{key: value}))
 
 
+@pytest.mark.parametrize('content', ['{"conf', 'null'])
+def test_a_damaged_config_is_said(tmp_path, content):
+    (tmp_path / 'config.json').write_text(content)
+    with pytest.raises(InputError, match='config.json is damaged'):
+        check_workdir(tmp_path, tiny_config())
+
+
 def test_checkpoints_without_a_config_are_nobodys(tmp_path):
     (tmp_path / 'checkpoints' / '19').mkdir(parents=True)
     with pytest.raises(InputError, match='holds checkpoints, but no config.json'):
