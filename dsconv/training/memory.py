@@ -93,7 +93,7 @@ def _free_bytes() -> int | None:
         free = [1024 * int(lines['MemAvailable'].split()[0])]
     except (OSError, KeyError):
         return None
-    with contextlib.suppress(OSError, ValueError):  # no cgroups of version 2
+    with contextlib.suppress(OSError, IndexError, ValueError):  # no cgroups of version 2
         own = OWN_CGROUP.read_text().splitlines()[-1].partition('::')[2].lstrip('/')
         for group in [CGROUPS / own, *(CGROUPS / own).parents]:
             limit = group / 'memory.max'

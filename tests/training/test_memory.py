@@ -57,6 +57,8 @@ def test_devices_of_a_cpu_share_what_the_job_may_still_take(linux, caplog):
 
     tell(0.9 * GB)
     tell(0.9 * GB, dataset__on_device=True)  # 0.15 GB for each device
+    (linux / 'cgroup').write_text('')
+    tell(1.1 * GB)
     (linux / 'cgroup').unlink()
     tell(1.1 * GB)
     (linux / 'meminfo').unlink()
@@ -64,6 +66,7 @@ def test_devices_of_a_cpu_share_what_the_job_may_still_take(linux, caplog):
     assert [(record.levelname, record.message.split(':')[1]) for record in caplog.records] == [
         ('INFO', ' a step takes 1.80 GB, free are 2.00 GB'),
         ('WARNING', ' a step takes 2.11 GB, free are 2.00 GB'),
+        ('INFO', ' a step takes 2.20 GB, free are 8.00 GB'),
         ('INFO', ' a step takes 2.20 GB, free are 8.00 GB'),
     ]
 
