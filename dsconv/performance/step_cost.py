@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import jax
 
+from dsconv.errors import InputError
 from dsconv.performance import hlo
 from dsconv.performance.topology import compile_step
 from dsconv.training.memory import bytes_of, image_bytes
@@ -66,9 +67,11 @@ def estimate(config, macs: int, num_examples: int, topology: str, devices: list)
     Returns what `python -m dsconv.preflight --json` prints. `step_ms` is what memory and arithmetic alone would take at
     their best; links between devices and the host are left out. `compiler_ms` is the compiler's own estimate of the
     same, or None; `megacycles` sums up those of the scheduled instructions, several times as much. Where the step does
-    not fit into memory, `FROM_PROGRAM` are None.
+    not fit into memory, `FROM_PROGRAM` are None. Raises InputError for devices that are not in `CHIPS`.
     """
     kind = devices[0].device_kind
+    if kind not in CHIPS:
+        raise InputError(f'--topology={topology}: the figures of {kind} are not known; take one of {", ".join(CHIPS)}')
     chip, share = CHIPS[kind], len(devices) / config.batch_size
     held = image_bytes(config.dataset, num_examples)
     result = {

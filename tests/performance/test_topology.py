@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 from importlib import util
 
 import jax
@@ -11,7 +12,7 @@ import pytest
 
 from dsconv.config import ROOT
 from dsconv.errors import InputError, RunError
-from dsconv.performance import topology
+from dsconv.performance import step_cost, topology
 from dsconv.performance.topology import SLICES
 
 HAS_COMPILER = util.find_spec('libtpu') is not None
@@ -53,6 +54,12 @@ def test_what_the_compiler_refuses_is_told_by_its_status(monkeypatch, text, kind
     monkeypatch.setattr(topology.topologies, 'get_topology_desc', refuse)
     with pytest.raises(kind):
         topology.topology_devices('v9:1x1')
+
+
+def test_a_chip_without_published_figures_is_named():
+    devices = [types.SimpleNamespace(device_kind='TPU v9')]
+    with pytest.raises(InputError, match='^--topology=v9:1x1: the figures of TPU v9 are not known'):
+        step_cost.estimate(None, 1, 1, 'v9:1x1', devices)
 
 
 @with_compiler
