@@ -35,9 +35,7 @@ def benchmark(arguments) -> None:
     output = arguments.output and output_file(arguments.output)
     config = configuration.load(arguments.config, arguments.overrides)
     module = importlib.import_module(COMPILED if 'topology' in given else CHOICES[arguments.what][0])
-    if 'topology' in given:
-        given = {'topology': given['topology']}
-    elif 'peers' in given:
+    if 'peers' in given:
         given['peers'] = libraries(given['peers'], tuple(module.PEERS))
     elif arguments.what == 'time-to-accuracy':
         given['name'] = arguments.config
@@ -51,12 +49,14 @@ def benchmark(arguments) -> None:
 
 
 def given_flags(arguments) -> dict:
-    """Returns the values of the choice's own flags; raises InputError where one was given that it does not have."""
+    """Returns the values of the choice's own flags; raises InputError where one was given that has no effect."""
     given = {name: getattr(arguments, name) for name in TAKEN_BY if getattr(arguments, name) is not None}
     for name in given:
         if arguments.what not in TAKEN_BY[name]:
             having = ' or '.join(f'--what={what}' for what in TAKEN_BY[name])
             raise InputError(f'--{name} goes with {having}, not with --what={arguments.what}')
+        if 'topology' in given and name != 'topology':
+            raise InputError(f'--{name} has no effect with --topology, by which nothing is run: leave it out')
     return given
 
 

@@ -53,9 +53,11 @@ def test_writes_json_into_a_file_and_with_its_picture_into_a_directory(measured,
     [
         ([*AUGMENT, '--peers=pilow'], "--peers: 'pilow' is not one of pillow, torchvision, keras, nor none; did"),
         ([NETWORK, '--topology=v3:2x2x1'], '--topology goes with --what=augment, not with --what=network'),
+        ([*AUGMENT, '--topology=v3-8', '--rounds=2'], '--rounds has no effect with --topology'),
         ([NETWORK, '--targets=101'], "argument --targets: '101' must be percentages, as 65,70"),
         ([*AUGMENT, '--output=README.md'], '--output=README.md must be a directory or end in .json'),
         ([NETWORK, '--config.model.norm=layer', '--peers=keras-jax'], 'model.norm=layer: the peers have batch alone; '),
+        ([NETWORK, '--config.model.activation=elu', '--peers=keras-jax'], 'model.activation=elu: the peers have'),
         ([*AUGMENT, '--config.augment.mix_per=image'], 'the peers have the default augmentation alone (augment.mix_'),
     ],
 )

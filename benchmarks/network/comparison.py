@@ -31,6 +31,7 @@ INSTALL = 'pip install -r benchmarks/requirements.txt'
 NOT_FOR_PEERS = ('TF_ENABLE_ONEDNN_OPTS',)
 TITLES = {'train': 'training, images/s', 'inference': 'inference, images/s'}
 MODES = tuple(TITLES)
+ACTIVATIONS = ('gelu', 'gelu_exact', 'relu', 'silu')  # of both modules of peers
 WARM_UP = 2  # the first step compiles; the second may again, for the layouts that the first returns
 TOLERANCE = 1e-3  # of logits, relative to the largest of them
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy', 'torch', 'keras', 'tensorflow', 'tensorflow-cpu')
@@ -112,6 +113,9 @@ def check_same_network(config) -> None:
     for key, has in (('name', 'dsconv'), ('norm', 'batch'), ('dtype', 'float32')):
         if config.model[key] != has:
             raise InputError(f'model.{key}={config.model[key]}: the peers have {has} alone; take --peers=none')
+    if config.model.activation not in ACTIVATIONS:
+        known = ', '.join(ACTIVATIONS)
+        raise InputError(f'model.activation={config.model.activation}: the peers have {known}; take --peers=none')
     if config.optimizer.name != 'adamw':
         raise InputError(f'optimizer.name={config.optimizer.name}: the peers have adamw alone; take --peers=none')
 
