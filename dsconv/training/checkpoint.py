@@ -158,7 +158,11 @@ class Checkpoints:
             raise _Damaged(f'{", ".join(wrong[:3])}{", …" if len(wrong) > 3 else ""} not as it was saved')
         if (held := int(restored['training'].get('step', step))) != step:
             raise _Damaged(f'holds step {held}')
-        return restored | {name: jax.tree.map(_on_devices, shape, restored[name]) for name, shape in shapes.items()}
+
+        def on_devices(leaf, array):
+            return jax.make_array_from_process_local_data(leaf.sharding, array, leaf.shape)
+
+        return restored | {name: jax.tree.map(on_devices, tree, restored[name]) for name, tree in shapes.items()}
 
     def _fault(self, step, error):
         """Returns what is wrong with the checkpoint that `error` is of. Raises RunError where it may be sound."""
@@ -237,10 +241,6 @@ def _restore_nonfinite_steps(directory):
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
         arguments = ocp.args.PyTreeRestore(leaf, restore_args=options, partial_restore=True)
         return checkpointer.restore(directory, args=arguments)
-
-
-def _on_devices(shape: jax.ShapeDtypeStruct, array):
-    return jax.make_array_from_process_local_data(shape.sharding, array, shape.shape)
 
 
 def _split(state: TrainState) -> tuple[dict, dict]:

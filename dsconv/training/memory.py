@@ -28,12 +28,10 @@ def image_bytes(dataset, num_examples: int) -> int:
 
 
 def tell_memory(config, mesh, compiled, num_examples: int) -> None:
-    """Logs the memory of a compiled step, and of the training images that lie on the device, and what the device has.
+    """Logs the memory of a compiled step and of the training images on the device, and what the device has.
 
-    Where that is less, it warns with what to set.
-
-    It does not refuse: the compiler's count is not exact. On CPUs the devices share what the machine or cgroup has
-    free.
+    Warns with what to set where that is less; the compiler's count is not exact enough to refuse. On CPUs the devices
+    share what the machine or cgroup has free.
     """
     needed, is_on_cpu = bytes_of(compiled), mesh.devices.flat[0].platform == 'cpu'
     if is_on_cpu:

@@ -65,8 +65,3 @@ def create_state(model, optimizer, image_shape: tuple[int, int, int], seed: int,
         metrics=Metrics.zeros(),
         nonfinite_steps=jnp.int32(0),
     )
-
-
-def update_average(average, variables, decay: float):
-    """Returns the EMA after one more update: d·average + (1 − d)·variables."""
-    return jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, average, variables)

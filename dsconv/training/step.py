@@ -8,7 +8,7 @@ from jax import lax
 from dsconv.training import microbatching
 from dsconv.training.loss import make_loss
 from dsconv.training.mesh import batch_sharding, replicated
-from dsconv.training.state import Metrics, TrainState, update_average
+from dsconv.training.state import Metrics, TrainState
 
 DROPOUT = 2**32 - 1  # folded into a step's key; the augmentation's keys are made with small numbers
 
@@ -57,7 +57,8 @@ def make_train_step(config, model, optimizer, augment, steps_per_epoch: int, mes
         variables = {'params': optax.apply_updates(state.variables['params'], updates), **updated}
         average = state.average
         if average is not None:
-            average = update_average(average, variables, config.optimizer.ema_decay)
+            decay = config.optimizer.ema_decay
+            average = jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, average, variables)
         updated_state = (variables, average, opt_state)
         if config.max_skipped_steps:
             old_state = (state.variables, state.average, state.opt_state)
