@@ -40,12 +40,12 @@ def benchmark(arguments) -> None:
     elif arguments.what == 'time-to-accuracy':
         given['name'] = arguments.config
     result = module.measure(config, **given)
+    print(json.dumps(result, ensure_ascii=False) if arguments.json else module.as_text(result))
     if output:
         output.parent.mkdir(exist_ok=True)
         write_json(output, result)
     if output and hasattr(module, 'draw'):
         replace_file(output.with_suffix('.png'), module.draw(result))
-    print(json.dumps(result, ensure_ascii=False) if arguments.json else module.as_text(result))
 
 
 def given_flags(arguments) -> dict:

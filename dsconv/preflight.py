@@ -26,12 +26,9 @@ def preflight(arguments) -> None:
     }
     (first, *others) = results.values()
     shown = results if others else first
+    print(json.dumps(shown) if arguments.json else step_cost.as_text(results, config))
     if arguments.output:
         write_json(arguments.output, shown)
-    if arguments.json:
-        print(json.dumps(shown))
-    else:
-        print(step_cost.as_text(results, config))
 
 
 def flags() -> cli.Parser:

@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 
 import pytest
 
@@ -46,6 +48,15 @@ def test_writes_json_into_a_file_and_with_its_picture_into_a_directory(measured,
         assert run(benchmark, [*AUGMENT, f'--output={tmp_path / "new"}'], capsys)[0] == 0
         assert json.loads((tmp_path / 'new' / 'benchmark.json').read_text()) == RESULT
         assert (tmp_path / 'new' / 'benchmark.png').read_bytes() == b'augment.png'
+
+
+def test_what_cannot_be_written_is_printed_all_the_same(measured, capsys, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(benchmark, 'write_json', full)
+    code, output, _ = run(benchmark, [*AUGMENT, '--json', f'--output={tmp_path / "augment.json"}'], capsys)
+    assert (code, json.loads(output)) == (1, RESULT)
 
 
 @pytest.mark.parametrize(
