@@ -80,7 +80,7 @@ def comparable(config, name: str, baseline: str) -> dict:
     other.epochs = ours.epochs
     check(other)
     for recipe in (ours, other):
-        recipe.eval.every_epochs, recipe.eval.final_split = 1, 'validation'
+        recipe.eval.update(every_epochs=1, final_split='validation', patience=None)
     return {Path(name).stem: ours, Path(baseline).stem: other}
 
 

@@ -81,13 +81,13 @@ def test_the_table_has_both_seeds_and_the_median_of_the_ratios():
 def test_both_have_the_same_data_and_length_and_leave_the_test_split_alone(tmp_path):
     file = tmp_path / 'fast.py'
     file.write_text(DIGITS + "    config.epochs = 10\n    config.eval.final_split = 'test'\n" + TINY)
-    recipes = comparable(configuration.load(str(file)), str(file), 'configs/small.py')
+    recipes = comparable(configuration.load(str(file), ['eval.patience=2']), str(file), 'configs/small.py')
     fast, small = recipes.values()
     assert list(recipes) == ['fast', 'small'] and small.dataset.name == fast.dataset.name == 'digits'
     assert small.dataset.validation_fraction == 0  # the digits have a validation split of their own
     assert (small.epochs, small.schedule.warmup_epochs, small.batch_size) == (10, 1, 512)
     assert fast.schedule.warmup_epochs == 0.25
-    assert {recipe.eval.final_split for recipe in recipes.values()} == {'validation'}
+    assert {(recipe.eval.final_split, recipe.eval.patience) for recipe in recipes.values()} == {('validation', None)}
     with pytest.raises(InputError, match='^--baseline=elsewhere.py: there is no such file'):
         comparable(fast, 'configs/digits.py', 'elsewhere.py')
     with pytest.raises(InputError, match='^--baseline=configs/digits.py has the name of --config=other/digits.py'):
