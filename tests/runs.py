@@ -38,10 +38,11 @@ def finish(process, code=0):
     return errors
 
 
-def wait_for(condition, process):
-    """Waits until `condition()`, while the process lives."""
+def wait_for(condition, process=None):
+    """Waits until `condition()`, ten minutes at most, while the process, if there is one, lives."""
+    end = time.monotonic() + 600
     while not condition():
-        assert process.poll() is None
+        assert time.monotonic() < end and (process is None or process.poll() is None)
         time.sleep(0.02)
 
 

@@ -8,7 +8,6 @@ import shlex
 import subprocess
 import sys
 import tarfile
-import time
 
 import pytest
 import yaml
@@ -16,6 +15,7 @@ import yaml
 from dsconv.config import ROOT
 from dsconv.main import flags
 from dsconv.process import PREEMPTED
+from tests.runs import wait_for
 
 TASK = ROOT / 'launch' / 'tpu.sky.yaml'
 SCRIPT = ROOT / 'launch' / 'tpu.sh'
@@ -115,13 +115,6 @@ def cloud(tmp_path):
 
 def calls(cloud):
     return [json.loads(line) for line in (cloud.home / 'calls').read_text().splitlines()]
-
-
-def wait_for(condition):
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def test_a_dry_run_prints_the_commands_and_runs_none(cloud):

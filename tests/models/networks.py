@@ -1,5 +1,7 @@
 """What the tests of the networks share."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +15,19 @@ ACTIVATION_FORMULAS = {
     'elu': lambda x: np.where(x > 0, x, np.exp(x) - 1),
     'silu': lambda x: x / (1 + np.exp(-x)),
 }
+
+
+def convolve(x, kernel, stride=1, depthwise=False, pads=None):
+    """A convolution with the zeros `pads` before and after each axis, or SAME: an odd zero is at the end."""
+    k, padding = len(kernel), []
+    for n in x.shape[1:3]:
+        total = max((math.ceil(n / stride) - 1) * stride + k - n, 0)
+        padding.append(pads or (total // 2, total - total // 2))
+    x = np.pad(x, ((0, 0), *padding, (0, 0)))
+    views = np.lib.stride_tricks.sliding_window_view(x, (k, k), (1, 2))[:, ::stride, ::stride]
+    if depthwise:
+        return np.einsum('nhwcij,ijc->nhwc', views, kernel[:, :, 0])
+    return np.einsum('nhwcij,ijcd->nhwd', views, kernel)
 
 
 def drawn_variables(network, image_shape):

@@ -10,7 +10,7 @@ import pytest
 
 from dsconv.errors import InputError
 from dsconv.models.dsconv import DSConv
-from tests.models.networks import ACTIVATION_FORMULAS, drawn_variables
+from tests.models.networks import ACTIVATION_FORMULAS, convolve, drawn_variables
 from tests.quick import quick_jit
 
 TINY = dict(num_classes=5, patch_size=2, dim=8, depth=2, kernel_size=3)
@@ -19,19 +19,6 @@ SIZE = (4, 6, 8, 3)
 
 def random_images(size=SIZE):
     return np.random.default_rng(1).normal(size=size).astype(np.float32)
-
-
-def convolve(x, kernel, stride=1, depthwise=False):
-    """SAME convolution by TensorFlow's rule: what padding is odd goes to the end."""
-    k, padding = len(kernel), []
-    for n in x.shape[1:3]:
-        total = max((math.ceil(n / stride) - 1) * stride + k - n, 0)
-        padding.append((total // 2, total - total // 2))
-    x = np.pad(x, ((0, 0), *padding, (0, 0)))
-    views = np.lib.stride_tricks.sliding_window_view(x, (k, k), (1, 2))[:, ::stride, ::stride]
-    if depthwise:
-        return np.einsum('nhwcij,ijc->nhwc', views, kernel[:, :, 0])
-    return np.einsum('nhwcij,ijcd->nhwd', views, kernel)
 
 
 class Reference:

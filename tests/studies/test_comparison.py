@@ -1,5 +1,6 @@
 import tomllib
 
+import numpy as np
 import pytest
 
 from dsconv import config as configuration
@@ -7,9 +8,10 @@ from dsconv.models import MODELS
 from dsconv.models.complexity import layer_costs
 from dsconv.reporting import markdown_table
 from dsconv.studies import comparison
-from dsconv.studies.cells import make_cells
+from dsconv.studies.cells import make_cells, resolve_config
 from dsconv.studies.study import of_models
 from dsconv.training.setup import build_network
+from tests.conftest import tiny_config
 from tests.studies.grid import OVERRIDES, Runs
 
 FIGURES = tomllib.loads(comparison.PUBLISHED.read_text())['figures']
@@ -59,3 +61,25 @@ def test_a_network_that_the_data_refuses_is_not_measured(tmp_path, monkeypatch):
     cells = cells_of(of_models('dsconv,resnet8', MODELS), tmp_path, 'model.patch_size=3')
     monkeypatch.setattr(comparison, 'measure_latency', list)
     assert comparison.measure(cells)['latency'] == ['resnet8']
+
+
+def test_a_network_is_measured_on_one_image_and_on_a_batch_in_turn(monkeypatch):
+    rows = []
+
+    def seconds_per_call(call, seconds):
+        logits = call()
+        assert logits.shape[1] == 10
+        assert np.isfinite(logits).all()
+        rows.append(len(logits))
+        return len(rows)
+
+    monkeypatch.setattr(comparison, 'seconds_per_call', seconds_per_call)
+    taken = comparison.measure_latency({'a': resolve_config(tiny_config())}, rounds=3)
+    assert rows == [1, comparison.BATCH] * 3
+    assert taken == {'a': {'latency_one': 3, 'latency_batch': 4}}  # the median round is the second
+
+
+def test_a_network_that_refuses_the_images_is_left_out(caplog):
+    configs = {'big': resolve_config(tiny_config(model__name='alexnet')), 'small': resolve_config(tiny_config())}
+    assert list(comparison.measure_latency(configs, rounds=1, seconds=0)) == ['small']
+    assert 'big is not timed: images of 8×8 are too small' in caplog.text

@@ -4,20 +4,13 @@ import types
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from dsconv.errors import InputError
 from dsconv.training import memory
-from tests.training.test_microbatching import make_config
+from tests.training.test_microbatching import make_config, mesh_of
 
 GB = 10**9
-
-
-def mesh_of(platform, stats):
-    """Stands for a mesh: two devices that tell `stats` of their memory."""
-    devices = [types.SimpleNamespace(platform=platform, memory_stats=lambda told=told: told) for told in stats]
-    return types.SimpleNamespace(size=len(devices), devices=np.array(devices), local_devices=devices)
 
 
 def taking(temporaries):
@@ -53,7 +46,7 @@ def test_devices_of_a_cpu_share_what_the_job_may_still_take(linux, caplog):
 
     def tell(taken, **changes):
         config = make_config(batch_size=512, **changes)
-        memory.tell_memory(config, mesh_of('cpu', [None, None]), taking(taken), num_examples=50_000)
+        memory.tell_memory(config, mesh_of('cpu', 2), taking(taken), num_examples=50_000)
 
     tell(0.9 * GB)
     tell(0.9 * GB, dataset__on_device=True)  # 0.15 GB for each device
@@ -84,13 +77,13 @@ def test_devices_of_a_cpu_share_what_the_job_may_still_take(linux, caplog):
     ],
 )
 def test_too_little_memory_names_what_can_be_set(caplog, changes, taken, remedy):
-    mesh = mesh_of('gpu', [{'bytes_limit': 3 * GB}, {'bytes_limit': 2 * GB}])
+    mesh = mesh_of('gpu', 2, [{'bytes_limit': 3 * GB}, {'bytes_limit': 2 * GB}])
     memory.tell_memory(make_config(batch_size=512, **changes), mesh, taking(2.5 * GB), num_examples=50_000)
     assert caplog.messages == [f'memory: a step takes {taken} GB, a device has 2.00 GB: {remedy}']
 
 
 def test_what_does_not_fit_is_one_line():
-    config, mesh = make_config(batch_size=512), mesh_of('cpu', [None])
+    config, mesh = make_config(batch_size=512), mesh_of('cpu', 1)
     with (
         pytest.raises(InputError, match=r'^the device has not enough memory \(.+\): take .*batch_size below 512$'),
         memory.naming_remedies(config, mesh),
@@ -101,6 +94,6 @@ def test_what_does_not_fit_is_one_line():
 def test_the_fullest_device_is_logged_where_it_is_told():
     full, empty = {'bytes_in_use': 7, 'peak_bytes_in_use': 8}, {'bytes_in_use': 1, 'peak_bytes_in_use': 9}
     most = {'device_bytes_in_use': 7, 'device_peak_bytes_in_use': 9}
-    assert memory.device_memory(mesh_of('gpu', [full, empty])) == most
-    assert memory.device_memory(mesh_of('gpu', [{'bytes_in_use': 7}])) == {'device_bytes_in_use': 7}
-    assert memory.device_memory(mesh_of('cpu', [None, None])) == {}
+    assert memory.device_memory(mesh_of('gpu', 2, [full, empty])) == most
+    assert memory.device_memory(mesh_of('gpu', 1, [{'bytes_in_use': 7}])) == {'device_bytes_in_use': 7}
+    assert memory.device_memory(mesh_of('cpu', 2)) == {}

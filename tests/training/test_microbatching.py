@@ -15,10 +15,11 @@ from tests.conftest import tiny_config
 CIFAR = types.SimpleNamespace(image_size=32, channels=3, class_names=('a', 'b'), flippable=True, crop_scale=None)
 
 
-def mesh_of(platform, devices):
-    """Stands for a mesh: what the layout looks at."""
-    device = types.SimpleNamespace(platform=platform)
-    return types.SimpleNamespace(size=devices, devices=np.array([device] * devices))
+def mesh_of(platform, count, stats=None):
+    """Stands for a mesh of `count` devices, which tell `stats` of their memory, one dict each."""
+    told = stats or [None] * count
+    devices = [types.SimpleNamespace(platform=platform, memory_stats=lambda own=own: own) for own in told]
+    return types.SimpleNamespace(size=count, devices=np.array(devices), local_devices=devices)
 
 
 def make_config(model__name='dsconv', **changes):

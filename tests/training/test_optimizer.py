@@ -4,9 +4,9 @@ import numpy as np
 import optax
 import pytest
 
-from dsconv.config import defaults
+from dsconv.config import defaults, load
 from dsconv.errors import InputError
-from dsconv.training.optimizer import make_optimizer
+from dsconv.training.optimizer import SCHEDULES, make_optimizer, make_schedule
 from dsconv.training.setup import build_network
 
 DECAY, RATE = 0.02, 0.1
@@ -166,3 +166,48 @@ def test_frozen_parts_stay_and_the_body_takes_a_part_of_the_step(name):
 def test_a_part_that_is_not_there_is_named():
     with pytest.raises(InputError, match='optimizer.freeze=block_9: the network has no part block_9; did you mean'):
         make_optimizer(options('adamw', freeze=('block_9',)), lambda step: RATE).init({'block_0': START})
+
+
+INITIAL, PEAK, END = 1e-5, 0.01, 5e-5
+WARMUP, TOTAL = 40, 241  # the last step is 240, the middle of the decay 140
+
+
+def schedule(name='exponential', **changes):
+    return {'name': name, 'init_value': INITIAL, 'peak_value': PEAK, 'end_value': END} | changes
+
+
+@pytest.mark.parametrize(
+    ('name', 'up', 'down'),
+    [
+        ('exponential', lambda x: x, lambda x: np.log(PEAK * (END / PEAK) ** x)),
+        ('cosine', lambda x: x, lambda x: (1 + np.cos(np.pi * x)) / 2),
+        ('linear', lambda x: x, lambda x: 1 - x),
+        ('one_cycle', lambda x: (1 - np.cos(np.pi * x)) / 2, lambda x: (1 + np.cos(np.pi * x)) / 2),
+    ],
+)
+def test_the_schedules_at_a_quarter_of_their_way(name, up, down):
+    rate = make_schedule(schedule(name), WARMUP, TOTAL)
+    expected = np.exp(down(0.25)) if name == 'exponential' else END + (PEAK - END) * down(0.25)
+    assert rate(WARMUP + 50) == pytest.approx(expected, rel=1e-3)
+    assert rate(WARMUP // 4) == pytest.approx(INITIAL + (PEAK - INITIAL) * up(0.25), rel=1e-3)
+
+
+def test_the_schedule_of_the_thesis():
+    rate = make_schedule(schedule(), warmup_steps=485, total_steps=29_100)  # 300 epochs of 97 steps
+    assert [rate(step) for step in (0, 485, 29_099)] == pytest.approx([INITIAL, PEAK, END], rel=1e-4)
+
+
+@pytest.mark.parametrize('name', SCHEDULES)
+def test_the_ends_of_the_schedules(name):
+    rate = make_schedule(schedule(name), warmup_steps=0, total_steps=10)
+    assert [rate(0), rate(9)] == pytest.approx([PEAK, END], rel=1e-4)
+    assert make_schedule(schedule(name), warmup_steps=0, total_steps=1)(0) == pytest.approx(PEAK, rel=1e-6)
+    assert make_schedule(schedule(name, init_value=0.0), warmup_steps=3, total_steps=9)(0) == pytest.approx(0, abs=1e-9)
+
+
+def test_all_schedules_but_the_exponential_may_end_at_nothing():
+    for name in SCHEDULES.keys() - {'exponential'}:
+        assert make_schedule(schedule(name, end_value=0.0), WARMUP, TOTAL)(TOTAL - 1) == pytest.approx(0, abs=1e-9)
+    assert load('configs/small.py', ['schedule.name=cosine', 'schedule.end_value=0']).schedule.end_value == 0
+    with pytest.raises(InputError, match='^schedule.end_value=0.0 is never reached exponentially; take schedule.name='):
+        load('configs/small.py', ['schedule.end_value=0'])

@@ -17,6 +17,7 @@ from dsconv.training.scoring import report_run
 from dsconv.training.setup import build_training, open_data
 from dsconv.training.step import normalise
 from tests.conftest import tiny_config
+from tests.models.networks import ACTIVATION_FORMULAS
 from tests.quick import quick_jit
 
 STEPS = 5
@@ -70,7 +71,7 @@ def test_of_several_batches_and_groups_the_statistics_are_the_means_whatever_is_
     activations = []
     for images, _ in batches(config, split, 3):
         x = np.asarray(normalise(images, config.dataset.mean, config.dataset.std)) @ stem['kernel'][0, 0] + stem['bias']
-        activations.extend(np.split(x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))), 4))
+        activations.extend(np.split(ACTIVATION_FORMULAS['gelu'](x), 4))
     statistics = result['stem_unit']['batch_norm']
     mean = np.mean([x.mean(axis=(0, 1, 2)) for x in activations], axis=0)
     var = np.mean([x.var(axis=(0, 1, 2)) for x in activations], axis=0)

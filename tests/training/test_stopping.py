@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -13,6 +12,7 @@ from dsconv.config import ROOT
 from dsconv.errors import Preempted
 from dsconv.training.mesh import make_mesh
 from dsconv.training.stopping import StopRequest
+from tests.runs import wait_for
 
 BLOCKED = """
 import hashlib, signal
@@ -25,20 +25,13 @@ with StopRequest(make_mesh()) as stop:
 """
 
 
-def wait_until(condition):
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_asks_for_a_stop_that_is_not_forgotten_and_the_handlers_come_back(number):
     handlers = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
     with pytest.raises(Preempted), StopRequest(make_mesh()) as stop:
         assert not stop.reached()
         os.kill(os.getpid(), number)
-        wait_until(stop.reached)
+        wait_for(stop.reached)
     with pytest.raises(ZeroDivisionError), StopRequest(make_mesh()):
         raise ZeroDivisionError
     assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == handlers
