@@ -82,10 +82,9 @@ def check_against_numpy(network, size=SIZE, train=False):
 @pytest.mark.parametrize(
     ('options', 'size'),
     [
-        (dict(activation='silu', norm='layer'), SIZE),
         (dict(residual_depthwise=False, activation='leaky_relu', norm='none'), SIZE),
         (dict(residual_block=False, reduction=(1, 8)), SIZE),
-        (dict(patch_size=4, kernel_size=5, num_classes=26), (2, 12, 4, 1)),
+        (dict(patch_size=4, kernel_size=5, num_classes=26, activation='silu', norm='layer'), (2, 12, 4, 1)),
         (dict(depth=0, patch_size=1, stem_kernel_size=2), SIZE),
     ],
     ids=str,

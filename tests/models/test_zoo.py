@@ -69,7 +69,6 @@ TINY = {
     'resnet': (ResNet(3, stages=(1, 1), width=4, shortcut='conv', use_bias=True), 9),
     'bottleneck': (ResNet(3, (1, 1), 4, bottleneck=True, shortcut='conv_norm', large_stem=True, norm_groups=2), 9),
     'vgg': (VGG(3, stages=(1, 2), features=(4, 8), hidden=(16,)), 8),
-    'vgg with batch norm': (VGG(3, stages=(1,), features=(4,), hidden=(), batch_norm=True, norm_groups=2), 6),
     'vit': (ViT(3, patch=2, width=8, layers=1, heads=2), 4),
 }
 

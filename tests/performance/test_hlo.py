@@ -82,14 +82,13 @@ def test_collectives_and_cycles_of_a_loop_are_those_of_all_its_iterations():
     assert (unknown.unknown_loops, unknown.megacycles) == (1, pytest.approx(1.5))
 
 
-@pytest.mark.parametrize('function, turns', [(scanned, 6), (nested, 18)])
-def test_a_scan_is_counted_as_often_as_it_turns(function, turns):
-    once, whole = (jax.jit(f).lower(WEIGHTS, IMAGES).compile() for f in (function, unrolled))
+def test_a_scan_in_a_scan_is_counted_as_often_as_it_turns():
+    once, whole = (jax.jit(f).lower(WEIGHTS, IMAGES).compile() for f in (nested, unrolled))
     totals = hlo.totals(once.as_text())
     assert totals.unknown_loops == 0
     flops = once.cost_analysis()['flops'] * totals.flops_factor
-    assert flops == pytest.approx(whole.cost_analysis()['flops'] * turns / 6, rel=0.02)
-    assert totals.bytes_factor > turns / 2
+    assert flops == pytest.approx(3 * whole.cost_analysis()['flops'], rel=0.02)  # 18 turns, of which it has 6
+    assert totals.bytes_factor > 9
 
 
 def test_products_with_padding_are_none():

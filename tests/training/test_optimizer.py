@@ -140,9 +140,8 @@ def test_muon_takes_the_pointwise_kernels_of_the_network_and_adamw_the_rest():
     assert len(all_have_a_mean) == len(jax.tree.leaves(variables['params']))
 
 
-@pytest.mark.parametrize('name', ['sgd', 'muon'])
-def test_the_gradient_is_clipped_by_its_global_norm(name):
-    clipped, free = (make_optimizer(options(name, clip_norm=norm, eps=1.0), lambda step: 1.0) for norm in (1.0, None))
+def test_the_gradient_is_clipped_by_its_global_norm():
+    clipped, free = (make_optimizer(options('sgd', clip_norm=norm), lambda step: 1.0) for norm in (1.0, None))
     params = {'a': {'bias': jnp.zeros(2)}, 'b': {'bias': jnp.zeros(2)}}
     long = {'a': {'bias': jnp.array([3.0, 0.0])}, 'b': {'bias': jnp.array([0.0, 4.0])}}
     unit = {'a': {'bias': jnp.array([0.6, 0.0])}, 'b': {'bias': jnp.array([0.0, 0.8])}}
@@ -150,12 +149,11 @@ def test_the_gradient_is_clipped_by_its_global_norm(name):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), updated(clipped, params, [long]), expected)
 
 
-@pytest.mark.parametrize('name', ['adamw', 'muon'])
-def test_frozen_parts_stay_and_the_body_takes_a_part_of_the_step(name):
+def test_frozen_parts_stay_and_the_body_takes_a_part_of_the_step():
     params = {part: {'kernel': jnp.asarray(START)} for part in ('stem', 'block_0', 'head')}
     gradients = [jax.tree.map(lambda leaf: leaf + 1, params)] * 2
-    whole = updated(make_optimizer(options(name), lambda step: RATE), params, gradients[:1])
-    scaled = make_optimizer(options(name, body_rate=0.25, freeze=('stem',)), lambda step: RATE)
+    whole = updated(make_optimizer(options('muon'), lambda step: RATE), params, gradients[:1])
+    scaled = make_optimizer(options('muon', body_rate=0.25, freeze=('stem',)), lambda step: RATE)
     parts = updated(scaled, params, gradients[:1])
     np.testing.assert_array_equal(updated(scaled, params, gradients)['stem']['kernel'], START)
     np.testing.assert_array_equal(parts['head']['kernel'], whole['head']['kernel'])

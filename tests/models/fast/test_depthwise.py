@@ -1,14 +1,12 @@
 """The depthwise convolution against NumPy, SciPy and XLA's own grouped convolution."""
 
 import functools
-import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.ndimage
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dsconv.models.fast import depthwise
 from dsconv.models.fast.depthwise import depthwise_conv
@@ -84,15 +82,3 @@ def test_a_form_suits_the_platform_or_is_asked_for(form, platform, convolutions)
     arguments = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
     traced = jax.jit(functools.partial(with_gradients, form=form)).trace(*arguments)
     assert traced.lower(lowering_platforms=(platform,)).as_text().count('stablehlo.convolution') == convolutions
-
-
-def test_a_sharded_batch_is_not_gathered():
-    devices = jax.device_count()
-    mesh = Mesh(np.array(jax.devices()), ('data',))
-    batch, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (('data',), ()))
-    x, kernel, gradient = (a.astype(np.float32) for a in draw(2 * devices, 4, 4, 2, 3))
-    compiled = jax.jit(with_gradients, in_shardings=(batch, whole, batch)).lower(x, kernel, gradient).compile()
-    assert not re.search('all-gather|all-to-all|collective-permute', compiled.as_text())
-    placed = jax.device_put((x, kernel, gradient), (batch, whole, batch))
-    for result, expected in zip(compiled(*placed), jax.jit(with_gradients)(x, kernel, gradient), strict=True):
-        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)

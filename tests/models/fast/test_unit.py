@@ -17,8 +17,6 @@ from tests.quick import quick_jit
 LAYERS = {
     'pointwise': nn.Dense(3),
     'depthwise': nn.Conv(5, (3, 3), feature_group_count=5),
-    'patches': nn.Conv(3, (2, 2), (2, 2)),
-    'overlapping patches': nn.Conv(3, (3, 3), (2, 2)),
 }
 
 
@@ -42,11 +40,8 @@ def reference(layer, activation, groups, x, kernel, bias, scale, shift):
     ('name', 'activation', 'groups', 'form'),
     [
         ('pointwise', 'gelu', 1, 'cpu'),
-        ('depthwise', 'gelu', 3, 'cpu'),
-        ('patches', 'gelu', 3, 'cpu'),
-        ('overlapping patches', 'gelu', 1, 'cpu'),
+        ('depthwise', 'leaky_relu', 3, 'cpu'),
         ('pointwise', 'gelu', 3, 'default'),  # the form of accelerators
-        ('pointwise', 'leaky_relu', 3, 'default'),
     ],
 )
 def test_output_and_gradients_equal_autodiff_in_float64(name, activation, groups, form, monkeypatch):
