@@ -99,17 +99,6 @@ def test_a_cell_that_fails_does_not_end_the_study_and_is_tried_again(cells, monk
     assert not cells[1].failure_file.exists()
 
 
-def test_an_interrupted_study_goes_on_where_it_stopped(cells, monkeypatch):
-    outcomes = {(cell.variant, cell.seed): 0.5 for cell in cells} | {('no warm-up', 0): KeyboardInterrupt()}
-    runs = Runs(monkeypatch, outcomes)
-    with pytest.raises(KeyboardInterrupt):
-        list(train_cells(cells))
-    assert [read_outcome(cell)['state'] for cell in cells] == ['finished'] * 2 + ['unfinished'] * 4
-    runs.trained, runs.outcomes['no warm-up', 0] = [], 0.5
-    list(train_cells(cells))
-    assert runs.trained == [('no warm-up', 0), ('first', 7), ('wide', 7), ('no warm-up', 7)]
-
-
 def test_a_report_by_hand_changes_nothing(cells, monkeypatch):
     runs = Runs(monkeypatch, {('first', 0): 0.625})
     list(train_cells(cells[:1]))
