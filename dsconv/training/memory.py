@@ -33,18 +33,15 @@ def tell_memory(config, mesh, compiled, num_examples: int) -> None:
     Warns with what to set where that is less; the compiler's count is not exact enough to refuse. On CPUs the devices
     share what the machine or cgroup has free.
     """
-    needed, is_on_cpu = bytes_of(compiled), mesh.devices.flat[0].platform == 'cpu'
-    if is_on_cpu:
-        there = _free_bytes()
+    needed, devices = bytes_of(compiled), mesh.local_devices
+    if devices[0].platform == 'cpu':
+        there, sharing, has = _free_bytes(), len(devices), 'free are'
     else:
-        limits = [(device.memory_stats() or {}).get('bytes_limit') for device in mesh.local_devices]
-        there = min(limits) if all(limits) else None
+        limits = [(device.memory_stats() or {}).get('bytes_limit') for device in devices]
+        there, sharing, has = min(limits) if all(limits) else None, 1, 'a device has'
     if needed is None or there is None:
         return
-    needed += image_bytes(config.dataset, num_examples)
-    if is_on_cpu:
-        needed *= len(mesh.local_devices)
-    has = 'free are' if is_on_cpu else 'a device has'
+    needed = sharing * (needed + image_bytes(config.dataset, num_examples))
     text = f'memory: a step takes {needed / 1e9:.2f} GB, {has} {there / 1e9:.2f} GB'
     if needed > there:
         logger.warning('%s: %s', text, _remedies(config, mesh))
