@@ -49,7 +49,8 @@ def _name(arguments) -> str:
         return 'report' if arguments.split in (None, 'test') else f'report_{arguments.split}'
     kind, _, path = arguments.dataset.partition(':')
     pictures = {'image_folder': absolute(path).name, 'image_table': Path(path).stem}  # a folder has no extension
-    return f'report-{pictures.get(kind, arguments.dataset.replace("/", "-"))}'
+    name = pictures.get(kind, arguments.dataset.replace('/', '-'))
+    return f'report-{name}_{arguments.split}' if arguments.split else f'report-{name}'
 
 
 def _output(arguments, workdir) -> Path:

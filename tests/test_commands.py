@@ -40,6 +40,8 @@ def test_the_report_of_other_data_has_its_name():
     for dataset, name in (names | {'cifar10_1/v4': 'cifar10_1-v4'}).items():
         arguments = evaluate.flags().parse_args(['--workdir=run', f'--dataset={dataset}'])
         assert evaluate._output(arguments, Path('run')) == Path('run', f'report-{name}')
+        arguments.split = 'train'  # a report of its own beside that of all
+        assert evaluate._output(arguments, Path('run')) == Path('run', f'report-{name}_train')
 
 
 def test_a_checkpoint_of_a_file_is_refused(capsys):

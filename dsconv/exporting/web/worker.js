@@ -1,5 +1,7 @@
-// Keeps the page for use without a network. The name changes with the files, so that a new export replaces the old one.
-const NAME = 'CACHE_NAME';
+// Keeps the page for use without a network. The name changes with the files, so that a new export replaces the old one;
+// all sites of an origin share its caches, so it also has the address of the page.
+const ADDRESS = ` ${self.registration.scope}`;
+const NAME = `CACHE_NAME${ADDRESS}`;
 const FILES = ['./', 'FILE_NAMES'];
 
 self.addEventListener('install', event => {
@@ -7,7 +9,8 @@ self.addEventListener('install', event => {
 });
 self.addEventListener('activate', event => {
   event.waitUntil(caches.keys().then(async names => {
-    await Promise.all(names.filter(name => name.startsWith('dsconv-') && name !== NAME).map(name => caches.delete(name)));
+    const old = names.filter(name => name.startsWith('dsconv-') && name.endsWith(ADDRESS) && name !== NAME);
+    await Promise.all(old.map(name => caches.delete(name)));
     await self.clients.claim();
   }));
 });
