@@ -28,10 +28,10 @@ USUAL = {
 def list_table(path, dataset) -> Listing:
     """Lists the pictures of a table: a row a picture, separated by commas, semicolons or tabs, UTF-8, gzipped or not.
 
-    Columns are found by their usual names (`USUAL`) or by `dataset.{image,label,split,group}_key`; where one column
-    alone is left beside the paths, it holds the labels. Paths are relative to `dataset.root`, else to the table's
-    directory; an extension that is left out is looked for. Rows without a label are left out. Classes are the labels,
-    sorted, as numbers where all are.
+    `dataset.{image,label,split,group}_key` name columns; the other columns are found by their usual names (`USUAL`).
+    Where one column alone is left beside the paths, it holds the labels. Paths are relative to `dataset.root`, else to
+    the table's directory; an extension that is left out is looked for. Rows without a label are left out. Classes are
+    the labels, sorted, as numbers where all are.
 
     Raises: InputError when there is no such table, column or split, a picture is there twice with two labels, a group
       is in two splits, or there are fewer than two classes.
@@ -114,7 +114,7 @@ def _read(path) -> tuple[list[str], list]:
         raise InputError(f'{path}: {wrong}; image_table:<path> wants a CSV file')
     try:
         content = path.read_bytes()
-        if path.suffix == '.gz':
+        if content.startswith(b'\x1f\x8b'):
             content = gzip.decompress(content)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f'{path} is damaged ({error})') from error
@@ -137,13 +137,16 @@ def _columns(path, header: list[str], dataset) -> dict[str, int]:
     """Maps the keys of `USUAL` to the numbers of their columns."""
     plain = [name.lower().replace(' ', '_').replace('-', '_') for name in header]
     columns = {}
-    for key, usual in USUAL.items():
+    for key in USUAL:
         if (name := getattr(dataset, key)) is not None:
             if name not in header:
                 raise InputError(f'dataset.{key}={name} is no column of {path}, which has {", ".join(header)}')
             columns[key] = header.index(name)
-        elif found := [column for column in usual.split() if column in plain]:
-            columns[key] = plain.index(found[0])
+    for key, usual in USUAL.items():
+        found = [plain.index(name) for name in usual.split() if name in plain]
+        free = [column for column in found if column not in columns.values()]  # the labels may be in a column 'scene'
+        if key not in columns and free:
+            columns[key] = free[0]
     left = [column for column, name in enumerate(header) if name and column not in columns.values()]
     if 'label_key' not in columns and len(left) == 1:
         columns['label_key'] = left[0]

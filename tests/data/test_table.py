@@ -39,6 +39,11 @@ TABLES = {
         dict(image_key='x', label_key='y', split_key='fold', splits=('train=1', 'test=2')),
         'a.png cat train, b.png dog train, c.png cat test',
     ),
+    'labels in a column that is usually of groups': (
+        'path,scene\na.png,beach\nb.png,hill\n',
+        dict(label_key='scene'),
+        'a.png beach , b.png hill ',
+    ),
     'Windows, a row twice': ('path,label\nb\\a.png,cat\nb\\a.png,cat\nc.png,dog\n', {}, 'b/a.png cat , c.png dog '),
 }
 
@@ -50,7 +55,7 @@ def test_tables(listed, case):
     paths = [path.removeprefix(f'{listing.root}/') for path in listing.paths]
     names = [listing.class_names[label] for label in listing.labels]
     rows = [' '.join(row) for row in zip(paths, names, listing.splits, strict=True)]
-    assert rows == expected.split(', ')
+    assert rows == expected.split(', ') and listing.groups is None
     assert list(listing.class_names) == sorted(set(names), key=lambda name: (name.isdecimal() * len(name), name))
 
 
@@ -81,7 +86,9 @@ def test_what_is_wrong_with_a_table(listed, text, changed, message):
         listed(text, **changed)
 
 
-def test_a_table_that_is_cut_short_or_missing(settings, tmp_path):
+def test_a_table_that_is_gzipped_cut_short_or_missing(settings, tmp_path):
+    (tmp_path / 'ALL.CSV.GZ').write_bytes(gzip.compress(b'path,label\na.png,cat\nb.png,dog\n'))
+    assert list_table(tmp_path / 'ALL.CSV.GZ', settings()).class_names == ('cat', 'dog')
     (tmp_path / 'cut.csv.gz').write_bytes(gzip.compress(b'path,label\n' * 9)[:-9])
     with pytest.raises(InputError, match='cut.csv.gz is damaged'):
         list_table(tmp_path / 'cut.csv.gz', settings())
