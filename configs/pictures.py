@@ -12,7 +12,7 @@ from dsconv.config_auto import KEYS
 def get_config(path: str = ''):
     config = common.get_config()
     config.dataset.auto = KEYS
-    is_table = path.lower().endswith(('.csv', '.csv.gz', '.tsv'))
+    is_table = path.lower().removesuffix('.gz').endswith(('.csv', '.tsv'))
     config.dataset.name = f'image_table:{path}' if is_table else f'image_folder:{path}'
     config.dataset.resize = 'crop'
     config.batch_size = 32

@@ -57,5 +57,6 @@ def test_what_is_typed_is_taken_and_the_rest_chosen_by_it():
 
 
 def test_the_argument_is_a_folder_or_a_table():
-    for path, kind in (('/a', 'image_folder'), ('gs://b/c', 'image_folder'), ('t.csv', 'image_table')):
-        assert load(f'configs/pictures.py:{path}').dataset.name == f'{kind}:{path}'
+    for kind, paths in (('image_folder', ('/a', 'gs://b/c')), ('image_table', ('t.csv', 'T.TSV.gz'))):
+        for path in paths:
+            assert load(f'configs/pictures.py:{path}').dataset.name == f'{kind}:{path}'
