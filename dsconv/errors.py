@@ -35,8 +35,11 @@ def status_of(error: BaseException) -> str | None:
     """Returns the status code of an error of TensorFlow, XLA or TensorStore, and None for any other error.
 
     TensorFlow has a type for each code. XLA and TensorStore have one type for all: their message begins with the code.
+    A host name that cannot be resolved is UNAVAILABLE; TensorFlow calls it FAILED_PRECONDITION.
     """
     if type(error).__module__.startswith('tensorflow.'):
+        if 'libcurl code 6 ' in str(error):  # CURLE_COULDNT_RESOLVE_HOST
+            return 'UNAVAILABLE'
         code = getattr(error, 'error_code', None)
         return STATUS_CODES[code] if code in range(len(STATUS_CODES)) else None
     word, colon, _ = str(error).partition(':')

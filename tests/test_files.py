@@ -42,20 +42,24 @@ def test_an_error_is_told_by_its_type_then_by_the_status_that_begins_its_message
     assert status_of(ValueError('NOT_FOUND: no such key')) == 'NOT_FOUND'
     assert status_of(ValueError('it is UNAVAILABLE: try again')) is None
     refused = errors.PermissionDeniedError(None, None, 'NOT_FOUND: no')
+    unresolved = "Error executing an HTTP request: libcurl code 6 meaning 'Could not resolve hostname'"
+    unresolved = errors.FailedPreconditionError(None, None, unresolved)
     assert status_of(refused) == 'PERMISSION_DENIED'
     damage = [
         ValueError('DATA_LOSS: checksum'), FileNotFoundError(), NotADirectoryError(), KeyError('x'), TypeError(),
         ValueError('a text with UNAVAILABLE in it'), errors.OutOfRangeError(None, None, 'HTTP response code 416'),
+        errors.FailedPreconditionError(None, None, 'gs://bucket is a directory'),
         caused(ValueError('x'), FileNotFoundError()),
     ]  # fmt: skip
     passing = [
         ValueError('UNAVAILABLE: no answer'), OSError(5, 'EIO'), TimeoutError(), MemoryError(),
         RuntimeError("can't start new thread"), errors.UnavailableError(None, None, 'x'),
-        caused(ValueError('x'), OSError(5, 'EIO')),
+        unresolved, caused(ValueError('x'), OSError(5, 'EIO')),
     ]  # fmt: skip
     assert [error for error in damage if is_passing(error)] == []
     assert [error for error in passing if not is_passing(error)] == []
-    assert is_store_fault(refused) and is_store_fault(caused(OSError('as etils puts it'), refused))
+    assert is_store_fault(refused) and is_store_fault(unresolved)
+    assert is_store_fault(caused(OSError('as etils puts it'), refused))
     assert not is_store_fault(OSError('gs://bucket: HTTP request'))
     assert not is_store_fault(errors.InvalidArgumentError(None, None, 'gs://bucket'))
 
