@@ -14,7 +14,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from dsconv.config_auto import say_once
-from dsconv.config_checks import check, check_is_taken, get
+from dsconv.config_checks import check, check_is_taken, check_values, get
 from dsconv.config_keys import no_such_key, read_keys
 from dsconv.errors import InputError, nearest, shown
 from dsconv.files import is_directory, is_file, make_directory, to_path, write_json
@@ -65,6 +65,7 @@ def load(path: str, overrides: list[str] = (), workdir: Path | None = None) -> C
         began = flatten(run)
         _lay_over(config, {key: began[key] for key in auto if key in began}, f'{workdir}: ')
     config.dataset.auto = None if run else auto or None
+    check_values(config)  # before numbers are computed from others
     is_settled = bool({*auto, *typed} & {'schedule.warmup_epochs'}) or is_run and 'epochs' not in typed
     messages = [None if is_settled else _fit_warmup(config, workdir, run), _fit_images(config, run)]
     check(config)

@@ -151,8 +151,8 @@ def check_splits(config: ConfigDict, sizes: dict[str, int]) -> None:
     _demand(config, 'schedule.warmup_epochs', fits, f'leaves no step of epochs={epochs} to the decay')
 
 
-def check(config: ConfigDict) -> None:
-    """Raises InputError for the first value that is impossible whatever the data."""
+def check_values(config: ConfigDict) -> None:
+    """Raises InputError for the first value that is none of its choices, or outside its range."""
     for key in CHOICES:
         names, value = ', '.join(map(shown, choices(key))), get(config, key)
         for each in value if isinstance(value, tuple) else (value,):
@@ -162,6 +162,11 @@ def check(config: ConfigDict) -> None:
         numbers = value if isinstance(value, tuple) else (value,)
         fits = all(number is None or _is_within(number, interval) for number in numbers)
         _demand(config, key, fits, f'must be in {interval}')
+
+
+def check(config: ConfigDict) -> None:
+    """Raises InputError for the first value that is impossible whatever the data."""
+    check_values(config)
     model, schedule, batch, epochs = config.model, config.schedule, config.batch_size, config.epochs
     divide = len(model.reduction) == 2 and not any(model.dim % divisor for divisor in model.reduction)
     shorter, peak = f'{min(1, epochs / 2):g}', schedule.peak_value
