@@ -3,13 +3,14 @@
 import dataclasses
 import functools
 import logging
+import re
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from dsconv.data.read_ahead import read_ahead
 from dsconv.data.stratified import divide_into_folds, stratified_split
-from dsconv.errors import InputError
+from dsconv.errors import InputError, shown
 
 # Fixed, and not the run's seed: every run, study and evaluation must hold out the same examples.
 TEST_SEED = 80_20
@@ -166,8 +167,8 @@ class Division:
         for name in ('train', 'validation', 'test'):
             if self.sizes.get(name) == 0 and self.own_sizes.get('train'):
                 raise InputError(
-                    f'with validation_fraction={self.validation_fraction} and train_fraction='
-                    f'{self.train_fraction} no example is left for {name!r}: change the fractions'
+                    f'of {self.own_sizes["train"]} examples none is left for {name!r}: add examples, or change '
+                    f'validation_fraction={self.validation_fraction}, train_fraction={self.train_fraction} or fold'
                 )
 
     @property
@@ -241,10 +242,11 @@ class Division:
 
 
 def _parse_fold(text: str) -> tuple[int, int]:
-    number, slash, count = text.partition('/')
-    if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count) >= 2):
-        raise InputError(f'dataset.fold={text} must be K/N, the K-th of N folds, as 1/5')
-    return int(number), int(count)
+    numbers = re.fullmatch(r'(\d{1,9})/(\d{1,9})', text)
+    number, count = map(int, numbers.groups()) if numbers else (0, 0)
+    if not 1 <= number <= count >= 2:
+        raise InputError(f'dataset.fold={shown(text)} must be K/N, the K-th of N folds, as 1/5')
+    return number, count
 
 
 def concatenate(splits: list):

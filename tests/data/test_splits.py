@@ -22,13 +22,19 @@ def test_division_parts():
     'sizes, validation, train, message',
     [
         ({'train': 10}, 0.0, 0.0, 'train_fraction=0.0'),
-        ({'train': 10}, 0.01, 1.0, "left for 'validation'"),
+        ({'train': 10}, 0.01, 1.0, "of 10 examples none is left for 'validation': add examples"),
         ({'train': 10, 'validation': 3}, 0.1, 1.0, 'split of its own'),
     ],
 )
 def test_wrong_fractions(sizes, validation, train, message):
     with pytest.raises(InputError, match=message):
         Division(sizes, validation, train)
+
+
+@pytest.mark.parametrize('fold', ['1', '0/3', '3/2', '1/1', '²/3', '1/' + '9' * 5000])
+def test_wrong_folds(settings, fold):
+    with pytest.raises(InputError, match=r'^dataset.fold=.{1,100} must be K/N'):
+        Division.of({'train': 10}, settings(fold=fold))
 
 
 def test_a_class_too_small_to_be_tested_is_said_and_to_be_trained_on_refused(caplog):
