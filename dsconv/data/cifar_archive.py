@@ -4,7 +4,6 @@ import hashlib
 import io
 import pathlib
 import tarfile
-import zlib
 
 import numpy as np
 
@@ -33,16 +32,10 @@ def open_cifar_archive(dataset) -> Source:
 
     Raises: InputError when the file is missing, is another archive or has a wrong MD5 checksum.
     """
-    path = to_path(dataset.archive)
-    content = _verified(path)
-    try:
-        with tarfile.open(fileobj=io.BytesIO(content), mode='r:gz') as archive:
-            train = b''.join(_read(archive, f'data_batch_{i}.bin') for i in range(1, 6))
-            test = _read(archive, 'test_batch.bin')
-            class_names = tuple(_read(archive, 'batches.meta.txt').decode().split())
-    except (KeyError, tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise InputError(f'{path}: cannot be read as cifar-10-binary.tar.gz ({error})') from error
-    return array_source({'train': _decode(train), 'test': _decode(test)}, class_names, flippable=True, dataset=dataset)
+    with tarfile.open(fileobj=io.BytesIO(_verified(to_path(dataset.archive))), mode='r:gz') as archive:
+        train = _read(archive, *(f'data_batch_{i}' for i in range(1, 6)))
+        test = _read(archive, 'test_batch')
+    return array_source({'train': train, 'test': test}, CLASS_NAMES, flippable=True, dataset=dataset)
 
 
 def _verified(path: pathlib.Path) -> bytes:
@@ -65,11 +58,9 @@ def _verified(path: pathlib.Path) -> bytes:
     return content
 
 
-def _read(archive: tarfile.TarFile, name: str) -> bytes:
-    return archive.extractfile(f'{FOLDER}/{name}').read()
-
-
-def _decode(records: bytes) -> tuple[np.ndarray, np.ndarray]:
+def _read(archive: tarfile.TarFile, *names: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the images and labels of some files, in order."""
+    records = b''.join(archive.extractfile(f'{FOLDER}/{name}.bin').read() for name in names)
     records = np.frombuffer(records, np.uint8).reshape(-1, RECORD_BYTES)
     images = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return np.ascontiguousarray(images), records[:, 0]

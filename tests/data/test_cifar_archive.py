@@ -8,26 +8,21 @@ import pytest
 from dsconv.data import cifar_archive, open_source
 from dsconv.errors import InputError
 
-NAMES = ['airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck']
-
 
 def test_reads_the_images(settings, tmp_path, monkeypatch):
     generator, images, path = np.random.default_rng(0), {}, tmp_path / 'cifar-10-binary.tar.gz'
     with tarfile.open(path, 'w:gz') as tar:
-        for name in (*(f'data_batch_{i}' for i in range(1, 6)), 'test_batch', 'batches.meta'):
-            if name == 'batches.meta':
-                data = ('\n'.join(NAMES) + '\n\n').encode()
-            else:
-                images[name] = generator.integers(0, 256, (20, 32, 32, 3), np.uint8)
-                rows = enumerate(images[name].transpose(0, 3, 1, 2))
-                data = b''.join(bytes([i % 10]) + planes.tobytes() for i, planes in rows)
-            info = tarfile.TarInfo(f'cifar-10-batches-bin/{name}.{"txt" if name == "batches.meta" else "bin"}')
+        for name in (*(f'data_batch_{i}' for i in range(1, 6)), 'test_batch'):
+            images[name] = generator.integers(0, 256, (20, 32, 32, 3), np.uint8)
+            rows = enumerate(images[name].transpose(0, 3, 1, 2))
+            data = b''.join(bytes([i % 10]) + planes.tobytes() for i, planes in rows)
+            info = tarfile.TarInfo(f'cifar-10-batches-bin/{name}.bin')
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
     monkeypatch.setattr(cifar_archive, 'MD5', hashlib.md5(path.read_bytes()).hexdigest())
     source = open_source(settings(name='cifar10', archive=str(path), validation_fraction=0.1))
     assert source.split_sizes == {'train': 90, 'validation': 10, 'test': 20}
-    assert source.class_names == tuple(NAMES) and source.flippable
+    assert source.class_names[3:6] == ('cat', 'deer', 'dog') and source.flippable
     test = source.load('test')
     assert np.array_equal(test.images(np.arange(20)), images['test_batch'])
     assert np.array_equal(test.labels, np.arange(20) % 10)
@@ -36,15 +31,13 @@ def test_reads_the_images(settings, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ('name', 'content', 'message'),
+    ('name', 'message'),
     [
-        ('cifar-10-binary.tar.gz', b'x', 'MD5 is .* damaged'),
-        ('cifar-10-python.tar.gz', b'x', 'pickled.*cifar-10-binary.tar.gz'),
-        ('other', b'taken for the true one', 'other: cannot be read as'),
+        ('cifar-10-binary.tar.gz', 'MD5 is .* damaged'),
+        ('cifar-10-python.tar.gz', 'pickled.*cifar-10-binary.tar.gz'),
     ],
 )
-def test_other_files(settings, tmp_path, monkeypatch, name, content, message):
-    monkeypatch.setattr(cifar_archive, 'MD5', hashlib.md5(b'taken for the true one').hexdigest())
-    (tmp_path / name).write_bytes(content)
+def test_other_files(settings, tmp_path, name, message):
+    (tmp_path / name).write_bytes(b'x')
     with pytest.raises(InputError, match=message):
         open_source(settings(name='cifar10', archive=str(tmp_path / name)))
