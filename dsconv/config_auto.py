@@ -10,7 +10,7 @@ import statistics
 
 from ml_collections import ConfigDict
 
-from dsconv.errors import InputError, did_you_mean, shown
+from dsconv.errors import shown
 
 SIDES = (8, 16, 24, 32, 48, 64)  # pixels that pictures of many sizes are brought to: more takes long on a CPU
 PLACES = 16  # patches a side, at most
@@ -31,13 +31,6 @@ log = logging.getLogger('dsconv')
 def is_auto(dataset, key: str) -> bool:
     """Returns whether a key is to be chosen, by a config's `dataset` section."""
     return key in (dataset.auto or ())
-
-
-def check_auto(dataset) -> None:
-    """Raises InputError for a key that nothing here chooses."""
-    for key in dataset.auto or ():
-        if key not in KEYS:
-            raise InputError(f'dataset.auto={key} is none of {", ".join(KEYS)}{did_you_mean(key, KEYS)}')
 
 
 def image_size(shorter: int, are_equal: bool) -> int:

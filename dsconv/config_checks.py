@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 from ml_collections import ConfigDict
 
-from dsconv.config_auto import check_auto, choose
+from dsconv.config_auto import KEYS, choose
 from dsconv.errors import InputError, did_you_mean, shown
 from dsconv.files import absolute
 
@@ -26,6 +26,7 @@ CHOICES = {
     'augment.crop_mode': 'dsconv.augment.stages:CROP_MODES',
     'augment.flip': 'dsconv.augment.stages:FLIPS',  # and auto, until the data is known
     'augment.mix_per': 'dsconv.augment.mixing:MIX_PER',
+    'dataset.auto': (None, *KEYS),
     'dataset.channels': (None, 1, 3),
     'log.trackers': (None, 'wandb', 'mlflow'),
     'dataset.resize': ('squash', 'crop', 'pad'),
@@ -185,7 +186,6 @@ def check(config: ConfigDict) -> None:
         ('eval.recalibration_batches', ends, 'is of the last step, which a run with eval.patience may not reach'),
     ):
         _demand(config, key, fits, message)
-    check_auto(config.dataset)
     for key in ('dataset.crop_scale', 'dataset.crop_ratio'):
         fits = get(config, key) is None or len(get(config, key)) == 2 and get(config, key)[0] <= get(config, key)[1]
         _demand(config, key, fits, 'must be two numbers, the least first, as 0.35,1')

@@ -52,7 +52,7 @@ def test_what_is_typed_is_taken_and_the_rest_chosen_by_it():
     config = chosen(245, 32, 'epochs=3', 'batch_size=24', 'model.patch_size=4')
     assert (config.epochs, config.batch_size, config.model.patch_size) == (3, 24, 4)
     assert config.schedule.warmup_epochs == 0.3 and config.augment.policy == 'either'
-    with pytest.raises(InputError, match=r'dataset.auto=epoch is none of .*; did you mean epochs\?'):
+    with pytest.raises(InputError, match=r'dataset.auto=epoch is not one of .*; did you mean epochs\?'):
         load('configs/small.py', ['dataset.auto=epoch'])
 
 
