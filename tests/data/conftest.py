@@ -1,13 +1,15 @@
-import types
-
 import pytest
 
-UNSET = 'data_dir archive image_size channels class_names root image_key label_key split_key group_key splits fold'
-UNSET = dict.fromkeys([*UNSET.split(), 'crop_scale', 'auto'])
-DEFAULTS = dict(name='digits', validation_fraction=0.0, train_fraction=1.0, memory_gigabytes=4.0, resize='squash')
+from configs import common
 
 
 @pytest.fixture
 def settings():
-    """A config's `dataset` section with everything unset, and what a test changes."""
-    return lambda **changed: types.SimpleNamespace(**UNSET | DEFAULTS | dict(crop_ratio=(0.75, 4 / 3)) | changed)
+    """A config's `dataset` section, by default of the digits, with what a test changes."""
+
+    def make(**changed):
+        dataset = common.get_config().dataset
+        dataset.update({'name': 'digits'} | changed)
+        return dataset
+
+    return make
