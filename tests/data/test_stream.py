@@ -1,22 +1,19 @@
+"""Reading in order; how streamed batches are shuffled is tested with files, in `test_tfds_source.py`."""
+
 import numpy as np
 import pytest
 
-from dsconv.data import channel_statistics, eval_batches, train_batches
+from dsconv.data import channel_statistics, eval_batches
 from dsconv.data.stream import StreamedSplit, read_labels
 
 tf = pytest.importorskip('tensorflow')
 
-FILES, PER_FILE = 5, 9
-STORED = np.arange(FILES * PER_FILE)
+STORED = np.arange(45)
 
 
 def records(seed, positioned):
-    """Five files of nine records; the image is its number, the label its number's half."""
-    files = tf.data.Dataset.range(FILES)
-    if seed is not None:
-        files = files.shuffle(FILES, seed=seed, reshuffle_each_iteration=False)
-    numbers = files.flat_map(lambda file: tf.data.Dataset.range(file * PER_FILE, (file + 1) * PER_FILE))
-    return numbers.map(
+    """Records whose image is their number, and whose label is its half."""
+    return tf.data.Dataset.range(len(STORED)).map(
         lambda n: {'image': tf.strings.as_string(n), 'label': n // 2} | ({'position': n} if positioned else {})
     )
 
@@ -30,30 +27,6 @@ def decode(encoded, labels, draw):
 def split():
     whole = StreamedSplit(records, decode, lambda: read_labels(records, 'test'), len(STORED), 1000, 'test')
     return whole.subset(np.flatnonzero(STORED % 7 != 3))  # 39 of 45
-
-
-def train(split, **changed):
-    batches = train_batches(split, **dict(batch_size=4, seed=3, start_step=0, num_steps=20) | changed)
-    return [(images[:, 0, 0, 0].tolist(), labels.tolist()) for images, labels in batches]
-
-
-def test_an_epoch_shows_every_member_once_but_for_the_rest(split):
-    batches = train(split)
-    assert len(batches) == 20
-    epochs = [[number for numbers, _ in batches[9 * e : 9 * e + 9] for number in numbers] for e in range(2)]
-    for epoch in epochs:
-        assert len(set(epoch)) == 36 and all(number % 7 != 3 for number in epoch)
-    assert epochs[0] != epochs[1] and epochs[0] != sorted(epochs[0])
-    assert all(label == number // 2 for numbers, labels in batches for number, label in zip(numbers, labels))
-    assert batches[:2] != train(split, seed=4, num_steps=2)
-
-
-def test_resumed_runs_and_several_processes_see_the_same_batches(split):
-    whole = train(split)
-    for start in (8, 13):  # an epoch is 9 steps
-        assert train(split, start_step=start) == whole[start:]
-    shares = [train(split, process_index=p, process_count=2, num_steps=10) for p in range(2)]
-    assert [a[0] + b[0] for a, b in zip(*shares)] == [numbers for numbers, _ in whole[:10]]
 
 
 @pytest.mark.parametrize('batch_size', [10, 38])

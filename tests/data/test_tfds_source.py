@@ -73,19 +73,24 @@ def test_train_alone_is_divided_unless_a_part_is_held_out_for_validation(setting
     assert source.split_sizes == {'train': 90, 'validation': 10}
 
 
-def test_streamed_training_from_several_files_shows_all_each_epoch_and_resumes(settings, tmp_path):
+def test_streamed_training_from_several_files_shows_all_but_the_rest_each_epoch_and_resumes(settings, tmp_path):
     store(tmp_path, files=4, train=IMAGES)
     options = dict(name='cifar10', data_dir=str(tmp_path), validation_fraction=0.25)
     kept, streamed = (source.load('train') for source in kept_and_streamed(settings, **options))
-    options = dict(batch_size=6, seed=0, num_steps=30)  # two epochs of 15 batches
-    batches = list(train_batches(streamed, start_step=0, **options))
-    for epoch in (batches[:15], batches[15:]):
-        shown = [(label, image.tobytes()) for images, labels in epoch for image, label in zip(images, labels.tolist())]
-        assert sorted(shown) == sorted(examples(kept))
-    assert not np.array_equal(batches[0][0], batches[15][0])
-    resumed = train_batches(streamed, start_step=20, **options)
-    for (images, labels), (again, labels_again) in zip(batches[20:], resumed, strict=True):
-        assert np.array_equal(images, again) and np.array_equal(labels, labels_again)
+    options = dict(batch_size=4, num_steps=44)  # two epochs of 22 batches, of 88 of 90 images
+
+    def batches(seed=0, start_step=0, **share):
+        run = train_batches(streamed, seed=seed, start_step=start_step, **options, **share)
+        return [list(zip(labels.tolist(), map(np.ndarray.tobytes, images), strict=True)) for images, labels in run]
+
+    whole = batches()
+    epochs = [sum(whole[:22], []), sum(whole[22:], [])]
+    for shown in epochs:
+        assert len(set(shown)) == 88 and set(shown) < set(examples(kept))
+    assert epochs[0] != epochs[1] and epochs[0] != examples(kept)[:88]
+    assert batches(start_step=13) == whole[13:] and batches(start_step=40, seed=1) != whole[40:]
+    shares = [batches(start_step=40, process_index=process, process_count=2) for process in range(2)]
+    assert [one + other for one, other in zip(*shares, strict=True)] == whole[40:]
 
 
 def test_absent_data_fails_without_a_network(settings, tmp_path, monkeypatch):
