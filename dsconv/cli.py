@@ -5,6 +5,7 @@ import errno
 import itertools
 import logging
 import math
+import os
 import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable
@@ -17,7 +18,8 @@ from dsconv.process import PREEMPTED, leave, prepare_process
 CONFIG_FLAG = '--config.'
 UNUSABLE_PATH = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 UNUSABLE_CODES = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)  # errors of paths that have no class of their own
-DISK_CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE)  # raised by open files without a name
+# Raised by open files without a name; EPIPE by stdout when its reader has ended, such as `head`.
+NAMELESS_CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE, errno.EPIPE)
 
 
 class Parser(argparse.ArgumentParser):
@@ -47,6 +49,10 @@ class Parser(argparse.ArgumentParser):
     def exit(self, status=0, message=None):
         if message:
             self._print_message(message, sys.stderr)
+        try:
+            sys.stdout.flush()
+        except OSError:  # Python would report it again when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         leave(status)
 
     def fail(self, message, code: int = 2):
@@ -178,6 +184,7 @@ def run(flags: Parser, command: Callable, arguments: list[str] | None = None) ->
             flags.error(f'there is no flag {CONFIG_FLAG}{overrides[0]}: this command takes no config')
         arguments.overrides = overrides
         command(arguments)
+        sys.stdout.flush()
     except Preempted as leaving:
         flags.exit(PREEMPTED, f'{flags.prog}: {leaving}; the same command goes on\n')
     except KeyboardInterrupt:
@@ -194,7 +201,7 @@ def _verdict(error):
     logging.getLogger('dsconv').debug('this is the traceback of the error below', exc_info=error)
     if isinstance(error, (InputError, RunError)):
         return error, 2 if isinstance(error, InputError) else 1
-    if isinstance(error, OSError) and (error.filename is not None or error.errno in DISK_CODES):
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in NAMELESS_CODES):
         where = f'{error.filename}: ' if error.filename else ''
         is_input = isinstance(error, UNUSABLE_PATH) or error.errno in UNUSABLE_CODES
         return f'{where}{error.strerror}', 2 if is_input else 1

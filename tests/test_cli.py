@@ -108,11 +108,12 @@ def test_converters(convert, text, value, wrong):
             convert(other)
 
 
-def start(line, cwd):
+def start(line, cwd, stdout=subprocess.PIPE):
     """Runs a real process, which may restart itself as one of a person does."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(('DSCONV', 'JAX', 'XLA'))}
     environment |= {'PYTHONPATH': str(config.ROOT)}
-    return subprocess.run([sys.executable, *line], cwd=cwd, env=environment, capture_output=True, text=True)
+    line = [sys.executable, *line]
+    return subprocess.run(line, cwd=cwd, env=environment, stdout=stdout, stderr=subprocess.PIPE, text=True)
 
 
 def test_a_wrong_line_as_a_person_sees_it(tmp_path):
@@ -120,6 +121,15 @@ def test_a_wrong_line_as_a_person_sees_it(tmp_path):
     assert (done.returncode, done.stdout, done.stderr.count('\n')) == (2, '', 1)
     assert done.stderr.startswith(f'{PROGRAM}model.patch_size=3 does not divide images')
     assert list(tmp_path.iterdir()) == []
+
+
+def test_output_whose_reader_has_ended_is_one_line(tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    script = 'from dsconv import cli; cli.run(cli.parser("main", ""), print, arguments=[])'
+    done = start(['-c', script], tmp_path, stdout=writer)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, f'{PROGRAM}Broken pipe\n')
 
 
 def test_help_imports_nothing_heavy(tmp_path):
