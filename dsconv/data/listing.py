@@ -52,9 +52,17 @@ class Listing:
     paths: np.ndarray
     labels: np.ndarray
     splits: np.ndarray
-    other_files: collections.Counter
-    notes: tuple[str, ...]
+    other_files: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    notes: tuple[str, ...] = ()
     groups: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, root, where: dict[str, str], class_names: tuple[str, ...], rows: list[tuple], **others) -> 'Listing':
+        """Returns the listing of `rows`, (path, name of the class, split) of each file; `others` are attributes."""
+        numbers = {name: number for number, name in enumerate(class_names)}
+        paths, names, splits = np.array(rows, object).reshape(-1, 3).T
+        labels = np.array([numbers[name] for name in names], np.int32)
+        return cls(root, where, class_names, paths, labels, splits, **others)
 
     def take(self, rows) -> 'Listing':
         """Returns the listing of some of its files."""
@@ -93,7 +101,10 @@ def list_pictures(path: str, names: dict[str, str] = SPLIT_NAMES, instead: str |
     Raises: InputError when there is no such folder, a link beside the classes leads nowhere or to a folder above it,
       two folders stand for one split, a class is unknown in training, or there are fewer than two.
     """
-    given = _existing(to_path(path))
+    given = to_path(path)
+    if not is_directory(given):
+        wrong = 'is a file' if is_file(given) else 'does not exist'
+        raise InputError(f'{given}: {wrong}; image_folder:<path> wants a folder that holds one folder a class')
     root = _unwrapped(given, names)
     notes: list[str] = []
     folders = _split_folders(root, names, notes)
@@ -118,7 +129,7 @@ def list_pictures(path: str, names: dict[str, str] = SPLIT_NAMES, instead: str |
         first = ', '.join(class_names[:3]) + (', …' if len(class_names) > 3 else '')
         notes.append(f'{holder}: holds one folder alone, so the classes are those in {folders[training]}: {first}')
     notes += _alike(class_names)
-    paths, labels, splits, others = [], [], [], collections.Counter()
+    rows, others = [], collections.Counter()
     for split, folder in folders.items():
         for name in sorted(classes[split]):
             found = sorted(pictures_below(classes[split][name], (_real_path(root), _real_path(folder)), others))
@@ -127,26 +138,9 @@ def list_pictures(path: str, names: dict[str, str] = SPLIT_NAMES, instead: str |
                     f'class {name!r} is in {folder} but not in {folders[training]}: no network can learn it there'
                     f'{did_you_mean(name, class_names)}'
                 )
-            paths += found
-            labels += [class_names.index(name)] * len(found) if found else []
-            splits += [split] * len(found)
-    return Listing(
-        root,
-        {split: str(folder) for split, folder in folders.items()},
-        class_names,
-        np.array(paths, object),
-        np.array(labels, np.int32),
-        np.array(splits, object),
-        others,
-        tuple(notes),
-    )
-
-
-def _existing(root: pathlib.Path) -> pathlib.Path:
-    if not is_directory(root):
-        wrong = 'is a file' if is_file(root) else 'does not exist'
-        raise InputError(f'{root}: {wrong}; image_folder:<path> wants a folder that holds one folder a class')
-    return root
+            rows += [(path, name, split) for path in found]
+    where = {split: str(folder) for split, folder in folders.items()}
+    return Listing.of(root, where, class_names, rows, other_files=others, notes=tuple(notes))
 
 
 def _unwrapped(root: pathlib.Path, names: Mapping) -> pathlib.Path:

@@ -1,6 +1,5 @@
 """Finds labelled pictures by a table: a CSV file with a column of paths and a column of labels."""
 
-import collections
 import csv
 import gzip
 import io
@@ -56,19 +55,14 @@ def list_table(path, dataset) -> Listing:
     class_names = _sorted(set(labels))
     if len(class_names) < 2:
         raise InputError(f'{path}: holds {len(class_names)} class(es), a classifier needs at least 2')
-    numbers = {name: number for number, name in enumerate(class_names)}
-    notes = (f'{path}: {unlabelled} row(s) without a label are left out',) if unlabelled else ()
-    training = ['train'] if 'split_key' in columns else ['']
-    return Listing(
+    training = 'train' if 'split_key' in columns else ''
+    return Listing.of(
         root,
-        {split: f'{path} ({split})'.removesuffix(' ()') for split in dict.fromkeys([*training, *splits])},
+        {split: f'{path} ({split})'.removesuffix(' ()') for split in dict.fromkeys([training, *splits])},
         class_names,
-        np.array(_located(path, root, list(seen)), object),
-        np.array([numbers[label] for label in labels], np.int32),
-        np.array(splits, object),
-        collections.Counter(),
-        notes,
-        _groups(path, seen, splits) if 'group_key' in columns else None,
+        list(zip(_located(path, root, list(seen)), labels, splits, strict=True)),
+        notes=(f'{path}: {unlabelled} row(s) without a label are left out',) if unlabelled else (),
+        groups=_groups(path, seen, splits) if 'group_key' in columns else None,
     )
 
 
@@ -89,22 +83,12 @@ def write_list(listing: Listing, root) -> bytes:
 def read_list(path, root, class_names: tuple[str, ...]) -> Listing:
     """Reads a table of `write_list`, to the letter. Raises InputError where it is damaged."""
     _, rows = _read(path)
-    numbers = {name: number for number, name in enumerate(class_names)}
     try:
-        facts = [(str(root / name), numbers[label], split) for _, (name, label, split) in rows]
-        paths, labels, splits = zip(*facts, strict=True)
+        rows = [(str(root / name), label, split) for _, (name, label, split) in rows]
+        where = {split: f'{path} ({split})' for split in dict.fromkeys(['train', *(split for *_, split in rows)])}
+        return Listing.of(root, where, class_names, rows)
     except (ValueError, KeyError) as error:
         raise InputError(f'{path} is damaged ({type(error).__name__}: {error}): restore it from a copy') from error
-    return Listing(
-        root,
-        {split: f'{path} ({split})' for split in dict.fromkeys(('train', *splits))},
-        class_names,
-        np.array(paths, object),
-        np.array(labels, np.int32),
-        np.array(splits, object),
-        collections.Counter(),
-        (),
-    )
 
 
 def _read(path) -> tuple[list[str], list]:
