@@ -48,8 +48,8 @@ def prepare_process() -> None:
     if (level := os.environ.get('DSCONV_LOG', '').upper() or 'INFO') not in logging.getLevelNamesMapping():
         raise InputError(f'DSCONV_LOG={level} must be DEBUG, INFO, WARNING or ERROR')
     logging.getLogger('dsconv').setLevel(level)
-    # Orbax and TFDS log what they raise; Orbax leaves futures of a damaged checkpoint behind.
-    for library in ('absl', 'asyncio'):
+    # Orbax, TFDS and Pillow log what they raise; Orbax leaves futures of a damaged checkpoint behind.
+    for library in ('absl', 'asyncio', 'PIL'):
         logging.getLogger(library).setLevel(logging.CRITICAL)
     sys.unraisablehook = _on_unraisable
     if not _is_command():
