@@ -42,7 +42,6 @@ def test_shipped_configs_load_and_overrides_win_over_them_the_last_over_the_firs
     ('override', 'message'),
     [
         ('dim=3', '--config.dim=3: there is no such key; did you mean model.dim?'),
-        ('loss=3', '--config.loss=3: loss is a group of keys; set one of them, as loss.'),
         ('epochs=', "--config.epochs='' must be a whole number"),
         (f'epochs={10**400}', f'epochs=1{"0" * 98}… must be in [1, 1000000]'),
         ('model.name=a\nb', r"model.name='a\nb' is not one of dsconv"),

@@ -20,13 +20,14 @@ from dsconv.training.checkpoint import Checkpoints
 from dsconv.training.run import check_workdir
 from tests.commands import run
 from tests.conftest import tiny_config
+from tests.data.conftest import examples
 from tests.object_store import ObjectStore
 from tests.runs import STEPS_PER_EPOCH, metrics
 from tests.training.test_checkpoint import VALUES, make_state, shape_of
 from tests.training.test_loop import Interrupted, interrupt_at, variables_of
 
 pytest.importorskip('tensorflow')
-from tests.data.test_tfds_source import IMAGES, examples  # noqa: E402
+from tests.data.test_tfds_source import IMAGES  # noqa: E402
 from tests.data.test_tfds_source import store as prepare  # noqa: E402
 
 BUCKET = 'gs://bucket'

@@ -9,6 +9,7 @@ import pytest
 from dsconv.data import open_source, train_batches
 from dsconv.data.picture import fit_array
 from dsconv.errors import InputError
+from tests.data.conftest import examples
 
 tfds = pytest.importorskip('tensorflow_datasets')
 
@@ -35,11 +36,6 @@ def store(directory, name='cifar10', version='3.0.2', shape=(32, 32, 3), files=N
     }
     config = tfds.download.DownloadConfig(num_shards=files)
     store_examples(directory, name, version, features, splits, download_config=config)
-
-
-def examples(split):
-    images = split.images(np.arange(split.num_examples))
-    return [(label, image.tobytes()) for label, image in zip(split.labels.tolist(), images, strict=True)]
 
 
 def kept_and_streamed(settings, **changed):
