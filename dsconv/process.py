@@ -62,6 +62,7 @@ def prepare_process() -> None:
         os.environ.update(ALLOCATOR | {SWITCH: 'tuned'})
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    sys.stdout.reconfigure(errors='backslashreplace')  # where its encoding has no ×, as stderr does it
     signal.signal(signal.SIGTERM, _on_sigterm)
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

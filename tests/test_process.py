@@ -1,4 +1,5 @@
 import glob
+import io
 import logging
 import os
 import platform
@@ -96,6 +97,14 @@ def test_libraries_are_quiet_and_ours_is_heard(monkeypatch):
     assert logging.getLogger('dsconv').isEnabledFor(logging.INFO)
     for library in ('absl', 'PIL.TiffImagePlugin'):
         assert not logging.getLogger(library).isEnabledFor(logging.ERROR)
+
+
+def test_a_terminal_that_is_not_unicode_gets_every_line(machine, monkeypatch):
+    monkeypatch.setenv('DSCONV_ALLOCATOR', 'system')
+    monkeypatch.setattr(sys, 'stdout', io.TextIOWrapper(io.BytesIO(), 'ascii'))
+    process.prepare_process()
+    print('8×8', flush=True)
+    assert sys.stdout.buffer.getvalue() == b'8\\xd78\n'
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='glibc settings')

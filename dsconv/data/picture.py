@@ -165,7 +165,7 @@ def random_box(size: tuple[int, int], scale: tuple, ratio: tuple, generator) -> 
 
 
 def fit_array(image: np.ndarray, image_size: int, channels: int, resize: str = 'squash') -> np.ndarray:
-    """Applies `fit` to an array: uint8 `(height, width, 1 or 3)` → uint8 `(image_size, image_size, channels)`."""
+    """Applies `fit` to an array: uint8 `(height, width, 1, 3 or 4)` → uint8 `(image_size, image_size, channels)`."""
     if image.shape == (image_size, image_size, channels):
         return image
     return fit(from_array(image), image_size, channels, resize)

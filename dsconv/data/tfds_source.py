@@ -46,6 +46,8 @@ def open_tfds(dataset, prepared: bool = True, whole: bool = False) -> Source:
     import tensorflow_datasets as tfds
 
     directory = os.path.expanduser(dataset.data_dir or os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets')
+    if any('\ud800' <= letter <= '\udfff' for letter in directory + dataset.name):  # a byte that is no text
+        raise InputError(f'dataset {dataset.name!r} in {directory!r}: TensorFlow opens no path that is not UTF-8')
     builder = _builder(tfds, dataset.name, directory)
     features = find_features(tfds, builder, dataset)
     if prepared or features.class_names is dataset.class_names is None:
