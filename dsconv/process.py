@@ -41,6 +41,8 @@ def prepare_process() -> None:
     SIGTERM raises `Preempted` and SIGINT KeyboardInterrupt, also where SIGINT is ignored, as in a background job of a
     script. `DSCONV_LOG=DEBUG` shows the traceback behind each line of an error; raises InputError for no such level.
     """
+    if sys.stdout is None:  # the shell has closed it by `>&-`
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), 'w')
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')  # concerns layers, which are JAX's here, and is announced
     os.environ.setdefault('GRPC_VERBOSITY', 'ERROR')

@@ -107,6 +107,13 @@ def test_a_terminal_that_is_not_unicode_gets_every_line(machine, monkeypatch):
     assert sys.stdout.buffer.getvalue() == b'8\\xd78\n'
 
 
+def test_a_closed_stdout_takes_every_line(monkeypatch):
+    monkeypatch.setattr(sys, 'stdout', None)
+    process.prepare_process()
+    sys.stdout.write('a line')
+    sys.stdout.close()
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='glibc settings')
 def test_a_real_restart_keeps_process_arguments_input_and_exit_code(tmp_path):
     """A sitecustomize tells of each start; the config file reads stdin and ends the command."""
