@@ -80,7 +80,7 @@ def find_features(tfds, builder, dataset) -> Features:
 def _image_shape(feature):
     """Returns (height, width, channels), or None of what is no image."""
     shape = getattr(feature, 'shape', None)
-    if shape is None or np.dtype(feature.np_dtype).kind not in 'iuf':
+    if not isinstance(shape, tuple) or np.dtype(feature.np_dtype).kind not in 'iuf':  # a group of features has a dict
         return None
     shape = (*shape, 1) if len(shape) == 2 else tuple(shape)
     return shape if len(shape) == 3 and shape[-1] in (1, 3, 4, None) else None

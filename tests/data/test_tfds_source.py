@@ -227,6 +227,12 @@ def test_features_and_splits_by_any_name(settings, tmp_path, case):
             r'its label is label float32\(\); another feature: .*image uint8',
         ),
         (dict(a=PHOTO, b=PHOTO, label=NAME), dict(a=PIXELS[0], b=PIXELS[0]), {}, 'which feature is the image: it has'),
+        (
+            dict(image=PHOTO, label=NAME, group={'a': np.int64}),
+            dict(group={'a': 1}),
+            dict(image_key='group'),
+            r'its image is group \(FeaturesDict\)',
+        ),
         (None, {}, dict(label_key='labl'), r'label_key=labl is no feature of .*; did you mean label\?'),
         (dict(image=PHOTO, label=tfds.features.Sequence(NAME)), dict(label=[0, 1]), {}, 'has 2 labels; one is needed'),
         (dict(image=FLOATS[8, 8], label=NAME), dict(image=-np.ones((8, 8), np.float32)), {}, r'have pixels from -1 to'),
