@@ -91,14 +91,11 @@ def _described(features) -> str:
 
     def one(key, feature):
         shape = getattr(feature, 'shape', None)
-        return f'{key} ({type(feature).__name__})' if isinstance(shape, dict) else f'{key} {_dtype(feature)}{shape}'
+        if isinstance(shape, dict):  # a group of features
+            return f'{key} ({type(feature).__name__})'
+        return f'{key} {np.dtype(feature.np_dtype).name.replace("object", "text")}{shape}'
 
     return ', '.join(one(key, feature) for key, feature in features.items())
-
-
-def _dtype(feature) -> str:
-    dtype = feature.np_dtype
-    return str(dtype) if isinstance(dtype, dict) else np.dtype(dtype).name.replace('object', 'text')
 
 
 def read_vocabulary(labels, where: str) -> tuple:
