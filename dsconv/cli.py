@@ -209,13 +209,16 @@ def _verdict(error):
 
 
 def take_overrides(line: list[str]) -> tuple[list[str], list[str]]:
-    """Splits `--config.key=value` and `--config.key value`, returned as `key=value`, from the other arguments."""
-    words = []
-    for word in line:
+    """Splits `--config.key=value` and `--config.key value`, returned as `key=value`, from the other arguments.
+
+    Words after `--` are none of them.
+    """
+    words, end = [], line.index('--') if '--' in line else len(line)
+    for word in line[:end]:
         lacks_value = bool(words) and words[-1].startswith(CONFIG_FLAG) and '=' not in words[-1]
         if lacks_value and not word.startswith('--'):  # -3 is a value
             words[-1] += f'={word}'
         else:
             words.append(word)
     overrides = [word.removeprefix(CONFIG_FLAG) for word in words if word.startswith(CONFIG_FLAG)]
-    return overrides, [word for word in words if not word.startswith(CONFIG_FLAG)]
+    return overrides, [word for word in words if not word.startswith(CONFIG_FLAG)] + line[end:]

@@ -88,6 +88,8 @@ def test_words_after_two_dashes_are_no_flags():
     flags.add_argument('pictures', nargs='+')
     assert flags.parse_args(['--', '--odd.png']).pictures == ['--odd.png']
     assert flags.parse_args(['--checkpoint=best', 'x']).checkpoint == 'best'
+    line = ['--config.seed=1', '--', '--config.png']
+    assert cli.take_overrides(line) == (['seed=1'], ['--', '--config.png'])
 
 
 @pytest.mark.parametrize(
