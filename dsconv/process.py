@@ -56,15 +56,13 @@ def prepare_process() -> None:
     sys.unraisablehook = _on_unraisable
     if not _is_command():
         return
-    if sys.stdout:  # None where it is closed
-        sys.stdout.reconfigure(errors='backslashreplace')  # as stderr: a path may hold bytes that are no text
     for name, value in _compilation_cache().items():
         os.environ.setdefault(name, value)
     if _wants_allocator():
         os.environ.update(ALLOCATOR | {SWITCH: 'tuned'})
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-    sys.stdout.reconfigure(errors='backslashreplace')  # where its encoding has no ×, as stderr does it
+    sys.stdout.reconfigure(errors='backslashreplace')  # as stderr does, for × and for paths
     signal.signal(signal.SIGTERM, _on_sigterm)
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
