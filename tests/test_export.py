@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -268,3 +269,22 @@ def test_the_worker_keeps_every_file_of_the_page(tmp_path):
     files = {path.name for path in (tmp_path / 'web').iterdir()} - {'worker.js'}
     assert all(f"'{name}'" in worker for name in files)
     assert 'FILE_NAMES' not in worker
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason='Chromium is not installed')
+def test_a_new_export_replaces_the_kept_files_of_its_own_page_alone(tmp_path):
+    def visit(tab, folder, network):
+        shutil.rmtree(tmp_path / folder, ignore_errors=True)
+        web_page.write(tmp_path / folder, network, {'title': 'a'}, dict.fromkeys(web_page.RUNTIME, b'x'))
+        tab.go(f'{address}{folder}/')
+        tab.wait_for(f"location.pathname === '/{folder}/' && document.readyState === 'complete'")
+        tab.value("navigator.serviceWorker.register('worker.js').then(worker => worker.update())")
+        text = f"caches.match('/{folder}/model.onnx').then(found => found?.text())"
+        tab.wait_for(f"{text}.then(text => text === '{network.decode()}')")
+        return tab.value('caches.keys()')
+
+    with served(tmp_path) as address, Browser() as tab:
+        assert [len(visit(tab, *page)) for page in (('one', b'A'), ('two', b'B'))] == [1, 2]
+        visit(tab, 'one', b'C')
+        tab.wait_for('caches.keys().then(names => names.length === 2)')
+        assert tab.value("caches.match('/two/model.onnx').then(found => found.text())") == 'B'
