@@ -117,7 +117,8 @@ def get_config() -> ConfigDict:
     config.augment = ConfigDict()
     config.augment.crop_padding = 4  # pixels added on each side before a random crop; 0: no crop
     config.augment.crop_mode = 'zero'  # content of the padding: zero, reflect
-    # Left-right: random, alternating (every other epoch), none, auto (random, but none for digits and letters).
+    # Left-right: random, alternating (every other epoch; random with dataset.crop_scale), none, auto (random, but none
+    # for digits and letters).
     config.augment.flip = 'auto'
     config.augment.policy = 'either'  # randaugment, autoaugment, either (one of the two per image), none
     config.augment.randaugment_layers = 2  # operations per image

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from dsconv import config as configuration
-from dsconv.config_checks import check_resolved
 from dsconv.exporting.folding import fold
 from dsconv.exporting.graph import Node, read
 from dsconv.training.calibration import read_temperature
@@ -40,7 +39,6 @@ class Exported:
     def of_run(cls, workdir: Path, which: str | None = None) -> 'Exported':
         """Restores a run. Raises InputError where there is no run, or no such checkpoint."""
         config = configuration.load_run(workdir)
-        check_resolved(config)
         _, variables, step = restore_network(workdir, config, which)
         return cls(config, jax.device_get(variables), step, read_temperature(workdir, step))
 

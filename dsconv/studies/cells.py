@@ -174,7 +174,9 @@ def read_outcome(cell: Cell) -> dict:
     except InputError as error:
         return facts | {'state': 'failed', 'error': str(error)}
     if not finished:
-        failure = {'state': 'failed', 'error': cell.failure_file.read_text()} if cell.failure_file.exists() else {}
+        failure = {}
+        if cell.failure_file.exists():
+            failure = {'state': 'failed', 'error': cell.failure_file.read_text(encoding='utf-8')}
         return facts | {'state': 'unfinished'} | failure
     # Not from the report, which `evaluate` may have replaced by one of another split or checkpoint.
     lines = read_metrics(cell.workdir)
