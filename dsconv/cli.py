@@ -47,12 +47,12 @@ class Parser(argparse.ArgumentParser):
             self.error(f'unrecognized argument {word}{hint or "; --help lists what there is"}')
 
     def exit(self, status=0, message=None):
-        if message:
-            self._print_message(message, sys.stderr)
         try:
-            sys.stdout.flush()
+            sys.stdout.flush()  # what was printed stands before the message
         except OSError:  # Python would report it again when it ends
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if message:
+            self._print_message(message, sys.stderr)
         leave(status)
 
     def fail(self, message, code: int = 2):

@@ -26,9 +26,19 @@ def _of_run(arguments):
 
     workdir = find_workdir(arguments.workdir)
     output = _output(arguments, workdir)
-    words = (arguments.split, arguments.checkpoint, output, arguments.robustness, arguments.examples)
-    of_data = dict(dataset=arguments.dataset, predictions=arguments.predictions, where=arguments.overrides)
-    return report_run(workdir, *words, calibrate=arguments.calibrate, **of_data), output
+    report = report_run(
+        workdir,
+        arguments.split,
+        arguments.checkpoint,
+        output,
+        arguments.robustness,
+        arguments.examples,
+        calibrate=arguments.calibrate,
+        dataset=arguments.dataset,
+        predictions=arguments.predictions,
+        where=arguments.overrides,
+    )
+    return report, output
 
 
 def _of_file(arguments):

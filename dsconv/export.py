@@ -18,7 +18,7 @@ def export(arguments) -> None:
     output = arguments.output or output_of(workdir) / 'export'
     report, faults = bundle.export(output, arguments)
     print(f'{report["pictures"]:,} pictures: {report["checked_on"]}\n')
-    print(markdown_table(*card.table(report)), flush=True)
+    print(markdown_table(*card.table(report)))
     if faults:
         raise RunError(f'{"; ".join(faults)}; nothing is exported')
     print(f'\n{output / "README.md"}')
