@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.special
@@ -22,7 +24,7 @@ from dsconv import data, export
 from dsconv.errors import InputError
 from dsconv.exported import open_exported
 from dsconv.exporting import FORMATS, bundle, check, micro, web_page
-from dsconv.exporting.graph import Node
+from dsconv.exporting.graph import Node, read
 from dsconv.training.scoring import restore_network
 from tests.browser import CHROMIUM, Browser, served
 from tests.commands import run
@@ -149,6 +151,43 @@ def test_a_file_of_more_than_256_kB_of_integers_holds_them_all(tmp_path):
         (tmp_path / 'model.tflite').write_bytes(litert.with_metadata(content, metadata | {'input': precision}))
         answer = open_exported(tmp_path / 'model.tflite').run(images)
         np.testing.assert_allclose(answer, scipy.special.softmax(logits, axis=1), atol=0.05)
+
+
+def test_biases_of_int8_make_up_for_the_rounding_of_weights(monkeypatch):
+    """By the mean logits of NumPy, with a layer without biases, and one whose outputs are 0 before GELU is applied."""
+    generator = np.random.default_rng(0)
+    shapes = {(400, 30): 0.02, (30, 20): 0.3, (20, 10): 0.3}
+    kernels = [np.float32(generator.normal(0, spread, shape)) for shape, spread in shapes.items()]
+    kernels[0][0] = 3  # the other weights of a channel are rounded to whole steps of this one
+    kernels[0][:, 7] = 0
+    biases = [np.zeros(30, np.float32), None, np.ones(10, np.float32)]
+    nodes, values = [Node('input', [], {}, (1, 400), np.dtype(np.float32))], generator.integers(0, 256, (300, 400))
+    images, values = np.uint8(values), values / 255
+    for kernel, bias, activation in zip(kernels, biases, ('gelu_tanh', None, None), strict=True):
+        shape, inputs = (1, kernel.shape[1]), [nodes[-1], kernel, *([] if bias is None else [bias])]
+        nodes.append(Node('dense', inputs, {}, shape, np.dtype(np.float32)))
+        values = values @ kernel + (0 if bias is None else bias)
+        if activation:
+            nodes.append(Node(activation, [nodes[-1]], {}, shape, np.dtype(np.float32)))
+            values = litert._gelu(values)
+    file = litert.to_litert([*nodes, Node('softmax', [nodes[-1]], {}, (1, 10), np.dtype(np.float32))])
+    monkeypatch.setattr(litert, '_with_bytes_outside', lambda file: file)
+
+    def error():
+        rounded = litert.to_int8(file, images)
+        (graph,) = litert._parsed(rounded).subgraphs
+        name = graph.tensors[graph.operators[-1].inputs[0]].name.decode()  # the logits, before the softmax
+        return np.abs(litert._means(rounded, {name: (-9, 9)}, images)[name] - values.mean(0)).mean()
+
+    corrected = error()
+    monkeypatch.setattr(litert, '_unbiased', lambda rounded, file, pictures: rounded)
+    assert corrected < 0.3 * error()
+
+
+def test_a_network_that_compares_numbers_is_refused_in_int8():
+    graph = read(lambda x: jnp.where(x > 0.3, x, x * x), jax.ShapeDtypeStruct((1, 4), np.float32))
+    with pytest.raises(InputError, match='leave int8 out'):
+        litert.to_int8(litert.to_litert(graph), np.zeros((1, 4), np.uint8))
 
 
 def test_the_range_of_int8_leaves_outliers_out():

@@ -15,12 +15,14 @@ from litert_converter import converter_api_ext as converter
 from litert_converter.mlir import ir, passmanager
 from litert_quantizer import qtyping, quantizer, recipe
 
+from dsconv.errors import InputError
 from dsconv.exported import METADATA, describe, quiet_runtime, sealed
 from dsconv.exporting.card import labels
 from dsconv.exporting.graph import Node, run
 
 SIGNATURE = 'serving_default'
 SAMPLES = 200  # values of a tensor that are kept of a picture
+FOR_BIASES = 200  # pictures
 SHARES = np.linspace(0.2, 1, 33)  # of the least and the greatest value, that the end of a range may be
 WITH_WEIGHTS = ('FULLY_CONNECTED', 'CONV_2D', 'DEPTHWISE_CONV_2D')
 
@@ -57,11 +59,15 @@ def to_int8(file: bytes, pictures: np.ndarray) -> bytes:
     Args:
       file: float32, of a graph whose input is float32.
       pictures: uint8 `(n, height, width, channels)`, by which the ranges of the activations are measured.
+
+    Raises:
+      InputError: an operation computes something else than float32.
     """
     integers = quantizer.Quantizer(bytearray(file))
     integers.load_quantization_recipe(recipe.static_wi8_ai8())
     rounded = _quantized(integers, _ranges(file, pictures))
-    return _with_bytes_outside(_unbiased(rounded, file, pictures))
+    rows = np.linspace(0, len(pictures) - 1, min(len(pictures), FOR_BIASES)).astype(int)
+    return _with_bytes_outside(_unbiased(rounded, file, pictures[rows]))
 
 
 def with_metadata(file: bytes, metadata: dict) -> bytes:
@@ -90,18 +96,25 @@ def _quantized(prepared: quantizer.Quantizer, ranges) -> bytes:
 
 
 def _run_each(file, pictures):
-    """Yields, for each picture, an interpreter that has run it and keeps every tensor."""
+    """Yields, for each picture, a function from the name of a tensor to its values, as real numbers."""
     with warnings.catch_warnings(action='ignore'):  # that this takes memory
         interpreter = Interpreter(model_content=file, experimental_preserve_all_tensors=True, num_threads=1)
     with quiet_runtime():
         interpreter.allocate_tensors()
     (image,) = interpreter.get_input_details()
+    details = {tensor['name']: tensor for tensor in interpreter.get_tensor_details()}
+
+    def values(name):
+        scale, zero = details[name]['quantization']
+        tensor = interpreter.get_tensor(details[name]['index'])
+        return (tensor - np.float32(zero)) * np.float32(scale) if scale else tensor
+
     for picture in pictures:
         is_float = image['dtype'] == np.float32
         given = np.float32(picture[None]) / 255 if is_float else np.int8(picture[None] - 128.0)
         interpreter.set_tensor(image['index'], given)
         interpreter.invoke()
-        yield interpreter
+        yield values
 
 
 def _ranges(file, pictures):
@@ -118,44 +131,58 @@ def _ranges(file, pictures):
         if flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex) == 'GELU'
     }
     computed = sorted({*graph.inputs, *(output for operator in graph.operators for output in operator.outputs)})
+    if any(graph.tensors[index].type != schema.TensorType.FLOAT32 for index in computed):
+        raise InputError('this network chooses between numbers, as attention does: leave int8 out of --precision')
+    names = {index: graph.tensors[index].name.decode() for index in computed}
     seen, generator = {index: [] for index in computed}, np.random.default_rng(0)
-    for interpreter in _run_each(file, pictures):
-        for index, values in seen.items():
-            value = interpreter.get_tensor(index).ravel()
-            values.append(value[generator.integers(0, value.size, min(SAMPLES, value.size))])
+    for values in _run_each(file, pictures):
+        for index, samples in seen.items():
+            value = values(names[index]).ravel()
+            samples.append(value[generator.integers(0, value.size, min(SAMPLES, value.size))])
     ranges = {}
-    for index, values in seen.items():
-        tensor = graph.tensors[index]
+    for index, samples in seen.items():
         activation = _gelu if index in before_gelu else None
-        ends = (0, 1) if index == graph.inputs[0] else _best_range(np.concatenate(values), activation)
-        low, high = (np.full((1,) * len(tensor.shape), end, np.float32) for end in ends)
-        ranges[tensor.name.decode()] = {'min': low, 'max': high}
+        ends = (0, 1) if index == graph.inputs[0] else _best_range(np.concatenate(samples), activation)
+        low, high = (np.full((1,) * len(graph.tensors[index].shape), end, np.float32) for end in ends)
+        ranges[names[index]] = {'min': low, 'max': high}
     return ranges
 
 
 def _unbiased(rounded, file, pictures):
-    """Adds to the biases of the head by how much its mean logits differ from those of the float32 file."""
+    """Moves the biases of each layer, in order, by how much its mean outputs differ from those of the float32 file.
+
+    M. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019, section 4.2. What
+    the range of a tensor cuts off on purpose is no difference.
+    """
     model = _parsed(rounded)
     (graph,) = model.subgraphs
-    logits = int(graph.operators[-1].inputs[0])  # the last operation is the softmax
-    head = next(operator for operator in graph.operators if logits in operator.outputs)
-    bias = graph.tensors[head.inputs[2]]
-    name = graph.tensors[logits].name.decode()
-    missing = _mean(file, name, pictures) - _mean(rounded, name, pictures)
-    values = np.frombuffer(bytes(model.buffers[bias.buffer].data), np.int32)
-    values = values + np.int32(np.round(missing / np.float64(bias.quantization.scale)))
-    model.buffers[bias.buffer].data = np.frombuffer(values.astype('<i4').tobytes(), np.uint8)
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    layers = [x for x in graph.operators if flatbuffer_utils.opcode_to_name(model, x.opcodeIndex) in WITH_WEIGHTS]
+    layers = [layer for layer in layers if len(layer.inputs) > 2 and layer.inputs[2] >= 0]  # that have biases
+    ends = {}
+    for layer in layers:
+        tensor = graph.tensors[layer.outputs[0]]
+        scale, zero = tensor.quantization.scale[0], tensor.quantization.zeroPoint[0]
+        ends[tensor.name.decode()] = tuple(float(scale) * (end - int(zero)) for end in (-128, 127))
+    wanted = _means(file, ends, pictures)
+    for layer, name in zip(layers, ends, strict=True):
+        missing = wanted[name] - _means(rounded, {name: ends[name]}, pictures)[name]
+        bias = graph.tensors[layer.inputs[2]]
+        values = np.frombuffer(bytes(model.buffers[bias.buffer].data), '<i4')
+        values = values + np.round(missing / np.float64(bias.quantization.scale))
+        values = np.clip(values, -(2**31), 2**31 - 1)  # of a channel whose weights are all 0, a step is next to nothing
+        model.buffers[bias.buffer].data = np.frombuffer(values.astype('<i4').tobytes(), np.uint8)
+        rounded = bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    return rounded
 
 
-def _mean(file, name, pictures):
-    """Returns the mean over pictures of a tensor of a file, as real numbers."""
-    total = 0
-    for interpreter in _run_each(file, pictures):
-        (tensor,) = (tensor for tensor in interpreter.get_tensor_details() if tensor['name'] == name)
-        scale, zero = tensor['quantization']
-        total = total + (np.float64(interpreter.get_tensor(tensor['index'])[0]) - zero) * (scale or 1)
-    return total / len(pictures)
+def _means(file, ends, pictures):
+    """Returns name → the means by channel, over pictures, of tensors of a file, cut off at `ends`."""
+    totals = dict.fromkeys(ends, 0)
+    for values in _run_each(file, pictures):
+        for name, (low, high) in ends.items():
+            tensor = np.clip(values(name), low, high)
+            totals[name] = totals[name] + tensor.reshape(-1, tensor.shape[-1]).mean(0, dtype=np.float64)
+    return {name: total / len(pictures) for name, total in totals.items()}
 
 
 def _best_range(values, activation=None):
