@@ -1,12 +1,15 @@
 """Files on a disk or in an object store (`gs://`): paths, writing in one step, and the errors of reading."""
 
+import contextlib
 import errno
 import json
 import os
 import platform
 import re
+import shutil
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from dsconv.errors import InputError, require_tensorflow, status_of, with_causes
@@ -96,6 +99,25 @@ def replace_file(path: Path, content: bytes) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_directory(path: Path) -> Iterator[Path]:
+    """Yields an empty directory that becomes `path` at the end, unless it was removed, or the work in it failed.
+
+    Raises InputError where `path` exists.
+    """
+    if path.exists():
+        raise InputError(f'--output={path} exists: give a new directory, or move it away')
+    partial = path.with_name(f'.{path.name}.partial')
+    shutil.rmtree(partial, ignore_errors=True)
+    make_directory(partial)
+    try:
+        yield partial
+        if partial.exists():
+            partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def read_if_there(path: Path) -> bytes | None:

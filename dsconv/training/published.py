@@ -2,13 +2,11 @@
 
 import json
 import shlex
-import shutil
 from pathlib import Path
 
 from dsconv import config as configuration
 from dsconv.data.source import public_name
-from dsconv.errors import InputError
-from dsconv.files import to_path
+from dsconv.files import new_directory, to_path
 from dsconv.training.calibration import read_temperature, save_temperature
 from dsconv.training.checkpoint import Checkpoints
 from dsconv.training.scoring import restore_network
@@ -25,8 +23,11 @@ def publish(workdir: Path, output: Path, which: str | None = None) -> int:
     optimizer, and their temperature, and appears whole or not at all. Raises InputError where there is no such run or
     checkpoint, or `output` exists.
     """
-    if output.exists():
-        raise InputError(f'--output={output} exists: give a new directory, or move it away')
+    with new_directory(output) as partial:
+        return _write(partial, workdir, which)
+
+
+def _write(directory, workdir, which):
     config = configuration.load_run(workdir)
     _, variables, step = restore_network(workdir, config, which)
     facts = json.loads((to_path(workdir) / 'config.json').read_text(encoding='utf-8'))
@@ -36,16 +37,13 @@ def publish(workdir: Path, output: Path, which: str | None = None) -> int:
         config.dataset.update(dict.fromkeys(PATHS))
         config.init_from = config.init_from and Path(config.init_from).name
         config.dataset.name = public_name(config.dataset.name)
-    partial = output.with_name(f'.{output.name}.partial')
-    shutil.rmtree(partial, ignore_errors=True)
-    configuration.save_run(partial, config, facts | {'published_step': step})
-    with Checkpoints(partial) as checkpoints:
+    configuration.save_run(directory, config, facts | {'published_step': step})
+    with Checkpoints(directory) as checkpoints:
         checkpoints.save_network(step, variables)
     if temperature := read_temperature(workdir, step):
-        save_temperature(partial, step, temperature)
-    for file in partial.rglob('commit_success.txt'):  # Orbax writes the path of the directory into it
+        save_temperature(directory, step, temperature)
+    for file in directory.rglob('commit_success.txt'):  # Orbax writes the path of the directory into it
         file.write_text('Checkpoint commit was successful\n')
-    partial.rename(output)
     return step
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from dsconv import config as configuration
 from dsconv.errors import InputError
+from dsconv.training import published as published_network
 from dsconv.training.loop import train
 from dsconv.training.published import publish, without_paths
 from dsconv.training.scoring import report_run, restore_network
@@ -52,6 +53,17 @@ def test_it_is_neither_trained_on_nor_replaced(published, averaged_run):
         train(tiny_config(**AVERAGED | {'epochs': 4}), published)
     with pytest.raises(InputError, match='exists: give a new directory'):
         publish(averaged_run, published)
+
+
+def test_nothing_is_left_of_one_that_cannot_be_written(averaged_run, tmp_path, monkeypatch):
+    def fails(*_):
+        raise OSError('no space left on device')
+
+    monkeypatch.setattr(published_network, 'save_temperature', fails)
+    monkeypatch.setattr(published_network, 'read_temperature', lambda *_: {'temperature': 1})
+    with pytest.raises(OSError, match='no space'):
+        publish(averaged_run, tmp_path / 'tiny')
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_path_of_the_machine_is_in_it(averaged_run, tmp_path):
