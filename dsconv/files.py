@@ -101,14 +101,16 @@ def replace_file(path: Path, content: bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def new_directory(path: Path) -> Iterator[Path]:
-    """Yields an empty directory that becomes `path` at the end, unless it was removed, or the work in it failed.
-
-    Raises InputError where `path` exists.
-    """
+def require_new(path: Path) -> None:
+    """Raises InputError where `--output=path` exists."""
     if path.exists():
         raise InputError(f'--output={path} exists: give a new directory, or move it away')
+
+
+@contextlib.contextmanager
+def new_directory(path: Path) -> Iterator[Path]:
+    """Yields an empty directory that becomes `path` at the end, unless it was removed, or the work in it failed."""
+    require_new(path)
     partial = path.with_name(f'.{path.name}.partial')
     shutil.rmtree(partial, ignore_errors=True)
     make_directory(partial)

@@ -16,7 +16,7 @@ from dsconv.errors import InputError
 from dsconv.exported import METADATA, open_exported
 from dsconv.exporting import FORMATS, card, check, micro, web_page
 from dsconv.exporting.network import Exported
-from dsconv.files import is_remote, new_directory, to_json, write_json
+from dsconv.files import is_remote, new_directory, require_new, to_json, write_json
 from dsconv.models.complexity import layer_costs
 from dsconv.training.examples import OF_ITS_PLACE, say_where
 
@@ -41,15 +41,16 @@ def export(output: Path, options) -> tuple[dict, list[str]]:
     """
     if is_remote(output):
         raise InputError(f'--output={output} must be a directory of this machine, where the files are run')
+    require_new(output)
     _check_formats(options.format, options.precision)
     runtime = web_page.read_runtime(options.runtime) if 'web' in options.format else None
+    network = Exported.of_run(options.workdir, options.checkpoint)
+    say_where(network.config, options.overrides, OF_ITS_PLACE)
+    calibrating = options.calibration_pictures if 'int8' in options.precision else 0
+    pictures = check.find_pictures(
+        network.config, options.workdir, options.pictures, options.check_pictures, calibrating
+    )
     with new_directory(output) as partial:
-        network = Exported.of_run(options.workdir, options.checkpoint)
-        say_where(network.config, options.overrides, OF_ITS_PLACE)
-        calibrating = options.calibration_pictures if 'int8' in options.precision else 0
-        pictures = check.find_pictures(
-            network.config, options.workdir, options.pictures, options.check_pictures, calibrating
-        )
         report, faults = _write(partial, network, pictures, runtime, options)
         if faults:
             shutil.rmtree(partial)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dsconv import config as configuration
 from dsconv.data.source import public_name
-from dsconv.files import new_directory, to_path
+from dsconv.files import new_directory, require_new, to_path
 from dsconv.training.calibration import read_temperature, save_temperature
 from dsconv.training.checkpoint import Checkpoints
 from dsconv.training.scoring import restore_network
@@ -23,11 +23,7 @@ def publish(workdir: Path, output: Path, which: str | None = None) -> int:
     optimizer, and their temperature, and appears whole or not at all. Raises InputError where there is no such run or
     checkpoint, or `output` exists.
     """
-    with new_directory(output) as partial:
-        return _write(partial, workdir, which)
-
-
-def _write(directory, workdir, which):
+    require_new(output)
     config = configuration.load_run(workdir)
     _, variables, step = restore_network(workdir, config, which)
     facts = json.loads((to_path(workdir) / 'config.json').read_text(encoding='utf-8'))
@@ -37,13 +33,14 @@ def _write(directory, workdir, which):
         config.dataset.update(dict.fromkeys(PATHS))
         config.init_from = config.init_from and Path(config.init_from).name
         config.dataset.name = public_name(config.dataset.name)
-    configuration.save_run(directory, config, facts | {'published_step': step})
-    with Checkpoints(directory) as checkpoints:
-        checkpoints.save_network(step, variables)
-    if temperature := read_temperature(workdir, step):
-        save_temperature(directory, step, temperature)
-    for file in directory.rglob('commit_success.txt'):  # Orbax writes the path of the directory into it
-        file.write_text('Checkpoint commit was successful\n')
+    with new_directory(output) as partial:
+        configuration.save_run(partial, config, facts | {'published_step': step})
+        with Checkpoints(partial) as checkpoints:
+            checkpoints.save_network(step, variables)
+        if temperature := read_temperature(workdir, step):
+            save_temperature(partial, step, temperature)
+        for file in partial.rglob('commit_success.txt'):  # Orbax writes the path of the directory into it
+            file.write_text('Checkpoint commit was successful\n')
     return step
 
 
