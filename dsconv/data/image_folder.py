@@ -47,7 +47,7 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
       more than 3 pictures and more than 10 % are broken, or one of those `listed`; when the pictures differ in size, or
       are larger than `LARGEST`, and `dataset.image_size` is unset and not to be chosen.
     """
-    listing, root = _list(dataset, listed)
+    listing, root = _list(dataset, listed, whole)
     _require_equal_listings(listing, processes)
     found = len(listing.paths)
     _check(listing, [], found)
@@ -103,14 +103,14 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
     return source
 
 
-def _list(dataset, listed):
+def _list(dataset, listed, whole):
     """Returns (listing, the folder that the paths of `Source.table` are relative to)."""
     path = to_path(dataset.name.partition(':')[2])
     root = path if dataset.name.startswith(FOLDER_PREFIX) else to_path(dataset.root or path.parent)
     if listed is not None:
         return read_list(listed, root, dataset.class_names), root
     if dataset.name.startswith(TABLE_PREFIX):
-        return list_table(path, dataset), root
+        return list_table(path, dataset, whole), root
     instead = 'fold' if dataset.fold else 'validation_fraction' if dataset.validation_fraction else None
     return list_pictures(path, split_names(dataset), instead), root
 

@@ -74,7 +74,7 @@ class Listing:
 def split_names(dataset) -> dict[str, str]:
     """Maps the names that splits have in the data, in lower case, to ours: the usual ones, or `dataset.splits`.
 
-    Raises: InputError where `dataset.splits` is no list of `ours=theirs`.
+    Raises: InputError where `dataset.splits` is no list of `ours=theirs`, or one of theirs is in it twice.
     """
     names = {}
     for pair in dataset.splits or ():
@@ -83,6 +83,9 @@ def split_names(dataset) -> dict[str, str]:
             raise InputError(
                 f'dataset.splits: {pair!r} must be train=NAME, validation=NAME or test=NAME, the NAME of the data'
             )
+        if theirs.lower() in names:
+            both = f'{names[theirs.lower()]} and {ours}'
+            raise InputError(f'dataset.splits: {theirs} cannot be both {both}: leave one out')
         names[theirs.lower()] = ours
     return names or SPLIT_NAMES
 

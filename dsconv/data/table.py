@@ -24,13 +24,13 @@ USUAL = {
 }
 
 
-def list_table(path, dataset) -> Listing:
+def list_table(path, dataset, whole: bool = False) -> Listing:
     """Lists the pictures of a table: a row a picture, separated by commas, semicolons or tabs, UTF-8, gzipped or not.
 
     `dataset.{image,label,split,group}_key` name columns; the other columns are found by their usual names (`USUAL`).
     Where one column alone is left beside the paths, it holds the labels. Paths are relative to `dataset.root`, else to
     the table's directory; an extension that is left out is looked for. Rows without a label are left out. Classes are
-    the labels, sorted, as numbers where all are.
+    the labels, sorted, as numbers where all are. With `whole`, the rows are taken together, whatever their splits.
 
     Raises: InputError when there is no such table, column or split, a picture is there twice with two labels, a group
       is in two splits, or there are fewer than two classes.
@@ -39,6 +39,8 @@ def list_table(path, dataset) -> Listing:
     root = to_path(dataset.root or path.parent)
     header, rows = _read(path)
     columns = _columns(path, header, dataset)
+    if whole:
+        columns.pop('split_key', None)
     seen, unlabelled = {}, 0
     for line, row in rows:
         values = {key: row[column].strip() if column < len(row) else '' for key, column in columns.items()}

@@ -69,8 +69,9 @@ def test_pictures_of_all_parts_of_a_folder_are_brought_to_size_as_those_of_the_r
 
 def test_a_table_of_other_pictures_says_where_they_are(finished_run, tmp_path):
     write_digits(tmp_path / 'other', {3: '3', 0: '0'}, 1)
-    rows = [f'{path.relative_to(tmp_path / "other")},{path.parent.name}' for path in tmp_path.glob('other/*/*.png')]
-    (tmp_path / 'table.csv').write_text('\n'.join(['file,label', *rows]))
+    paths = tmp_path.glob('other/*/*.png')
+    rows = [f'{path.relative_to(tmp_path / "other")},{path.parent.name},test' for path in paths]
+    (tmp_path / 'table.csv').write_text('\n'.join(['file,label,split', *rows]))
     table, config = f'image_table:{tmp_path / "table.csv"}', configuration.load_run(finished_run)
     assert sorted(other_examples(config, table, None, [f'dataset.root={tmp_path / "other"}']).labels) == [0, 3]
     with pytest.raises(InputError, match='--config.dataset.image_size=9: a network is scored as it was trained'):
