@@ -82,7 +82,7 @@ def test_the_jobset_runs_the_command_there_is(jobset):
 
 def test_the_image_holds_what_the_command_needs(tmp_path):
     copied = re.findall(r'^COPY (\S+)', (LAUNCH / 'Dockerfile').read_text(), re.MULTILINE)
-    assert copied == ['requirements.txt', '.git_archival', 'benchmarks', 'configs', 'dsconv']
+    assert copied == ['requirements.txt', '.git_archival', 'benchmarks', 'configs', 'dsconv', 'pretrained']
     for path in copied:
         copy = shutil.copytree if (configuration.ROOT / path).is_dir() else shutil.copyfile
         copy(configuration.ROOT / path, tmp_path / path)
