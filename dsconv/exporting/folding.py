@@ -19,6 +19,7 @@ ELEMENTWISE = ('add', 'sub', 'mul', 'div', 'max', 'min', 'pow', 'exp', 'expm1', 
 ELEMENTWISE += ('erfc', 'integer_pow', 'square', 'neg', 'sign', 'select_n', 'ge', 'gt', 'le', 'lt')
 SAMPLES = np.linspace(-9, 9, 73, dtype=np.float32)
 LAYERS = ('conv', 'dense')
+OF_SCALE = ('relu', 'leaky_relu')  # f(s·x) = s·f(x) for s > 0
 ONE = np.float64(1)
 
 
@@ -31,12 +32,14 @@ class Pending:
       scale: float64, `(channels,)` or a number.
       shift: the same, or None for 0.
       sole: whether the node is a layer that nothing else uses, which may take scale and shift into its weights.
+      layer: whose ReLU the node is, where nothing else uses either; it may take a scale above zero into its weights.
     """
 
     node: Node
     scale: np.ndarray = ONE
     shift: np.ndarray | None = None
     sole: bool = False
+    layer: Node | None = None
 
 
 def fold(graph: list[Node]) -> list[Node]:
@@ -60,7 +63,9 @@ class _Folding:
                 continue
             if node in activations:
                 name, source = activations[node]
-                self.pending[node] = Pending(self.emit(name, [self.computed(source)], node.shape))
+                is_alone = name in OF_SCALE and self.pending[source].sole and self.users[source] == 1
+                layer = self.computed(source)
+                self.pending[node] = Pending(self.emit(name, [layer], node.shape), layer=layer if is_alone else None)
             else:
                 rule = getattr(self, f'_{node.op}', None)
                 self.pending[node] = (rule and rule(node, *node.inputs)) or Pending(self._generic(node))
@@ -76,6 +81,7 @@ class _Folding:
 
     def computed(self, old) -> Node:
         """Returns the node that computes an old one wholly; the layer before it takes scale and shift if it may."""
+        self._take_scale(old, ONE)
         pending = self.pending[old]
         node, scale, shift = pending.node, pending.scale, pending.shift
         if pending.sole and node not in self.consumed:
@@ -103,10 +109,20 @@ class _Folding:
 
     def _after(self, old, scale=ONE, shift=None):
         """Returns the `Pending` of old · scale + shift."""
+        if self.users[old] > 1:  # what follows is for one of them, so the layer takes what is there now
+            self._take_scale(old, ONE)
+            if self.pending[old].sole:
+                self.computed(old)
         before = self.pending[old]
         moved = None if before.shift is None else before.shift * scale
-        sole = self.users[old] == 1 and before.sole
-        return Pending(before.node, before.scale * scale, _total(moved, shift), sole)
+        return dataclasses.replace(before, scale=before.scale * scale, shift=_total(moved, shift))
+
+    def _take_scale(self, old, units):
+        """Computes an old node in `units`, by the weights of the layer before its ReLU, if that may take them."""
+        pending = self.pending[old]
+        if pending.layer is not None and pending.node not in self.consumed and np.all(pending.scale / units > 0):
+            _absorb(pending.layer, pending.scale / units, None)
+            self.pending[old] = dataclasses.replace(pending, scale=units, layer=None)
 
     def _mul(self, node, x, y):
         if isinstance(y, Node):
@@ -134,6 +150,9 @@ class _Folding:
         for old in (x, y):
             if self.pending[old].sole:
                 self.computed(old)
+        for old, other in ((x, y), (y, x)):
+            units = self.pending[other].scale
+            self._take_scale(old, units if _may_divide(units) else ONE)
         if _is_one(self.pending[x].scale):
             x, y = y, x
         one, other = self.pending[x], self.pending[y]
@@ -222,7 +241,7 @@ class _Folding:
             conv.params['strides'], conv.shape = tuple(strides[1:3]), node.shape
             return before
         new = self._append(dataclasses.replace(node, inputs=[before.node]))
-        return dataclasses.replace(before, node=new, sole=False)
+        return dataclasses.replace(before, node=new, sole=False, layer=None)
 
     def _softmax(self, node, x):
         return Pending(self.emit('softmax', [self.computed(x)], node.shape))

@@ -47,11 +47,12 @@ class Layers(nn.Module):
 
 
 NETWORKS = {kind: Layers(kind) for kind in ('mobilenet', 'resnet', 'densenet', 'alexnet', 'vit')}
-NETWORKS |= {'dsconv': DSConv(10, dim=8, depth=2), 'layer norm': DSConv(10, dim=8, depth=1, norm='layer')}
+NETWORKS |= {'dsconv': DSConv(10, dim=8, depth=2), 'relu': DSConv(10, dim=8, depth=2, activation='relu')}
+NETWORKS |= {'layer norm': DSConv(10, dim=8, depth=1, norm='layer')}
 
 
-def trained(network):
-    """Returns uint8 images → logits of a network whose every norm and bias does something."""
+def trained(network, signs=(-1, 1)):
+    """Returns uint8 images → logits of a network whose every norm and bias does something; its scales have `signs`."""
     generator, image = np.random.default_rng(0), jnp.zeros((1, 8, 8, 3))
 
     def draw(path, leaf):
@@ -59,7 +60,7 @@ def trained(network):
         if kind == 'kernel':
             return np.float32(generator.normal(0, 1.2 / np.sqrt(np.prod(shape[:-1])), shape))
         if kind in ('scale', 'var'):
-            return np.float32(generator.uniform(0.3, 1, shape) * generator.choice([-1, 1], shape) ** (kind == 'scale'))
+            return np.float32(generator.uniform(0.3, 1, shape) * generator.choice(signs, shape) ** (kind == 'scale'))
         return np.float32(generator.normal(0, 0.2, shape))
 
     variables = jax.tree_util.tree_map_with_path(draw, jax.eval_shape(network.init, jax.random.key(0), image))
@@ -67,9 +68,9 @@ def trained(network):
     return lambda images: network.apply(variables, (jnp.float32(images) / 255 - mean) / 0.25)
 
 
-@pytest.mark.parametrize('name', NETWORKS)
-def test_a_folded_network_answers_as_the_network_does(name):
-    function, images = trained(NETWORKS[name]), np.random.default_rng(1).integers(0, 256, (3, 8, 8, 3), np.uint8)
+@pytest.mark.parametrize('name, signs', [*((name, (-1, 1)) for name in NETWORKS), ('relu', (1,))])
+def test_a_folded_network_answers_as_the_network_does(name, signs):
+    function, images = trained(NETWORKS[name], signs), np.random.default_rng(1).integers(0, 256, (3, 8, 8, 3), np.uint8)
     graph = fold(read(function, jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.uint8)))
     expected = np.asarray(quick_jit(function)(images))
     assert expected.std(0).max() > 0.01  # it tells the pictures apart
@@ -82,13 +83,33 @@ def test_a_folded_network_answers_as_the_network_does(name):
     np.testing.assert_allclose(session.run(None, {'image': images})[0], expected, atol=3e-5)
 
 
-def test_norms_fold_away():
-    graph = fold(read(trained(NETWORKS['dsconv']), jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.uint8)))
+# A stem; in each of two blocks three dense layers, a depthwise one and the norm before it, two sums; a head. Weights
+# take the scale of a norm past a ReLU, if it is above zero: what remains of the norm is an addition.
+WITH_GELU = {'conv': 1 + 2 * 2, 'dense': 2 * 3 + 1, 'gelu_tanh': 1 + 2 * 4, 'add': 2 * 2, 'mul': 2}
+WITH_RELU = {'conv': 1 + 2, 'dense': 2 * 3 + 1, 'relu': 1 + 2 * 4, 'add': 2 * 2 + 2}
+
+
+@pytest.mark.parametrize('name, signs, expected', [('dsconv', (-1, 1), WITH_GELU), ('relu', (1,), WITH_RELU)])
+def test_norms_fold_away(name, signs, expected):
+    graph = fold(read(trained(NETWORKS[name], signs), jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.uint8)))
     operations = [node.op for node in graph]
-    # A stem; in each of two blocks three dense layers, a depthwise one and the norm before it, two sums; a head.
-    expected = {'conv': 1 + 2 * 2, 'dense': 2 * 3 + 1, 'gelu_tanh': 1 + 2 * 4, 'add': 2 * 2, 'mul': 2}
     others = ['input', 'convert_element_type', 'mean']
     assert sorted(operations) == sorted([*others, *(name for name in expected for _ in range(expected[name]))])
+
+
+@pytest.mark.parametrize('activation', [lambda x: x, nn.relu])
+def test_a_scaled_layer_may_be_used_twice(activation):
+    generator = np.random.default_rng(0)
+    kernels, scale = np.float32(generator.normal(0, 1, (2, 4, 4))), np.float32([1, 2, 3, 4])
+
+    def function(x):
+        once = activation(x @ kernels[0]) * scale
+        twice = once * scale[::-1]
+        return nn.gelu(once + nn.gelu(x @ kernels[1])) + nn.gelu(twice)
+
+    graph = fold(read(function, jax.ShapeDtypeStruct((1, 4), 'float32')))
+    x = np.float32(generator.normal(0, 1, (20, 4)))
+    np.testing.assert_allclose([run(graph, row[None])[0] for row in x], function(x), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('least, products', [(0.5, 1), (0.1, 2)])
