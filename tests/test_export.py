@@ -177,7 +177,7 @@ def test_biases_of_int8_make_up_for_the_rounding_of_weights(monkeypatch):
         rounded = litert.to_int8(file, images)
         (graph,) = litert._parsed(rounded).subgraphs
         name = graph.tensors[graph.operators[-1].inputs[0]].name.decode()  # the logits, before the softmax
-        return np.abs(litert._means(rounded, {name: (-9, 9)}, images)[name] - values.mean(0)).mean()
+        return np.abs(litert._means(litert._run_each(rounded, images), {name: (-9, 9)})[name] - values.mean(0)).mean()
 
     corrected = error()
     monkeypatch.setattr(litert, '_unbiased', lambda rounded, file, pictures: rounded)

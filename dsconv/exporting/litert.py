@@ -95,10 +95,13 @@ def _quantized(prepared: quantizer.Quantizer, ranges) -> bytes:
         return bytes(prepared.quantize(ranges).quantized_model)
 
 
-def _run_each(file, pictures):
-    """Yields, for each picture, a function from the name of a tensor to its values, as real numbers."""
+def _run_each(file, pictures, keep=True):
+    """Yields, for each picture, a function from the name of a tensor to its values, as real numbers.
+
+    With `keep`, any tensor; it is slower. Without, outputs alone.
+    """
     with warnings.catch_warnings(action='ignore'):  # that this takes memory
-        interpreter = Interpreter(model_content=file, experimental_preserve_all_tensors=True, num_threads=1)
+        interpreter = Interpreter(model_content=file, experimental_preserve_all_tensors=keep, num_threads=1)
     with quiet_runtime():
         interpreter.allocate_tensors()
     (image,) = interpreter.get_input_details()
@@ -156,33 +159,43 @@ def _unbiased(rounded, file, pictures):
     """
     model = _parsed(rounded)
     (graph,) = model.subgraphs
-    layers = [x for x in graph.operators if flatbuffer_utils.opcode_to_name(model, x.opcodeIndex) in WITH_WEIGHTS]
-    layers = [layer for layer in layers if len(layer.inputs) > 2 and layer.inputs[2] >= 0]  # that have biases
-    ends = {}
-    for layer in layers:
-        tensor = graph.tensors[layer.outputs[0]]
-        scale, zero = tensor.quantization.scale[0], tensor.quantization.zeroPoint[0]
-        ends[tensor.name.decode()] = tuple(float(scale) * (end - int(zero)) for end in (-128, 127))
-    wanted = _means(file, ends, pictures)
-    for layer, name in zip(layers, ends, strict=True):
-        missing = wanted[name] - _means(rounded, {name: ends[name]}, pictures)[name]
-        bias = graph.tensors[layer.inputs[2]]
+    layers, ends = {}, {}
+    for number, layer in enumerate(graph.operators):
+        has_bias = len(layer.inputs) > 2 and layer.inputs[2] >= 0
+        if has_bias and flatbuffer_utils.opcode_to_name(model, layer.opcodeIndex) in WITH_WEIGHTS:
+            tensor = graph.tensors[layer.outputs[0]]
+            scale, zero = tensor.quantization.scale[0], tensor.quantization.zeroPoint[0]
+            layers[name := tensor.name.decode()] = number
+            ends[name] = tuple(float(scale) * (end - int(zero)) for end in (-128, 127))
+    wanted = _means(_run_each(file, pictures), ends)
+    for name, number in layers.items():
+        found = _means(_run_each(_up_to(number, model), pictures, keep=False), {name: ends[name]})
+        missing, bias = wanted[name] - found[name], graph.tensors[graph.operators[number].inputs[2]]
         values = np.frombuffer(bytes(model.buffers[bias.buffer].data), '<i4')
         values = values + np.round(missing / np.float64(bias.quantization.scale))
         values = np.clip(values, -(2**31), 2**31 - 1)  # of a channel whose weights are all 0, a step is next to nothing
         model.buffers[bias.buffer].data = np.frombuffer(values.astype('<i4').tobytes(), np.uint8)
-        rounded = bytes(flatbuffer_utils.convert_object_to_bytearray(model))
-    return rounded
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
-def _means(file, ends, pictures):
-    """Returns name → the means by channel, over pictures, of tensors of a file, cut off at `ends`."""
-    totals = dict.fromkeys(ends, 0)
-    for values in _run_each(file, pictures):
+def _up_to(number, model):
+    """Returns the file of the operators of a model up to one of them, whose output is that of the file."""
+    model, graph = copy.copy(model), copy.copy(model.subgraphs[0])
+    graph.operators = graph.operators[: number + 1]
+    graph.outputs = graph.operators[-1].outputs
+    model.subgraphs, model.signatureDefs = [graph], []
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def _means(runs, ends):
+    """Returns name → the means by channel, over all that `_run_each` yields, of tensors cut off at `ends`."""
+    totals, count = dict.fromkeys(ends, 0), 0
+    for values in runs:
+        count += 1
         for name, (low, high) in ends.items():
             tensor = np.clip(values(name), low, high)
             totals[name] = totals[name] + tensor.reshape(-1, tensor.shape[-1]).mean(0, dtype=np.float64)
-    return {name: total / len(pictures) for name, total in totals.items()}
+    return {name: total / count for name, total in totals.items()}
 
 
 def _best_range(values, activation=None):
