@@ -169,7 +169,7 @@ def test_biases_of_int8_make_up_for_the_rounding_of_weights(monkeypatch):
         values = values @ kernel + (0 if bias is None else bias)
         if activation:
             nodes.append(Node(activation, [nodes[-1]], {}, shape, np.dtype(np.float32)))
-            values = litert._gelu(values)
+            values = litert.ACTIVATIONS['GELU'](values)
     file = litert.to_litert([*nodes, Node('softmax', [nodes[-1]], {}, (1, 10), np.dtype(np.float32))])
     monkeypatch.setattr(litert, '_with_bytes_outside', lambda file: file)
 
@@ -194,7 +194,8 @@ def test_the_range_of_int8_leaves_outliers_out():
     values = np.concatenate([np.random.default_rng(0).normal(0, 2, 10_000), [40.0]])
     low, high = litert._best_range(values)
     assert -9 < low < -4 and 5 < high < 40
-    assert -3.5 < litert._best_range(values, litert._gelu)[0] < 0
+    assert -3.5 < litert._best_range(values, litert.ACTIVATIONS['GELU'])[0] < 0
+    assert -6 < litert._best_range(values, litert.ACTIVATIONS['LOGISTIC'])[0] < -3.5
 
 
 def test_safetensors_hold_the_weights(exported, finished_run):

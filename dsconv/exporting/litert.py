@@ -24,6 +24,11 @@ SIGNATURE = 'serving_default'
 SAMPLES = 200  # values of a tensor that are kept of a picture
 FOR_BIASES = 200  # pictures
 SHARES = np.linspace(0.2, 1, 33)  # of the least and the greatest value, that the end of a range may be
+# Operation → what its input becomes. A SiLU is a LOGISTIC and a product.
+ACTIVATIONS = {
+    'GELU': lambda x: 0.5 * x * (1 + np.tanh(0.7978845608 * (x + 0.044715 * x**3))),
+    'LOGISTIC': lambda x: x / (1 + np.exp(-x)),
+}
 WITH_WEIGHTS = ('FULLY_CONNECTED', 'CONV_2D', 'DEPTHWISE_CONV_2D')
 
 
@@ -128,10 +133,10 @@ def _ranges(file, pictures):
     """
     model = _parsed(file)
     (graph,) = model.subgraphs
-    before_gelu = {
-        operator.inputs[0]
+    activations = {
+        operator.inputs[0]: ACTIVATIONS[name]
         for operator in graph.operators
-        if flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex) == 'GELU'
+        if (name := flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex)) in ACTIVATIONS
     }
     computed = sorted({*graph.inputs, *(output for operator in graph.operators for output in operator.outputs)})
     if any(graph.tensors[index].type != schema.TensorType.FLOAT32 for index in computed):
@@ -144,8 +149,8 @@ def _ranges(file, pictures):
             samples.append(value[generator.integers(0, value.size, min(SAMPLES, value.size))])
     ranges = {}
     for index, samples in seen.items():
-        activation = _gelu if index in before_gelu else None
-        ends = (0, 1) if index == graph.inputs[0] else _best_range(np.concatenate(samples), activation)
+        best = _best_range(np.concatenate(samples), activations.get(index))
+        ends = (0, 1) if index == graph.inputs[0] else best
         low, high = (np.full((1,) * len(graph.tensors[index].shape), end, np.float32) for end in ends)
         ranges[names[index]] = {'min': low, 'max': high}
     return ranges
@@ -218,10 +223,6 @@ def _best_range(values, activation=None):
         high = min((highest * share for share in SHARES), key=lambda end: error(low, end))
         low = min((lowest * share for share in SHARES), key=lambda end: error(end, high))
     return low, high
-
-
-def _gelu(x):
-    return 0.5 * x * (1 + np.tanh(0.7978845608 * (x + 0.044715 * x**3)))
 
 
 def _with_bytes_outside(file):
