@@ -102,9 +102,9 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def require_new(path: Path) -> None:
-    """Raises InputError where `--output=path` exists."""
+    """Raises InputError where `path` exists."""
     if path.exists():
-        raise InputError(f'--output={path} exists: give a new directory, or move it away')
+        raise InputError(f'{path} exists: give another --output, or move it away')
 
 
 @contextlib.contextmanager

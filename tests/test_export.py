@@ -263,7 +263,7 @@ def test_what_is_not_there_is_said(tmp_path, monkeypatch, capsys):
         (tmp_path / 'dist' / name).write_bytes(b'of another version')
     monkeypatch.setitem(FORMATS, 'stablehlo', (('nobody',), ('float32',)))
     for line, message in (
-        (['--output=.'], '--output=. exists'),
+        (['--output=.'], ': \\. exists'),
         (['--format=web'], 'npm pack onnxruntime-web@1.30.0'),
         (['--format=web', '--runtime=.'], 'not that of onnxruntime-web'),
         (['--precision=int8', '--config.dataset.archive=missing.tar.gz'], 'real pictures.*missing.tar.gz'),

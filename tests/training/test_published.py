@@ -51,7 +51,7 @@ def test_it_is_no_larger_than_its_weights(averaged_run, published):
 def test_it_is_neither_trained_on_nor_replaced(published, averaged_run):
     with pytest.raises(InputError, match='published network.*take another --workdir'):
         train(tiny_config(**AVERAGED | {'epochs': 4}), published)
-    with pytest.raises(InputError, match='exists: give a new directory'):
+    with pytest.raises(InputError, match='exists: give another --output'):
         publish(averaged_run, published)
 
 
