@@ -11,11 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.special
 from PIL import Image
 
 import dsconv
@@ -24,7 +21,6 @@ from dsconv import data, export
 from dsconv.errors import InputError
 from dsconv.exported import open_exported
 from dsconv.exporting import FORMATS, bundle, check, micro, web_page
-from dsconv.exporting.graph import Node, read
 from dsconv.training.scoring import restore_network
 from tests.browser import CHROMIUM, Browser, served
 from tests.commands import run
@@ -134,68 +130,6 @@ def test_the_array_in_c_is_the_file(exported):
     assert needs['operators']['DEPTHWISE_CONV_2D'] == 3  # the stem among them: it has one channel
     # A residual sum and its two terms, 8×8 places of 8 channels each, are alive at once.
     assert needs['peak_bytes'] == needs['arena_bytes'] == 3 * 8 * 8 * 8
-
-
-def test_a_file_of_more_than_256_kB_of_integers_holds_them_all(tmp_path):
-    generator = np.random.default_rng(0)
-    kernels = [np.float32(generator.normal(0, 0.1, shape)) for shape in ((500, 600), (600, 10))]
-    nodes = [Node('input', [], {}, (1, 500), np.dtype(np.float32))]
-    for kernel in kernels:
-        inputs = [nodes[-1], kernel, np.full(kernel.shape[1], 0.5, np.float32)]
-        nodes.append(Node('dense', inputs, {}, (1, kernel.shape[1]), np.dtype(np.float32)))
-    nodes.append(Node('softmax', [nodes[-1]], {}, (1, 10), np.dtype(np.float32)))
-    images, file = generator.integers(0, 256, (9, 500), np.uint8), litert.to_litert(nodes)
-    logits = (np.float32(images) / 255 @ kernels[0] + 0.5) @ kernels[1] + 0.5
-    metadata = {'title': 'a', 'class_names': list('0123456789'), 'image_size': 1, 'channels': 1, 'resize': 'squash'}
-    for precision, content in (('uint8', litert.to_int8(file, images)), ('float32', litert.to_float16(file))):
-        (tmp_path / 'model.tflite').write_bytes(litert.with_metadata(content, metadata | {'input': precision}))
-        answer = open_exported(tmp_path / 'model.tflite').run(images)
-        np.testing.assert_allclose(answer, scipy.special.softmax(logits, axis=1), atol=0.05)
-
-
-def test_biases_of_int8_make_up_for_the_rounding_of_weights(monkeypatch):
-    """By the mean logits of NumPy, with a layer without biases, and one whose outputs are 0 before GELU is applied."""
-    generator = np.random.default_rng(0)
-    shapes = {(400, 30): 0.02, (30, 20): 0.3, (20, 10): 0.3}
-    kernels = [np.float32(generator.normal(0, spread, shape)) for shape, spread in shapes.items()]
-    kernels[0][0] = 3  # the other weights of a channel are rounded to whole steps of this one
-    kernels[0][:, 7] = 0
-    biases = [np.zeros(30, np.float32), None, np.ones(10, np.float32)]
-    nodes, values = [Node('input', [], {}, (1, 400), np.dtype(np.float32))], generator.integers(0, 256, (300, 400))
-    images, values = np.uint8(values), values / 255
-    for kernel, bias, activation in zip(kernels, biases, ('gelu_tanh', None, None), strict=True):
-        shape, inputs = (1, kernel.shape[1]), [nodes[-1], kernel, *([] if bias is None else [bias])]
-        nodes.append(Node('dense', inputs, {}, shape, np.dtype(np.float32)))
-        values = values @ kernel + (0 if bias is None else bias)
-        if activation:
-            nodes.append(Node(activation, [nodes[-1]], {}, shape, np.dtype(np.float32)))
-            values = litert.ACTIVATIONS['GELU'](values)
-    file = litert.to_litert([*nodes, Node('softmax', [nodes[-1]], {}, (1, 10), np.dtype(np.float32))])
-    monkeypatch.setattr(litert, '_with_bytes_outside', lambda file: file)
-
-    def error():
-        rounded = litert.to_int8(file, images)
-        (graph,) = litert._parsed(rounded).subgraphs
-        name = graph.tensors[graph.operators[-1].inputs[0]].name.decode()  # the logits, before the softmax
-        return np.abs(litert._means(litert._run_each(rounded, images), {name: (-9, 9)})[name] - values.mean(0)).mean()
-
-    corrected = error()
-    monkeypatch.setattr(litert, '_unbiased', lambda rounded, file, pictures: rounded)
-    assert corrected < 0.3 * error()
-
-
-def test_a_network_that_compares_numbers_is_refused_in_int8():
-    graph = read(lambda x: jnp.where(x > 0.3, x, x * x), jax.ShapeDtypeStruct((1, 4), np.float32))
-    with pytest.raises(InputError, match='leave int8 out'):
-        litert.to_int8(litert.to_litert(graph), np.zeros((1, 4), np.uint8))
-
-
-def test_the_range_of_int8_leaves_outliers_out():
-    values = np.concatenate([np.random.default_rng(0).normal(0, 2, 10_000), [40.0]])
-    low, high = litert._best_range(values)
-    assert -9 < low < -4 and 5 < high < 40
-    assert -3.5 < litert._best_range(values, litert.ACTIVATIONS['GELU'])[0] < 0
-    assert -6 < litert._best_range(values, litert.ACTIVATIONS['LOGISTIC'])[0] < -3.5
 
 
 def test_safetensors_hold_the_weights(exported, finished_run):

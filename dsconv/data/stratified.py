@@ -1,4 +1,4 @@
-"""Examples divided by class, and by group: a part that is held out, and folds."""
+"""Examples chosen or divided: by class and by group, into a part that is held out, and folds; or evenly."""
 
 from collections.abc import Iterator
 
@@ -73,3 +73,8 @@ def divide_into_folds(labels: np.ndarray, count: int, groups: np.ndarray | None 
         held[fold] += shares
         folds[members] = fold
     return folds
+
+
+def evenly(number: int, most: int) -> np.ndarray:
+    """Returns the indices of at most `most` of `number` examples, evenly spaced, the first and the last among them."""
+    return np.linspace(0, number - 1, min(number, most)).astype(int)

@@ -14,7 +14,7 @@ import numpy as np
 from dsconv.data import unlabelled
 from dsconv.data.picture import EXTENSIONS, read_picture
 from dsconv.data.source import public_name
-from dsconv.data.stratified import stratified_split
+from dsconv.data.stratified import evenly, stratified_split
 from dsconv.errors import InputError
 from dsconv.files import absolute, to_path
 from dsconv.performance.timing import in_turn, seconds_per_call
@@ -76,7 +76,7 @@ def _of_run(config, workdir, count, calibrating):
     if calibrating:
         train = source.load('train')
         calibration = train.images(_stratified(train.labels, calibrating))
-    rows = np.linspace(0, checked.num_examples - 1, min(count, checked.num_examples)).astype(int)
+    rows = evenly(checked.num_examples, count)
     part = {'validation': 'the validation part', 'train': 'the training images'}[split]
     origin = f'{part} of {public_name(config.dataset.name)}'
     return Pictures(origin, checked.images(rows), checked.labels[rows], calibration)
@@ -86,7 +86,7 @@ def _of_folder(folder, dataset, count, calibrating):
     paths = [path for path in map(to_path, unlabelled.find_pictures([folder])) if path.suffix.lower() in EXTENSIONS]
     if not paths:
         raise InputError(f'--pictures={folder} has no pictures')
-    paths = [paths[row] for row in np.linspace(0, len(paths) - 1, min(count, len(paths))).astype(int)]
+    paths = [paths[row] for row in evenly(len(paths), count)]
     images = np.stack([read_picture(path, dataset.image_size, dataset.channels, dataset.resize) for path in paths])
     labels = match_classes([path.parent.name for path in paths], dataset.class_names)
     calibration = images[_stratified(labels, calibrating)] if calibrating else None

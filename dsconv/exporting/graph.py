@@ -2,7 +2,7 @@
 
 The nodes are in the order in which they are computed: the first is the input, the last the output. `read` traces a
 function and inlines every call in it; what depends on constants alone is computed at once. `dsconv.exporting.folding`
-then folds norms and recognises activations. `run` computes the nodes by JAX again.
+then folds norms; `dsconv.exporting.activations` recognises activations. `run` computes the nodes by JAX again.
 """
 
 import dataclasses

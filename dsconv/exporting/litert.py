@@ -15,20 +15,17 @@ from litert_converter import converter_api_ext as converter
 from litert_converter.mlir import ir, passmanager
 from litert_quantizer import qtyping, quantizer, recipe
 
+from dsconv.data.stratified import evenly
 from dsconv.errors import InputError
 from dsconv.exported import METADATA, describe, quiet_runtime, sealed
 from dsconv.exporting.card import labels
-from dsconv.exporting.graph import Node, run
+from dsconv.exporting.graph import ACTIVATIONS, Node, run
 
 SIGNATURE = 'serving_default'
 SAMPLES = 200  # values of a tensor that are kept of a picture
 FOR_BIASES = 200  # pictures
 SHARES = np.linspace(0.2, 1, 33)  # of the least and the greatest value, that the end of a range may be
-# Operation → what its input becomes. A SiLU is a LOGISTIC and a product.
-ACTIVATIONS = {
-    'GELU': lambda x: 0.5 * x * (1 + np.tanh(0.7978845608 * (x + 0.044715 * x**3))),
-    'LOGISTIC': lambda x: x / (1 + np.exp(-x)),
-}
+BEGINS = {'GELU': 'gelu_tanh', 'LOGISTIC': 'silu'}  # operation → the activation of its input that begins with it
 WITH_WEIGHTS = ('FULLY_CONNECTED', 'CONV_2D', 'DEPTHWISE_CONV_2D')
 
 
@@ -71,8 +68,7 @@ def to_int8(file: bytes, pictures: np.ndarray) -> bytes:
     integers = quantizer.Quantizer(bytearray(file))
     integers.load_quantization_recipe(recipe.static_wi8_ai8())
     rounded = _quantized(integers, _ranges(file, pictures))
-    rows = np.linspace(0, len(pictures) - 1, min(len(pictures), FOR_BIASES)).astype(int)
-    return _with_bytes_outside(_unbiased(rounded, file, pictures[rows]))
+    return _with_bytes_outside(_unbiased(rounded, file, pictures[evenly(len(pictures), FOR_BIASES)]))
 
 
 def with_metadata(file: bytes, metadata: dict) -> bytes:
@@ -134,9 +130,9 @@ def _ranges(file, pictures):
     model = _parsed(file)
     (graph,) = model.subgraphs
     activations = {
-        operator.inputs[0]: ACTIVATIONS[name]
+        operator.inputs[0]: ACTIVATIONS[BEGINS[name]]
         for operator in graph.operators
-        if (name := flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex)) in ACTIVATIONS
+        if (name := flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex)) in BEGINS
     }
     computed = sorted({*graph.inputs, *(output for operator in graph.operators for output in operator.outputs)})
     if any(graph.tensors[index].type != schema.TensorType.FLOAT32 for index in computed):
@@ -149,8 +145,8 @@ def _ranges(file, pictures):
             samples.append(value[generator.integers(0, value.size, min(SAMPLES, value.size))])
     ranges = {}
     for index, samples in seen.items():
-        best = _best_range(np.concatenate(samples), activations.get(index))
-        ends = (0, 1) if index == graph.inputs[0] else best
+        is_image = index == graph.inputs[0]
+        ends = (0, 1) if is_image else _best_range(np.concatenate(samples), activations.get(index))
         low, high = (np.full((1,) * len(graph.tensors[index].shape), end, np.float32) for end in ends)
         ranges[names[index]] = {'min': low, 'max': high}
     return ranges
@@ -209,13 +205,14 @@ def _best_range(values, activation=None):
     Where an activation alone takes them, the error is that of its results: what lies far below zero needs no steps.
     """
     values = values[:: max(1, len(values) // 20_000)]
-    wanted = activation(values) if activation else values
+    activation = activation or np.asarray
+    wanted = np.asarray(activation(values))
 
     def error(low, high):
         step = (high - low) / 255 or 1.0
         zero = np.round(-low / step)
         rounded = (np.clip(np.round(values / step) + zero, 0, 255) - zero) * step
-        return np.square((activation(rounded) if activation else rounded) - wanted).mean()
+        return np.square(np.asarray(activation(rounded)) - wanted).mean()
 
     lowest, highest = min(values.min(), 0), max(values.max(), 0)
     low, high = lowest, highest
