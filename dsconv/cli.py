@@ -11,7 +11,7 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable
 from pathlib import Path
 
-from dsconv.errors import InputError, Preempted, RunError, did_you_mean
+from dsconv.errors import InputError, Preempted, RunError, did_you_mean, on_one_line
 from dsconv.files import describe, is_store_fault, to_path
 from dsconv.process import PREEMPTED, leave, prepare_process
 
@@ -57,7 +57,7 @@ class Parser(argparse.ArgumentParser):
 
     def fail(self, message, code: int = 2):
         """Ends the process with one line on stderr."""
-        self.exit(code, f'{self.prog}: error: {" ".join(str(message).splitlines())}\n')
+        self.exit(code, f'{self.prog}: error: {on_one_line(str(message).strip())}\n')
 
     error = fail
 

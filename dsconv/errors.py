@@ -82,5 +82,5 @@ def shown(value) -> str:
 
 
 def on_one_line(text: str) -> str:
-    """Returns a name with spaces for its control characters, line breaks included; what is not UTF-8 is escaped."""
+    """Returns a text with spaces for its control characters, line breaks included; what is not UTF-8 is escaped."""
     return re.sub(r'[\x00-\x1f\x7f-\x9f\u2028\u2029]+', ' ', text).encode(errors='backslashreplace').decode()
