@@ -1,6 +1,11 @@
-"""Commands in this process, and the flags of the tiny run on digits."""
+"""Commands in this process, Python in another, and the flags of the tiny run on digits."""
+
+import os
+import subprocess
+import sys
 
 from dsconv import cli
+from dsconv.config import ROOT
 from tests.conftest import TINY
 
 DIGITS = ['--config=configs/digits.py', *(f'--config.{key}={value}' for key, value in TINY.items())]
@@ -14,3 +19,9 @@ def run(module, line, capsys=None):
     except SystemExit as end:
         code = end.code
     return (code, *capsys.readouterr()) if capsys else code
+
+
+def python(*words, cwd=ROOT, stdout=subprocess.PIPE, **environment):
+    """Runs Python in a process of its own; returns what `subprocess.run` returns."""
+    line, environment = [sys.executable, *words], os.environ | {'PYTHONPATH': str(ROOT)} | environment
+    return subprocess.run(line, cwd=cwd, env=environment, stdout=stdout, stderr=subprocess.PIPE, text=True)

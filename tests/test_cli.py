@@ -1,25 +1,20 @@
 import os
-import subprocess
-import sys
+import types
 from pathlib import Path
 
 import pytest
 
 from dsconv import cli, config, main
 from dsconv.errors import InputError, RunError
+from tests import commands
 
 PROGRAM = 'python -m dsconv.main: error: '
 SMALL = '--config=configs/small.py'
 
 
 def run(capsys, line, command):
-    """Runs a command in this process; returns its exit code, stdout and stderr."""
-    code = 0
-    try:
-        cli.run(main.flags(), command, arguments=line)
-    except SystemExit as end:
-        code = end.code
-    return code, *capsys.readouterr()
+    """Runs a function in the place of `main`; returns its exit code, stdout and stderr."""
+    return commands.run(types.SimpleNamespace(__name__='dsconv.main', flags=main.flags, main=command), line, capsys)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +25,6 @@ def run(capsys, line, command):
         (['--b1', '3'], 'unrecognized argument --b1; did you mean --config.optimizer.b1?'),
         ([SMALL, '--conf=x'], 'unrecognized argument --conf; did you mean --config?'),
         ([SMALL, 'extra\nword'], 'unrecognized argument extra word; --help lists what there is'),
-        ([SMALL, '--workdir=s3://x'], 'argument --workdir: s3://x must be a path of this machine, or gs://BUCKET/PATH'),
         ([SMALL, '--config.model.dimm=3'], '--config.model.dimm=3: there is no such key; did you mean model.dim?'),
         ([SMALL, '--config.epochs', '--config.seed=3'], '--config.epochs needs a value: --config.epochs=VALUE'),
         ([SMALL, '--config.epochs=\udcff'], r"--config.epochs='\udcff' must be a whole number"),
@@ -110,38 +104,23 @@ def test_converters(convert, text, value, wrong):
             convert(other)
 
 
-def start(line, cwd, stdout=subprocess.PIPE):
-    """Runs a real process, which may restart itself as one of a person does."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(('DSCONV', 'JAX', 'XLA'))}
-    environment |= {'PYTHONPATH': str(config.ROOT)}
-    line = [sys.executable, *line]
-    return subprocess.run(line, cwd=cwd, env=environment, stdout=stdout, stderr=subprocess.PIPE, text=True)
-
-
-def test_a_wrong_line_as_a_person_sees_it(tmp_path):
-    done = start(['-m', 'dsconv.main', '--config=configs/digits.py', '--config.model.patch_size=3'], tmp_path)
-    assert (done.returncode, done.stdout, done.stderr.count('\n')) == (2, '', 1)
-    assert done.stderr.startswith(f'{PROGRAM}model.patch_size=3 does not divide images')
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_output_whose_reader_has_ended_is_one_line(tmp_path):
+def test_output_whose_reader_has_ended_is_one_line():
     reader, writer = os.pipe()
     os.close(reader)
     script = 'from dsconv import cli; cli.run(cli.parser("main", ""), print, arguments=[])'
-    done = start(['-c', script], tmp_path, stdout=writer)
+    done = commands.python('-c', script, stdout=writer)
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, f'{PROGRAM}Broken pipe\n')
 
 
-def test_help_imports_nothing_heavy(tmp_path):
+def test_help_imports_nothing_heavy():
     script = (
         'import sys\n'
         'from dsconv import cli, main\n'
         'try:\n    cli.run(main.flags(), main.main, arguments=["--help"])\n'
         'finally:\n    print(*sorted({name.split(".")[0] for name in sys.modules}))'
     )
-    done = start(['-c', script], tmp_path)
+    done = commands.python('-c', script)
     assert (done.returncode, done.stderr) == (0, '')
     assert done.stdout.startswith('usage: python -m dsconv.main')
     imported = set(done.stdout.splitlines()[-1].split())

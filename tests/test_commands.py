@@ -2,15 +2,11 @@
 
 import inspect
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 from dsconv import evaluate, predict, publish, summary
-from dsconv.config import ROOT
 from dsconv.training import scoring
-from tests.commands import run
+from tests.commands import python, run
 
 
 def test_evaluate_passes_its_flags_on_and_prints_the_scores(monkeypatch, capsys):
@@ -52,9 +48,8 @@ def test_a_checkpoint_of_a_file_is_refused(capsys):
 def test_a_shipped_network_is_found_from_any_directory_whatever_the_name_of_the_output(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run(publish, ['--workdir=pretrained/small', '--output=copy']) == 0
-    line = [sys.executable, '-m', 'dsconv.report', '--workdirs', 'pretrained/small', '--output=page\udcff']
-    strict = os.environ | {'PYTHONPATH': str(ROOT), 'PYTHONIOENCODING': 'utf-8:strict'}
-    done = subprocess.run(line, env=strict, capture_output=True, text=True)
+    line = ['-m', 'dsconv.report', '--workdirs', 'pretrained/small', '--output=page\udcff']
+    done = python(*line, cwd=tmp_path, PYTHONIOENCODING='utf-8:strict')
     assert (done.returncode, done.stderr) == (0, '')
     assert done.stdout.splitlines() == [r'page\udcff/report.html', r'page\udcff/report.md']
 

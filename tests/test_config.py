@@ -39,19 +39,6 @@ def test_shipped_configs_load_and_overrides_win_over_them_the_last_over_the_firs
 
 
 @pytest.mark.parametrize(
-    ('override', 'message'),
-    [
-        ('dim=3', '--config.dim=3: there is no such key; did you mean model.dim?'),
-        ('epochs=', "--config.epochs='' must be a whole number"),
-        (f'epochs={10**400}', f'epochs=1{"0" * 98}… must be in [1, 1000000]'),
-        ('model.name=a\nb', r"model.name='a\nb' is not one of dsconv"),
-    ],
-)
-def test_wrong_overrides(override, message):
-    assert refusal('configs/digits.py', override).startswith(message)
-
-
-@pytest.mark.parametrize(
     ('path', 'hint'),
     [
         ('configs/smal.py:x', 'did you mean configs/small.py?'),
@@ -69,14 +56,11 @@ def test_no_such_file(path, hint):
     ('text', 'message'),
     [
         (b'x = (', "cannot be loaded: SyntaxError: '(' was never closed (mine.py, line 1)"),
-        (b'\x93NUMPY\x00\xff', 'cannot be loaded: '),
         (b'get_config = 3', 'must define get_config()'),
         (b'def get_config():\n    raise RuntimeError("a\\nb")', 'cannot be loaded: RuntimeError: a (line 2)'),
-        (b'import sys\nsys.exit(0)', 'cannot be loaded: SystemExit: 0 (line 2)'),
         (b'from configs import common\ndef get_config():\n    config = common.get_config().lock()\n    config.x = 3',
          'Key "x" does not exist and cannot be added since the config is locked. (line 4)'),
         (b'def get_config():\n    return {"model": {"dimm": 3}}', 'mine.py: model.dimm=3: there is no such key; did'),
-        (b'def get_config():\n    return {"epochs": 2.0}', 'mine.py: epochs=2.0 must be a whole number'),
         (b'def get_config(folder):\n    pass', "get_config() missing 1 required positional argument: 'folder'"),
     ],
 )  # fmt: skip
@@ -174,8 +158,6 @@ def test_a_run_comes_back_as_it_was_and_an_older_one_with_the_defaults_of_newer_
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        (b'{"config": {"epochs": 9', 'config.json is damaged (JSONDecodeError'),
-        (b'{"config": 3}', 'config.json is damaged (AttributeError'),
         (b'[' * 100_000, 'config.json is damaged (RecursionError'),
         (b'{"config": {"epochs": "9"}}', 'config.json: epochs=9 must be a whole number'),
         (b'{"config": {"optimizer": {"eps": NaN}}}', 'optimizer.eps=nan must be in (0, 1]'),

@@ -1,11 +1,10 @@
-import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from dsconv.errors import status_of
-from dsconv.files import is_passing, is_store_fault, read_through, replace_file, write_json
+from dsconv.files import is_passing, is_store_fault, read_through, replace_file
 
 
 def test_several_may_replace_one_file_at_a_time_and_a_failure_leaves_the_old_one(tmp_path, monkeypatch):
@@ -29,12 +28,6 @@ def caused(error, cause):
     """`error`, raised from `cause`."""
     error.__cause__ = cause
     return error
-
-
-def test_a_name_of_bytes_that_are_no_text_can_be_written_and_read(tmp_path):
-    name = os.fsdecode(b'caf\xe9')
-    write_json(tmp_path / 'a.json', {'name': name, 'other': 'café'})
-    assert json.loads((tmp_path / 'a.json').read_text(encoding='utf-8')) == {'name': name, 'other': 'café'}
 
 
 def test_an_error_is_told_by_its_type_then_by_the_status_that_begins_its_message():

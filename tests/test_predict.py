@@ -18,6 +18,7 @@ from dsconv.reporting.predictions import PredictionsFile
 from dsconv.training.calibration import read_temperature
 from dsconv.training.scoring import restore_network
 from dsconv.training.step import normalise
+from tests.commands import run
 from tests.conftest import TINY
 
 
@@ -34,16 +35,14 @@ def trained(tmp_path_factory):
     (root / 'train' / 'a cat' / '05.png').write_bytes(b'broken')
     tiny = TINY | {'dataset.name': f'image_folder:{root}', 'dataset.image_size': 8, 'batch_size': 16, 'epochs': 1}
     tiny |= {'schedule.warmup_epochs': 0, 'model.depth': 0}
-    arguments = main.flags().parse_args(['--config=configs/digits.py', f'--workdir={workdir}'])
-    arguments.overrides = [f'{key}={value}' for key, value in tiny.items()]
     decoded, lines, fit = [], [], picture.fit
     handler = logging.Handler()
     handler.emit = lambda record: lines.append(record.getMessage())
     logging.getLogger('dsconv').addHandler(handler)
-    logging.getLogger('dsconv').setLevel(logging.INFO)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(picture, 'fit', lambda *given: decoded.append(given) or fit(*given))
-        main.main(arguments)
+        line = ['--config=configs/digits.py', f'--workdir={workdir}']
+        assert run(main, [*line, *(f'--config.{key}={value}' for key, value in tiny.items())]) == 0
     logging.getLogger('dsconv').removeHandler(handler)
     return root, workdir, lines, len(decoded)
 

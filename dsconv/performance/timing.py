@@ -16,13 +16,13 @@ def seconds_per_call(function: Callable, seconds: float, clock: Callable = time.
             return passed / calls
 
 
-def seconds_of_calls(function: Callable, calls: int, clock: Callable = time.perf_counter) -> list[float]:
+def seconds_of_calls(function: Callable, calls: int) -> list[float]:
     """Calls `function()` `calls` times; returns the seconds of each call."""
     seconds = []
     for _ in range(calls):
-        start = clock()
+        start = time.perf_counter()
         function()
-        seconds.append(clock() - start)
+        seconds.append(time.perf_counter() - start)
     return seconds
 
 

@@ -9,7 +9,6 @@ import scipy.stats
 
 from configs import common
 from dsconv.augment import mixing
-from tests.quick import quick_jit
 
 HEIGHT, WIDTH = 6, 9
 DRAWS = 40_000
@@ -31,7 +30,7 @@ def compiled(height, width, **changed):
         planes, soft_labels = mixing.mix(key, planes, soft_labels, height, width, settings, active)
         return planes.reshape(batch, channels, height, width).transpose(0, 2, 3, 1), soft_labels
 
-    return quick_jit(run)
+    return jax.jit(run)
 
 
 def mixed(seed, images, soft_labels, active=True, **changed):
@@ -140,7 +139,7 @@ def test_by_batch_all_images_share_method_lambda_and_box():
     changed = dict(mix_probability=0.3, cutmix_probability=0.8, **NARROW, **BY_BATCH)
     images, labels = two_classes(4, 8, 8)
     keys = jax.random.split(jax.random.key(5), 4_000)
-    run = quick_jit(jax.vmap(compiled(8, 8, **changed).__wrapped__, in_axes=(0, None, None, None)))
+    run = jax.jit(jax.vmap(compiled(8, 8, **changed).__wrapped__, in_axes=(0, None, None, None)))
     out, soft = map(np.asarray, run(keys, images, labels, True))
     method = methods(out.reshape(-1, 8, 8, 1)).reshape(-1, 4)
     assert np.all(method == method[:, :1])

@@ -14,7 +14,6 @@ from dsconv.augment import OFF, make_augment, stages
 from dsconv.augment.lookup import GATHER
 from dsconv.augment.stages import switched_on
 from dsconv.config_checks import choices
-from tests.quick import quick_jit
 
 PADDING = 2
 DRAWS = 20_000
@@ -30,7 +29,7 @@ def stage_run(**changed):
     """(key, epoch, images) → what the one stage draws, and the images it makes; jitted."""
     (stage,) = switched_on(settings(**changed))
 
-    @quick_jit
+    @jax.jit
     def run(key, epoch, images):
         batch, height, width, channels = images.shape
         drawn = stage.draw(key, epoch, images)
@@ -113,7 +112,7 @@ def test_an_alternating_flip_mirrors_an_image_in_every_other_epoch_and_half_in_e
 
 
 def augmented(images, **changed):
-    augment = quick_jit(make_augment({'epochs': 1, 'augment': settings(**changed)}, 2))
+    augment = jax.jit(make_augment({'epochs': 1, 'augment': settings(**changed)}, 2))
     return np.asarray(augment(jax.random.key(0), 0, images, np.arange(len(images), dtype=np.int32) % 2)[0])
 
 

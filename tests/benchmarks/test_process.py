@@ -8,6 +8,7 @@ from benchmarks.process import Process, last_core
 from dsconv.config import ROOT
 from dsconv.errors import RunError
 from dsconv.process import ALLOCATOR
+from tests.commands import python
 
 LIBRARY = 'tests.benchmarks.fake_library'
 
@@ -60,5 +61,5 @@ def test_every_way_in_has_the_tuned_allocator():
 
 def test_no_library_is_imported_before_the_peers_own():
     code = 'import sys, benchmarks.process; print(*{"jax", "flax", "tensorflow", "torch", "keras"} & {*sys.modules})'
-    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == ''
+    done = python('-c', code)
+    assert (done.returncode, done.stdout.strip()) == (0, '')

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dsconv.data import cifar_archive, open_source
+from dsconv.data.picture import fit_array
 from dsconv.errors import InputError
 
 
@@ -28,14 +29,16 @@ def test_reads_the_images(settings, tmp_path, monkeypatch):
     assert np.array_equal(test.labels, np.arange(20) % 10)
     whole = open_source(settings(name='cifar10', archive=str(path))).load('train')
     assert np.array_equal(whole.images(np.arange(20, 40)), images['data_batch_2'])
+    expected = [fit_array(image, 16, 1) for image in images['test_batch']]
+    for gigabytes in (1.0, 0.0):
+        other = dict(image_size=16, channels=1, memory_gigabytes=gigabytes)
+        test = open_source(settings(name='cifar10', archive=str(path), **other)).load('test')
+        assert test.in_memory == (gigabytes > 0) and np.array_equal(test.images(np.arange(20)), expected)
 
 
 @pytest.mark.parametrize(
     ('name', 'message'),
-    [
-        ('cifar-10-binary.tar.gz', 'MD5 is .* damaged'),
-        ('cifar-10-python.tar.gz', 'pickled.*cifar-10-binary.tar.gz'),
-    ],
+    [('cifar-10-binary.tar.gz', 'MD5 is .* damaged'), ('cifar-10-python.tar.gz', 'pickled.*cifar-10-binary.tar.gz')],
 )
 def test_other_files(settings, tmp_path, name, message):
     (tmp_path / name).write_bytes(b'x')

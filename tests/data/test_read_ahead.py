@@ -34,17 +34,6 @@ def test_order_is_kept_a_few_are_read_ahead_and_what_is_raised_arrives_at_its_ba
         next(batches)
 
 
-def test_what_the_requests_raise_arrives_at_its_batch():
-    def requests():
-        yield 1
-        raise InputError('a record is damaged')
-
-    batches = read_ahead(requests(), batch)
-    assert next(batches)[1][0] == 1
-    with pytest.raises(InputError, match='a record is damaged'):
-        next(batches)
-
-
 def test_python_ends_while_batches_are_being_read():
     script = (
         'import time\n'

@@ -1,11 +1,10 @@
-import subprocess
 import sys
 
 import pytest
 
-from dsconv.config import ROOT
 from dsconv.data import open_source
 from dsconv.errors import InputError
+from tests.commands import python
 
 
 @pytest.mark.parametrize(
@@ -37,7 +36,7 @@ train = dsconv.data.open_source(dataset).load('train')
 print([len(labels) for _, labels in dsconv.data.train_batches(train, batch_size=8, seed=0, start_step=0, num_steps=2)])
 print({'tensorflow', 'tensorflow_datasets'} & {*sys.modules})
 """
-    said = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT)
+    said = python('-c', code)
     assert said.stdout.splitlines() == ['set()', '[8, 8]', 'set()'], said.stderr
 
 

@@ -6,7 +6,7 @@ import socket
 import numpy as np
 import pytest
 
-from dsconv.data import open_source, train_batches
+from dsconv.data import channel_statistics, eval_batches, open_source, train_batches
 from dsconv.data.picture import fit_array
 from dsconv.errors import InputError
 from tests.data.conftest import examples
@@ -53,6 +53,12 @@ def test_streamed_parts_are_those_in_memory_and_hold_what_was_stored(settings, t
     for name in kept.split_sizes:
         assert examples(kept.load(name)) == examples(streamed.load(name))
     assert np.bincount(streamed.load('validation').labels).tolist() == [2] * 10
+    kept, streamed = kept.load('train'), streamed.load('train')
+    np.testing.assert_array_equal(streamed.images(np.array([30, 2, 2, 0])), kept.images(np.array([30, 2, 2, 0])))
+    np.testing.assert_allclose(channel_statistics(streamed), channel_statistics(kept), rtol=1e-6)
+    shares = [eval_batches(streamed, batch_size=16, process_index=process, process_count=2) for process in range(2)]
+    shares = [image for batches in zip(*shares, strict=True) for images, _, mask in batches for image in images[mask]]
+    assert [image.tobytes() for image in shares] == [image for _, image in examples(kept)]
 
 
 def test_train_alone_is_divided_unless_a_part_is_held_out_for_validation(settings, tmp_path):

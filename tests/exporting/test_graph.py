@@ -16,7 +16,6 @@ from dsconv.models import layers as network_layers
 from dsconv.models.fast import subsample
 from dsconv.models.zoo import alexnet, densenet, mobilenet, resnet, vit
 from dsconv.models.zoo.blocks import ConvNorm
-from tests.quick import quick_jit
 
 
 class Layers(nn.Module):
@@ -72,9 +71,9 @@ def trained(network, signs=(-1, 1)):
 def test_a_folded_network_answers_as_the_network_does(name, signs):
     function, images = trained(NETWORKS[name], signs), np.random.default_rng(1).integers(0, 256, (3, 8, 8, 3), np.uint8)
     graph = fold(read(function, jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.uint8)))
-    expected = np.asarray(quick_jit(function)(images))
+    expected = np.asarray(jax.jit(function)(images))
     assert expected.std(0).max() > 0.01  # it tells the pictures apart
-    one = quick_jit(functools.partial(run, graph))(images[:1])
+    one = jax.jit(functools.partial(run, graph))(images[:1])
     np.testing.assert_allclose(one, expected[:1], atol=3e-5)
     runtime = pytest.importorskip('onnxruntime', reason='requirements-export.txt is not installed')
     from dsconv.exporting.onnx_file import to_onnx

@@ -21,10 +21,7 @@ def images():
 def variables():
     """Parameters and running statistics other than the initial ones."""
     scale, bias, mean, var = np.random.default_rng(1).uniform(0.5, 2, (4, 5)).astype(np.float32)
-    return {
-        'params': {'scale': scale, 'bias': bias},
-        'batch_stats': {'mean': mean, 'var': var, 'count': np.float32(0)},
-    }
+    return {'params': {'scale': scale, 'bias': bias}, 'batch_stats': {'mean': mean, 'var': var, 'count': np.float32(0)}}
 
 
 @pytest.fixture(scope='module')

@@ -11,7 +11,6 @@ import pytest
 from dsconv.errors import InputError
 from dsconv.models.dsconv import DSConv
 from tests.models.networks import ACTIVATION_FORMULAS, convolve, drawn_variables
-from tests.quick import quick_jit
 
 TINY = dict(num_classes=5, patch_size=2, dim=8, depth=2, kernel_size=3)
 SIZE = (4, 6, 8, 3)
@@ -71,7 +70,7 @@ class Reference:
 def check_against_numpy(network, size=SIZE, train=False):
     variables, images = drawn_variables(network, size[1:]), random_images(size)
     apply = functools.partial(network.apply, train=train, mutable=['batch_stats'] if train else False)
-    result = quick_jit(apply)(variables, images)
+    result = jax.jit(apply)(variables, images)
     logits = result[0] if train else result
     assert logits.shape == (size[0], network.num_classes)
     assert logits.dtype == jnp.float32
@@ -105,7 +104,7 @@ def test_pictures_that_do_not_divide_are_refused():
 def test_bfloat16_computes_in_bfloat16_and_comes_near_float32():
     network, images = DSConv(**TINY | dict(depth=1), dtype=jnp.bfloat16), random_images()
     variables = drawn_variables(network, SIZE[1:])
-    logits, seen = quick_jit(functools.partial(network.apply, capture_intermediates=True))(variables, images)
+    logits, seen = jax.jit(functools.partial(network.apply, capture_intermediates=True))(variables, images)
     outputs = jax.tree_util.tree_leaves_with_path(seen['intermediates'])
     assert {path[0].key for path, output in outputs if output.dtype == jnp.float32} == {'pool', 'head', '__call__'}
     expected = Reference(network, variables, False)(images)
@@ -116,7 +115,7 @@ def test_bfloat16_computes_in_bfloat16_and_comes_near_float32():
 @pytest.fixture(scope='module')
 def initial():
     network = DSConv(num_classes=26, patch_size=4, dim=64, depth=1, kernel_size=7)
-    return quick_jit(network.init)(jax.random.key(0), np.zeros((1, 4, 4, 3), np.float32))['params']
+    return jax.jit(network.init)(jax.random.key(0), np.zeros((1, 4, 4, 3), np.float32))['params']
 
 
 def test_kernels_are_glorot_uniform(initial):

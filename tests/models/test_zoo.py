@@ -18,7 +18,6 @@ from dsconv.models.zoo.vgg import VGG
 from dsconv.models.zoo.vit import AttentionProduct, ClassTokenAndPositions, ViT
 from dsconv.training.setup import count_parameters
 from tests.models.networks import convolve, drawn_variables
-from tests.quick import quick_jit
 
 
 def named(name, classes=10):
@@ -92,7 +91,7 @@ def test_forward_and_gradient(name, monkeypatch):
         (_, trained), gradient = jax.value_and_grad(weighted, has_aux=True)(variables['params'])
         return network.apply(variables, images), trained, gradient
 
-    evaluated, trained, gradient = quick_jit(run)(jax.random.key(0))
+    evaluated, trained, gradient = jax.jit(run)(jax.random.key(0))
     for logits in (evaluated, trained):
         assert (logits.shape, logits.dtype) == ((4, network.num_classes), jnp.float32)
         assert np.all(np.isfinite(logits))
@@ -130,7 +129,7 @@ def test_local_response_norm_is_the_formula_of_section_3_3():
 def test_the_residual_of_convmixer_is_around_the_depthwise_convolution_alone():
     network, _ = TINY['convmixer']
     images = np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype(np.float32)
-    variables, apply = drawn_variables(network, (4, 4, 3)), quick_jit(network.apply)
+    variables, apply = drawn_variables(network, (4, 4, 3)), jax.jit(network.apply)
 
     def logits_without(layer):
         zeroed = {layer: jax.tree.map(jnp.zeros_like, variables['params'][layer])}

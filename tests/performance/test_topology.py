@@ -1,19 +1,16 @@
 """What a TPU's compiler says, by `preflight` and `benchmark`; where libtpu is not installed, how to get it."""
 
 import json
-import os
-import subprocess
-import sys
 import types
 from importlib import util
 
 import jax
 import pytest
 
-from dsconv.config import ROOT
 from dsconv.errors import InputError, RunError
 from dsconv.performance import step_cost, topology
 from dsconv.performance.topology import SLICES
+from tests.commands import python
 
 HAS_COMPILER = util.find_spec('libtpu') is not None
 with_compiler = pytest.mark.skipif(not HAS_COMPILER, reason='libtpu is not installed')
@@ -22,9 +19,7 @@ SMALL = ('--config=configs/small.py', '--config.model.depth=1', '--config.model.
 
 def run(command, *flags):
     """`python -m dsconv.<command>` in a process of its own, since that of the tests has CPU devices already."""
-    line = [sys.executable, '-m', f'dsconv.{command}', *flags]
-    environment = {key: value for key, value in os.environ.items() if key != 'XLA_FLAGS'}
-    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, env=environment, check=False)
+    return python('-m', f'dsconv.{command}', *flags, XLA_FLAGS='')
 
 
 @pytest.mark.skipif(HAS_COMPILER, reason='libtpu is installed')

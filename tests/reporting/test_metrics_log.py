@@ -1,12 +1,11 @@
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from dsconv.errors import InputError
 from dsconv.reporting import MetricsLog, read_metrics
+from tests.commands import python
 
 
 def log_steps(workdir, steps, restored_step=0):
@@ -92,6 +91,4 @@ def test_reporting_is_light_to_import_and_pyplot_stays_out(tmp_path):
         from dsconv.reporting import figures
         figures.png(figures.curves([]))
         print(heavy, 'matplotlib.pyplot' in sys.modules)"""
-    environment = os.environ | {'PYTHONPATH': os.pathsep.join(sys.path)}
-    run = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, check=True, env=environment)
-    assert run.stdout == 'set() False\n'
+    assert python('-c', script).stdout == 'set() False\n'

@@ -2,9 +2,9 @@ import markdown
 import numpy as np
 import pytest
 
-from dsconv.reporting.markdown import paragraphs, plain
+from dsconv.reporting.markdown import plain
 from dsconv.reporting.scores import scores
-from dsconv.reporting.sections import Section, headline, sections
+from dsconv.reporting.sections import headline, sections
 
 
 def report_of(labels, predictions, names, sure=0.9, **more):
@@ -43,19 +43,6 @@ def test_the_ten_most_confused_pairs_and_no_recall_of_a_class_without_examples()
     ]
 
 
-def test_corruptions_and_whose_they_are():
-    accuracy = {'shot_noise': [0.5, 0.4], 'jpeg': [0.5, 0.2]}
-    robustness = {'source': 'made here', 'mean_accuracy': 0.4, 'accuracy': accuracy}
-    report = report_of(range(2), range(2), ['a', 'b'], robustness=robustness)
-    *others, last = sections(report, ['corruptions.png'])
-    assert [other.title for other in others] == ['Classes', 'Calibration']  # no curves: nothing of the training
-    assert last.table == (
-        ['severity', '1', '2', 'mean'],
-        [['shot noise', '50.00 %', '40.00 %', '45.00 %'], ['jpeg', '50.00 %', '20.00 %', '35.00 %']],
-    )
-    assert last.text == 'Without corruption 100.00 %, mean over all corruptions 40.00 %. Corruptions: made here.'
-
-
 def test_what_a_threshold_answers():
     report = report_of([0, 0, 1, 1], [0, 1, 1, 1], ['a', 'b'], sure=[0, 0.7, 0.7, 0.7])  # 0.5 and 0.85
     rows = section(report, 'Calibration').table[1]
@@ -69,11 +56,3 @@ def test_plain_text_is_shown_as_it_is(text):
     shown = text.replace('&', '&amp;').replace('<', '&lt;').replace('>', '&gt;')
     assert markdown.markdown(f'x {plain(text)} y') == f'<p>x {shown} y</p>'
     assert '~' not in plain('~~a~~')  # which GitHub strikes through, and Python-Markdown does not know
-
-
-def test_a_section_as_markdown():
-    written = paragraphs(
-        Section('Title', 'a.png', 'Caption', 'code *', 'text *', (['x'], [['*'], [1]])), '###', 'run-1'
-    )
-    assert written[:4] == ['### Title', '![Caption](run-1/a.png)', '```\ncode *\n```', 'text \\*']
-    assert '\\*' in written[4]

@@ -18,7 +18,6 @@ from dsconv.training.calibration import fit_temperature, read_temperature
 from dsconv.training.published import publish
 from dsconv.training.scoring import report_run, restore_network
 from dsconv.training.step import normalise
-from tests.quick import quick_jit
 
 
 def test_logits_that_are_three_times_too_large_are_divided_by_three():
@@ -44,7 +43,7 @@ def logits_of(finished_run):
     def logits(name):
         split = source.load(name)
         images = normalise(split.images(np.arange(split.num_examples)), config.dataset.mean, config.dataset.std)
-        return split.labels, np.asarray(quick_jit(network.apply)(variables, images), np.float64)
+        return split.labels, np.asarray(jax.jit(network.apply)(variables, images), np.float64)
 
     return logits
 

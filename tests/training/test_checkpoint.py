@@ -61,13 +61,6 @@ def test_without_validation_there_is_no_best(tmp_path):
             checkpoints.choose('best')
 
 
-def test_an_empty_workdir_has_none(tmp_path):
-    with Checkpoints(tmp_path) as checkpoints:
-        assert checkpoints.restore_newest(shape_of(make_state(0))) is None
-        with pytest.raises(InputError, match='holds no checkpoint yet'):
-            checkpoints.choose(None)
-
-
 @pytest.mark.parametrize(('saved_on', 'restored_on'), [(8, 1), (1, 8)])
 def test_a_state_restores_onto_other_devices(tmp_path, saved_on, restored_on):
     state = make_state(7, devices=saved_on)

@@ -35,7 +35,6 @@ def write_digits(root, names, count):
 def test_a_folder_is_scored_whole_by_the_names_of_its_classes(finished_run, tmp_path, caplog):
     write_digits(tmp_path / 'other', {3: '3', 0: '0', 7: 'seven'}, 6)
     line = [f'--workdir={finished_run}', f'--dataset=image_folder:{tmp_path / "other"}', '--predictions']
-    assert evaluate._output(parse(*line), finished_run) == finished_run / 'report-other'
     output = tmp_path / 'output'
     line.append(f'--output={output}')
     with caplog.at_level(logging.INFO, 'dsconv'):

@@ -9,7 +9,7 @@ import pytest
 from dsconv.config_checks import resolve
 from dsconv.errors import InputError
 from dsconv.training.mesh import batch_sharding, make_mesh
-from dsconv.training.microbatching import accumulation_steps, inference_steps, mean_over_microbatches, over_microbatches
+from dsconv.training.microbatching import accumulation_steps, inference_steps, over_microbatches
 from tests.conftest import tiny_config
 
 CIFAR = types.SimpleNamespace(image_size=32, channels=3, class_names=('a', 'b'), flippable=True, crop_scale=None)
@@ -54,19 +54,6 @@ def test_microbatches_leave_groups_and_devices_whole(platform, devices, changes,
 def test_a_microbatch_that_cuts_a_group_is_refused(changes, message):
     with pytest.raises(InputError, match=message):
         accumulation_steps(make_config(batch_size=512, **changes), mesh_of('tpu', 8))
-
-
-def test_the_mean_over_microbatches_is_that_of_the_batch():
-    x, seen = np.arange(48, dtype=np.float32).reshape(16, 3), []
-
-    def function(x):
-        seen.append(x.shape)
-        return {'mean': x.mean(0), 'squares': (x**2).mean()}
-
-    result = mean_over_microbatches(function, 2, 4, x)
-    assert set(seen) == {(8, 3)}
-    np.testing.assert_allclose(result['mean'], x.mean(0))
-    np.testing.assert_allclose(result['squares'], (x**2).mean())
 
 
 @pytest.mark.skipif(jax.device_count() < 4, reason='needs several devices')

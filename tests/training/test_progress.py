@@ -67,12 +67,7 @@ def test_only_the_part_of_a_wait_in_which_the_device_has_nothing_to_do_counts(cl
 
 @pytest.mark.parametrize(
     ('every', 'epoch', 'lengths'),
-    [
-        (50, 375, [50] * 7 + [25]),
-        (50, 374, [50] * 6 + [74]),
-        (50, 20, [20]),
-        (1, 3, [1, 1, 1]),
-    ],
+    [(50, 375, [50] * 7 + [25]), (50, 374, [50] * 6 + [74]), (50, 20, [20]), (1, 3, [1, 1, 1])],
 )
 def test_the_lines_of_the_log_average_whole_intervals_or_at_least_half_of_one(every, epoch, lengths):
     intervals = [progress.log_interval(step, every, epoch) for step in range(2 * epoch)]

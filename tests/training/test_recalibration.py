@@ -18,7 +18,6 @@ from dsconv.training.setup import build_training, open_data
 from dsconv.training.step import normalise
 from tests.conftest import tiny_config
 from tests.models.networks import ACTIVATION_FORMULAS
-from tests.quick import quick_jit
 
 STEPS = 5
 
@@ -41,7 +40,7 @@ def batches(config, split, count):
 def logits(config, training, variables, images, train):
     inputs = normalise(images, config.dataset.mean, config.dataset.std)
     apply = functools.partial(training.model.apply, train=train, mutable=['batch_stats'] if train else [])
-    return np.asarray(quick_jit(apply)(variables, inputs)[0])
+    return np.asarray(jax.jit(apply)(variables, inputs)[0])
 
 
 @pytest.mark.parametrize(('averaging', 'skipped'), [(False, 0), (True, 2), (True, STEPS)])

@@ -1,15 +1,7 @@
 import json
 import shutil
 
-from dsconv.training.scoring import is_reported, report_run
-
-
-def test_the_report_is_of_the_checkpoint_that_is_asked_for_and_written_as_it_is_returned(finished_run, tmp_path):
-    report = report_run(finished_run, 'test', 'latest', tmp_path)
-    assert (report['checkpoint_step'], report['num_examples'], report['dataset']) == (57, 360, 'digits')
-    assert json.loads((tmp_path / 'report.json').read_text()) == report
-    for name in ('report.md', 'confusion_matrix.png', 'curves.png', 'mistakes.png'):
-        assert (tmp_path / name).stat().st_size > 100
+from dsconv.training.scoring import is_reported
 
 
 def test_a_run_with_validation_reports_its_best_checkpoint(finished_run):

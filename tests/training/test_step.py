@@ -15,7 +15,6 @@ from dsconv.training.setup import build_training, open_data
 from dsconv.training.state import create_state
 from dsconv.training.step import make_train_step, normalise
 from tests.conftest import tiny_config
-from tests.quick import quick_jit
 
 STEPS = 6
 SMOOTHING = 0.2
@@ -59,7 +58,7 @@ def test_the_first_loss_is_the_smoothed_cross_entropy_of_the_augmented_batch(bat
     augment = make_augment(config.to_dict(), 10)
     key = jax.random.fold_in(jax.random.key(config.seed), 0)
 
-    @quick_jit
+    @jax.jit
     def forward(variables):
         augmented, targets = augment(key, 0, images[0], labels[0])
         inputs = normalise(augmented, config.dataset.mean, config.dataset.std)

@@ -12,13 +12,6 @@ from PIL import Image
 PIPE = object()
 
 
-class Trap:
-    """Makes a directory where it is unpickled."""
-
-    def __reduce__(self):
-        return os.mkdir, ('unpickled',)
-
-
 def encoded(save, *arguments, **options) -> bytes:
     """Returns what `save(file, …)` writes."""
     file = io.BytesIO()
@@ -37,9 +30,8 @@ def _chunk(kind, data):
 
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8))
-PNG, JPEG = encoded(NOISE.save, 'PNG'), encoded(NOISE.save, 'JPEG')
-PICKLE = pickle.dumps(Trap())
-OBJECTS = encoded(np.save, np.array([Trap()], object))
+PNG = encoded(NOISE.save, 'PNG')
+PICKLE = pickle.dumps({'accuracy': 1})
 
 
 def of(*classes, split=''):

@@ -12,11 +12,9 @@ from tests.wrong_input.making import PICKLE, TWO, build
 CIFAR10, DATA = '--config.dataset.name=cifar10', '--config.dataset.data_dir='
 PICTURES = '--config.dataset.name=image_folder:pictures'
 LINES = {
-    'another network': (main, ['--workdir=run', '--config.model.dim=16'], 'run holds another run (model.dim: 8 → 16)'),
     'fewer epochs': (main, ['--workdir=run', '--config.epochs=2'], 'epochs=2 ends at step 38, but run has been'),
     'a file for a workdir': (main, ['--workdir=file'], '--workdir=file cannot be made: File exists'),
     'a trace into a bucket': (main, ['--workdir=gs://b/run', '--profile=3'], '--profile writes into a directory of'),
-    'validation twice': (main, ['--config.dataset.validation_fraction=0.1'], 'a validation split of its own (180'),
     'data in a file': (main, [CIFAR10, f'{DATA}file'], 'cifar10', 'in file'),
     'data that are a pickle': (main, [CIFAR10, f'{DATA}prepared'], 'cifar10', 'prepared'),
     'a split of no run': (evaluate, ['--workdir=run', '--split=tset'], "there is no split 'tset'"),

@@ -8,7 +8,6 @@ import pytest
 from jax import lax
 
 from dsconv.models.fast.convolutions import conv, conv_general_dilated, convolution_of, dot_general
-from tests.quick import quick_jit
 
 
 @pytest.mark.parametrize(
@@ -29,7 +28,7 @@ def test_the_convolution_and_its_gradients_are_those_of_xla(size, stride, pads, 
             x, kernel, (stride, stride), (pads, pads), dimension_numbers=('NHWC', 'HWIO', 'NHWC')
         )
 
-    @quick_jit
+    @jax.jit
     def both(x, kernel):
         expected, transposed = jax.vjp(of_xla, x, kernel)
         got, ours = jax.vjp(lambda x, kernel: conv(x, kernel, stride, (pads, pads)), x, kernel)

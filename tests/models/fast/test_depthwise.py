@@ -10,7 +10,6 @@ import scipy.ndimage
 
 from dsconv.models.fast import depthwise
 from dsconv.models.fast.depthwise import depthwise_conv
-from tests.quick import quick_jit
 
 SHAPES = {
     'odd batch': (3, 5, 7, 2, 3),
@@ -59,7 +58,7 @@ def test_every_form_equals_scipy_and_numpy_in_float64(shape):
     x, kernel, gradient = draw(*shape)
     expected = (scipy_forward(x, kernel), *numpy_backward(x, kernel, gradient))
     with jax.enable_x64(True):
-        in_all_forms = quick_jit(lambda *arrays: [with_gradients(*arrays, form) for form in depthwise.FORMS])
+        in_all_forms = jax.jit(lambda *arrays: [with_gradients(*arrays, form) for form in depthwise.FORMS])
         for results in in_all_forms(x, kernel, gradient):
             for result, reference in zip(results, expected, strict=True):
                 assert result.dtype == np.float64

@@ -11,7 +11,6 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from dsconv.models.dsconv import DSConv
 from dsconv.models.fast import FastDSConv
 from tests.models.networks import drawn_variables
-from tests.quick import quick_jit
 
 TINY = dict(num_classes=5, patch_size=2, dim=8, depth=1, kernel_size=3, norm_groups=2)
 CASES = [
@@ -48,7 +47,7 @@ def test_fast_is_plain(options):
     plain, fast = DSConv(**TINY | of_plain), FastDSConv(**TINY | options)
     variables = drawn_variables(plain, (8, 6, 3))
     assert jax.tree.map(jnp.shape, drawn_variables(fast, (8, 6, 3))) == jax.tree.map(jnp.shape, variables)
-    both = quick_jit(lambda variables, images: [results_of(one, variables, images) for one in (fast, plain)])
+    both = jax.jit(lambda variables, images: [results_of(one, variables, images) for one in (fast, plain)])
     check_same(*both(variables, images()))
 
 
@@ -76,4 +75,4 @@ def test_fast_on_eight_devices_is_plain_on_one_and_no_image_leaves_its_own():
     compiled = sharded.lower(variables, images()).compile()
     moves = ('all-gather(', 'all-to-all(', 'collective-permute(')
     assert [name for name in moves if name in compiled.as_text()] == []
-    check_same(sharded(variables, images()), quick_jit(functools.partial(results_of, plain))(variables, images()))
+    check_same(sharded(variables, images()), jax.jit(functools.partial(results_of, plain))(variables, images()))

@@ -12,12 +12,8 @@ from dsconv.models.batch_norm import EPSILON
 from dsconv.models.fast.convolutions import convolution_of
 from dsconv.models.fast.unit import conv_unit
 from dsconv.models.layers import ACTIVATIONS
-from tests.quick import quick_jit
 
-LAYERS = {
-    'pointwise': nn.Dense(3),
-    'depthwise': nn.Conv(5, (3, 3), feature_group_count=5),
-}
+LAYERS = {'pointwise': nn.Dense(3), 'depthwise': nn.Conv(5, (3, 3), feature_group_count=5)}
 
 
 def draw(layer, dtype=np.float64):
@@ -58,7 +54,7 @@ def test_output_and_gradients_equal_autodiff_in_float64(name, activation, groups
     with jax.enable_x64(True):
         arguments = draw(layer)
         results = [
-            quick_jit(jax.grad(functools.partial(weighted, function), argnums=range(5), has_aux=True))(*arguments)
+            jax.jit(jax.grad(functools.partial(weighted, function), argnums=range(5), has_aux=True))(*arguments)
             for function in (fused, functools.partial(reference, layer, activation, groups))
         ]
     for result, expected in zip(*map(jax.tree.leaves, results), strict=True):
