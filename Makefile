@@ -29,7 +29,7 @@ drill: $(VENV)/installed-dev
 
 demo: $(VENV)/installed-export
 	rm -rf runs/demo
-	$(VENV)/bin/python -m dsconv.export --workdir=pretrained/small --format=web --output=runs/demo $(ARGS)
+	$(VENV)/bin/python -m dsconv.export --workdir=pretrained/small --format=web --licence=Apache-2.0 --output=runs/demo $(ARGS)
 	@echo 'open http://localhost:8000, end with Ctrl-C'
 	$(VENV)/bin/python -m http.server --directory runs/demo/web --bind 127.0.0.1 8000
 

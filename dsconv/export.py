@@ -1,5 +1,6 @@
 """python -m dsconv.export --workdir=DIR: the network of a run as files that run elsewhere, each checked."""
 
+import re
 from argparse import ArgumentTypeError
 
 from dsconv import cli
@@ -9,6 +10,10 @@ from dsconv.exporting import FORMATS, PRECISIONS
 
 def export(arguments) -> None:
     """Writes the files and prints how they compare with the network in JAX."""
+    import jax
+
+    # An accelerator may multiply float32 in fewer bits, and a training may hold it.
+    jax.config.update('jax_platforms', 'cpu')
     from dsconv.config import find_workdir
     from dsconv.exporting import bundle, card
     from dsconv.reporting.tables import markdown_table
@@ -42,6 +47,13 @@ def points(text: str) -> float:
     return cli.number_within(0, 100)(text) / 100
 
 
+def licence(text: str) -> str:
+    """Converts the identifier of a licence."""
+    if not re.fullmatch(r'[A-Za-z0-9.+-]+', text):
+        raise ArgumentTypeError(f'{text!r} must be an SPDX identifier, as Apache-2.0')
+    return text
+
+
 def flags() -> cli.Parser:
     """The command's flags."""
     parser = cli.parser('export', 'Writes the network of a run as files that run elsewhere, and checks each of them.')
@@ -67,6 +79,8 @@ def flags() -> cli.Parser:
     parser.add_argument('--largest-loss', type=points, default=0.01, metavar='POINTS', help=text)
     text = 'of browsers, for --format=web: an installed npm package onnxruntime-web, or its archive by npm pack'
     parser.add_argument('--runtime', type=cli.path, metavar='PATH', help=text)
+    text = 'of the network, as Apache-2.0: an SPDX identifier for the files and the model card (default: none is named)'
+    parser.add_argument('--licence', type=licence, metavar='NAME', help=text)
     text = 'the files take float32 images in [0, 1] instead of uint8 ones'
     parser.add_argument('--float-input', action='store_true', help=text)
     cli.add_place_flag(parser, 'where the data of the run is, as --config.dataset.data_dir=DIR')

@@ -102,7 +102,9 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def require_new(path: Path) -> None:
-    """Raises InputError where `path` exists."""
+    """Raises InputError where `path` exists, or is in an object store, where no directory appears as a whole."""
+    if is_remote(path):
+        raise InputError(f'--output={path} must be a directory of this machine')
     if path.exists():
         raise InputError(f'{path} exists: give another --output, or move it away')
 

@@ -5,6 +5,8 @@ import itertools
 import json
 import re
 import shutil
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,11 +17,12 @@ from dsconv import config as configuration
 from dsconv import data, export
 from dsconv.errors import InputError
 from dsconv.exported import open_exported
-from dsconv.exporting import FORMATS, check, micro, web_page
+from dsconv.exporting import FORMATS, bundle, check, micro, web_page
 from dsconv.training.scoring import restore_network
 from tests.browser import CHROMIUM, Browser, served
 from tests.commands import python, run
 
+INT8 = '--precision=float32,int8'
 litert = pytest.importorskip('dsconv.exporting.litert', reason='requirements-export.txt is not installed')
 
 
@@ -36,7 +39,7 @@ def exported(finished_run, tmp_path_factory):
     """The directory of an export in every format but the page, int8 with a generous loss, as the run is tiny."""
     output = tmp_path_factory.mktemp('export') / 'out'
     flags = ['--format=litert,onnx,stablehlo,safetensors,c', '--precision=float32,float16,int8', '--largest-loss=20']
-    flags += ['--calibration-pictures=60']
+    flags += ['--calibration-pictures=60', '--licence=MIT']
     converted, convert = [], litert.to_litert
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(litert, 'to_litert', lambda graph: converted.append(graph[0].dtype) or convert(graph))
@@ -61,7 +64,8 @@ def test_the_report_is_of_all_files_on_the_validation_part(exported, validation)
             assert file['accuracy'] == pytest.approx(np.mean(reference.argmax(1) == labels))
     assert (exported / 'labels.txt').read_text().split() == list('0123456789')
     readme = (exported / 'README.md').read_text()
-    assert readme.startswith('---\nlicense: apache-2.0\n') and all(f'| {name} ' in readme for name in names)
+    assert readme.startswith('---\nlicense: mit\n') and 'Licence: MIT.' in readme and report['licence'] == 'MIT'
+    assert all(f'| {name} ' in readme for name in names)
 
 
 @pytest.mark.parametrize('name', ['model.tflite', 'model.onnx', 'model.float16.tflite', 'model.int8.tflite'])
@@ -189,10 +193,28 @@ def test_what_is_not_there_is_said(tmp_path, monkeypatch, capsys):
         (['--format=onnx', '--precision=int8'], 'is written in float32'),
         (['--format=stablehlo'], 'needs nobody.*requirements-export.txt'),
         (['--format=onx'], "'onx' is none of"),
+        (['--licence=my own'], 'SPDX'),
     ):
         code, _, errors = run(export, ['--workdir=pretrained/small', *line], capsys)
         assert code == 2 and re.search(message, errors), errors
     assert [entry.name for entry in tmp_path.iterdir()] == ['dist']
+
+
+def test_pictures_to_calibrate_by_are_read_for_a_file_in_int8_alone(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(check, 'find_pictures', lambda *given: asked.append(given[-1]) or 1 / 0)
+    for formats in ('onnx', 'onnx,litert'):
+        with pytest.raises(ZeroDivisionError):
+            run(export, ['--workdir=pretrained/small', f'--output={tmp_path / "out"}', f'--format={formats}', INT8])
+    assert asked == [0, 500]
+
+
+def test_many_pictures_are_not_one_batch(monkeypatch):
+    sizes, images = [], np.random.default_rng(0).integers(0, 256, (230, 2, 2, 1), np.uint8)
+    network = types.SimpleNamespace(run=lambda images: sizes.append(len(images)) or images.reshape(-1, 4))
+    monkeypatch.setattr(bundle, 'open_exported', lambda file: network)
+    assert np.array_equal(bundle._runner(Path('model.onnx'), None)(images), images.reshape(-1, 4))
+    assert sizes == [100, 100, 100]
 
 
 PREPARE = """import('./picture.js').then(module => {{

@@ -16,7 +16,7 @@ from dsconv.errors import InputError
 from dsconv.exported import METADATA, open_exported
 from dsconv.exporting import FORMATS, card, check, micro, web_page
 from dsconv.exporting.network import Exported
-from dsconv.files import is_remote, new_directory, require_new, to_json, write_json
+from dsconv.files import new_directory, require_new, to_json, write_json
 from dsconv.models.complexity import layer_costs
 from dsconv.training.examples import OF_ITS_PLACE, say_where
 
@@ -28,8 +28,8 @@ def export(output: Path, options) -> tuple[dict, list[str]]:
       output: the directory.
       options: `workdir`, of the run or of a published network; `format`, keys of `FORMATS`; `precision`, some of
         `PRECISIONS`, for the formats that have them; `checkpoint`; `pictures` and `runtime`, paths or None;
-        `check_pictures` and `calibration_pictures`, numbers; `float_input`; `largest_loss`, a fraction; `overrides`,
-        `'dataset.key=value'` that say where the data of the run is.
+        `check_pictures` and `calibration_pictures`, numbers; `float_input`; `licence` or None; `largest_loss`, a
+        fraction; `overrides`, `'dataset.key=value'` that say where the data of the run is.
 
     Returns:
       What `export.json` holds, and what is wrong with files that do not answer as the network does: then nothing is
@@ -39,14 +39,13 @@ def export(output: Path, options) -> tuple[dict, list[str]]:
       InputError: there is no such run or checkpoint, `output` exists or is in an object store, a package is not
         installed, or there are no pictures for 8-bit integers.
     """
-    if is_remote(output):
-        raise InputError(f'--output={output} must be a directory of this machine, where the files are run')
     require_new(output)
     _check_formats(options.format, options.precision)
     runtime = web_page.read_runtime(options.runtime) if 'web' in options.format else None
     network = Exported.of_run(options.workdir, options.checkpoint)
     say_where(network.config, options.overrides, OF_ITS_PLACE)
-    calibrating = options.calibration_pictures if 'int8' in options.precision else 0
+    has_int8 = 'int8' in options.precision and {'litert', 'c'} & set(options.format)
+    calibrating = options.calibration_pictures if has_int8 else 0
     pictures = check.find_pictures(
         network.config, options.workdir, options.pictures, options.check_pictures, calibrating
     )
@@ -71,7 +70,7 @@ def _check_formats(formats, precisions):
 
 
 def _write(directory, network, pictures, runtime, options):
-    metadata = card.metadata(network, options.workdir, options.float_input)
+    metadata = card.metadata(network, options.workdir, options.float_input, options.licence)
     in_jax = network.reference()
     reference = _in_batches(in_jax, pictures.images)
     files, faults, timed = [], [], {'JAX': in_jax}
@@ -82,7 +81,7 @@ def _write(directory, network, pictures, runtime, options):
         if name == 'c':
             content = micro.from_c(file.read_text())
             result |= {'bytes_of_model': len(content), **micro.needs(content)}
-            result['macs'] = sum(layer.macs for layer in layer_costs(network.plain(), network.shape))
+            result['macs'] = sum(layer.macs for layer in layer_costs(network.module(), network.shape))
         files.append(result)
         if fault := check.fault(result, precision, options.largest_loss):
             faults.append(f'{path}: {fault}')
@@ -174,10 +173,12 @@ def _runner(file, network):
             copy.write(micro.from_c(file.read_text()))
             copy.flush()
             return open_exported(copy.name).run
-    return open_exported(file).run
+    return functools.partial(_in_batches, open_exported(file).run)
 
 
 def _in_batches(function, images, size=100):
+    if len(images) <= size:
+        return np.asarray(function(images))
     parts = [images[start : start + size] for start in range(0, len(images), size)]
     padded = [np.pad(part, ((0, len(parts[0]) - len(part)), (0, 0), (0, 0), (0, 0))) for part in parts]
     return np.concatenate([np.asarray(function(part)) for part in padded])[: len(images)]

@@ -9,7 +9,6 @@ from dsconv.reporting.page import read_report
 from dsconv.reporting.sections import percent
 from dsconv.training.setup import count_parameters
 
-LICENCE = 'Apache-2.0'
 # Of the run's `dataset`: how its data is read and divided.
 OF_DATA = ('validation_fraction', 'fold', 'train_fraction', 'splits')
 OF_DATA += ('image_key', 'label_key', 'split_key', 'group_key')
@@ -24,7 +23,7 @@ PREPARATION = (
 )
 
 
-def metadata(network, workdir: Path, float_input: bool) -> dict:
+def metadata(network, workdir: Path, float_input: bool, licence: str | None = None) -> dict:
     """Returns what the files hold as JSON: `class_names`, `image_size`, `channels`, `input`, and what a person asks."""
     dataset = network.config.dataset
     report = read_report(workdir) or {}
@@ -40,7 +39,7 @@ def metadata(network, workdir: Path, float_input: bool) -> dict:
         'temperature': network.temperature,
         'input': 'float32' if float_input else 'uint8',
         'preparation': PREPARATION.format(resized=RESIZED[dataset.resize], size=dataset.image_size, colour=colour),
-        'licence': LICENCE,
+        'licence': licence,
         'dataset': {'name': public_name(dataset.name), **{key: dataset[key] for key in OF_DATA}},
         'parameters': count_parameters(network.variables),
         'checkpoint_step': network.step,
@@ -76,7 +75,9 @@ def write(report: dict) -> str:
     scored = ''
     if report['accuracy'] is not None:
         scored = f' The run scored {percent(report["accuracy"])} on the {report["split"]} split.'
-    front = ['---', 'license: apache-2.0', 'pipeline_tag: image-classification', 'tags: [dsconv, litert, onnx]', '---']
+    front = ['---', 'pipeline_tag: image-classification', 'tags: [dsconv, litert, onnx]', '---']
+    if licence := report['licence']:
+        front.insert(1, f'license: {licence.lower()}')
     parts = [
         '\n'.join(front),
         f'# {plain(report["title"])}',
@@ -92,7 +93,7 @@ def write(report: dict) -> str:
         'time of one thread, taken in turn.',
         plain_table(*table(report)),
         *(_chip(file) for file in report['files'] if file['format'] == 'c'),
-        f'Licence: {report["licence"]}. Made by `python -m dsconv.export`.',
+        f'{f"Licence: {licence}. " if licence else ""}Made by `python -m dsconv.export`.',
     ]
     return '\n\n'.join(parts) + '\n'
 

@@ -50,17 +50,18 @@ class Exported:
     def logits(self, images, float_input: bool = False, implementation: str = 'plain'):
         """Returns float32 `(batch, classes)`, divided by the temperature, of uint8 images or of float32 ones in [0, 1].
 
-        By plain layers a depthwise convolution is one, instead of the sum of shifted products.
+        The plain implementation of dsconv keeps a depthwise convolution as one operation; the fast one may compute it
+        as shifted products.
         """
         dataset = self.config.dataset
         if float_input:
             images = (images - jnp.asarray(dataset.mean, jnp.float32)) / jnp.asarray(dataset.std, jnp.float32)
         else:
             images = normalise(images, dataset.mean, dataset.std)
-        logits = self.plain(implementation).apply(self.variables, images)
+        logits = self.module(implementation).apply(self.variables, images)
         return logits / self.temperature['temperature'] if self.temperature else logits
 
-    def plain(self, implementation: str = 'plain') -> nn.Module:
+    def module(self, implementation: str = 'plain') -> nn.Module:
         """Returns the Linen module, in float32."""
         config = self.config.copy_and_resolve_references()
         config.model.update({'dtype': 'float32', 'implementation': implementation})

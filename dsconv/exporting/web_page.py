@@ -2,6 +2,7 @@
 
 import hashlib
 import tarfile
+import zlib
 from pathlib import Path
 
 from dsconv.errors import InputError
@@ -41,7 +42,7 @@ def read_runtime(path: Path | None) -> dict[str, bytes]:
             else:
                 with tarfile.open(place) as archive:
                     files[name] = archive.extractfile(f'package/dist/{name}').read()
-        except (OSError, KeyError, tarfile.TarError, EOFError) as error:
+        except (OSError, KeyError, tarfile.TarError, zlib.error, EOFError) as error:
             raise InputError(f'--runtime={place} has no {name}: give {PACKAGE} {VERSION}, as npm packs it') from error
         if hashlib.sha256(files[name]).hexdigest() != checksum:
             raise InputError(f'--runtime={place}: its {name} is not that of {PACKAGE} {VERSION}: npm pack it again')

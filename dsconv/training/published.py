@@ -21,14 +21,15 @@ def publish(workdir: Path, output: Path, which: str | None = None) -> int:
 
     It holds `config.json`, without paths of this machine, a checkpoint of the variables that are scored alone, without
     optimizer, and their temperature, and appears whole or not at all. Raises InputError where there is no such run or
-    checkpoint, or `output` exists.
+    checkpoint, or `output` exists or is in an object store.
     """
     require_new(output)
     config = configuration.load_run(workdir)
     _, variables, step = restore_network(workdir, config, which)
     facts = json.loads((to_path(workdir) / 'config.json').read_text(encoding='utf-8'))
     del facts['config']
-    facts['command'] = without_paths(facts['command'])
+    if 'command' in facts:
+        facts['command'] = without_paths(facts['command'])
     with config.unlocked():
         config.dataset.update(dict.fromkeys(PATHS))
         config.init_from = config.init_from and Path(config.init_from).name

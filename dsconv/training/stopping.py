@@ -47,8 +47,8 @@ class Patience:
 class StopRequest:
     """A context manager around the training loop, in which SIGTERM and SIGINT request a stop and do not end the run.
 
-    So they do where the process was started with SIGINT ignored. A second SIGINT ends the process at once. In another
-    thread than the main one signals stay as they are.
+    So they do where the process was started with SIGINT ignored. A SIGINT after either of them ends the process at
+    once. In another thread than the main one signals stay as they are.
     """
 
     def __init__(self, mesh):
@@ -94,5 +94,5 @@ class StopRequest:
                 os._exit(128 + signal.SIGINT)
             if number[0] in SIGNALS:
                 self._asked.set()
-                logger.info('stopping after this step; Ctrl-C once more leaves at once, without saving')
+                logger.info('stopping after this step; Ctrl-C now ends the run at once, without saving')
         self._reader.close()

@@ -102,6 +102,8 @@ def test_forward_and_gradient(name, monkeypatch):
     logits, narrow = jax.eval_shape(network.clone(dtype=jnp.bfloat16).init_with_output, jax.random.key(0), images)
     assert logits.dtype == jnp.float32
     assert {leaf.dtype for leaf in jax.tree.leaves(narrow)} == {jnp.dtype('float32')}
+    any_number = jax.ShapeDtypeStruct((*jax.export.symbolic_shape('batch'), side, side, 3), jnp.float32)
+    assert jax.eval_shape(network.apply, variables, any_number).shape == (any_number.shape[0], 3)  # for StableHLO
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from etils import epath
 
 from dsconv import config as configuration
 from dsconv.errors import InputError
@@ -53,6 +54,8 @@ def test_it_is_neither_trained_on_nor_replaced(published, averaged_run):
         train(tiny_config(**AVERAGED | {'epochs': 4}), published)
     with pytest.raises(InputError, match='exists: give another --output'):
         publish(averaged_run, published)
+    with pytest.raises(InputError, match='gs://bucket/network must be a directory of this machine'):
+        publish(averaged_run, epath.Path('gs://bucket/network'))
 
 
 def test_nothing_is_left_of_one_that_cannot_be_written(averaged_run, tmp_path, monkeypatch):
@@ -77,6 +80,8 @@ def test_no_path_of_the_machine_is_in_it(averaged_run, tmp_path):
     text = (tmp_path / 'copy' / 'config.json').read_text()
     assert '/my place' not in text and '/mnt/data' not in text
     assert json.loads(text)['command'] == 'python -m dsconv.main --config=a.py --x=1'
+    file.write_text(json.dumps({'config': facts['config']}))  # by hand, or by a library
+    publish(averaged_run, tmp_path / 'bare')
     assert without_paths("python -m x '--workdir=/a b' 'a b'") == "python -m x 'a b'"
     named = '--config=configs/pictures.py:/my/ants --config.dataset.name image_table:/my/ants.csv --config /my/a.py'
     assert without_paths(named) == (

@@ -45,7 +45,7 @@ class AlexNet(nn.Module):
                 x = local_response_norm(x)
             if number in (1, 2, 5):
                 x = nn.max_pool(x, (3, 3), (2, 2))
-        x = x.reshape(len(x), -1)
+        x = x.reshape(x.shape[0], -1)
         for number, width in enumerate(self.hidden, 1):
             dense = nn.Dense(
                 width, dtype=self.dtype, kernel_init=gaussian, bias_init=nn.initializers.ones, name=f'hidden_{number}'

@@ -39,7 +39,7 @@ class VGG(nn.Module):
                     conv = functools.partial(Conv, padding=1, use_bias=True, kernel_init=glorot_uniform)
                     x = nn.relu(conv(features, (3, 3), dtype=self.dtype, name=name)(x))
             x = nn.max_pool(x, (2, 2), (2, 2))
-        x = x.reshape(len(x), -1)
+        x = x.reshape(x.shape[0], -1)
         # Section 3.1 says in a footnote that Glorot's initial weights do without the paper's pre-training.
         dense = functools.partial(nn.Dense, kernel_init=glorot_uniform)
         for number, width in enumerate(self.hidden, 1):

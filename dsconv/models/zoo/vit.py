@@ -33,9 +33,9 @@ class ClassTokenAndPositions(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        x = x.reshape(len(x), -1, x.shape[-1])
+        x = x.reshape(x.shape[0], -1, x.shape[-1])
         token = self.param('token', nn.initializers.zeros, (1, 1, x.shape[-1])).astype(self.dtype)
-        x = jnp.concatenate([jnp.broadcast_to(token, (len(x), *token.shape[1:])), x], axis=1)
+        x = jnp.concatenate([jnp.broadcast_to(token, (x.shape[0], *token.shape[1:])), x], axis=1)
         return x + self.param('positions', nn.initializers.normal(0.02), (1, *x.shape[1:])).astype(self.dtype)
 
 
