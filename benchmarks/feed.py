@@ -6,7 +6,6 @@ import io
 import itertools
 import logging
 import math
-import shutil
 import statistics
 import tempfile
 import time
@@ -129,20 +128,15 @@ def memory_split(config):
 
 
 def write_folder(folder: Path, count: int, classes: int) -> None:
-    """Writes `count` JPEGs of smooth random colours, `SIDE` pixels a side, to `folder/train/<class>/<number>.jpg`.
-
-    One is also in `folder/test`: without a test part a fifth of the others would be held out.
-    """
+    """Writes `count` JPEGs of smooth random colours, `SIDE` pixels a side, to `folder/<class>/<number>.jpg`."""
     from PIL import Image
 
     random = np.random.default_rng(0)
     for number in range(count):
-        path = folder / 'train' / f'{number % classes:03d}' / f'{number:06d}.jpg'
+        path = folder / f'{number % classes:03d}' / f'{number:06d}.jpg'
         path.parent.mkdir(parents=True, exist_ok=True)
         coarse = Image.fromarray(random.integers(0, 256, (7, 7, 3), np.uint8))
         coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(path, quality=90)
-    (folder / 'test' / '000').mkdir(parents=True)
-    shutil.copy(folder / 'train' / '000' / '000000.jpg', folder / 'test' / '000')
 
 
 def write_records(folder: Path, directory: Path) -> None:
@@ -152,7 +146,7 @@ def write_records(folder: Path, directory: Path) -> None:
     import_tensorflow()
     import tensorflow_datasets as tfds
 
-    files = sorted((folder / 'train').glob('*/*.jpg'))
+    files = sorted(folder.glob('*/*.jpg'))
     image = tfds.features.Image(shape=(SIDE, SIDE, 3), encoding_format='jpeg')
     label = tfds.features.ClassLabel(num_classes=len({file.parent for file in files}))
     examples = [(file.name, {'image': str(file), 'label': int(file.parent.name)}) for file in files]
@@ -164,11 +158,13 @@ def write_records(folder: Path, directory: Path) -> None:
 def streamed_split(config, name: str, data_dir: Path):
     """Returns the training split of the dataset `name`, streamed, its images resized as the config asks for."""
     from dsconv import data
+    from dsconv.config import defaults
 
-    dataset = config.copy_and_resolve_references().dataset
-    own = dict(name=name, data_dir=str(data_dir), archive=None, class_names=None, memory_gigabytes=0.0)
-    dataset.update(own | dict(validation_fraction=0.0, fold=None, train_fraction=1.0))
-    return data.open_source(dataset).own('train')
+    dataset = defaults().dataset
+    of_images = ('image_size', 'channels', 'resize', 'crop_scale', 'crop_ratio')
+    dataset.update({key: config.dataset[key] for key in of_images})
+    dataset.update(name=name, data_dir=str(data_dir), memory_gigabytes=0.0)
+    return data.open_source(dataset, whole=True).own('train')
 
 
 def as_text(result: dict) -> str:

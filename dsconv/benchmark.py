@@ -4,7 +4,7 @@ What is compared is measured in turn, in one run, by `benchmarks`: ratios hold o
 """
 
 import argparse
-import importlib
+import importlib.util
 import json
 from pathlib import Path
 
@@ -31,6 +31,8 @@ def benchmark(arguments) -> None:
     """Prints what `arguments` ask for, as text or JSON, and writes it to files where some are named."""
     from dsconv import config as configuration
 
+    if importlib.util.find_spec('benchmarks') is None:
+        raise InputError('the benchmarks are in a checkout of the project, not in what pip installs: run them there')
     given = given_flags(arguments)
     output = arguments.output and output_file(arguments.output)
     config = configuration.load(arguments.config, arguments.overrides)

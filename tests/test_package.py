@@ -39,6 +39,9 @@ def test_an_installed_package_brings_its_configs_and_its_network(tmp_path, monke
     done = subprocess.run(line, cwd=tmp_path, env={'PYTHONPATH': 'site'}, capture_output=True, text=True)
     shipped = tmp_path / 'site' / 'dsconv' / 'shipped' / 'pretrained' / 'small'
     assert (done.stderr, done.stdout.split()) == ('', ['10', 'depth.toml', str(shipped), '128'])
+    line = [sys.executable, '-m', 'dsconv.benchmark', '--config=configs/small.py']
+    done = subprocess.run(line, cwd=tmp_path, env={'PYTHONPATH': 'site'}, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.endswith('not in what pip installs: run them there\n')
     shipped_in = 'site/dsconv/shipped'
     for folder, where in (('dsconv', 'site'), ('configs', shipped_in), ('pretrained', shipped_in)):
         files = [file for file in (ROOT / folder).rglob('*') if file.is_file() and '__pycache__' not in file.parts]

@@ -129,9 +129,9 @@ def test_names_of_any_text_keep_to_their_line_and_their_column(tmp_path, capsys)
         predict._print('a\n.png', row, names, predict.flags().parse_args(['--workdir=run', *flags, 'a.png']))
         assert capsys.readouterr().out == line
     with PredictionsFile(tmp_path / 'x.csv', names) as file:
-        file.write(['1.png'], row)
+        file.write(['1\r.png'], row)
     (written,) = csv.DictReader((tmp_path / 'x.csv').open(newline=''))
-    assert (written['path'], written['path (class)'], written['class']) == ('1.png', '0.25', names[1])
+    assert (written['path'], written['path (class)'], written['class']) == ('1\r.png', '0.25', names[1])
 
 
 def test_a_table_that_is_broken_off_keeps_its_rows_and_the_old_one(tmp_path):
@@ -140,7 +140,7 @@ def test_a_table_that_is_broken_off_keeps_its_rows_and_the_old_one(tmp_path):
         file.write(['1.png'], np.array([0.25, 0.75]))
         raise KeyboardInterrupt
     assert (tmp_path / 'x.csv').read_text() == 'old'
-    assert (tmp_path / 'x.csv.partial').read_text().splitlines()[1:] == ['1.png,b,0.75,,0.25,0.75']
+    assert (tmp_path / 'x.csv.partial').read_text().splitlines()[1:] == ['"1.png","b",0.75,"",0.25,0.75']
     with pytest.raises(InputError, match='x.txt must end with .csv or .jsonl'):
         PredictionsFile(tmp_path / 'x.txt', ['a', 'b'])
 
@@ -160,9 +160,14 @@ def test_a_loaded_network_takes_pictures_of_any_size_and_form(trained, asked, tm
     grey = np.full((10, 8), 77, np.uint8)
     np.testing.assert_array_equal(network(grey), network(np.full((8, 8, 3), 77, np.uint8)))
     assert network([]).shape == (0, 2)
-    for wrong in (np.zeros((8, 8, 3)), np.zeros((8, 8, 5), np.uint8), tmp_path / 'absent.png'):
-        with pytest.raises(InputError, match='must be uint8|no such file'):
-            network(wrong)
+    large = tmp_path / 'large.jpg'
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (700, 700, 3), np.uint8)).save(large)
+    assert np.ptp(network([Image.open(large)] * 16), axis=0).max() == 0  # the same file in several threads
+    large.write_bytes(large.read_bytes()[:9000])
+    wrong = np.zeros((8, 8, 3)), np.zeros((8, 8, 5), np.uint8), tmp_path / 'absent.png', Image.open(large)
+    for given, message in zip(wrong, ('must be uint8', 'must be uint8', 'no such file', 'is damaged'), strict=True):
+        with pytest.raises(InputError, match=message):
+            network(given)
 
 
 def test_no_more_than_two_batches_are_read_ahead(trained, monkeypatch):

@@ -76,7 +76,8 @@ def repeated(listing: Listing, digests: np.ndarray) -> Iterator[str]:
     others = sorted(row for number in training for row in rows[number] if listing.splits[row] not in ('train', ''))
     tested = listing.paths[others].tolist()
     if tested:
-        yield f'{listing.root}: {_first(tested)} not to be trained on, but equal a picture that is: scores are too high'
+        remedy = 'identical to training pictures: remove them, or the scores will be too high'
+        yield f'{listing.root}: of the validation or test split, {_first(tested)} {remedy}'
     contrary = [listing.paths[equal[0]] for equal in rows.values() if len(set(listing.labels[equal].tolist())) > 1]
     if contrary:
         yield f'{listing.root}: {_first(contrary)} in two classes at once'

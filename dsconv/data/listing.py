@@ -26,7 +26,7 @@ SPLIT_NAMES = {
 # What file servers, Python and notebooks leave behind, in lower case; hidden files and folders are ignored as well.
 LEFT_BEHIND = frozenset(
     ('@eadir', '__macosx', '__pycache__', 'lost+found', '$recycle.bin', 'system volume information')
-    + ('thumbs.db', 'desktop.ini')
+    + ('thumbs.db', 'desktop.ini', 'icon\r')
 )
 
 

@@ -28,7 +28,7 @@ FORMATS = {
     'TIFF': ('.tif', '.tiff'),
     'PPM': ('.ppm', '.pgm', '.pbm', '.pnm'),
 }
-if 'avif' in features.modules and features.check('avif'):  # not in older versions and some builds of Pillow
+if features.check('avif'):  # not in some builds of Pillow
     FORMATS['AVIF'] = ('.avif',)
 if importlib.util.find_spec('pillow_heif'):  # an iPhone's format, by a package that is no requirement
     from pillow_heif import register_heif_opener
@@ -62,12 +62,7 @@ def decode_picture(
 ) -> np.ndarray:
     """Decodes the bytes or the open binary file of a picture as `read_picture`; errors do not name it."""
     with _open(io.BytesIO(file) if isinstance(file, bytes) else file) as picture:
-        try:
-            return fit(picture, image_size, channels, resize, crop)
-        except InputError:
-            raise
-        except Exception as error:  # Pillow's decoders raise whatever their format's code happens to raise
-            raise InputError(f'is damaged ({error})') from error
+        return fit(picture, image_size, channels, resize, crop)
 
 
 def picture_header(path) -> tuple[tuple[int, int], str]:
@@ -81,6 +76,18 @@ def is_grey(mode: str) -> bool:
     return mode in GREY_MODES or mode.startswith('I;16')
 
 
+@contextlib.contextmanager
+def _decoding():
+    """Turns whatever Pillow's decoders raise, each format's its own, into InputErrors."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f'is damaged ({error})') from error
+
+
+@_decoding()
 def fit(picture, image_size: int, channels: int, resize: str = 'squash', crop: Callable | None = None) -> np.ndarray:
     """Brings a Pillow image to uint8 `(image_size, image_size, channels)`.
 
@@ -94,6 +101,8 @@ def fit(picture, image_size: int, channels: int, resize: str = 'squash', crop: C
         in the middle, 'pad' adds grey margins.
       crop: (width, height) of the upright picture → the box (left, top, right, bottom) of it to take instead. A JPEG is
         then decoded at a half, a quarter or an eighth where that leaves `REDUCED` times the pixels that are needed.
+
+    Raises: InputError when it cannot be decoded.
     """
     box = None
     if crop is not None:

@@ -166,9 +166,14 @@ class Division:
             )
         for name in ('train', 'validation', 'test'):
             if self.sizes.get(name) == 0 and self.own_sizes.get('train'):
+                remedy = (
+                    'name those to test on'
+                    if name == 'test'
+                    else f'change validation_fraction={self.validation_fraction}, train_fraction={self.train_fraction} '
+                    'or fold'
+                )
                 raise InputError(
-                    f'of {self.own_sizes["train"]} examples none is left for {name!r}: add examples, or change '
-                    f'validation_fraction={self.validation_fraction}, train_fraction={self.train_fraction} or fold'
+                    f'of {self.own_sizes["train"]} examples none is left for {name!r}: add examples, or {remedy}'
                 )
 
     @property
@@ -218,6 +223,8 @@ class Division:
         """
 
         def hold_out(among, size, seed):
+            if not len(among):
+                raise InputError('the groups are too few or too large to leave a training part: add groups')
             kept, held = stratified_split(labels[among], size, seed, None if groups is None else groups[among])
             return among[kept], among[held]
 

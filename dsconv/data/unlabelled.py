@@ -4,6 +4,7 @@ import abc
 import collections
 import glob
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from dsconv.errors import InputError
 from dsconv.files import is_directory, is_file, is_remote, to_path
 
 BATCH_SIZE = 64  # pictures; two batches of them are in memory at a time
+_PILLOW = threading.Lock()  # one picture may be given twice, and its file is not to be read by two threads
 
 
 def find_pictures(given: list[Path]) -> list[str]:
@@ -115,7 +117,8 @@ def _to_image(picture, image_size, channels, resize):
     if isinstance(picture, (str, os.PathLike)):
         return read_picture(picture, image_size, channels, resize)
     if isinstance(picture, Image.Image):
-        return fit(picture, image_size, channels, resize)
+        with _PILLOW:
+            return fit(picture, image_size, channels, resize)
     array = np.asarray(picture)
     array = array[..., None] if array.ndim == 2 else array
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[-1] not in (1, 3, 4) or not array.size:

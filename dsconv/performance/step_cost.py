@@ -33,10 +33,24 @@ CHIPS = {
     'TPU v6 lite': Chip(32e9, 1638e9, 918e12),
 }
 _TOO_LARGE = re.compile(r'(?:HLO temporaries \(|Used )([\d.]+)([KMGT])')  # in the compiler's two forms
-FROM_PROGRAM = (
-    'flops_per_image', 'bytes_per_image', 'flops_per_byte', 'step_ms', 'compiler_ms', 'megacycles', 'bound',
-    'images_per_second', 'epoch_seconds', 'run_minutes', 'collectives', 'loops_counted_once', 'compile_seconds',
-)  # fmt: skip
+
+
+class FromProgram(NamedTuple):
+    """What `estimate` reads from the compiled step; None where that does not fit."""
+
+    flops_per_image: float | None = None
+    bytes_per_image: float | None = None
+    flops_per_byte: float | None = None
+    step_ms: float | None = None
+    compiler_ms: float | None = None
+    megacycles: float | None = None
+    bound: str | None = None
+    images_per_second: float | None = None
+    epoch_seconds: float | None = None
+    run_minutes: float | None = None
+    collectives: dict | None = None
+    loops_counted_once: int | None = None
+    compile_seconds: float | None = None
 
 
 class Counts(NamedTuple):
@@ -67,7 +81,7 @@ def estimate(config, macs: int, num_examples: int, topology: str, devices: list)
     Returns what `python -m dsconv.preflight --json` prints. `step_ms` is what memory and arithmetic alone would take at
     their best; links between devices and the host are left out. `compiler_ms` is the compiler's own estimate of the
     same, or None; `megacycles` sums up those of the scheduled instructions, several times as much. Where the step does
-    not fit into memory, `FROM_PROGRAM` are None. Raises InputError for devices that are not in `CHIPS`.
+    not fit into memory, `FromProgram` are None. Raises InputError for devices that are not in `CHIPS`.
     """
     kind = devices[0].device_kind
     if kind not in CHIPS:
@@ -92,29 +106,27 @@ def estimate(config, macs: int, num_examples: int, topology: str, devices: list)
         if not used:
             raise
         size = float(used[1]) * 2 ** (10 * (1 + 'KMGT'.index(used[2]))) + held
-        return result | {'fits': False, 'bytes_per_device': size} | dict.fromkeys(FROM_PROGRAM)
+        return result | {'fits': False, 'bytes_per_device': size} | FromProgram()._asdict()
     seconds, used, counted = time.perf_counter() - start, bytes_of(compiled) + held, counts(compiled)
     by_memory, by_arithmetic = counted.moved / chip.bandwidth, counted.flops / chip.peak
     step = max(by_memory, by_arithmetic)
     epoch = num_examples // config.batch_size * step
-    values = (
-        counted.flops * share,
-        counted.moved * share,
-        counted.flops / counted.moved,
-        1e3 * step,
-        1e3 * counted.optimal_seconds if counted.optimal_seconds > 0 else None,
-        counted.totals.megacycles,
-        'memory' if by_memory >= by_arithmetic else 'arithmetic',
-        config.batch_size / step,
-        epoch,
-        config.epochs * epoch / 60,
-        counted.totals.collectives,
-        counted.totals.unknown_loops,
-        seconds,
+    found = FromProgram(
+        flops_per_image=counted.flops * share,
+        bytes_per_image=counted.moved * share,
+        flops_per_byte=counted.flops / counted.moved,
+        step_ms=1e3 * step,
+        compiler_ms=1e3 * counted.optimal_seconds if counted.optimal_seconds > 0 else None,
+        megacycles=counted.totals.megacycles,
+        bound='memory' if by_memory >= by_arithmetic else 'arithmetic',
+        images_per_second=config.batch_size / step,
+        epoch_seconds=epoch,
+        run_minutes=config.epochs * epoch / 60,
+        collectives=counted.totals.collectives,
+        loops_counted_once=counted.totals.unknown_loops,
+        compile_seconds=seconds,
     )
-    return (
-        result | {'fits': used <= chip.memory, 'bytes_per_device': used} | dict(zip(FROM_PROGRAM, values, strict=True))
-    )
+    return result | {'fits': used <= chip.memory, 'bytes_per_device': used} | found._asdict()
 
 
 def as_text(results: dict[str, dict], config) -> str:

@@ -35,8 +35,10 @@ class PredictionsFile:
         self._partial = path if is_remote(path) else path.with_name(f'{path.name}.partial')
         # A path may hold bytes that are no text, which Python has as lone surrogates.
         self._file = self._partial.open('w', encoding='utf-8', errors='backslashreplace', newline='')
-        self._csv = csv.writer(self._file, lineterminator='\n') if path.suffix.lower() == '.csv' else None
-        if self._csv:
+        self._csv = None
+        if path.suffix.lower() == '.csv':
+            # All text is quoted, else a carriage return in a name would end its row.
+            self._csv = csv.writer(self._file, lineterminator='\n', quoting=csv.QUOTE_NONNUMERIC)
             columns = [*facts, 'class', 'probability', 'error']
             self._csv.writerow([*columns, *(f'{name} (class)' if name in columns else name for name in class_names)])
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from dsconv import config as configuration
 from dsconv.config_checks import resolve
 from dsconv.errors import InputError, RunError
-from dsconv.files import make_directory, replace_file
+from dsconv.files import make_directory, read_if_there, replace_file
 from dsconv.reporting import read_metrics
 from dsconv.studies.study import GIVEN_BY_THE_STUDY, Study, overrides_by_variant
 
@@ -51,7 +51,10 @@ def make_cells(
             raise InputError(f'--config.{override}: {GIVEN_BY_THE_STUDY[key]}')
     fold_of = {seed: {'dataset.fold': f'{seed % folds + 1}/{folds}'} if folds else {} for seed in seeds}
     first_fold = [f'{key}={value}' for key, value in fold_of[seeds[0]].items()]
-    validation_fraction(configuration.load(path, [*overrides, *first_fold]).dataset)  # errors here are not of a variant
+    try:  # errors here are not of a variant
+        validation_fraction(configuration.load(path, [*overrides, *first_fold]).dataset)
+    except InputError as error:
+        raise InputError(str(error).replace('dataset.fold ', f'--folds={folds} ', 1)) from error
     settings = {}
     for name, taken in overrides_by_variant(study, path, overrides).items():
         chosen = [*taken, *study.variants[name]]
@@ -175,8 +178,8 @@ def read_outcome(cell: Cell) -> dict:
         return facts | {'state': 'failed', 'error': str(error)}
     if not finished:
         failure = {}
-        if cell.failure_file.exists():
-            failure = {'state': 'failed', 'error': cell.failure_file.read_text(encoding='utf-8')}
+        if (reason := read_if_there(cell.failure_file)) is not None:  # another shard may have just removed it
+            failure = {'state': 'failed', 'error': reason.decode()}
         return facts | {'state': 'unfinished'} | failure
     # Not from the report, which `evaluate` may have replaced by one of another split or checkpoint.
     lines = read_metrics(cell.workdir)

@@ -51,7 +51,8 @@ def test_the_streamed_sources_hold_the_same_pictures_and_keep_none(tmp_path):
     pytest.importorskip('tensorflow_datasets')
     feed.write_folder(tmp_path / 'folder', count=12, classes=10)
     feed.write_records(tmp_path / 'folder', tmp_path / 'records')
-    config = resolve_without_data(small('dataset.image_size=224', 'dataset.validation_fraction=0.5'))
+    of_other_data = ('dataset.validation_fraction=0.5', 'dataset.group_key=patient', 'dataset.splits=train=a,test=b')
+    config = resolve_without_data(small('dataset.image_size=224', *of_other_data))
     names = (f'image_folder:{tmp_path / "folder"}', 'pictures')
     splits = [feed.streamed_split(config, name, tmp_path / 'records') for name in names]
     assert not any(split.in_memory for split in splits)
@@ -59,7 +60,7 @@ def test_the_streamed_sources_hold_the_same_pictures_and_keep_none(tmp_path):
     order, other = (np.lexsort((images.sum((1, 2, 3)), labels)) for images, labels in (folder, records))
     np.testing.assert_array_equal(folder[0][order], records[0][other])
     np.testing.assert_array_equal(np.sort(folder[1]), [0, 0, 1, 1, *range(2, 10)])
-    picture = np.asarray(Image.open(tmp_path / 'folder' / 'train' / '003' / '000003.jpg'))
+    picture = np.asarray(Image.open(tmp_path / 'folder' / '003' / '000003.jpg'))
     np.testing.assert_array_equal(folder[0][folder[1] == 3][0], picture)
 
 

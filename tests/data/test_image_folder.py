@@ -180,5 +180,5 @@ def test_the_same_picture_in_train_and_test_or_in_two_classes_is_said_once(opene
     opened(root, memory_gigabytes=gigabytes)
     lines = [line for line in caplog.messages if 'has no picture' not in line]
     assert len(lines) == 2
-    assert '4 picture(s) (' in lines[0] and lines[0].count('test/cat/') == 3 and 'equal a picture' in lines[0]
+    assert '4 picture(s) (' in lines[0] and lines[0].count('test/cat/') == 3 and 'identical to training' in lines[0]
     assert '5 picture(s) (' in lines[1] and 'in two classes at once' in lines[1]

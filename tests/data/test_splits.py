@@ -46,6 +46,14 @@ def test_a_class_too_small_to_be_tested_is_said_and_to_be_trained_on_refused(cap
         Division({'train': 100}, 0.0, 0.1).members('train', labels, ('common', 'rare'))
 
 
+def test_too_little_to_divide_is_said():
+    with pytest.raises(InputError, match="none is left for 'test': add examples, or name those to test on"):
+        Division({'train': 2}, 0.0, 1.0, test_fraction=0.2)
+    division = Division({'train': 20}, 0.0, 1.0, test_fraction=0.2, fold=(1, 5))
+    with pytest.raises(InputError, match='the groups are too few or too large to leave a training part'):
+        division.members('train', np.arange(20) % 2, ('a', 'b'), groups=np.zeros(20, int))
+
+
 def test_a_fold_is_held_out_of_the_rest():
     labels = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [61, 33, 9])).astype(np.int32)
     divisions = [Division({'train': 103}, 0.1, 1.0, fold=(number, 5)) for number in range(1, 6)]

@@ -65,6 +65,8 @@ def test_each_seed_is_scored_on_a_fold_of_its_own(tmp_path, write_pictures, monk
     of_one = make_cells(study, str(tmp_path / 'of_one.py'), [], seeds=(0, 1), output=tmp_path)
     monkeypatch.setattr(ablation, '_cost', lambda config: {})
     assert [ablation.summarise(study, these)['folds'] for these in (cells, of_one)] == [3, None]
+    with pytest.raises(InputError, match='^--folds=3 must not be set: this dataset has a validation split of its own'):
+        make_cells(study, 'configs/digits.py', [], **options)
 
 
 @pytest.mark.parametrize(
