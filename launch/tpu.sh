@@ -39,8 +39,8 @@ python3 -m uv pip install --quiet --python venv -r dsconv/requirements.txt "jax[
 }
 
 start() { # HOSTS COMMAND...: in a session of its own, which outlives the connection; the lock keeps a second one out
-  on "$1" "flock --nonblock lock true || { echo something runs there already; exit 1; }
-export TFDS_DATA_DIR=gs://$BUCKET/tensorflow_datasets
+  on "$1" 'flock --nonblock lock true || { echo something runs there already; exit 1; }' # on none, if it runs on one
+  on "$1" "export TFDS_DATA_DIR=gs://$BUCKET/tensorflow_datasets
 setsid nohup flock --nonblock lock bash dsconv/launch/tpu.sh hold $(printf '%q ' "${@:2}")>>log 2>&1 </dev/null &"
 }
 
@@ -56,7 +56,7 @@ tpus() { call gcloud compute tpus "$@" "--zone=$ZONE" --quiet; }
 call() { if [[ ${DRY_RUN:-} ]]; then printf '%q ' "$@" && echo; else "$@"; fi; }
 
 prepare="import tensorflow_datasets as tfds; tfds.builder('${2:-cifar10}').download_and_prepare(download_dir='/tmp/tfds')"
-[[ ${1:-} == hold ]] || : "${NAME:?of the VM}" "${ZONE:?as us-west4-a}" "${BUCKET:?for data and runs, without gs://}"
+[[ ${1:-hold} == hold ]] || : "${NAME:?of the VM}" "${ZONE:?as us-west4-a}" "${BUCKET:?for data and runs, without gs://}"
 case ${1:-} in
   create | install | hold) "$@" ;;
   data) start 0 python -c "$prepare" ;;
