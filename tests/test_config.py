@@ -42,7 +42,7 @@ def test_shipped_configs_load_and_overrides_win_over_them_the_last_over_the_firs
     ('path', 'hint'),
     [
         ('configs/smal.py:x', 'did you mean configs/small.py?'),
-        ('configs', 'there are configs/common.py, configs/digits.py'),
+        ('configs', 'there are configs/best.py, configs/common.py'),
         ('x' * 5000, 'there is no such file'),
     ],
 )

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from dsconv.config import ROOT
+from dsconv.config import ROOT, flatten, load
 
 # `data.fingerprint` of the 50,000 training and the 10,000 test images of the original, lossless CIFAR-10.
 CIFAR10 = {
@@ -34,3 +34,11 @@ def test_every_figure_of_cifar10_is_of_the_real_one(name):
     split = 'train' if name == 'config.json' else 'test'
     expected = {file: ENLARGED.get(file.parent.name, CIFAR10)[split] for file in found}
     assert found == expected
+
+
+def test_the_shipped_recipe_is_that_of_the_result():
+    trained = flatten(json.loads((ROOT / 'results/small-45/config.json').read_text())['config'])
+    recipe = flatten(load('configs/best.py'))
+    assert {key: trained[key] for key, value in recipe.items() if value is not None} == {
+        key: list(value) if isinstance(value, tuple) else value for key, value in recipe.items() if value is not None
+    }
