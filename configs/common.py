@@ -65,8 +65,8 @@ def get_config() -> ConfigDict:
     # dsconv, or a network of dsconv/models/zoo to compare with, such as resnet20. Those have fixed sizes: of this
     # section, they take only norm_groups and dtype.
     config.model.name = 'dsconv'
-    # plain is dsconv/models/dsconv.py, fast is dsconv/models/fast: same parameters, same result. auto is fast on a CPU
-    # and a TPU, and wherever fold, depthwise_form or remat is set.
+    # plain is dsconv/models/dsconv.py, fast is dsconv/models/fast: same parameters, same result. auto trains with fast
+    # on a CPU and a TPU, and wherever fold, depthwise_form or remat is set, and evaluates with fast.
     config.model.implementation = 'auto'  # auto, plain, fast
     config.model.patch_size = 2  # pixels per side of a patch; the stride of the stem
     config.model.stem_kernel_size = placeholder(int)  # unset: the patch size (thesis, equation 1)
@@ -78,7 +78,7 @@ def get_config() -> ConfigDict:
     config.model.residual_block = True  # add the input of the block to its output
     config.model.activation = 'gelu'  # gelu (tanh form), gelu_exact, relu, leaky_relu, elu, silu
     config.model.norm = 'batch'  # batch, layer, none
-    config.model.norm_groups = 1  # norm groups: equal groups of the batch over which batch norm takes its statistics
+    config.model.norm_groups = 1  # ghost batch norm: equal groups of the batch, each with statistics of its own
     # Option of fast, same result: horizontal strips that an image is cut into, stacked along the batch, in training.
     # Unset: as many as fill the 128 lanes of a TPU core; 1 elsewhere.
     config.model.fold = placeholder(int)

@@ -90,7 +90,7 @@ def add_checkpoint_flag(flags: Parser) -> None:
 def add_network_flags(flags: Parser) -> None:
     """Adds `--workdir` and `--model`, of which one is to be given, and `--checkpoint`."""
     which = flags.add_mutually_exclusive_group(required=True)
-    which.add_argument('--workdir', type=path, metavar='DIR', help='of the run')
+    which.add_argument('--workdir', type=path, metavar='DIR', help='workdir of the run, or a published network')
     which.add_argument('--model', type=path, metavar='FILE', help='.tflite or .onnx, as dsconv.export writes them')
     add_checkpoint_flag(flags)
 
@@ -98,14 +98,14 @@ def add_network_flags(flags: Parser) -> None:
 def add_study_flags(flags: Parser, output: str) -> None:
     """Adds the flags of a study; `output` is the default of `--output`, for --help."""
     add_config_flag(flags)
-    flags.add_argument('--seeds', type=seeds, help='of the runs of each (default: 0,1,2, or one for each fold)')
+    flags.add_argument('--seeds', type=seeds, help='a run of each for each seed (default: 0,1,2, or one for each fold)')
     text = (
         'divides the training images into N folds, each of them the validation split of one run, or of every Nth seed'
     )
     flags.add_argument('--folds', type=whole_from(2), metavar='N', help=text)
-    text = 'the I-th of N parts of the runs, as 2/4, alone'
+    text = 'trains the I-th of N parts of the runs alone, as 2/4'
     flags.add_argument('--shard', type=shard, default=(1, 1), metavar='I/N', help=text)
-    text = f'for the runs, which go on where they stopped, and study.json, .md, .png (default: {output})'
+    text = f'directory of the runs, which are resumed, and of study.json, .md, .png (default: {output})'
     flags.add_argument('--output', type=path, metavar='DIR', help=text)
     flags.add_argument('--dry-run', action='store_true', help='prints the command of each run and trains nothing')
 
@@ -186,7 +186,7 @@ def run(flags: Parser, command: Callable, arguments: list[str] | None = None) ->
         command(arguments)
         sys.stdout.flush()
     except Preempted as leaving:
-        flags.exit(PREEMPTED, f'{flags.prog}: {leaving}; the same command goes on\n')
+        flags.exit(PREEMPTED, f'{flags.prog}: {leaving}; run the same command to resume\n')
     except KeyboardInterrupt:
         flags.exit(130, f'{flags.prog}: interrupted\n')
     except Exception as error:

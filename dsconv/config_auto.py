@@ -45,7 +45,7 @@ def choose_sizes(where, sides, size: int | None, dataset) -> tuple[int, tuple[fl
 
     Args:
       where: the name of the pictures.
-      sides: int array `(n, 2)`, height and width of pictures.
+      sides: int array `(n, 2)`, the sides of each picture in either order.
       size: pixels a side where that is known.
       dataset: of a config.
     """

@@ -22,7 +22,7 @@ class RunError(Exception):
 
 
 class Preempted(BaseException):
-    """The process was told to leave, and what it had done is saved; exit code 75. Not caught by `except Exception`."""
+    """The process was told to stop, and a run in training is saved; exit code 75. Not caught by `except Exception`."""
 
 
 def require_tensorflow(what: str, instead: str = '') -> None:

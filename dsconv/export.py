@@ -57,7 +57,7 @@ def licence(text: str) -> str:
 def flags() -> cli.Parser:
     """The command's flags."""
     parser = cli.parser('export', 'Writes the network of a run as files that run elsewhere, and checks each of them.')
-    parser.add_argument('--workdir', type=cli.path, required=True, metavar='DIR', help='of the run')
+    parser.add_argument('--workdir', type=cli.path, required=True, metavar='DIR', help='workdir of the run')
     cli.add_checkpoint_flag(parser)
     text = f'some of {",".join(FORMATS)} (default: litert)'
     parser.add_argument('--format', type=some_of(FORMATS), default=['litert'], metavar='NAME,…', help=text)

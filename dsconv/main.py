@@ -46,7 +46,7 @@ def main(arguments) -> None:
 def flags() -> cli.Parser:
     parser = cli.parser('main', 'Trains the network that a config describes, or goes on where the run stopped.')
     cli.add_config_flag(parser)
-    text = 'of the run (default: runs/<name of the config>)'
+    text = 'workdir of the run (default: runs/<name of the config>)'
     parser.add_argument('--workdir', type=cli.path, metavar='DIR', help=text)
     text = 'traces N steps after the warm-up into DIR/profile, for TensorBoard and ui.perfetto.dev'
     parser.add_argument('--profile', type=cli.positive, default=0, metavar='N', help=text)

@@ -74,7 +74,7 @@ def flags() -> cli.Parser:
     text = 'a table .csv, or .jsonl, of path, class, and the probability of each class'
     parser.add_argument('--output', type=cli.path, metavar='FILE', help=text)
     parser.add_argument('--top', type=cli.positive, default=5, metavar='N', help='classes to name (default: 5)')
-    parser.add_argument('--json', action='store_true', help='prints a JSON object a line: picture, classes')
+    parser.add_argument('--json', action='store_true', help='prints one JSON object per line: picture, classes')
     text = 'least probability of a class: below it a picture is none of the classes (default: 0)'
     parser.add_argument('--threshold', type=cli.probability, default=0.0, metavar='P', help=text)
     text = "files, folders, or patterns such as 'pictures/**/*.png'"

@@ -39,7 +39,7 @@ def flags() -> cli.Parser:
     text = 'training images in an epoch (default: 50000, those of CIFAR-10)'
     parser.add_argument('--images', type=cli.positive, default=50_000, metavar='N', help=text)
     parser.add_argument('--json', action='store_true', help='one JSON object: the estimate, or of several each by name')
-    parser.add_argument('--output', type=cli.path, metavar='FILE', help='for the same JSON object')
+    parser.add_argument('--output', type=cli.path, metavar='FILE', help='writes the same JSON object to a file')
     return parser
 
 

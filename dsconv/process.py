@@ -16,7 +16,7 @@ from importlib import metadata
 
 from dsconv.errors import InputError, Preempted, status_of
 
-PREEMPTED = 75  # exit code: the same command goes on
+PREEMPTED = 75  # exit code: the same command resumes
 SWITCH = 'DSCONV_ALLOCATOR'
 PATIENCE = 30  # seconds without a sign of life after which a process of the run counts as lost
 # glibc returns every step's buffers to the kernel and faults them in again, page by page: with these settings Small at
@@ -116,7 +116,7 @@ def _on_unraisable(unraisable) -> None:
 
 def _on_sigterm(*_):
     """Leaves where nothing is to be saved first; a training loop has its own handler (`stopping.StopRequest`)."""
-    raise Preempted('told to leave')
+    raise Preempted('stopped by SIGTERM')
 
 
 def _is_command() -> bool:

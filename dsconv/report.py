@@ -66,7 +66,7 @@ def complete(workdir, robustness: bool):
 
 def flags() -> cli.Parser:
     parser = cli.parser('report', 'Gathers the reports of several runs into one page, as HTML and as Markdown.')
-    text = 'of the runs, in the order of the page'
+    text = 'workdirs of the runs, in the order of the page'
     parser.add_argument('--workdirs', type=cli.path, nargs='+', required=True, metavar='DIR', help=text)
     parser.add_argument('--output', type=cli.path, required=True, metavar='DIR', help='for report.html and report.md')
     text = 'with the accuracy under corruptions of five severities'

@@ -12,7 +12,7 @@ STAND_INS = {'tensorflow-cpu': 'tensorflow'}  # the same modules under another n
 
 
 def lacking(checkout: str | Path) -> list[str] | None:
-    """Returns what this Python lacks of `checkout/requirements.txt`; None where a version is out of range."""
+    """Returns what this Python lacks of `checkout/requirements.txt`; None without JAX or with a wrong version."""
     project = tomllib.loads(Path(checkout, 'pyproject.toml').read_text(encoding='utf-8'))['project']
     if platform.python_version() not in SpecifierSet(project['requires-python']):
         return None

@@ -31,11 +31,12 @@ from dsconv.studies.study import of_models, read_study
 
 PAGES = sorted([*ROOT.glob('*.md'), *ROOT.glob('docs/*.md')])
 NEEDS = {
-    'a TPU', 'a GPU', 'a cloud', 'jax[tpu]', 'CIFAR-10', 'pictures', 'minutes', 'npm', 'a browser', 'a phone', 'SLURM',
+    'a TPU', 'a GPU', 'a cloud', 'jax[tpu]', 'CIFAR-10', 'pictures', 'minutes', 'npm', 'a browser', 'SLURM',
     'root', 'docker', 'wandb', 'requirements-export.txt', 'benchmarks/requirements.txt',
 }  # fmt: skip
-OTHER_PROGRAMS = {'.', 'cd', 'export', 'gcloud', 'git', 'pre-commit', 'tensorboard', 'pip', 'docker', 'kubectl', 'tar'}
-OTHER_PROGRAMS |= {'npm', 'openssl'}
+OTHER_PROGRAMS = {
+    '.', 'cd', 'export', 'gcloud', 'git', 'pre-commit', 'tensorboard', 'pip', 'docker', 'kubectl', 'npm', 'tar',
+}  # fmt: skip
 every_page = pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
 
 

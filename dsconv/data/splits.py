@@ -97,7 +97,7 @@ class Split:
         return read_ahead(range(0, self.num_examples, batch_size), read)
 
     def sample(self) -> Iterator[np.ndarray]:
-        """Yields images for statistics: all when in memory, else about 10,000, evenly spaced."""
+        """Yields images for statistics: all when in memory, else 10,000 to 20,000, evenly spaced."""
         stride = 1 if self.in_memory else max(1, self.num_examples // STATISTICS_EXAMPLES)
         indices = np.arange(0, self.num_examples, stride)
         for start in range(0, len(indices), 250):

@@ -76,5 +76,5 @@ def divide_into_folds(labels: np.ndarray, count: int, groups: np.ndarray | None 
 
 
 def evenly(number: int, most: int) -> np.ndarray:
-    """Returns the indices of at most `most` of `number` examples, evenly spaced, the first and the last among them."""
+    """Returns the indices of at most `most` of `number` examples, evenly spaced from the first to the last."""
     return np.linspace(0, number - 1, min(number, most)).astype(int)

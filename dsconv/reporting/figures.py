@@ -99,8 +99,8 @@ def reliability(confidence: np.ndarray, correct: np.ndarray) -> Figure:
     least = np.minimum(accuracies, confidences)
     style = {'width': width, 'edgecolor': 'white'}
     upper.bar(middles, least, color='C0', **style)
-    upper.bar(middles, accuracies - least, bottom=least, color='C2', label='more often right than sure', **style)
-    upper.bar(middles, confidences - least, bottom=least, color='C3', label='less often right than sure', **style)
+    upper.bar(middles, accuracies - least, bottom=least, color='C2', label='underconfident', **style)
+    upper.bar(middles, confidences - least, bottom=least, color='C3', label='overconfident', **style)
     upper.plot([0, 1], [0, 1], color='0.35', linestyle='--', linewidth=1)
     upper.set(xlim=(0, 1), ylim=(0, 1), ylabel='share of the predictions')
     upper.set_title(f'expected calibration error {100 * error:.2f} %', fontsize=11)

@@ -10,7 +10,7 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
-    """Returns the same table in GitHub's Markdown; vertical bars in cells are escaped. Raises as `text_table`."""
+    """Returns the same table in GitHub's Markdown; vertical bars in cells are escaped."""
     return _tabulate(header, rows, 'pipe', lambda cell: format_cell(cell).replace('|', '\\|'))
 
 

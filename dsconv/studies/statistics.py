@@ -11,7 +11,10 @@ ROUNDING = 1e-9  # of differences between accuracies; one image in a million is 
 
 
 def spread(accuracies: dict[int, float]) -> dict:
-    """Returns `runs`, `mean`, its 95 % `mean_interval` and `std` (with n − 1) of accuracies; None of too few runs."""
+    """Returns `runs`, `mean`, its 95 % `mean_interval` and `std` (with n − 1) of accuracies.
+
+    What takes more runs is None, and so is the interval of equal accuracies.
+    """
     values = list(accuracies.values())
     return {
         'runs': len(values),

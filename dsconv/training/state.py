@@ -37,8 +37,8 @@ class TrainState:
       variables: the network's `params` and, with batch norm, `batch_stats`; float32.
       average: exponential moving average (EMA) of `variables`, started at zero (`scored_variables`); None when off.
       opt_state: Optax's.
-      nonfinite_steps: int32 scalar, the steps of the run whose loss or gradient was not finite. They were skipped:
-        neither `average` nor the schedule has advanced by them.
+      nonfinite_steps: int32 scalar, the steps of the run whose loss or gradient was not finite. With
+        `max_skipped_steps` above 0 they were skipped: neither `average` nor the schedule has advanced by them.
     """
 
     step: jax.Array
