@@ -163,6 +163,10 @@ def connect(coordinator: str | None, num_processes: int | None, process_id: int 
             '--num-processes=N --process-id=I'
         ) from error
     sys.excepthook = _on_uncaught
+    if os.environ.get('JAX_COMPILATION_CACHE_DIR') == _compilation_cache()['JAX_COMPILATION_CACHE_DIR']:
+        # Process 0 alone writes to a cache. With one for each machine the others would compile all the same after a
+        # restart, and on GPUs wait for the results of autotuning that process 0 then does not send.
+        jax.config.update('jax_enable_compilation_cache', False)
     if jax.process_index():
         logging.getLogger('dsconv').setLevel(logging.WARNING)  # progress is told once, by process 0
 

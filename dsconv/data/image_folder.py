@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -117,9 +116,7 @@ def _list(dataset, listed, whole):
 
 def _require_equal_listings(listing: Listing, processes: Processes) -> None:
     """Raises InputError where a process would decode other pictures than its peers take them for."""
-    text = '\n'.join(path.removeprefix(str(listing.root)) for path in listing.paths)
-    seen = processes.gather(np.array([len(listing.paths), zlib.crc32(text.encode(errors='surrogateescape')) >> 1]))
-    if (seen != seen[0]).any():
+    if not processes.agree([path.removeprefix(str(listing.root)) for path in listing.paths]):
         raise InputError(f'{listing.root}: the processes of the run see different pictures: give all the same folder')
 
 

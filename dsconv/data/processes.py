@@ -1,6 +1,7 @@
 """The processes of a run, which divide the first decoding of pictures among them."""
 
 import dataclasses
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -24,6 +25,11 @@ class Processes:
     index: int = 0
     count: int = 1
     gather: Callable[[np.ndarray], np.ndarray] = lambda array: array[None]
+
+    def agree(self, *facts) -> bool:
+        """Returns whether the `repr` of the facts is the same on all processes. All of them must call it."""
+        seen = self.gather(np.array(zlib.crc32(repr(facts).encode()) >> 1))  # an int32 without x64
+        return bool((seen == seen[0]).all())
 
     def attempt_all(self, function: Callable, items: Sequence, like: np.ndarray) -> Iterator[tuple]:
         """Calls `function` once for every item, in threads, each process for its part of every block.

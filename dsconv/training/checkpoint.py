@@ -25,6 +25,7 @@ from dsconv import files
 from dsconv.errors import InputError, RunError, status_of, with_causes
 from dsconv.files import describe, is_remote
 from dsconv.training.checksums import checksums, has_damaged_metrics
+from dsconv.training.mesh import peers
 from dsconv.training.state import TrainState
 
 logger = logging.getLogger('dsconv')
@@ -44,6 +45,9 @@ class Checkpoints:
         with self._reading():
             steps = self._listed()
             damaged = [step for step in steps if has_damaged_metrics(self._directory / str(step))]
+        if not read_only and not peers().agree(steps, damaged):
+            remedy = 'give all the same --workdir, on storage that they share'
+            raise InputError(f'{self._directory}: the processes of the run see different checkpoints: {remedy}')
         if damaged and read_only:
             step = self._directory / str(damaged[0])
             raise InputError(f'{step} is damaged: move it away, or go on with the training')

@@ -45,4 +45,5 @@ def scored_variables(config, variables, average, updates: int):
     """
     if average is None or updates == 0:
         return variables
-    return jax.tree.map(lambda value: value / (1 - config.optimizer.ema_decay**updates), average)
+    decay = 1 - float(np.float32(1 - config.optimizer.ema_decay))  # that of the step, which has its rate in float32
+    return jax.tree.map(lambda value: value / (1 - decay**updates), average)

@@ -4,15 +4,21 @@ import functools
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from dsconv.data import Processes
 from dsconv.errors import InputError
 
 
 def make_mesh(devices=None) -> Mesh:
-    """Makes a mesh with the axis `data` over `devices` (all by default)."""
-    devices = jax.devices() if devices is None else devices
-    return jax.make_mesh((len(devices),), ('data',), axis_types=(AxisType.Auto,), devices=devices)
+    """Makes a mesh with the axis `data` over `devices` (all by default), those of process 0 first.
+
+    So the rows of each process are consecutive in a global batch. `jax.make_mesh` orders the devices of a TPU slice by
+    their place in it, and refuses GPUs of several hosts.
+    """
+    devices = sorted(jax.devices() if devices is None else devices, key=lambda each: (each.process_index, each.id))
+    return Mesh(np.array(devices), ('data',), axis_types=(AxisType.Auto,))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -54,6 +60,13 @@ def place_on_devices(split, mesh):
         return rows[indices].reshape(*indices.shape, *shape)
 
     return functools.partial(draw, rows)
+
+
+def peers() -> Processes:
+    """Returns the processes of the run. Does not look for devices where there is one process alone."""
+    if not jax.distributed.is_initialized():
+        return Processes()
+    return Processes(jax.process_index(), jax.process_count(), multihost_utils.process_allgather)
 
 
 def own_share() -> dict[str, int]:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
 from dsconv import data
 from dsconv.augment import make_augment
@@ -19,7 +18,7 @@ from dsconv.errors import InputError, shown
 from dsconv.models import build_model
 from dsconv.training.loss import resolve_class_weights
 from dsconv.training.memory import image_bytes
-from dsconv.training.mesh import batch_sharding, check_batch_size, make_mesh, replicated
+from dsconv.training.mesh import batch_sharding, check_batch_size, make_mesh, peers, replicated
 from dsconv.training.microbatching import accumulation_steps, fold
 from dsconv.training.optimizer import make_optimizer, make_schedule
 from dsconv.training.run import kept_pictures
@@ -38,10 +37,7 @@ def open_source(config, workdir=None) -> data.Source:
     A resumed run on picture files uses the list of pictures in its workdir, even if the folder has changed since.
     """
     dataset, listed = kept_pictures(workdir, config.dataset)
-    if not jax.distributed.is_initialized():  # the data is opened before JAX looks for devices
-        return data.open_source(dataset, listed=listed)
-    processes = data.Processes(jax.process_index(), jax.process_count(), multihost_utils.process_allgather)
-    return data.open_source(dataset, processes=processes, listed=listed)
+    return data.open_source(dataset, processes=peers(), listed=listed)
 
 
 def open_data(config, source: data.Source | None = None):
@@ -70,6 +66,8 @@ def open_data(config, source: data.Source | None = None):
             f'dataset.fingerprint={shown(dataset.fingerprint)}, but the training images of {dataset.name} have '
             f'{found}: give the data that the config was made with, or --config.dataset.fingerprint=none'
         )
+    if not peers().agree(found, tuple(dataset.mean), tuple(dataset.std)):
+        raise InputError(f'{dataset.name}: the processes of the run see different images: give all the same data')
     dataset.fingerprint = found
     return source, train_split, config
 

@@ -57,8 +57,8 @@ def make_train_step(config, model, optimizer, augment, steps_per_epoch: int, mes
         variables = {'params': optax.apply_updates(state.variables['params'], updates), **updated}
         average = state.average
         if average is not None:
-            decay = config.optimizer.ema_decay
-            average = jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, average, variables)
+            rate = 1 - config.optimizer.ema_decay
+            average = jax.tree.map(lambda old, new: old + rate * (new - old), average, variables)
         updated_state = (variables, average, opt_state)
         if config.max_skipped_steps:
             old_state = (state.variables, state.average, state.opt_state)

@@ -101,14 +101,17 @@ def test_scripts_are_bash_without_surprises():
 
 @pytest.mark.parametrize('code, queued_again', [(0, False), (1, False), (75, True)])
 def test_slurm_queues_a_run_again_that_was_told_to_leave(tmp_path, code, queued_again):
-    for name, body in {'srun': f'printf "%s\\n" "$@" >srun; exit {code}', 'scontrol': 'echo "$@" >scontrol'}.items():
+    srun = f'printf "%s\\n" "$JAX_LOCAL_DEVICE_IDS" "$@" >srun; exit {code}'
+    for name, body in {'srun': srun, 'scontrol': 'echo "$@" >scontrol'}.items():
         (tmp_path / name).write_text(f'#!/bin/bash\n{body}\n')
         (tmp_path / name).chmod(0o755)
     environment = {'PATH': f'{tmp_path}:/usr/bin:/bin', 'SLURM_SUBMIT_DIR': str(tmp_path / 'work'), 'SLURM_JOB_ID': '7'}
+    environment['SLURM_GPUS_ON_NODE'] = '4'
     (tmp_path / 'work').mkdir()
     line = ['bash', LAUNCH / 'train.sbatch', '--config=configs/small.py', '--workdir=a b']
     assert subprocess.run(line, env=environment).returncode == code
-    spoken = (tmp_path / 'work' / 'srun').read_text().splitlines()
+    gpus, *spoken = (tmp_path / 'work' / 'srun').read_text().splitlines()
+    assert gpus == '0,1,2,3'
     assert spoken == ['python', '-m', 'dsconv.main', '--coordinator=auto', '--config=configs/small.py', '--workdir=a b']
     queued = tmp_path / 'work' / 'scontrol'
     assert queued.exists() == queued_again
