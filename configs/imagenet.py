@@ -4,8 +4,9 @@
     python -m dsconv.main --config=configs/imagenet.py --config.dataset.name=image_folder:PATH    # train/, val/
 
 Patches of 14 pixels give 16×16 positions, as Small has on CIFAR-10; patches of 7 give 32×32, as Large has. Pictures are
-read from disk when they are needed, and cropped at random when they are decoded. The settings were
-chosen without a search.
+read from disk when they are needed, and cropped at random when they are decoded.
+
+The settings were chosen without a search.
 """
 
 from configs import common

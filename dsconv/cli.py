@@ -98,12 +98,12 @@ def add_network_flags(flags: Parser) -> None:
 def add_study_flags(flags: Parser, output: str) -> None:
     """Adds the flags of a study; `output` is the default of `--output`, for --help."""
     add_config_flag(flags)
-    flags.add_argument('--seeds', type=seeds, help='a run of each for each seed (default: 0,1,2, or one for each fold)')
+    flags.add_argument('--seeds', type=seeds, help='each is trained once per seed (default: 0,1,2, or one per fold)')
     text = (
         'divides the training images into N folds, each of them the validation split of one run, or of every Nth seed'
     )
     flags.add_argument('--folds', type=whole_from(2), metavar='N', help=text)
-    text = 'trains the I-th of N parts of the runs alone, as 2/4'
+    text = 'trains only part I of N of the runs, as 2/4'
     flags.add_argument('--shard', type=shard, default=(1, 1), metavar='I/N', help=text)
     text = f'directory of the runs, which are resumed, and of study.json, .md, .png (default: {output})'
     flags.add_argument('--output', type=path, metavar='DIR', help=text)
@@ -186,7 +186,7 @@ def run(flags: Parser, command: Callable, arguments: list[str] | None = None) ->
         command(arguments)
         sys.stdout.flush()
     except Preempted as leaving:
-        flags.exit(PREEMPTED, f'{flags.prog}: {leaving}; run the same command to resume\n')
+        flags.exit(PREEMPTED, f'{flags.prog}: {leaving}; run the same command to resume or repeat\n')
     except KeyboardInterrupt:
         flags.exit(130, f'{flags.prog}: interrupted\n')
     except Exception as error:

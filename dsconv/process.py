@@ -33,10 +33,10 @@ def prepare_process() -> None:
     """Quiets the libraries, caches what is compiled, and on Linux without an accelerator restarts with `ALLOCATOR`.
 
     Compiled programs are kept in `~/.cache/dsconv`, or where `JAX_COMPILATION_CACHE_DIR` says;
-    `JAX_ENABLE_COMPILATION_CACHE=false` turns that off. The restart keeps the process id, arguments and file
-    descriptors, and happens before anything heavy is imported. It is for `python -m dsconv.COMMAND` alone, not for a
-    test runner, a notebook or a debugger. `DSCONV_ALLOCATOR=system` leaves the allocator alone; so do allocator
-    settings or an LD_PRELOAD of one's own, and a C library other than glibc.
+    `JAX_ENABLE_COMPILATION_CACHE=false` turns that off, and so do several processes (`connect`). The restart keeps the
+    process id, arguments and file descriptors, and happens before anything heavy is imported. It is for `python -m
+    dsconv.COMMAND` alone, not for a test runner, a notebook or a debugger. `DSCONV_ALLOCATOR=system` leaves the
+    allocator alone; so do allocator settings or an LD_PRELOAD of one's own, and a C library other than glibc.
 
     SIGTERM raises `Preempted` and SIGINT KeyboardInterrupt, also where SIGINT is ignored, as in a background job of a
     script. `DSCONV_LOG=DEBUG` shows the traceback behind each line of an error; raises InputError for no such level.
@@ -163,7 +163,8 @@ def connect(coordinator: str | None, num_processes: int | None, process_id: int 
             '--num-processes=N --process-id=I'
         ) from error
     sys.excepthook = _on_uncaught
-    if os.environ.get('JAX_COMPILATION_CACHE_DIR') == _compilation_cache()['JAX_COMPILATION_CACHE_DIR']:
+    is_own_cache = os.environ.get('JAX_COMPILATION_CACHE_DIR') == _compilation_cache()['JAX_COMPILATION_CACHE_DIR']
+    if jax.process_count() > 1 and is_own_cache:
         # Process 0 alone writes to a cache. With one for each machine the others would compile all the same after a
         # restart, and on GPUs wait for the results of autotuning that process 0 then does not send.
         jax.config.update('jax_enable_compilation_cache', False)

@@ -18,7 +18,6 @@ from dsconv.errors import InputError
 from dsconv.files import is_directory, is_file, is_remote, to_path
 
 BATCH_SIZE = 64  # pictures; two batches of them are in memory at a time
-_PILLOW = threading.Lock()  # one picture may be given twice, and its file is not to be read by two threads
 
 
 def find_pictures(given: list[Path]) -> list[str]:
@@ -117,8 +116,11 @@ def _to_image(picture, image_size, channels, resize):
     if isinstance(picture, (str, os.PathLike)):
         return read_picture(picture, image_size, channels, resize)
     if isinstance(picture, Image.Image):
-        with _PILLOW:
-            return fit(picture, image_size, channels, resize)
+        try:
+            with vars(picture).setdefault('_dsconv_lock', threading.Lock()):  # it may be given twice, to two threads
+                return fit(picture, image_size, channels, resize)
+        except InputError as error:
+            raise InputError(f'{getattr(picture, "filename", "") or "a picture"}: {error}') from error
     array = np.asarray(picture)
     array = array[..., None] if array.ndim == 2 else array
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[-1] not in (1, 3, 4) or not array.size:

@@ -81,7 +81,7 @@ def estimate(config, macs: int, num_examples: int, topology: str, devices: list)
     Returns what `python -m dsconv.preflight --json` prints. `step_ms` is what memory and arithmetic alone would take at
     their best; links between devices and the host are left out. `compiler_ms` is the compiler's own estimate of the
     same, or None; `megacycles` sums up those of the scheduled instructions, several times as much. Where the step does
-    not fit into memory, `FromProgram` are None. Raises InputError for devices that are not in `CHIPS`.
+    not fit into memory, the fields of `FromProgram` are None. Raises InputError for devices that are not in `CHIPS`.
     """
     kind = devices[0].device_kind
     if kind not in CHIPS:

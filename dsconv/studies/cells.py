@@ -54,7 +54,8 @@ def make_cells(
     try:  # errors here are not of a variant
         validation_fraction(configuration.load(path, [*overrides, *first_fold]).dataset)
     except InputError as error:
-        raise InputError(str(error).replace('dataset.fold ', f'--folds={folds} ', 1)) from error
+        typed = f'--folds={folds} ' if folds else 'dataset.fold '
+        raise InputError(str(error).replace('dataset.fold ', typed, 1)) from error
     settings = {}
     for name, taken in overrides_by_variant(study, path, overrides).items():
         chosen = [*taken, *study.variants[name]]

@@ -125,6 +125,14 @@ def test_the_summary_is_of_medians_and_of_rounds_ratios():
     assert comparison.draw(summary).startswith(b'\x89PNG')
 
 
+def test_the_work_is_the_network_alone():
+    config = configuration.load('configs/digits.py', ['optimizer.clip_norm=1', 'steps_per_dispatch=4'])
+    config = comparison.same_work(resolve_without_data(config))
+    assert (config.augment.policy, config.augment.flip, config.augment.crop_padding) == ('none', 'none', 0)
+    assert (config.augment.mix_probability, config.loss.label_smoothing, config.steps_per_dispatch) == (0, 0, 1)
+    assert config.optimizer.ema_decay is config.optimizer.clip_norm is None
+
+
 def test_a_missing_library_is_one_line(monkeypatch):
     monkeypatch.setitem(PEERS, 'odd', Peer('no.matter', '', ('json', 'not_there', 'nor_this')))
     with pytest.raises(InputError, match='--peers=odd needs not_there and nor_this: pip install -r'):

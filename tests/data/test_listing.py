@@ -92,6 +92,7 @@ def test_a_name_composed_and_decomposed_is_one_class(tmp_path):
     [
         ('{train,val,valid}/{cat,dog}/1.png', 'both stand for the validation split'),
         ('{test,val}/{cat,dog}/1.png', 'but no train/'),
+        ('train/{cat,dog}/1.png test/{cat,cow}/1.png', "class 'cow' is in .*no network can learn it"),
         ('train/{cat,dog}/1.png test/{cat,Dog}/1.png', "class 'Dog' is in .*; did you mean dog?"),
     ],
 )

@@ -1,4 +1,9 @@
-from dsconv.data.source import fits_in_memory
+from dsconv.data.source import are_characters, fits_in_memory
+
+
+def test_are_characters():
+    assert are_characters(('letter_c', 'class nine')) and are_characters(('7', 'seven'))
+    assert not are_characters(('A', 'cat')) and not are_characters(('10', '11'))
 
 
 def test_fits_in_memory(settings):
