@@ -26,8 +26,8 @@ def conv_unit(convolve, activation, groups: int, x, kernel, bias, scale, shift):
       convolve: (x, kernel) → `(batch, height, width, features)`.
       activation: elementwise.
       groups: divides the batch.
-      x, kernel, bias: the convolution's, of one dtype; the result has it too.
-      scale, shift: `(features,)`, the norm's, float32.
+      x, kernel: the convolution's, of one dtype; the result has it too.
+      bias, scale, shift: `(features,)`, float32, and so are their gradients, which devices add up.
 
     Returns (`(batch, height, width, features)`, mean, variance), the statistics float32 `(groups, 1, features)`. They
     have no gradient.
@@ -36,7 +36,7 @@ def conv_unit(convolve, activation, groups: int, x, kernel, bias, scale, shift):
 
 
 def _forward(convolve, activation, groups, x, kernel, bias, scale, shift):
-    output = convolve(x, kernel) + bias
+    output = convolve(x, kernel) + bias.astype(x.dtype)
     active = activation(by_group(output, groups))
     mean, variance = statistics(active)
     y = affine(active, mean, variance, scale, shift, x.dtype).reshape(output.shape)
@@ -78,7 +78,7 @@ def _backward(convolve, activation, groups, residuals, gradients):
         return dx, d_kernel, jnp.sum(sums, axis=(0, 1))
 
     dx, d_kernel, d_bias = lax.platform_dependent(output, dy, cpu=written_once, default=never_written)
-    return dx, d_kernel, d_bias.astype(x.dtype), jnp.sum(dy_normalised_sum, axis=(0, 1)), jnp.sum(dy_sum, axis=(0, 1))
+    return dx, d_kernel, d_bias, jnp.sum(dy_normalised_sum, axis=(0, 1)), jnp.sum(dy_sum, axis=(0, 1))
 
 
 def _with_derivative(activation, x):
@@ -107,10 +107,11 @@ class FastConvUnit(ConvUnit):
         if self.is_initializing():
             return super().__call__(x, train)
         convolution, activation = self.convolution, ACTIVATIONS[self.activation]
-        kernel, bias = (convolution.get_variable('params', name).astype(self.dtype) for name in ('kernel', 'bias'))
+        kernel, bias = (convolution.get_variable('params', name) for name in ('kernel', 'bias'))
+        kernel = kernel.astype(self.dtype)
         convolve, x = convolution_of(convolution, self.layout, self.depthwise_form), x.astype(self.dtype)
         if not train or self.norm != 'batch':
-            return NORMS[self.norm](activation(convolve(x, kernel) + bias), train, self.groups, self.dtype)
+            return NORMS[self.norm](activation(convolve(x, kernel) + bias.astype(self.dtype)), train, self.groups, self.dtype)
         norm = BatchNorm(self.groups, self.dtype, name='batch_norm')
         scale, shift, running = norm.weights(bias.size)
         y, mean, variance = conv_unit(convolve, activation, self.groups, x, kernel, bias, scale, shift)
