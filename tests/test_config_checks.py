@@ -66,6 +66,7 @@ def test_intervals_end_where_they_say(key, fits, fails):
         (dict(model__kernel_size=4), 'model.kernel_size=4 must be odd; take 3 or 5'),
         (dict(model__reduction=(2, 3)), 'model.reduction=2,3 must be two divisors of model.dim=128, as 2,4'),
         (dict(batch_size=100, model__norm_groups=8), 'model.norm_groups=8 must divide batch_size=100'),
+        (dict(epochs=5), 'schedule.warmup_epochs=5.0 must be shorter than epochs=5; take 1, as --config.schedule.warm'),
         (dict(augment__clean_tail_epochs=301), 'augment.clean_tail_epochs=301 must not be more than epochs=300'),
         (dict(schedule__end_value=1.0), 'schedule.end_value=1.0 must not be above schedule.peak_value=0.01'),
     ],
