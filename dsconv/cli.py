@@ -16,6 +16,7 @@ from dsconv.files import describe, is_store_fault, to_path
 from dsconv.process import PREEMPTED, leave, prepare_process
 
 CONFIG_FLAG = '--config.'
+OWN_PACKAGES = ('dsconv', 'configs', 'benchmarks')
 UNUSABLE_PATH = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 UNUSABLE_CODES = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)  # errors of paths that have no class of their own
 # Raised by open files without a name; EPIPE by stdout when its reader has ended, such as `head`.
@@ -201,6 +202,8 @@ def _verdict(error):
     logging.getLogger('dsconv').debug('this is the traceback of the error below', exc_info=error)
     if isinstance(error, (InputError, RunError)):
         return error, 2 if isinstance(error, InputError) else 1
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition('.')[0] not in OWN_PACKAGES:
+        return f'{error.name} is not installed: activate the environment, or pip install -r requirements.txt', 2
     if isinstance(error, OSError) and (error.filename is not None or error.errno in NAMELESS_CODES):
         where = f'{error.filename}: ' if error.filename else ''
         is_input = isinstance(error, UNUSABLE_PATH) or error.errno in UNUSABLE_CODES

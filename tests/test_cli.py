@@ -61,6 +61,12 @@ def test_overrides_with_and_without_an_equals_sign(capsys):
         (OSError(28, 'No space left on device'), 1, f'{PROGRAM}No space left on device\n'),
         (OSError(36, 'File name too long', 'x'), 2, f'{PROGRAM}x: File name too long\n'),
         (KeyboardInterrupt(), 130, 'python -m dsconv.main: interrupted\n'),
+        (
+            ModuleNotFoundError("No module named 'PIL'", name='PIL'),
+            2,
+            f'{PROGRAM}PIL is not installed: activate the environment, or pip install -r requirements.txt\n',
+        ),
+        (ModuleNotFoundError("No module named 'dsconv.x'", name='dsconv.x'), None, None),
         (ValueError('a bug'), None, None),  # keeps its traceback
         (ConnectionResetError(104, 'reset'), None, None),
     ],
