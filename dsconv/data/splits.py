@@ -166,12 +166,8 @@ class Division:
             )
         for name in ('train', 'validation', 'test'):
             if self.sizes.get(name) == 0 and self.own_sizes.get('train'):
-                remedy = (
-                    'name those to test on'
-                    if name == 'test'
-                    else f'change validation_fraction={self.validation_fraction}, train_fraction={self.train_fraction} '
-                    'or fold'
-                )
+                fractions = f'validation_fraction={self.validation_fraction}, train_fraction={self.train_fraction}'
+                remedy = 'name those to test on' if name == 'test' else f'change {fractions} or fold'
                 raise InputError(
                     f'of {self.own_sizes["train"]} examples none is left for {name!r}: add examples, or {remedy}'
                 )

@@ -180,5 +180,5 @@ def _in_batches(function, images, size=100):
     if len(images) <= size:
         return np.asarray(function(images))
     parts = [images[start : start + size] for start in range(0, len(images), size)]
-    padded = [np.pad(part, ((0, len(parts[0]) - len(part)), (0, 0), (0, 0), (0, 0))) for part in parts]
+    padded = [np.pad(part, ((0, size - len(part)), (0, 0), (0, 0), (0, 0))) for part in parts]
     return np.concatenate([np.asarray(function(part)) for part in padded])[: len(images)]

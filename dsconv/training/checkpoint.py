@@ -145,7 +145,7 @@ class Checkpoints:
                 items = self._read(step, shapes)
             except Exception as error:  # Orbax and TensorStore raise whatever the damage happens to break
                 fault = self._fault(step, error)
-            if not np.any(multihost_utils.process_allgather(np.array(fault is not None))):
+            if not peers().gather(np.array(fault is not None)).any():
                 return items, None
         return None, fault or 'damaged for another process'
 

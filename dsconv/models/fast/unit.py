@@ -111,9 +111,8 @@ class FastConvUnit(ConvUnit):
         kernel = kernel.astype(self.dtype)
         convolve, x = convolution_of(convolution, self.layout, self.depthwise_form), x.astype(self.dtype)
         if not train or self.norm != 'batch':
-            return NORMS[self.norm](
-                activation(convolve(x, kernel) + bias.astype(self.dtype)), train, self.groups, self.dtype
-            )
+            active = activation(convolve(x, kernel) + bias.astype(self.dtype))
+            return NORMS[self.norm](active, train, self.groups, self.dtype)
         norm = BatchNorm(self.groups, self.dtype, name='batch_norm')
         scale, shift, running = norm.weights(bias.size)
         y, mean, variance = conv_unit(convolve, activation, self.groups, x, kernel, bias, scale, shift)
