@@ -153,14 +153,13 @@ def is_passing(error: BaseException) -> bool:
     So are errors of the operating system, but for a missing file or one of the wrong kind; a lack of memory or threads;
     and a refusal or silence of an object store.
     """
-    for link in with_causes(error):
+
+    def is_of_machine(link):
         if status := status_of(link):
-            is_of_machine = status not in CONTENT_STATUS
-        else:
-            is_of_machine = isinstance(link, (MemoryError, OSError)) and not isinstance(link, WRONG_KIND)
-        if is_of_machine:
-            return True
-    return isinstance(error, RuntimeError)
+            return status not in CONTENT_STATUS
+        return isinstance(link, (MemoryError, OSError)) and not isinstance(link, WRONG_KIND)
+
+    return any(map(is_of_machine, with_causes(error))) or isinstance(error, RuntimeError)
 
 
 def is_store_fault(error: BaseException) -> bool:

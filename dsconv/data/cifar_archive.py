@@ -22,9 +22,8 @@ RECORD_BYTES = 1 + 3 * 32 * 32  # the label, then the red, the green and the blu
 
 def describe_cifar(dataset) -> Source:
     """Returns CIFAR-10 without splits: the form of its images, and its classes."""
-    division = Division.of({}, dataset)
     names = choose_class_names(CLASS_NAMES, dataset)
-    return Source(dataset.image_size or 32, dataset.channels or 3, names, flippable=True, division=division, own={}.get)
+    return Source(dataset.image_size or 32, dataset.channels or 3, names, True, Division.of({}, dataset), {}.get)
 
 
 def open_cifar_archive(dataset) -> Source:

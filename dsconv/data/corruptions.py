@@ -6,7 +6,6 @@ given there in pixels of a 32-pixel image, is scaled to the image size. Results 
 """
 
 import dataclasses
-import functools
 import io
 import itertools
 from collections.abc import Callable, Iterator
@@ -67,7 +66,6 @@ class CorruptedSplit:
 def _on_unit_interval(function: Callable) -> Callable:
     """Wraps `function(image, level, rng)` of pixels from 0 to 1 as one of uint8."""
 
-    @functools.wraps(function)
     def on_bytes(image, level, rng):
         return np.uint8(np.rint(255 * np.clip(function(image / 255, level, rng), 0, 1)))
 

@@ -39,18 +39,18 @@ def decode_all(listing: Listing, read: Callable, shape: tuple, keep: bool, proce
     """
     images = np.empty((len(listing.paths), *shape), np.uint8) if keep else None
     digests = np.zeros((len(listing.paths), 8), np.uint8)
-    good, row = np.zeros(len(listing.paths), bool), 0
+    good, row = [], 0
     result, like = (read, np.empty(shape, np.uint8)) if keep else (lambda path: _digest(read(path)), digests[0])
     for block, done in processes.attempt_all(result, listing.paths, like):
-        rows = slice(row, row := row + len(done))
-        good[rows] = done
-        digests[rows] = [_digest(image) for image in block] if keep else block
+        rows = slice(row, row := row + int(done.sum()))
+        if rows.start < rows.stop:
+            digests[rows] = [_digest(image) for image in block[done]] if keep else block[done]
         if keep:
-            images[rows] = block
-    digests, broken = digests.view(np.uint64)[:, 0], listing.paths[~good].tolist()
-    if broken:
-        listing, digests, images = listing.take(good), digests[good], images[good] if keep else None
-    return listing, images, digests, broken
+            images[rows] = block[done]
+        good.append(done)
+    good = np.concatenate(good)
+    images = images[:row] if keep else None  # a view: a copy would need the memory twice
+    return listing.take(good), images, digests[:row].view(np.uint64)[:, 0], listing.paths[~good].tolist()
 
 
 def _digest(image: np.ndarray) -> np.ndarray:

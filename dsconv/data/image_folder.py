@@ -37,22 +37,23 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
     Every picture is decoded once here, so that the sizes of the splits are true before training starts: what cannot
     be decoded, a link that leads nowhere among it, is logged and left out. What fits in `dataset.memory_gigabytes` is
     kept, the rest is read from its file whenever it is needed. Pictures without splits get a test split of a fixed
-    fifth of each class, unless `dataset.fold` is set; so does a training split alone, unless
-    `dataset.validation_fraction` is set too.
+    fifth of each class, unless `dataset.fold` is set; so does a training split alone, unless `dataset.fold` or
+    `dataset.validation_fraction` is set.
 
     The arguments are those of `open_source`. All processes keep all images.
 
-    Raises: InputError as `list_pictures` and `list_table`; when fewer than two classes have a picture to train on; when
-      more than 3 pictures and more than 10 % are broken, or one of those `listed`; when the pictures differ in size, or
-      are larger than `LARGEST`, and `dataset.image_size` is unset and not to be chosen.
+    Raises: InputError as `list_pictures` and `list_table`; when too few classes have a picture; when more than 3
+      pictures and more than 10 % are broken, or one of those `listed`; when the pictures differ in size, or are larger
+      than `LARGEST`, and `dataset.image_size` is unset and not to be chosen.
     """
     listing, root = _list(dataset, listed, whole)
     _require_equal_listings(listing, processes)
     found = len(listing.paths)
-    _check(listing, [], found)
+    least = 1 if whole else 2  # classes: what is not trained on may be of a single one
+    _check(listing, [], found, least)
     are_promised = listed or dataset.name.startswith(TABLE_PREFIX)
     listing, headers, broken = read_headers(listing, processes, bool(are_promised))
-    _check(listing, broken, found, listed)
+    _check(listing, broken, found, least, listed)
     is_known = dataset.image_size or is_auto(dataset, 'dataset.image_size')
     size = dataset.image_size if is_known else _common_size(listing, headers)
     size, scale = choose_sizes(listing.root, headers[:, :2], size, dataset)
@@ -64,7 +65,7 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
 
     listing, images, digests, undecodable = decode_all(listing, read, shape, keep, processes)
     broken += undecodable
-    _check(listing, broken, found, listed)
+    _check(listing, broken, found, least, listed)
     undivided = listing
     if not listed:
         names, labels = folder_class_names(listing.class_names, listing.labels, dataset)
@@ -111,7 +112,7 @@ def _list(dataset, listed, whole):
     if dataset.name.startswith(TABLE_PREFIX):
         return list_table(path, dataset, whole), root
     instead = 'fold' if dataset.fold else 'validation_fraction' if dataset.validation_fraction else None
-    return list_pictures(path, split_names(dataset), instead), root
+    return list_pictures(path, split_names(dataset), instead, least=1 if whole else 2), root
 
 
 def _require_equal_listings(listing: Listing, processes: Processes) -> None:
@@ -120,7 +121,7 @@ def _require_equal_listings(listing: Listing, processes: Processes) -> None:
         raise InputError(f'{listing.root}: the processes of the run see different pictures: give all the same folder')
 
 
-def _check(listing: Listing, broken: list[str], total: int, listed=None) -> None:
+def _check(listing: Listing, broken: list[str], total: int, least: int, listed=None) -> None:
     """Raises InputError where too many pictures are broken, or too few classes are left."""
     if broken and listed:
         raise InputError(
@@ -134,11 +135,11 @@ def _check(listing: Listing, broken: list[str], total: int, listed=None) -> None
         )
     training = next(iter(listing.where))
     there = len(np.unique(listing.labels[listing.splits == training]))
-    if there < 2:
+    if there < least:
         why = f' ({reasons(broken)})' if broken else ''
         raise InputError(
             f'{listing.where[training]}: {there} of its {len(listing.class_names)} classes have a picture that '
-            f'can be read{_counted(listing.other_files, ", and ")}, a classifier needs at least 2{why}'
+            f'can be read{_counted(listing.other_files, ", and ")}, needs at least {least}{why}'
         )
 
 
@@ -162,12 +163,11 @@ def _common_size(listing: Listing, headers: np.ndarray) -> int:
 
 def _divided(listing: Listing, dataset, tested: float) -> np.ndarray:
     """Returns the split of each picture, once what is to be held out is cut from the training split; '' for none."""
-    own = np.where(listing.splits == '', 'train', listing.splits)
-    sizes = {name: int(np.sum(own == name)) for name in ('train', 'validation', 'test') if name in own}
+    splits = np.where(listing.splits == '', 'train', listing.splits)
+    sizes = {name: int(np.sum(splits == name)) for name in ('train', 'validation', 'test') if name in splits}
     division = Division.of(sizes, dataset, tested)
-    training = np.flatnonzero(own == 'train')
+    training = np.flatnonzero(splits == 'train')
     labels, groups = listing.labels[training], None if listing.groups is None else listing.groups[training]
-    splits = own.copy()
     splits[training] = ''
     for name in division.sizes:
         if division.own_split(name) == 'train':
@@ -177,7 +177,7 @@ def _divided(listing: Listing, dataset, tested: float) -> np.ndarray:
 
 def _lacks_test(listing: Listing, dataset) -> bool:
     """Returns whether a fixed fifth is to be the test split: not where a named split could be validated instead."""
-    own = set(listing.where)
+    own = set(listing.splits.tolist())
     return not dataset.fold and (own == {''} or (own == {'train'} and not dataset.validation_fraction))
 
 
@@ -197,6 +197,8 @@ def _tell(listing: Listing, broken: list[str], is_tested: bool) -> None:
     log.info('%s: read as %s of %d classes%s%s', listing.root, what, len(listing.class_names), fifth, left_out)
     for note in (*listing.notes, *_missing_classes(listing)):
         log.warning('%s', note)
+    if are_characters(listing.class_names):
+        log.info('%s: its classes look like characters: augment.flip=auto does not mirror them', listing.root)
     if broken:
         log.warning('%s: %d picture(s) are broken and left out: %s', listing.root, len(broken), reasons(broken))
 

@@ -90,7 +90,9 @@ def split_names(dataset) -> dict[str, str]:
     return names or SPLIT_NAMES
 
 
-def list_pictures(path: str, names: dict[str, str] = SPLIT_NAMES, instead: str | None = None) -> Listing:
+def list_pictures(
+    path: str, names: dict[str, str] = SPLIT_NAMES, instead: str | None = None, least: int = 2
+) -> Listing:
     """Lists `path/<class>/…` or `path/{train,val,test}/<class>/…`, at any depth below a class.
 
     A folder, or split, that holds nothing but one folder is opened, and a note says where the classes were found. A
@@ -100,9 +102,10 @@ def list_pictures(path: str, names: dict[str, str] = SPLIT_NAMES, instead: str |
       path: of the folder.
       names: folder's name in lower case → split, of `split_names`.
       instead: key of `dataset` by which the validation split is made instead of that of the folder; or None.
+      least: how many classes there must be.
 
     Raises: InputError when there is no such folder, a link beside the classes leads nowhere or to a folder above it,
-      two folders stand for one split, a class is unknown in training, or there are fewer than two.
+      two folders stand for one split, a class is unknown in training, or there are too few.
     """
     given = to_path(path)
     if not is_directory(given):
@@ -123,9 +126,9 @@ def list_pictures(path: str, names: dict[str, str] = SPLIT_NAMES, instead: str |
             f'{folders.pop(split)}: left out, since it holds none of the classes: `predict` is for such pictures'
         )
     class_names = tuple(sorted(classes[training]))
-    if len(class_names) < 2:
+    if len(class_names) < least:
         raise InputError(
-            f'{folders[training]}: holds {len(class_names)} class folder(s), a classifier needs at least 2 '
+            f'{folders[training]}: holds {len(class_names)} class folder(s), needs at least {least} '
             f'(<class>/<picture>, or train/<class>/<picture> and test/<class>/<picture>)'
         )
     if folders[training] != holder:
@@ -167,6 +170,8 @@ def _split_folders(root: pathlib.Path, names: dict[str, str], notes: list[str]) 
         (found[split] if split else others).append(folder)
     training = [folder for folder in found['train'] if _subfolders(folder)]
     if not training and (others or not any(_subfolders(folder) for folders in found.values() for folder in folders)):
+        if names is not SPLIT_NAMES:
+            raise InputError(f'{root}: no folder is the train of dataset.splits: name each split, as train=a,test=b')
         return {'': root}
     if not found['train']:
         raise InputError(f'{root}: holds {next(iter(filter(None, found.values())))[0].name}/ but no train/')

@@ -106,7 +106,8 @@ def fit(picture, image_size: int, channels: int, resize: str = 'squash', crop: C
     """
     box = None
     if crop is not None:
-        turned = picture.getexif().get(ORIENTATION) in SIDEWAYS
+        # Pillow gives the size of a TIFF upright, that of other files as stored.
+        turned = picture.format != 'TIFF' and picture.getexif().get(ORIENTATION) in SIDEWAYS
         box = crop(picture.size[::-1] if turned else picture.size)
         factor = _reduce(picture, min(box[2] - box[0], box[3] - box[1]) / (REDUCED * image_size))
         box = tuple(side * factor for side in box)
@@ -205,6 +206,7 @@ def _file(path):
         raise InputError(f'{path}: cannot be read ({error.strerror or error})') from error
 
 
+@_decoding()
 def _open(file):
     try:
         picture = Image.open(file, formats=tuple(FORMATS))
@@ -212,10 +214,9 @@ def _open(file):
         raise InputError(f'has too many pixels ({error})') from error
     except Image.UnidentifiedImageError as error:
         raise InputError('is not a picture that can be read') from error
-    except Exception as error:
-        raise InputError(f'is damaged ({error})') from error
-    if picture.width * picture.height > Image.MAX_IMAGE_PIXELS:  # Pillow itself only warns up to twice the limit
-        raise InputError(f'has too many pixels ({picture.width}x{picture.height}, over {Image.MAX_IMAGE_PIXELS})')
+    limit = Image.MAX_IMAGE_PIXELS  # None where the caller lifted it; Pillow itself only warns up to twice of it
+    if limit and picture.width * picture.height > limit:
+        raise InputError(f'has too many pixels ({picture.width}x{picture.height}, over {limit})')
     return picture
 
 

@@ -92,6 +92,11 @@ def folder_class_names(names: tuple[str, ...], labels: np.ndarray, dataset) -> t
     composed = [unicodedata.normalize('NFC', name) for name in chosen]
     if sorted(composed) == sorted(names):
         labels = np.array([composed.index(name) for name in names], np.int32)[labels]
+    elif moved := [new for new, old in zip(composed, names, strict=True) if new != old and new in names]:
+        raise InputError(
+            f'dataset.class_names: {moved[0]} is the name of another class: give new names in the order of '
+            f'{", ".join(names)}, or these names in another order'
+        )
     return chosen, labels
 
 

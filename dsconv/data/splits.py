@@ -122,10 +122,8 @@ def _draw_balanced(labels: np.ndarray, generator) -> np.ndarray:
 def _missing_classes(labels: np.ndarray, part: np.ndarray, class_names: tuple, what: str) -> Iterator[str]:
     """Yields a line for every class of `labels` that has no example among the indices `part`."""
     for missing in np.setdiff1d(labels, labels[part]):
-        yield (
-            f'class {class_names[missing]!r} has only {np.sum(labels == missing)} example(s), too few '
-            f'for one to fall into the {what} part ({len(part)} examples)'
-        )
+        count = np.sum(labels == missing)
+        yield f'none of the {count} example(s) of class {class_names[missing]!r} is in the {what} part ({len(part)})'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +136,7 @@ class Division:
       train_fraction: in (0, 1]: the stratified part of what is left that stays 'train'.
       test_fraction: the stratified part of the own training split that becomes 'test' before all this; 0 where there
         is an own one.
-      fold: (k, n), 1 ≤ k ≤ n: instead of that fraction, the k-th of n folds becomes 'validation'; or None.
+      fold: (k, n), 1 ≤ k ≤ n: the k-th of n folds becomes 'validation' instead of `validation_fraction`; or None.
     """
 
     own_sizes: dict[str, int]
@@ -234,13 +232,15 @@ class Division:
         if name != 'train':
             part = held if name == 'validation' else tested
             if not len(part):
-                raise InputError(f'the groups are too few or too large to hold out a {name} part: name its pictures')
+                raise InputError(
+                    f'the groups are too few or too large to hold out a {name} part: add a column of splits'
+                )
             for line in _missing_classes(labels, part, class_names, name):
                 log.warning('%s', line)
             return part
         kept, _ = hold_out(kept, len(kept) - round(len(kept) * self.train_fraction), TRAIN_SEED)
         for line in _missing_classes(labels, kept, class_names, 'training'):
-            raise InputError(f'{line}: add examples or change the fractions')
+            raise InputError(f'{line}: add examples, divide its group, or change the fractions')
         return kept
 
 

@@ -23,6 +23,8 @@ USUAL = {
     'group_key': 'group group_id patient patient_id subject subject_id scene scene_id',
 }
 
+NO_COLUMN = '-'  # as a `split_key` or `group_key`: the table has none, whatever its columns are called
+
 
 def list_table(path, dataset, whole: bool = False) -> Listing:
     """Lists the pictures of a table: a row a picture, separated by commas, semicolons or tabs, UTF-8, gzipped or not.
@@ -30,10 +32,10 @@ def list_table(path, dataset, whole: bool = False) -> Listing:
     `dataset.{image,label,split,group}_key` name columns; the other columns are found by their usual names (`USUAL`).
     Where one column alone is left beside the paths, it holds the labels. Paths are relative to `dataset.root`, else to
     the table's directory; an extension that is left out is looked for. Rows without a label are left out. Classes are
-    the labels, sorted, as numbers where all are. With `whole`, the rows are taken together, whatever their splits.
+    the labels, sorted, as numbers where all are. With `whole`, the rows are taken together, whatever their splits, and one class is enough.
 
     Raises: InputError when there is no such table, column or split, a picture is there twice with two labels, a group
-      is in two splits, or there are fewer than two classes.
+      is in two splits, or there are too few classes.
     """
     path = to_path(path)
     root = to_path(dataset.root or path.parent)
@@ -55,8 +57,8 @@ def list_table(path, dataset, whole: bool = False) -> Listing:
     splits = _splits(path, seen, columns, header, split_names(dataset))
     labels = [facts['label_key'] for facts in seen.values()]
     class_names = _sorted(set(labels))
-    if len(class_names) < 2:
-        raise InputError(f'{path}: holds {len(class_names)} class(es), a classifier needs at least 2')
+    if len(class_names) < (least := 1 if whole else 2):
+        raise InputError(f'{path}: holds {len(class_names)} class(es), needs at least {least}')
     training = 'train' if 'split_key' in columns else ''
     return Listing.of(
         root,
@@ -124,14 +126,14 @@ def _columns(path, header: list[str], dataset) -> dict[str, int]:
     plain = [name.lower().replace(' ', '_').replace('-', '_') for name in header]
     columns = {}
     for key in USUAL:
-        if (name := getattr(dataset, key)) is not None:
+        if (name := getattr(dataset, key)) not in (None, NO_COLUMN):
             if name not in header:
                 raise InputError(f'dataset.{key}={name} is no column of {path}, which has {", ".join(header)}')
             columns[key] = header.index(name)
     for key, usual in USUAL.items():
         found = [plain.index(name) for name in usual.split() if name in plain]
         free = [column for column in found if column not in columns.values()]  # the labels may be in a column 'scene'
-        if key not in columns and free:
+        if key not in columns and free and getattr(dataset, key) != NO_COLUMN:
             columns[key] = free[0]
     left = [column for column, name in enumerate(header) if name and column not in columns.values()]
     if 'label_key' not in columns and len(left) == 1:

@@ -10,7 +10,7 @@ from dsconv.errors import InputError
 
 @pytest.fixture
 def opened(settings):
-    return lambda root, **changed: open_source(settings(name=f'image_folder:{root}', **changed))
+    return lambda root, whole=False, **changed: open_source(settings(name=f'image_folder:{root}', **changed), whole=whole)
 
 
 def all_images(split):
@@ -54,6 +54,16 @@ def test_train_alone_is_divided_80_to_20_as_classes_are(opened, write_pictures):
     source = opened(write_pictures(classes=('train', 'boat'), count=20, root='a class called train'))
     assert source.split_sizes == {'train': 32, 'test': 8} and source.class_names == ('boat', 'train')
     assert np.bincount(source.load('test').labels).tolist() == [4, 4]
+    for name in ('cat', 'dog'):  # a test split that holds no picture is none
+        (nested / 'test' / name).mkdir(parents=True)
+    assert opened(nested).split_sizes == opened(flat).split_sizes
+
+
+def test_what_is_only_scored_may_be_of_one_class(opened, write_pictures):
+    root = write_pictures(classes=('cat',), count=3)
+    assert opened(root, whole=True).split_sizes == {'train': 3}
+    with pytest.raises(InputError, match='holds 1 class folder'):
+        opened(root)
 
 
 def test_missing_classes_shift_no_label(opened, write_pictures, caplog):
@@ -76,6 +86,8 @@ def test_class_names_are_taken_as_they_are_and_in_another_order_reorder_the_labe
     source = opened(root, class_names=('cow', 'ant', 'bee'), validation_fraction=0.5)
     assert source.class_names == ('cow', 'ant', 'bee')
     assert source.load('train').labels.tolist() == [1, 2, 0]
+    with pytest.raises(InputError, match='class_names: ant is the name of another class'):
+        opened(root, class_names=('cows', 'ant', 'bee'))
 
 
 def test_pictures_by_any_name_and_the_rest_counted(opened, write_pictures, caplog):

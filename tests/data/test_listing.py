@@ -101,6 +101,13 @@ def test_what_cannot_be_read(tmp_path, paths, message):
         list_pictures(str(make(tmp_path, paths)))
 
 
+def test_splits_are_named_completely_or_not_at_all(tmp_path):
+    root = str(make(tmp_path, '{train,holdout}/{cat,dog}/1.png'))
+    with pytest.raises(InputError, match='no folder is the train of dataset.splits'):
+        list_pictures(root, {'holdout': 'test'})
+    assert set(list_pictures(root, {'holdout': 'test', 'train': 'train'}).where) == {'train', 'test'}
+
+
 def test_links_are_followed_unless_they_lead_back(tmp_path):
     root = make(tmp_path / 'root', 'cat/1.png dog/1.png')
     make(tmp_path / 'elsewhere', 'deep/1.png')

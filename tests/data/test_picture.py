@@ -96,6 +96,8 @@ def test_what_cannot_be_read(tmp_path, monkeypatch):
     }.items():
         with pytest.raises(InputError, match=message):
             read_picture(tmp_path / name, 4, 3)
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', None)
+    assert read_picture(tmp_path / 'whole.png', 64, 3).tolist() == np.asarray(noise).tolist()
     for limit, warns in ((100, contextlib.nullcontext()), (3000, pytest.warns())):
         monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', limit)
         with pytest.raises(InputError, match='whole.png: has too many pixels'), warns:
@@ -120,10 +122,11 @@ def test_squash_is_antialiased_crop_takes_the_middle_and_pad_adds_margins():
 
 
 @pytest.mark.parametrize('orientation', [1, 3, 5, 6, 7, 8])
-def test_a_box_of_a_jpeg_is_that_of_pillow_within_the_stated_level_and_upright(tmp_path, orientation):
+@pytest.mark.parametrize('name', ['p.jpg', 'p.tif'])  # of these Pillow gives the size as stored, and upright
+def test_a_box_of_a_picture_is_that_of_pillow_within_the_stated_level_and_upright(tmp_path, name, orientation):
     coarse = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
     photograph = Image.fromarray(coarse).resize((1600, 1200), Image.Resampling.BICUBIC)
-    path = saved(tmp_path, photograph, 'p.jpg', exif=rotated(orientation), quality=95)
+    path = saved(tmp_path, photograph, name, exif=rotated(orientation), quality=95)
     upright, sizes, box = ImageOps.exif_transpose(Image.open(path)), [], (301, 77, 1190, 1103)
     found = read_picture(path, 64, 3, 'squash', lambda size: sizes.append(size) or box).astype(int)
     expected = np.asarray(upright.resize((64, 64), Image.Resampling.BILINEAR, box), int)

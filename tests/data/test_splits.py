@@ -41,8 +41,8 @@ def test_a_class_too_small_to_be_tested_is_said_and_to_be_trained_on_refused(cap
     labels = np.repeat([0, 1], [99, 1])
     division = Division({'train': 100}, 0.1, 1.0)
     assert len(division.members('validation', labels, ('common', 'rare'))) == 10
-    assert "'rare' has only 1 example(s), too few for one to fall into the validation part" in caplog.text
-    with pytest.raises(InputError, match="'rare' .* into the training part"):
+    assert "none of the 1 example(s) of class 'rare' is in the validation part (10)" in caplog.text
+    with pytest.raises(InputError, match="'rare' is in the training part"):
         Division({'train': 100}, 0.0, 0.1).members('train', labels, ('common', 'rare'))
 
 

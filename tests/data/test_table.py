@@ -44,6 +44,11 @@ TABLES = {
         dict(label_key='scene'),
         'a.png beach , b.png hill ',
     ),
+    'no groups, whatever the columns are called': (
+        'path,label,group,set\na.png,cat,x,new\nb.png,dog,x,old\n',
+        dict(group_key='-', split_key='-'),
+        'a.png cat , b.png dog ',
+    ),
     'Windows, a row twice': ('path,label\nb\\a.png,cat\nb\\a.png,cat\nc.png,dog\n', {}, 'b/a.png cat , c.png dog '),
 }
 
