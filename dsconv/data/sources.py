@@ -16,7 +16,8 @@ def open_source(
         then need not be there, and `split_sizes` may be empty.
       processes: of the run, which divide the first decoding of a folder's pictures among them.
       listed: a file with the bytes of `Source.table`, whose pictures and splits are then taken, or None.
-      whole: take no test part from data that has no splits of its own, or only train; a table is one split; one class is enough.
+      whole: take no test part from data that has no splits of its own, or only train; a table is one split; pictures
+        may be of one class.
 
     Returns: a `Source`. Metadata alone is read, except of folders, whose pictures are all decoded once, so that
       broken ones are known before training, and of an archive, which is read whole.

@@ -32,7 +32,8 @@ def list_table(path, dataset, whole: bool = False) -> Listing:
     `dataset.{image,label,split,group}_key` name columns; the other columns are found by their usual names (`USUAL`).
     Where one column alone is left beside the paths, it holds the labels. Paths are relative to `dataset.root`, else to
     the table's directory; an extension that is left out is looked for. Rows without a label are left out. Classes are
-    the labels, sorted, as numbers where all are. With `whole`, the rows are taken together, whatever their splits, and one class is enough.
+    the labels, sorted, as numbers where all are. With `whole`, the rows are taken together, whatever their
+    splits, and one class is enough.
 
     Raises: InputError when there is no such table, column or split, a picture is there twice with two labels, a group
       is in two splits, or there are too few classes.

@@ -10,7 +10,10 @@ from dsconv.errors import InputError
 
 @pytest.fixture
 def opened(settings):
-    return lambda root, whole=False, **changed: open_source(settings(name=f'image_folder:{root}', **changed), whole=whole)
+    def make(root, whole=False, **changed):
+        return open_source(settings(name=f'image_folder:{root}', **changed), whole=whole)
+
+    return make
 
 
 def all_images(split):
