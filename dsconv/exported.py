@@ -54,10 +54,7 @@ def sealed(content: bytes) -> bytes:
 
 
 def _digest(content, start, end):
-    rest = memoryview(content)
-    digest = hashlib.sha256(rest[:start])
-    digest.update(rest[end:])
-    return digest.hexdigest().encode()
+    return hashlib.sha256(content[:start] + content[end:]).hexdigest().encode()
 
 
 def open_exported(path: str | Path) -> ExportedNetwork:

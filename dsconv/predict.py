@@ -1,8 +1,8 @@
 """python -m dsconv.predict --workdir=DIR|--model=FILE PICTURE…: the classes of a person's own pictures."""
 
-import contextlib
 import sys
 import time
+from contextlib import nullcontext
 
 from dsconv import cli
 from dsconv.errors import InputError, on_one_line
@@ -21,8 +21,7 @@ def predict(arguments) -> None:
     network = load(arguments.model or arguments.workdir, arguments.checkpoint)
     paths = find_pictures(arguments.pictures)
     unreadable, unsure, faults = 0, 0, []
-    with contextlib.ExitStack() as stack:
-        file = arguments.output and stack.enter_context(PredictionsFile(arguments.output, network.class_names))
+    with PredictionsFile(arguments.output, network.class_names) if arguments.output else nullcontext() as file:
         is_silent = file or not sys.stdout.isatty()  # else the lines themselves show how far it is
         for path, answer in _counted(answers(network, paths), len(paths), is_silent and sys.stderr.isatty()):
             if isinstance(answer, InputError):

@@ -191,6 +191,7 @@ def test_what_is_not_there_is_said(tmp_path, monkeypatch, capsys):
         (['--precision=int8', '--config.dataset.archive=missing.tar.gz'], 'real pictures.*missing.tar.gz'),
         (['--config.dataset.name=digits'], 'dataset.data_dir, dataset.archive'),
         (['--format=onnx', '--precision=int8'], 'is written in float32'),
+        (['--format=onnx', '--precision=float32,int8'], '--precision=int8: no --format=onnx is written in it'),
         (['--format=stablehlo'], 'needs nobody.*requirements-export.txt'),
         (['--format=onx'], "'onx' is none of"),
         (['--licence=my own'], 'SPDX'),

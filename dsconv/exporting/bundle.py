@@ -67,6 +67,8 @@ def _check_formats(formats, precisions):
                 ) from error
         if not set(precisions) & set(FORMATS[name][1]):
             raise InputError(f'--format={name} is written in {" or ".join(FORMATS[name][1])}: add it to --precision')
+    if unused := set(precisions).difference(*(FORMATS[name][1] for name in formats)):
+        raise InputError(f'--precision={",".join(sorted(unused))}: no --format={",".join(formats)} is written in it')
 
 
 def _write(directory, network, pictures, runtime, options):

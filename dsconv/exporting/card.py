@@ -75,7 +75,8 @@ def write(report: dict) -> str:
     scored = ''
     if report['accuracy'] is not None:
         scored = f' The run scored {percent(report["accuracy"])} on the {report["split"]} split.'
-    front = ['---', 'pipeline_tag: image-classification', 'tags: [dsconv, litert, onnx]', '---']
+    tags = ', '.join(dict.fromkeys(['dsconv', *(file['format'] for file in report['files'])]))
+    front = ['---', 'pipeline_tag: image-classification', f'tags: [{tags}]', '---']
     if licence := report['licence']:
         front.insert(1, f'license: {licence.lower()}')
     parts = [

@@ -52,7 +52,7 @@ def find_pictures(config, workdir: Path, folder: Path | None, count: int, calibr
     of every class the same share. Pictures that were added to the run's folder later are in none of its parts.
 
     Raises:
-      InputError: the folder has no picture that can be read, or there is none to calibrate by.
+      InputError: the folder has no picture, or one that cannot be read, or there is none to calibrate by.
     """
     dataset = config.dataset
     if folder:
@@ -86,18 +86,17 @@ def _of_folder(folder, dataset, count, calibrating):
     paths = [path for path in map(to_path, unlabelled.find_pictures([folder])) if path.suffix.lower() in EXTENSIONS]
     if not paths:
         raise InputError(f'--pictures={folder} has no pictures')
-    paths = [paths[row] for row in evenly(len(paths), count)]
+    paths = [paths[row] for row in evenly(len(paths), max(count, calibrating))]
     images = np.stack([read_picture(path, dataset.image_size, dataset.channels, dataset.resize) for path in paths])
     labels = match_classes([path.parent.name for path in paths], dataset.class_names)
     calibration = images[_stratified(labels, calibrating)] if calibrating else None
-    return Pictures(f'the pictures of {absolute(folder).name}', images, labels, calibration)
+    rows = evenly(len(paths), count)
+    return Pictures(f'the pictures of {absolute(folder).name}', images[rows], labels[rows], calibration)
 
 
 def _stratified(labels, count):
     """Returns the indices of `count` examples, of every class the same share."""
-    if count >= len(labels):
-        return np.arange(len(labels))
-    return stratified_split(labels, count, seed=0)[1]
+    return stratified_split(labels, min(count, len(labels)), seed=0)[1]
 
 
 def compare(network: Callable, reference: np.ndarray, pictures: Pictures) -> dict:
@@ -131,13 +130,13 @@ def fault(result: dict, precision: str, largest_loss: float) -> str | None:
         if not result['max_difference'] <= allowed:  # it may be NaN
             return f'a probability differs by {result["max_difference"]:.2g}, where {allowed:g} is rounding'
         return None
-    loss, pictures = result['loss_of_accuracy'], result['labelled']
+    loss, pictures, what = result['loss_of_accuracy'], result['labelled'], 'accuracy'
     if loss is None:
-        loss = 1 - result['agreement']
+        loss, what = 1 - result['agreement'], 'top-1 agreement'
     lost = round(loss * pictures)
-    if lost / pictures > largest_loss:  # the difference of two accuracies is not exact
+    if lost > largest_loss * pictures + 1e-6:  # neither is exact
         return (
-            f'{100 * loss:.2f} points of accuracy are lost, {lost:,} of {pictures:,} pictures, where '
+            f'{100 * loss:.2f} points of {what} are lost, {lost:,} of {pictures:,} pictures, where '
             f'--largest-loss={100 * largest_loss:g}: raise that, or leave int8 out'
         )
     return None

@@ -15,7 +15,7 @@ ALIGNMENT = 16  # bytes
 
 
 def to_c(file: bytes, source: str) -> dict[str, str]:
-    """Returns the text of `model.h` and `model.cc`: a .tflite file as an array; `source` is said in them."""
+    """Returns the text of `model.h` and `model.cc`: a .tflite file as an array; `source` is said in `model.h`."""
     rows = [file[start : start + 16] for start in range(0, len(file), 16)]
     array = ',\n'.join('    ' + ', '.join(f'0x{byte:02x}' for byte in row) for row in rows)
     header = (

@@ -25,6 +25,8 @@ def test_pictures_are_of_a_folder_with_its_classes(write_pictures, tmp_path):
     pictures = find_pictures(config, tmp_path, folder, 100, 6)
     assert pictures.labels.tolist() == [0] * 4 + [1] * 4 + [-1] * 4
     assert len(pictures.calibration) == 6
+    few = find_pictures(config, tmp_path, folder, 3, 6)
+    assert (len(few.labels), len(few.calibration)) == (3, 6)
 
 
 def test_pictures_are_those_with_which_the_run_began(write_pictures, tmp_path):
@@ -63,4 +65,5 @@ def test_int8_may_lose_what_is_allowed_and_no_more():
         assert '4 of 300 pictures' in fault(results[4], 'int8', 1 / 100)
     unlabelled = {'labelled': 50, 'loss_of_accuracy': None, 'agreement': 48 / 50}
     assert fault(unlabelled, 'int8', 4 / 100) is None
-    assert fault(unlabelled, 'int8', 3 / 100) is not None
+    assert '4.00 points of top-1 agreement are lost' in fault(unlabelled, 'int8', 3 / 100)
+    assert fault({'labelled': 5000, 'loss_of_accuracy': 0.007}, 'int8', 0.7 / 100) is None  # below 0.007

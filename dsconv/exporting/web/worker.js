@@ -1,11 +1,13 @@
-// Keeps the page for use without a network. The name changes with the files, so that a new export replaces the old one;
-// all sites of an origin share its caches, so it also has the address of the page.
+// Keeps the page for use without a network. The name changes with the files, so that a new export replaces the old one,
+// read anew and not from the browser's own cache; all sites of an origin share its caches, so it also has the address
+// of the page.
 const ADDRESS = ` ${self.registration.scope}`;
 const NAME = `CACHE_NAME${ADDRESS}`;
 const FILES = ['./', 'FILE_NAMES'];
 
 self.addEventListener('install', event => {
-  event.waitUntil(caches.open(NAME).then(cache => cache.addAll(FILES)).then(() => self.skipWaiting()));
+  const fresh = FILES.map(name => new Request(name, {cache: 'reload'}));
+  event.waitUntil(caches.open(NAME).then(cache => cache.addAll(fresh)).then(() => self.skipWaiting()));
 });
 self.addEventListener('activate', event => {
   event.waitUntil(caches.keys().then(async names => {
