@@ -38,6 +38,7 @@ def measure(config, rounds: int = 5, seconds: float = 1.5, pictures: int = STREA
     `by_round`. The dataset of `config` is not read.
     """
     config = resolve_without_data(config)
+    config.dataset.on_device = False  # is a case of its own
     config.epochs = 10**6  # endless
     with tempfile.TemporaryDirectory(prefix='dsconv-benchmark-') as directory:
         logging.getLogger('dsconv').info('writing pictures, then %d rounds', rounds)

@@ -4,10 +4,9 @@ One trial after the other, the most telling first, until `--seconds` have passed
 so that nothing is lost where the machine's time ends. A trial that fails has an `error` in place of its figures.
 
 dsconv trains on random images by `dispatches` and `train_step`, as a run does, without augmentation and averaging.
-PyTorch takes one normalised batch, which lies on the device, and reads the loss once in as many steps.
+PyTorch takes one normalised batch, which lies on the device, and reads the loss once in `steps_per_dispatch` steps.
 """
 
-import argparse
 import dataclasses
 import logging
 import os
@@ -102,7 +101,7 @@ def _by_dsconv(config):
     from dsconv.training.setup import build_training, compile_steps
 
     split = memory_split(config)
-    training = build_training(config, split.num_examples)
+    training = build_training(config, split.num_examples, jax.devices()[:1])
     state, began = training.new_state(), time.perf_counter()
     compiled = compile_steps(config, training, state, config.steps_per_dispatch)
     found = {'compile_seconds': time.perf_counter() - began, 'memory_bytes': bytes_of(compiled)}
@@ -121,7 +120,8 @@ def _by_dsconv(config):
     except Exception as error:  # not tried on a GPU: its programs may be of another form
         return seconds, found | {'uncounted': repr(error)[:300]}
     device = jax.devices()[0].device_kind
-    bandwidth = next((value for name, value in BANDWIDTHS.items() if name in device), None)
+    words = device.replace('-', ' ').split()
+    bandwidth = next((value for name, value in BANDWIDTHS.items() if name in words), None)
     found['bytes_per_image'] = moved / (config.batch_size * config.steps_per_dispatch)
     found['roofline_share'] = bandwidth and moved / (1e12 * bandwidth) / statistics.median(seconds)
     return seconds, found
@@ -186,7 +186,6 @@ def measure_all(arguments) -> None:
 def flags() -> cli.Parser:
     """The command's flags."""
     parser = cli.Parser(prog='python -m benchmarks.gpu', description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument('--output', type=cli.path, metavar='FILE', help='JSON')
     text = 'after which no further trial begins (default: 200; a trial takes 10 to 40)'
     parser.add_argument('--seconds', type=cli.positive, default=200, metavar='N', help=text)

@@ -11,8 +11,9 @@ import numpy as np
 from PIL import Image
 
 from dsconv import cli
-from dsconv.config import defaults, override
+from dsconv.config import defaults
 from dsconv.data import open_source
+from dsconv.training.examples import OF_ITS_PLACE, say_where
 
 COUNTS = {'cat': {'train': 3000, 'validation': 1000}, 'dog': {'train': 30, 'validation': 1000}}
 
@@ -20,7 +21,7 @@ COUNTS = {'cat': {'train': 3000, 'validation': 1000}, 'dog': {'train': 30, 'vali
 def write(arguments) -> None:
     """Writes `table.csv` and the pictures beside it."""
     config = defaults()
-    override(config, arguments.overrides)
+    say_where(config, arguments.overrides, OF_ITS_PLACE)
     source = open_source(config.dataset)
     split, rows = source.load('train'), []
     for name, counts in COUNTS.items():

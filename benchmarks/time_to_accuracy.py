@@ -14,7 +14,7 @@ from dsconv.errors import InputError, RunError
 from dsconv.performance import machine
 from dsconv.performance.timing import median_ratio
 from dsconv.reporting import read_metrics
-from dsconv.studies.cells import validation_fraction
+from dsconv.studies.cells import resolve_config, validation_fraction
 
 BASELINE = 'configs/small.py'
 SEEDS = (0, 1)
@@ -74,6 +74,7 @@ def comparable(config, name: str, baseline: str) -> dict:
         raise InputError(f'--baseline={baseline} has the name of --config={name}, by which the runs are told apart')
     ours, other = (recipe.copy_and_resolve_references() for recipe in (config, other))
     ours.dataset.validation_fraction = validation_fraction(ours.dataset)
+    ours = resolve_config(ours)  # else what is chosen from the data would take the place of the baseline's values
     other.dataset.update(ours.dataset)
     if other.epochs > ours.epochs:
         other.schedule.warmup_epochs = min(other.schedule.warmup_epochs, ours.epochs / 10)

@@ -24,14 +24,15 @@ def check(workdirs, output) -> None:
     from dsconv import config as configuration
     from dsconv.reporting import read_metrics
     from dsconv.reporting.page import read_report
+    from dsconv.training.run import output_of
 
-    resolved = [workdir.resolve() for workdir in workdirs]
+    resolved = [output_of(workdir).resolve() for workdir in workdirs]
     for index, workdir in enumerate(workdirs):
         configuration.load_run(workdir)
         read_report(workdir)
         read_metrics(workdir)
         if resolved[index] in resolved[:index]:
-            raise InputError(f'--workdirs: {workdir} is named twice')
+            raise InputError(f'--workdirs: {workdir} is named twice, or has the name of another published network')
         if output.resolve() == resolved[index] / 'report':
             raise InputError(f"--output={output} is a run's own report: give another directory")
     make_directory(output)
@@ -48,13 +49,16 @@ def complete(workdir, robustness: bool):
     from dsconv.reporting.page import read_report
     from dsconv.training.run import output_of
 
+    def is_here(report):
+        return bool(report) and (workdir / 'checkpoints' / str(report['checkpoint_step'])).exists()
+
     output = output_of(workdir)
-    place = output if read_report(output) else workdir
+    place = output if is_here(read_report(output)) else workdir  # else that of another network of this name
     there = read_report(place)
     if there and (not robustness or 'robustness' in there):
         return place
     split, checkpoint = configuration.load_run(workdir).eval.final_split, None
-    if there and (workdir / 'checkpoints' / str(there['checkpoint_step'])).exists():
+    if is_here(there):
         split, checkpoint = there['split'], str(there['checkpoint_step'])
 
     from dsconv.training.scoring import report_run

@@ -9,6 +9,7 @@ import pytest
 from dsconv import config as configuration
 from dsconv import report
 from dsconv.data.corruptions import CORRUPTIONS
+from dsconv.errors import InputError
 from dsconv.reporting.page import NEEDED
 from dsconv.training import robustness, scoring
 from tests.commands import run
@@ -64,6 +65,15 @@ def test_nothing_is_written_into_a_published_network(tmp_path, monkeypatch, aske
     configuration.save_run(workdir, tiny_config(), {'published_step': 7})
     assert report.complete(workdir, robustness=False) == output
     assert asked == [(workdir, 'test', None, output / 'report', False)]
+    old = dict.fromkeys(NEEDED) | {'split': 'validation', 'checkpoint_step': 7}
+    (output / 'report').mkdir(parents=True)
+    (output / 'report' / 'report.json').write_text(json.dumps(old))
+    assert report.complete(workdir, robustness=False) == output and len(asked) == 2  # it is of another network
+    (workdir / 'checkpoints' / '7').mkdir(parents=True)
+    assert report.complete(workdir, robustness=False) == output and len(asked) == 2
+    configuration.save_run(Path('v2/net'), tiny_config(), {'published_step': 7})
+    with pytest.raises(InputError, match='has the name of another published network'):
+        report.check([workdir, Path('v2/net')], tmp_path / 'page')
 
 
 def test_what_is_wrong_is_said_in_a_line(finished_run, tmp_path, capsys):

@@ -148,8 +148,7 @@ def predictions(images: np.ndarray, captions: Sequence[str], is_right: Sequence[
 
 def prediction_caption(true: str, predicted: str, probability: float) -> str:
     """Returns 'true → predicted, 97 %', or 'true, 97 %' of a right one, on two lines where it does not fit one."""
-    true, predicted = _shorten(true, 22), _shorten(predicted, 20)
-    names = true if true == predicted else f'{true} → {predicted}'
+    names = _shorten(true, 22) + (f' → {_shorten(predicted, 20)}' if predicted != true else '')
     joined = f'{names}, {probability:.0%}'.replace('%', ' %')
     return joined if len(joined) <= 26 else joined.replace(' → ', ' →\n', 1)
 

@@ -109,5 +109,5 @@ def _overview(report: dict, config: dict, metrics: list[dict]) -> dict:
         'worst class': worst_class(report),
         'ECE': percent(report['ece']),
         'corrupted': mean_robust(report),
-        'epochs': f'{trained:g} of {config["epochs"]}',
+        'epochs': f'{trained:g} of {config["epochs"]}' if metrics else None,
     }

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 OURS, PUBLISHED = 'C0', '0.45'
 
@@ -74,7 +74,7 @@ def costs_figure(points: Sequence[dict], published: Sequence[dict], costs: Mappi
         axes.set_xscale('log')
         axes.margins(x=0.2, y=0.1)
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(FuncFormatter(short))
+        axes.xaxis.set_major_formatter(EngFormatter())
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.tick_params(axis='x', labelsize=8)
         axes.set_xlabel(label, fontsize=9)
@@ -95,11 +95,3 @@ def _name(axes: Axes, points: Sequence[dict], cost: str, colour: str) -> None:
     for point, following in itertools.zip_longest(ordered, ordered[1:]):
         is_below = following is not None and following['accuracy'] > point['accuracy']
         axes.annotate(point['name'], (point[cost], point['accuracy']), (5, -11 if is_below else 5), **style)
-
-
-def short(value: float, _position=None) -> str:
-    """130442 → '130 k', 31.4e6 → '31.4 M'."""
-    for unit, name in ((1e9, ' G'), (1e6, ' M'), (1e3, ' k')):
-        if value >= unit:
-            return f'{value / unit:.3g}{name}'
-    return f'{value:.3g}'

@@ -76,13 +76,12 @@ def as_text(result: dict, table=text_table, text=str, columns: dict[str, list] |
 
     `columns`, header → a value for each variant, are added to the table.
     """
-    columns, rows = columns or {}, []
-    first, (_, *others) = next(iter(result['variants'])), result['variants']
+    columns, rows, first = columns or {}, [], next(iter(result['variants']))
     for number, (name, found) in enumerate(result['variants'].items()):
         mean = f'{100 * found["mean"]:.2f}' if found['runs'] else None
         if found['std'] is not None:
             mean += f' ± {100 * found["std"]:.2f}'
-        is_compared = name in others and found['difference'] is not None
+        is_compared = number and found['difference'] is not None
         difference = signed(found['difference']) if is_compared else None
         interval = ' to '.join(map(signed, found['interval'])) if is_compared and found['interval'] else None
         cost = [found['parameters'], found['macs']]
@@ -91,7 +90,7 @@ def as_text(result: dict, table=text_table, text=str, columns: dict[str, list] |
         )
     header = ['', 'parameters', 'MACs', 'runs', 'accuracy, %', f'against {first}', '95 % interval', *columns]
     blocks = [text(result['title']), table(header, rows), result['sentence']]
-    folds = f', another of {result["folds"]} folds for each seed' if result['folds'] else ''
+    folds = f', one of {result["folds"]} folds for each seed' if result['folds'] else ''
     if result['validation_images']:
         blocks.append(
             f'Accuracy on {result["validation_images"]:,} validation images at the end of a run'

@@ -52,7 +52,8 @@ def make_cells(
     fold_of = {seed: {'dataset.fold': f'{seed % folds + 1}/{folds}'} if folds else {} for seed in seeds}
     first_fold = [f'{key}={value}' for key, value in fold_of[seeds[0]].items()]
     try:  # errors here are not of a variant
-        validation_fraction(configuration.load(path, [*overrides, *first_fold]).dataset)
+        as_dsconv = 'model.name=dsconv'  # which takes every key of `model`; the variants are checked below
+        validation_fraction(configuration.load(path, [*overrides, as_dsconv, *first_fold]).dataset)
     except InputError as error:
         typed = f'--folds={folds} ' if folds else 'dataset.fold '
         raise InputError(str(error).replace('dataset.fold ', typed, 1)) from error

@@ -8,7 +8,7 @@ from dsconv.errors import InputError, RunError
 from dsconv.files import make_directory, replace_file, write_json
 from dsconv.reporting import markdown_table
 from dsconv.reporting.markdown import code_block, plain
-from dsconv.studies.cells import Cell, is_finished, make_cells, train_cells
+from dsconv.studies.cells import Cell, is_finished, make_cells, read_outcome, train_cells
 from dsconv.studies.study import Study
 
 
@@ -59,7 +59,5 @@ def run_study(study: Study, arguments, kind, measure: Callable[[list[Cell]], dic
         write_result()
     result = write_result()
     print(kind.as_text(result), f'\n\n{output / "study.md"}', sep='')
-    of_share = {(cell.variant, cell.seed) for cell in share}
-    failed = [one for one in result['cells'] if one['state'] == 'failed' and (one['variant'], one['seed']) in of_share]
-    if failed:
-        raise RunError(f'{len(failed)} of {len(share)} runs failed; {output / "study.md"} says why')
+    if failed := [read_outcome(cell)['state'] for cell in share].count('failed'):
+        raise RunError(f'{failed} of {len(share)} runs failed; {output / "study.md"} says why')

@@ -94,6 +94,13 @@ def test_both_have_the_same_data_and_length_and_leave_the_test_split_alone(tmp_p
         comparable(fast, 'other/digits.py', 'configs/digits.py')
 
 
+def test_what_is_chosen_by_the_pictures_is_not_the_baselines(write_pictures):
+    config = configuration.load(f'configs/pictures.py:{write_pictures(count=20)}', ['dataset.validation_fraction=0.25'])
+    pictures, small = comparable(config, 'configs/pictures.py', 'configs/small.py').values()
+    assert (pictures.batch_size, small.batch_size) == (8, 512) and pictures.epochs == small.epochs > 1
+    assert pictures.dataset.auto is None is small.dataset.auto and pictures.eval.every_epochs == 1
+
+
 def test_tiny_runs_are_trained_once(tmp_path, monkeypatch, capsys):
     order, train = [], loop.train
 

@@ -114,6 +114,7 @@ def test_captions():
     assert figures.prediction_caption('cat', 'cat', 0.974) == 'cat, 97 %'
     long = figures.prediction_caption('Großstraßenbahnhaltestelle', 'a_very_long_name_of_a_class', 1.0)
     assert long == 'Großstraßen…altestelle →\na_very_lon…f_a_class, 100 %'
+    assert '→' not in figures.prediction_caption('German_shorthaired_pointer', 'German_shorthaired_pointer', 0.9)
 
 
 def test_reliability_draws_accuracy_and_its_distance_from_confidence():

@@ -114,6 +114,9 @@ def test_overview_has_a_row_a_run(page, tmp_path):
     assert second['top-5'] == '-' != first['top-5']
     alone = page[0].parents[1] / 'b'
     write_page(tmp_path, {alone: alone})  # alone: columns without a value are left out
+    (alone / 'metrics.jsonl').unlink()  # as of a published network
+    write_page(tmp_path / 'published', {alone: alone})
+    assert 'epochs' not in (tmp_path / 'published' / 'report.md').read_text()
     assert not {'corrupted', 'top-5'} & set(Reader((tmp_path / 'report.html').read_text('utf-8')).tables[0][0])
 
 

@@ -46,6 +46,17 @@ def test_a_variant_has_the_last_word_over_the_persons_own(tmp_path):
     assert [(cell.config.model.dim, cell.config.optimizer.clip_norm) for cell in cells] == [(24, 1), (16, 1)]
 
 
+def test_a_setting_of_another_network_than_that_of_the_file_is_taken_by_those_that_take_it(tmp_path):
+    file = tmp_path / 'zoo.py'
+    file.write_text(
+        'from configs import digits\n\n\ndef get_config():\n    config = digits.get_config()\n'
+        "    config.model.name = 'resnet8'\n    return config\n"
+    )
+    study = Study('mine', 'Mine', {'a': (), 'b': ('model.name=dsconv',)}, 'mine')
+    cells = make_cells(study, str(file), ['model.dim=24'], (0,), tmp_path)
+    assert [('model.dim=24' in cell.command) for cell in cells] == [False, True]
+
+
 def test_a_validation_part_is_held_out_where_there_is_none(tmp_path, write_pictures):
     variants = {'a': [], 'b': ['dataset.validation_fraction=0.25'], 'c': ['dataset.name=digits']}
     cells = cells_of(tmp_path, variants, [f'dataset.name=image_folder:{write_pictures(count=20)}'])
