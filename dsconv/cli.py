@@ -38,12 +38,13 @@ class Parser(argparse.ArgumentParser):
         """Ends the process with the first of `words`, and the keys of the config or the flag that may be meant."""
         for word in words:
             name, keys = word.split('=')[0], []
-            if '--config' in self._option_string_actions:
+            flags = [flag for flag in self._option_string_actions if flag.startswith('--')]
+            for placeholder in (flag for flag in flags if flag.startswith(CONFIG_FLAG)):  # of all keys, or of some
                 from dsconv import config
 
-                keys = config.flatten(config.defaults())
-                keys = [CONFIG_FLAG + key for key in keys if key.split('.')[-1] == name.removeprefix('--')]
-            flags = [flag for flag in self._option_string_actions if flag.startswith('--')]
+                keys = [CONFIG_FLAG + key for key in config.flatten(config.defaults())]
+                keys = [key for key in keys if key.startswith(placeholder.removesuffix('KEY'))]
+                keys = [key for key in keys if key.rpartition('.')[2] == name.removeprefix('--')]
             hint = f'; did you mean {" or ".join(keys)}?' if keys else did_you_mean(name, flags)
             self.error(f'unrecognized argument {word}{hint or "; --help lists what there is"}')
 

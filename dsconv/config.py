@@ -51,8 +51,7 @@ def load(path: str, overrides: list[str] = (), workdir: Path | None = None) -> C
     Returns the locked config. Raises InputError naming the key, the value and the nearest valid name.
     """
     config = defaults()
-    is_run = path.endswith('.json')
-    _lay_over(config, _read_run(find_file(path)) if is_run else _run_file(path), f'{path}: ')
+    _lay_over(config, _read_run(find_file(path)) if is_run(path) else _run_file(path), f'{path}: ')
     typed = override(config, overrides)
     try:
         run = load_run(workdir) if workdir else None
@@ -66,7 +65,7 @@ def load(path: str, overrides: list[str] = (), workdir: Path | None = None) -> C
         _lay_over(config, {key: began[key] for key in auto if key in began}, f'{workdir}: ')
     config.dataset.auto = None if run else auto or None
     check_values(config)  # before numbers are computed from others
-    is_settled = bool({*auto, *typed} & {'schedule.warmup_epochs'}) or is_run and 'epochs' not in typed
+    is_settled = bool({*auto, *typed} & {'schedule.warmup_epochs'}) or is_run(path) and 'epochs' not in typed
     messages = [None if is_settled else _fit_warmup(config, workdir, run), _fit_images(config, run)]
     check(config)
     check_is_taken(config, typed)
@@ -137,7 +136,7 @@ def load_run(workdir: Path) -> ConfigDict:
         if is_file(to_path(workdir) / 'study.json'):
             raise InputError(f'{workdir} is the directory of a study: its runs are {workdir}/cells/*/seed-*')
         if not is_directory(to_path(workdir)):
-            raise InputError(f'{workdir} does not exist: give the workdir of a run')
+            raise InputError(f'{workdir} is no directory: give the workdir of a run')
         raise InputError(f'{workdir} is not the workdir of a run: it has no config.json')
     config = defaults()
     _lay_over(config, _read_run(file), f'{file}: ')
@@ -170,6 +169,11 @@ def _lay_over(config, values, where, typed=False):
             raise InputError(f'{where}{name}={shown(value)} must be {keys[name].description}') from error
         group, _, leaf = name.rpartition('.')
         (get(config, group) if group else config)[leaf] = value
+
+
+def is_run(path: str) -> bool:
+    """Returns whether `--config` names the config.json of a run, and no Python file."""
+    return split_argument(path)[0].endswith('.json')
 
 
 def split_argument(path: str) -> tuple[str, list[str]]:
@@ -221,7 +225,7 @@ def find_file(path: str) -> Path:
 def find_workdir(path: str | Path) -> Path:
     """Returns the workdir of a run, from the current directory or else, as `pretrained/small`, from the project's."""
     found = to_path(path)
-    is_here = found.exists() or not (ROOT / path / 'config.json').exists()
+    is_here = (found / 'config.json').exists() or not (ROOT / path / 'config.json').exists()
     return found if is_here else ROOT / path
 
 

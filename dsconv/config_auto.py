@@ -10,7 +10,7 @@ import statistics
 
 from ml_collections import ConfigDict
 
-from dsconv.errors import shown
+from dsconv.errors import InputError, shown
 
 SIDES = (8, 16, 24, 32, 48, 64)  # pixels that pictures of many sizes are brought to: more takes long on a CPU
 PLACES = 16  # patches a side, at most
@@ -35,7 +35,7 @@ def is_auto(dataset, key: str) -> bool:
 
 def image_size(shorter: int, are_equal: bool) -> int:
     """Returns the pixels a side for pictures whose shorter side is `shorter` in the median; equal squares may stay."""
-    if are_equal and shorter <= SIDES[-1] and _places(shorter) >= min(8, shorter):
+    if are_equal and shorter <= SIDES[-1] and _is_cut(shorter):
         return shorter
     return max((side for side in SIDES if side <= shorter), default=SIDES[0])
 
@@ -73,8 +73,9 @@ def choose(config: ConfigDict, source) -> None:
     wanted = [key for key in KEYS if is_auto(config.dataset, key)]
     if not wanted:
         return
-    pictures = max(1, source.split_sizes.get('train', 0))
-    size = config.dataset.image_size
+    size, pictures = config.dataset.image_size, source.split_sizes.get('train')
+    if pictures is None:  # a summary of data that is not here
+        wanted, pictures = {'model.patch_size'}.intersection(wanted), 1
     chosen = {}
 
     def setting(key, value):
@@ -84,8 +85,11 @@ def choose(config: ConfigDict, source) -> None:
             section[leaf] = chosen[key] = value
         return section[leaf]
 
+    if 'model.patch_size' in wanted and not _is_cut(size):
+        fits = next(side for side in range(size, 0, -1) if _is_cut(side))
+        raise InputError(f'dataset.image_size={size} cannot be cut into 8 to {PLACES} patches a side; take {fits}')
     setting('model.patch_size', size // _places(size))
-    batch = setting('batch_size', min(_power_of_two(pictures / BATCHES, 8, 256), _power_of_two(pictures, 1, 256)))
+    batch = setting('batch_size', 2 ** int(math.log2(min(max(pictures / BATCHES, 8), pictures, 256))))
     setting('model.norm_groups', max(1, batch // 32) if batch % 32 == 0 else 1)
     steps = max(1, pictures // batch)
     fewest = min(max(10, math.ceil(STEPS / steps)), 200)
@@ -111,5 +115,6 @@ def _places(size: int) -> int:
     return max(places for places in range(1, PLACES + 1) if size % places == 0)
 
 
-def _power_of_two(number: float, least: int, most: int) -> int:
-    return 2 ** int(math.log2(min(max(number, least), most)))
+def _is_cut(size: int) -> bool:
+    """Returns whether an image divides into 8 patches a side or more, a small one into its pixels."""
+    return _places(size) >= min(8, size)

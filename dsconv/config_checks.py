@@ -98,12 +98,12 @@ def located(dataset) -> dict:
     return {'name': name} | {key: path and str(absolute(path)) for key, path in paths.items()}
 
 
-def resolve_without_data(config: ConfigDict) -> ConfigDict:
-    """Resolves a config for random images. What it leaves to the data is as CIFAR-10 has it: 32×32×3, ten classes."""
+def resolve_without_data(config: ConfigDict, images: int = 50_000) -> ConfigDict:
+    """Resolves a config for so many random images to train on, of CIFAR-10's form where it leaves that open."""
     names = config.dataset.class_names or tuple(map(str, range(10)))
     size, channels = config.dataset.image_size or 32, config.dataset.channels or 3
     source = SimpleNamespace(image_size=size, channels=channels, class_names=names, flippable=True)
-    source.crop_scale, source.split_sizes = config.dataset.crop_scale, {'train': 50_000}
+    source.crop_scale, source.split_sizes = config.dataset.crop_scale, {'train': images}
     config = resolve(config, source)
     for key in ('mean', 'std'):
         config.dataset[key] = config.dataset[key] or (0.5,) * channels

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dsconv import cli
 from dsconv.errors import InputError
-from dsconv.files import is_remote, to_path
+from dsconv.files import is_remote
 
 
 def main(arguments) -> None:
@@ -14,8 +14,8 @@ def main(arguments) -> None:
     from dsconv import process
 
     workdir = arguments.workdir or Path('runs', configuration.name_of(arguments.config))
-    if not arguments.workdir and arguments.config.endswith('.json'):  # that of a run, which is resumed
-        workdir = to_path(arguments.config).parent
+    if not arguments.workdir and configuration.is_run(arguments.config):  # which is resumed
+        workdir = configuration.find_file(arguments.config).parent
     if arguments.profile and is_remote(workdir):
         raise InputError(f'--profile writes into a directory of this machine, which {workdir} is not: leave it out')
     config = configuration.load(arguments.config, arguments.overrides, workdir)
@@ -26,7 +26,7 @@ def main(arguments) -> None:
     from dsconv.training.scoring import is_reported, report_run
     from dsconv.training.setup import open_source
 
-    if arguments.workdir and arguments.config.endswith('.json'):
+    if arguments.workdir and configuration.is_run(arguments.config):
         warn_of_other_versions(configuration.find_file(arguments.config))
     logger = logging.getLogger('dsconv')
     source = open_source(config, workdir)
@@ -36,17 +36,15 @@ def main(arguments) -> None:
         logger.info('%s is trained to its end; its report: %s', workdir, workdir / 'report' / 'report.md')
         return
     report = report_run(workdir, split, source=source, calibrate='validation' in source.split_sizes)
-    if not report:  # this is not the process that writes
-        return
-    logger.info(
-        '%s: accuracy %.2f %%; report: %s', report['split'], 100 * report['accuracy'], workdir / 'report' / 'report.md'
-    )
+    if report:  # this is the process that writes
+        file = workdir / 'report' / 'report.md'
+        logger.info('%s: accuracy %.2f %%; report: %s', report['split'], 100 * report['accuracy'], file)
 
 
 def flags() -> cli.Parser:
     parser = cli.parser('main', 'Trains the network that a config describes, or goes on where the run stopped.')
     cli.add_config_flag(parser)
-    text = 'workdir of the run (default: runs/<name of the config>)'
+    text = 'workdir of the run (default: runs/<name of the config>, or that of a config.json)'
     parser.add_argument('--workdir', type=cli.path, metavar='DIR', help=text)
     text = 'traces N steps after the warm-up into DIR/profile, for TensorBoard and ui.perfetto.dev'
     parser.add_argument('--profile', type=cli.positive, default=0, metavar='N', help=text)

@@ -10,16 +10,18 @@ def preflight(arguments) -> None:
     """Prints the estimate of each slice, as text or JSON, and writes the JSON to a file where one is named."""
     from dsconv import config as configuration
     from dsconv.config_checks import resolve_without_data
-    from dsconv.files import write_json
+    from dsconv.files import make_directory, write_json
     from dsconv.models.complexity import layer_costs
     from dsconv.performance import step_cost
     from dsconv.performance.topology import topology_devices
     from dsconv.training.setup import build_network, image_shape
 
-    if arguments.output and not arguments.output.parent.is_dir():
-        raise InputError(f'--output={arguments.output}: there is no directory {arguments.output.parent}')
+    if arguments.output:
+        make_directory(arguments.output.parent)
     slices = {name: topology_devices(name) for name in arguments.topology.split(',')}
-    config = resolve_without_data(configuration.load(arguments.config, arguments.overrides))
+    config = resolve_without_data(configuration.load(arguments.config, arguments.overrides), arguments.images)
+    if config.batch_size > arguments.images:
+        raise InputError(f'batch_size={config.batch_size} is more than --images={arguments.images}')
     macs = sum(row.macs for row in layer_costs(build_network(config), image_shape(config)))
     results = {
         name: step_cost.estimate(config, macs, arguments.images, name, devices) for name, devices in slices.items()

@@ -164,7 +164,7 @@ def test_a_run_comes_back_as_it_was_and_an_older_one_with_the_defaults_of_newer_
     ],
 )
 def test_damaged_runs(tmp_path, content, message):
-    for missing, wrong in ((tmp_path, 'it has no config.json'), (tmp_path / 'none', 'does not exist')):
+    for missing, wrong in ((tmp_path, 'it has no config.json'), (tmp_path / 'none', 'is no directory')):
         with pytest.raises(InputError, match=wrong):
             load_run(missing)
     (tmp_path / 'config.json').write_bytes(content)

@@ -9,9 +9,9 @@ from dsconv.errors import InputError
 
 
 def chosen(pictures, size, *overrides):
-    """Returns the config of `configs/pictures.py` for so many pictures to train on."""
+    """Returns the config of `configs/pictures.py` for so many pictures to train on; None where they are not here."""
     facts = dict(channels=3, class_names=('cat', 'dog'), flippable=True, crop_scale=None)
-    source = types.SimpleNamespace(image_size=size, split_sizes={'train': pictures}, **facts)
+    source = types.SimpleNamespace(image_size=size, split_sizes={'train': pictures} if pictures else {}, **facts)
     return resolve(load('configs/pictures.py:/pictures', overrides), source)
 
 
@@ -48,10 +48,19 @@ def test_what_the_number_of_pictures_decides(pictures, batch_size, norm_groups, 
     assert config.dataset.auto is None
 
 
+def test_of_data_that_is_not_here_only_the_patches_are_chosen():
+    config, own = chosen(None, 28), load('configs/pictures.py:/pictures')
+    assert config.model.patch_size == 2
+    assert (config.batch_size, config.epochs) == (own.batch_size, own.epochs)
+
+
 def test_what_is_typed_is_taken_and_the_rest_chosen_by_it():
     config = chosen(245, 32, 'epochs=3', 'batch_size=24', 'model.patch_size=4')
     assert (config.epochs, config.batch_size, config.model.patch_size) == (3, 24, 4)
     assert config.schedule.warmup_epochs == 0.3 and config.augment.policy == 'either'
+    with pytest.raises(InputError, match='dataset.image_size=227 cannot be cut into 8 to 16 patches a side; take 225'):
+        chosen(245, 227)
+    assert chosen(245, 227, 'model.patch_size=1').model.patch_size == 1
     with pytest.raises(InputError, match=r'dataset.auto=epoch is not one of .*; did you mean epochs\?'):
         load('configs/small.py', ['dataset.auto=epoch'])
 

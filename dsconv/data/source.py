@@ -57,8 +57,7 @@ class Source:
         Raises: InputError when there is no such split, a class is too small to be divided, or the data is damaged.
         """
         if name not in self.split_sizes:
-            hint = '' if name != 'validation' else ' (--config.dataset.validation_fraction=0.1 holds one out)'
-            raise InputError(f'there is no split {name!r}: this dataset has {", ".join(self.split_sizes)}{hint}')
+            raise InputError(f'there is no split {name!r}: this dataset has {", ".join(self.split_sizes)}')
         split = self.own(self.division.own_split(name))
         if self.division.is_whole(name):
             return split

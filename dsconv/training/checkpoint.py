@@ -134,7 +134,8 @@ class Checkpoints:
             return items['model'] | {'nonfinite_steps': int(items['training']['nonfinite_steps'])}
         others = ', '.join(str(other) for other in sorted(self._manager.all_steps()) if other != step) or 'none'
         raise InputError(
-            f'{self._directory / str(step)}: {fault}; choose another one by --checkpoint (there are: {others})'
+            f'{self._directory / str(step)}: {fault}; move it away, or choose another one by --checkpoint (there are: '
+            f'{others})'
         )
 
     def _restore(self, step, **shapes):

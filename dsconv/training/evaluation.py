@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from dsconv import data
+from dsconv.training.memory import naming_remedies
 from dsconv.training.mesh import make_mesh, own_share, to_global
 from dsconv.training.step import make_forward, make_score
 
@@ -24,15 +25,18 @@ class Evaluator:
     def score(self, variables, split) -> dict[str, float]:
         """Returns the mean `loss` (nats) and `accuracy` over the split; only their sums leave the device."""
         sums = (self._score(variables, *to_global(self._mesh, batch)) for batch in self._batches(split))
-        total = functools.reduce(functools.partial(jax.tree.map, operator.add), sums)
-        return {name: float(value) / split.num_examples for name, value in total.items()}
+        with naming_remedies(self._remedy):
+            total = functools.reduce(functools.partial(jax.tree.map, operator.add), sums)
+            return {name: float(value) / split.num_examples for name, value in total.items()}
 
     def log_probabilities(self, variables, split) -> np.ndarray:
         """Returns float32 `(num_examples, classes)`, in the order of the split."""
-        batches = [
-            np.asarray(self._forward(variables, to_global(self._mesh, images))) for images, _, _ in self._batches(split)
-        ]
-        return np.concatenate(batches)[: split.num_examples]
+        batches = (self._forward(variables, to_global(self._mesh, images)) for images, _, _ in self._batches(split))
+        with naming_remedies(self._remedy):
+            return np.concatenate([np.asarray(batch) for batch in batches])[: split.num_examples]
+
+    def _remedy(self):
+        return f'resume with a --config.eval.batch_size below {self._batch_size}, or evaluate with JAX_PLATFORMS=cpu'
 
     def _batches(self, split):
         return data.eval_batches(split, batch_size=self._batch_size, **own_share())

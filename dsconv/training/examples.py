@@ -47,10 +47,7 @@ def say_where(config, overrides: list[str], keys: tuple[str, ...]) -> None:
     """Sets `'dataset.key=value'` of the command line, of the `keys` alone; raises InputError of others."""
     for each in overrides:
         if each.partition('=')[0] not in (allowed := [f'dataset.{key}' for key in keys]):
-            raise InputError(
-                f'--config.{each}: a network is scored as it was trained; what can be said of the data is '
-                f'{", ".join(allowed)}'
-            )
+            raise InputError(f'--config.{each}: here only {", ".join(allowed)} can be set')
     override(config, overrides)
 
 

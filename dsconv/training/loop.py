@@ -15,7 +15,7 @@ from dsconv.reporting import MetricsLog, read_metrics
 from dsconv.reporting.trackers import Trackers, check_trackers
 from dsconv.training.checkpoint import Checkpoints
 from dsconv.training.evaluation import Evaluator, scored_variables
-from dsconv.training.memory import naming_remedies, tell_memory
+from dsconv.training.memory import naming_remedies, remedies, tell_memory
 from dsconv.training.mesh import own_share, place_on_devices, shapes_of, to_global
 from dsconv.training.progress import Progress, Trace
 from dsconv.training.recalibration import recalibrate
@@ -68,7 +68,7 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
         with (
             _open_log(workdir, config, first_step, training.steps_per_epoch) as (log, flush_log),
             StopRequest(training.mesh) as stop,
-            naming_remedies(config, training.mesh),
+            naming_remedies(lambda: remedies(config, training.mesh)),
             Trace(workdir / 'profile', profile) as trace,
         ):
             length = min(config.steps_per_dispatch, progress.next_line(first_step) - first_step)

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -44,21 +45,21 @@ def tell_memory(config, mesh, compiled, num_examples: int) -> None:
     needed = sharing * (needed + image_bytes(config.dataset, num_examples))
     text = f'memory: a step takes {needed / 1e9:.2f} GB, {has} {there / 1e9:.2f} GB'
     if needed > there:
-        logger.warning('%s: %s', text, _remedies(config, mesh))
+        logger.warning('%s: %s', text, remedies(config, mesh))
     else:
         logger.info(text)
 
 
 @contextlib.contextmanager
-def naming_remedies(config, mesh):
-    """Wraps training; where the device has not enough memory, raises InputError that says what to set."""
+def naming_remedies(remedies: Callable[[], str]):
+    """Wraps work on the device; where its memory is too small, raises InputError with what `remedies` returns."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
         if status_of(error) != 'RESOURCE_EXHAUSTED':
             raise
         reason = str(error).splitlines()[0].removeprefix('RESOURCE_EXHAUSTED: ').rstrip('.')
-        raise InputError(f'the device has not enough memory ({reason}): {_remedies(config, mesh)}') from error
+        raise InputError(f'the device has not enough memory ({reason}): {remedies()}') from error
 
 
 def device_memory(mesh) -> dict[str, int]:
@@ -68,7 +69,7 @@ def device_memory(mesh) -> dict[str, int]:
     return {f'device_{key}': max(each[key] for each in stats) for key in keys if stats}
 
 
-def _remedies(config, mesh) -> str:
+def remedies(config, mesh) -> str:
     """Returns the settings that take less memory, those that leave the result as it is first."""
     most, same = most_accumulation_steps(config, mesh), []
     if accumulation_steps(config, mesh) < most:

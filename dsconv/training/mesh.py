@@ -77,8 +77,7 @@ def own_share() -> dict[str, int]:
 def check_batch_size(batch_size: int, mesh: Mesh) -> None:
     """Raises InputError unless each device gets an equal share of a training batch."""
     if batch_size % mesh.size:
-        lower = batch_size // mesh.size * mesh.size
+        lower = max(1, batch_size // mesh.size) * mesh.size
         raise InputError(
-            f'batch_size={batch_size} does not divide over {mesh.size} devices; '
-            f'take {lower or mesh.size} or {lower + mesh.size}'
+            f'batch_size={batch_size} does not divide over {mesh.size} devices; take {lower} or {lower + mesh.size}'
         )

@@ -96,8 +96,9 @@ class Progress:
         )
         if count > allowed:
             raise RunError(
-                f'{fault}: not finite; the last checkpoint is as it was: lower schedule.peak_value, set '
-                f'optimizer.clip_norm, or max_skipped_steps ({allowed}), in a new workdir'
+                f'{fault}: not finite; the last checkpoint is as it was: go on with a higher '
+                f'--config.max_skipped_steps (now {allowed}), or begin in a new workdir with a lower '
+                f'schedule.peak_value or with optimizer.clip_norm'
             )
         if count > self._skipped:
             logger.warning('%s: left out (%d of at most %d)', fault, count, allowed)
@@ -180,7 +181,7 @@ class Trace:
 
     def __init__(self, directory: Path, steps: int):
         self._directory, self._steps = directory, 0 if jax.process_index() else steps
-        self._dispatches, self._first = 0, None
+        self._dispatches, self._first, self._last = 0, None, None
 
     def __enter__(self):
         return self
@@ -201,10 +202,14 @@ class Trace:
             self._write()
 
     def __exit__(self, *_):
-        if self._steps and self._first is None:
-            logger.warning('no trace was written: the run ended in the %d steps of its warm-up', self._dispatches)
-        elif self._steps:
+        if not self._steps:
+            return
+        if self._first not in (None, self._last):
             self._write()
+            return
+        if self._first is not None:
+            jax.profiler.stop_trace()
+        logger.warning('no step was traced: the run ended in its first %d dispatches', DISPATCHES_OF_WARM_UP)
 
     def _write(self):
         jax.profiler.stop_trace()

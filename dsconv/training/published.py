@@ -13,7 +13,7 @@ from dsconv.training.scoring import restore_network
 
 # Of `config.json`: they say where a run lay on one machine, and nothing about the network.
 PATHS = ('data_dir', 'archive', 'root')
-PATH_FLAGS = ('--workdir', '--config.init_from', *(f'--config.dataset.{name}' for name in PATHS))
+PATH_FLAGS = ('--workdir', '--output', '--config.init_from', *(f'--config.dataset.{name}' for name in PATHS))
 
 
 def publish(workdir: Path, output: Path, which: str | None = None) -> int:
@@ -68,4 +68,5 @@ def _config_name(path: str) -> str:
     return ':'.join([file, *(Path(each).name for each in argument)])
 
 
-NAMED = {'--config': _config_name, '--config.dataset.name': public_name}  # flag → its value without directories
+# Flag → its value without directories.
+NAMED = {'--config': _config_name, '--config.dataset.name': public_name, '--study': lambda path: Path(path).name}

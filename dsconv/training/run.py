@@ -16,7 +16,7 @@ from jax.experimental import multihost_utils
 from dsconv import config as configuration
 from dsconv.config_checks import located, not_taken
 from dsconv.errors import InputError, RunError
-from dsconv.files import is_file, is_remote, make_directory, replace_file, to_path
+from dsconv.files import absolute, is_file, is_remote, make_directory, replace_file, to_path
 from dsconv.process import command_line, versions
 from dsconv.reporting import read_metrics
 
@@ -32,7 +32,10 @@ PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'ml_c
 
 
 def check_workdir(workdir: Path, config) -> None:
-    """Makes `workdir`; raises InputError where it holds another run than that of the resolved `config`."""
+    """Makes `workdir`; raises InputError where it holds another run than that of the resolved `config`.
+
+    A run that ended before its first checkpoint, as one that does not fit into memory, may be replaced by another.
+    """
     try:
         make_directory(workdir)
     except OSError as error:
@@ -40,8 +43,9 @@ def check_workdir(workdir: Path, config) -> None:
     read_metrics(workdir)  # a damaged log is refused before anything is written
     if is_published(workdir):
         raise InputError(f'{workdir} holds a published network, which is not trained on: take another --workdir')
+    has_begun = (workdir / 'report').exists() or any((workdir / 'checkpoints').glob('[0-9]*'))
     if not (workdir / 'config.json').exists():
-        if any((workdir / 'checkpoints').glob('[0-9]*')):
+        if has_begun:
             raise InputError(
                 f'{workdir} holds checkpoints, but no config.json, which says whose they are: restore it from a copy, '
                 f'or take another --workdir'
@@ -51,7 +55,7 @@ def check_workdir(workdir: Path, config) -> None:
     old.dataset.fingerprint = old.dataset.fingerprint or config.dataset.fingerprint  # older runs have none
     aside = tuple(f'{key}:' for key in not_taken(config, configuration.flatten(config)))
     differing = [line for line in configuration.differences(old, config) if not line.startswith((*MAY_CHANGE, *aside))]
-    if differing:
+    if differing and has_begun:
         raise InputError(
             f'{workdir} holds another run ({"; ".join(differing)}): take another --workdir, or the config that it '
             f'was made with'
@@ -69,7 +73,7 @@ def is_published(workdir: Path) -> bool:
 
 def output_of(workdir: Path) -> Path:
     """Returns the directory for what is made of a run: its workdir, or `runs/published/NAME` of a published network."""
-    return Path('runs', 'published', workdir.name) if is_published(workdir) else workdir
+    return Path('runs', 'published', absolute(workdir).name) if is_published(workdir) else workdir
 
 
 @contextlib.contextmanager

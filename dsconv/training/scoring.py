@@ -85,7 +85,7 @@ def report_run(
         source = source or open_source(config, workdir)
         scored = own_examples(config, source, split)
     evaluator = Evaluator(config, network)
-    temperature = read_temperature(workdir, step)
+    temperature = None if calibrate else read_temperature(workdir, step)  # one that is damaged is replaced
     if calibrate:
         validation = source.load('validation')
         fitted = fit_temperature(validation.labels, evaluator.log_probabilities(variables, validation))

@@ -84,7 +84,7 @@ def test_a_small_network_fits_a_v3_8_and_norm_groups_need_few_collectives(tmp_pa
 
 @with_compiler
 def test_several_slices_are_the_rows_of_a_table_and_what_does_not_fit_says_so():
-    result = run('preflight', *SMALL, '--topology=v4-8,v5e:2x2', '--config.batch_size=1000000')
+    result = run('preflight', *SMALL, '--topology=v4-8,v5e:2x2', '--config.batch_size=1000000', '--images=1000000')
     *_, header, _, v4, v5e = result.stdout.splitlines()
     header, v4, v5e = ([cell.strip() for cell in line.split('|')] for line in (header, v4, v5e))
     assert header[1] == 'slice'

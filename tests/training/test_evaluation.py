@@ -7,6 +7,7 @@ from scipy.special import softmax
 from sklearn.metrics import accuracy_score, log_loss
 
 from dsconv import data
+from dsconv.errors import InputError
 from dsconv.training.evaluation import Evaluator
 from dsconv.training.mesh import make_mesh
 from dsconv.training.setup import build_network, image_shape, open_data
@@ -37,3 +38,17 @@ def test_scores_do_not_depend_on_batch_size_and_devices(scored, batch_size, devi
     log_probabilities = evaluator.log_probabilities(variables, split)
     assert log_probabilities.shape == (360, 10)
     np.testing.assert_allclose(np.exp(log_probabilities), probabilities, atol=1e-5)
+
+
+def test_too_little_memory_is_said_with_what_helps(scored, monkeypatch):
+    config, network, variables, split, *_ = scored
+    evaluator = Evaluator(config, network)
+
+    def full(*_):
+        raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.')
+
+    monkeypatch.setattr(evaluator, '_score', full)
+    monkeypatch.setattr(evaluator, '_forward', full)
+    for score in (evaluator.score, evaluator.log_probabilities):
+        with pytest.raises(InputError, match=r'not enough memory .* --config.eval.batch_size below \d+, or'):
+            score(variables, split)

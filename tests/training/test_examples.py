@@ -73,7 +73,7 @@ def test_a_table_of_other_pictures_says_where_they_are(finished_run, tmp_path):
     (tmp_path / 'table.csv').write_text('\n'.join(['file,label,split', *rows]))
     table, config = f'image_table:{tmp_path / "table.csv"}', configuration.load_run(finished_run)
     assert sorted(other_examples(config, table, None, [f'dataset.root={tmp_path / "other"}']).labels) == [0, 3]
-    with pytest.raises(InputError, match='--config.dataset.image_size=9: a network is scored as it was trained'):
+    with pytest.raises(InputError, match='--config.dataset.image_size=9: here only dataset.data_dir'):
         other_examples(config, table, None, ['dataset.image_size=9'])
 
 

@@ -4,6 +4,7 @@ import re
 import threading
 import types
 
+import jax
 import numpy as np
 import pytest
 
@@ -98,3 +99,19 @@ def test_the_time_left_counts_what_is_evaluated_but_not_what_is_compiled(clock, 
     assert [(int(step), left) for step, left in lines] == [
         (4, '0 min 36 s'), (10, '0 min 30 s'), (20, '0 min 20 s'), (30, '0 min 13 s'), (40, '0 min 0 s'),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ('dispatches', 'message'), [(2, 'no step was traced'), (3, 'no step'), (4, 'the steps 31 to 40')]
+)
+def test_a_trace_that_the_end_of_the_run_cuts_short_is_told_as_what_it_is(
+    monkeypatch, tmp_path, caplog, dispatches, message
+):
+    calls = []
+    monkeypatch.setattr(jax.profiler, 'start_trace', lambda *_, **__: calls.append('start'))
+    monkeypatch.setattr(jax.profiler, 'stop_trace', lambda: calls.append('stop'))
+    with caplog.at_level('INFO', 'dsconv'), progress.Trace(tmp_path, 50) as trace:
+        for dispatch in range(1, dispatches + 1):
+            trace.advance(10 * dispatch, np.float32(0))
+    assert [message in line for line in caplog.messages] == [True]
+    assert calls == (['start', 'stop'] if dispatches > 2 else [])

@@ -83,6 +83,9 @@ def test_no_path_of_the_machine_is_in_it(averaged_run, tmp_path):
     file.write_text(json.dumps({'config': facts['config']}))  # by hand, or by a library
     publish(averaged_run, tmp_path / 'bare')
     assert without_paths("python -m x '--workdir=/a b' 'a b'") == "python -m x 'a b'"
+    assert without_paths('python -m dsconv.ablate --study=/my/wide.toml --output=/my/out') == (
+        'python -m dsconv.ablate --study=wide.toml'
+    )
     named = '--config=configs/pictures.py:/my/ants --config.dataset.name image_table:/my/ants.csv --config /my/a.py'
     assert without_paths(named) == (
         '--config=configs/pictures.py:ants --config.dataset.name=image_table:ants.csv --config=a.py'

@@ -18,6 +18,7 @@ LINES = {
     'data in a file': (main, [CIFAR10, f'{DATA}file'], 'cifar10', 'in file'),
     'data that are a pickle': (main, [CIFAR10, f'{DATA}prepared'], 'cifar10', 'prepared'),
     'a split of no run': (evaluate, ['--workdir=run', '--split=tset'], "there is no split 'tset'"),
+    'a place without its section': (evaluate, ['--workdir=run', '--data_dir=x'], '--config.dataset.data_dir?'),
     'a checkpoint of no step': (evaluate, ['--workdir=run', '--checkpoint=²'], '--checkpoint=²: there are latest'),
 }  # fmt: skip
 
