@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from dsconv.config_auto import say_once
 from dsconv.config_checks import check, check_is_taken, check_values, get
 from dsconv.config_keys import no_such_key, read_keys
-from dsconv.errors import InputError, nearest, shown
+from dsconv.errors import InputError, did_you_mean, nearest, shown
 from dsconv.files import is_directory, is_file, make_directory, to_path, write_json
 
 ROOT = Path(__file__).resolve().parent.parent  # of the checkout, with configs/ and pretrained/
@@ -136,7 +136,8 @@ def load_run(workdir: Path) -> ConfigDict:
         if is_file(to_path(workdir) / 'study.json'):
             raise InputError(f'{workdir} is the directory of a study: its runs are {workdir}/cells/*/seed-*')
         if not is_directory(to_path(workdir)):
-            raise InputError(f'{workdir} is no directory: give the workdir of a run')
+            runs = [str(run.parent) for run in to_path(workdir).parent.glob('*/config.json')]
+            raise InputError(f'{workdir} is no directory: give the workdir of a run{did_you_mean(str(workdir), runs)}')
         raise InputError(f'{workdir} is not the workdir of a run: it has no config.json')
     config = defaults()
     _lay_over(config, _read_run(file), f'{file}: ')

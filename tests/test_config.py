@@ -168,6 +168,8 @@ def test_damaged_runs(tmp_path, content, message):
         with pytest.raises(InputError, match=wrong):
             load_run(missing)
     (tmp_path / 'config.json').write_bytes(content)
+    with pytest.raises(InputError, match=f'; did you mean {tmp_path}\\?$'):
+        load_run(f'{tmp_path}x')
     with pytest.raises(InputError) as caught:
         load_run(tmp_path)
     assert message in str(caught.value)

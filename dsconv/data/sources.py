@@ -35,7 +35,8 @@ def open_source(
         )
     for prefix, what in ((FOLDER_PREFIX, 'folder'), (TABLE_PREFIX, 'CSV file')):
         if dataset.name in (prefix, prefix[:-1]):
-            raise InputError(f'dataset.name={dataset.name} needs the path of a {what}: {prefix}PATH')
+            other = '--config=configs/pictures.py:PATH'
+            raise InputError(f'dataset.name={dataset.name} needs the path of a {what}: {prefix}PATH, or {other}')
     for key in ('root', 'split_key', 'group_key'):
         if getattr(dataset, key) is not None and not dataset.name.startswith(TABLE_PREFIX):
             raise InputError(
