@@ -2,9 +2,9 @@
 
     python -m dsconv.main --config=configs/best.py
 
-It is configs/fast.py with more epochs, stronger augmentation, so that these do not memorise the images, and a longer
-average. `pretrained/small` and `pretrained/small-silu` were trained by it: see docs/results.md. The settings were
-chosen without a search.
+It is configs/fast.py with more epochs, stronger augmentation, so that the network does not memorise the images, and a
+longer average. `pretrained/small` and `pretrained/small-silu` were trained by it: see docs/results.md. The settings
+were chosen without a search.
 """
 
 from configs import fast

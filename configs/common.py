@@ -109,10 +109,10 @@ def get_config() -> ConfigDict:
     config.schedule = ConfigDict()
     # The decay after a linear warm-up. one_cycle has a cosine warm-up and a cosine decay.
     config.schedule.name = 'exponential'  # exponential, cosine, linear, one_cycle
-    config.schedule.init_value = 1e-5  # learning rate of the first step
+    config.schedule.init_value = 1e-5  # learning rate of the first step of a warm-up
     config.schedule.peak_value = 0.01  # after the warm-up
     config.schedule.end_value = 5e-5  # of the last step
-    config.schedule.warmup_epochs = 5.0  # cut to a third of a shorter run, unless set on the command line
+    config.schedule.warmup_epochs = 5.0  # at most a third of the run, unless set on the command line
 
     config.augment = ConfigDict()
     config.augment.crop_padding = 4  # pixels added on each side before a random crop; 0: no crop
@@ -124,7 +124,7 @@ def get_config() -> ConfigDict:
     config.augment.randaugment_layers = 2  # operations per image
     config.augment.randaugment_magnitude = 5.0  # 0 to 10, the ends of the paper's ranges
     config.augment.randaugment_spread = 0.0  # standard deviation of the magnitude of an operation
-    config.augment.fill = 128  # level of pixels from outside the image, and of Cutout
+    config.augment.fill = 128  # level that warps bring in from outside the image, and of Cutout; a crop's is 0
     config.augment.cutout_size = 0  # pixels per side of a square cut out of every image; 0: off
     config.augment.erase_probability = 0.0  # of random erasing
     config.augment.mixup_alpha = 0.8  # λ is drawn from Beta(α, α); 0: no MixUp

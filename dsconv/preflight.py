@@ -19,13 +19,14 @@ def preflight(arguments) -> None:
     if arguments.output:
         make_directory(arguments.output.parent)
     slices = {name: topology_devices(name) for name in arguments.topology.split(',')}
-    config = resolve_without_data(configuration.load(arguments.config, arguments.overrides), arguments.images)
-    if config.batch_size > arguments.images:
-        raise InputError(f'batch_size={config.batch_size} is more than --images={arguments.images}')
+    config = configuration.load(arguments.config, arguments.overrides)
+    of_cifar10 = 50_000 * (1 - config.dataset.validation_fraction) * config.dataset.train_fraction
+    images = arguments.images or round(of_cifar10)
+    config = resolve_without_data(config, images)
+    if config.batch_size > images:
+        raise InputError(f'batch_size={config.batch_size} is more than the {images} images: take a higher --images')
     macs = sum(row.macs for row in layer_costs(build_network(config), image_shape(config)))
-    results = {
-        name: step_cost.estimate(config, macs, arguments.images, name, devices) for name, devices in slices.items()
-    }
+    results = {name: step_cost.estimate(config, macs, images, name, devices) for name, devices in slices.items()}
     (first, *others) = results.values()
     shown = results if others else first
     print(json.dumps(shown) if arguments.json else step_cost.as_text(results, config))
@@ -38,8 +39,8 @@ def flags() -> cli.Parser:
     cli.add_config_flag(parser)
     text = "as v3-8, or the compiler's own, v3:2x2x1; several, as v3-8,v4-8, make a table"
     parser.add_argument('--topology', required=True, metavar='SLICES', help=text)
-    text = 'training images in an epoch (default: 50000, those of CIFAR-10)'
-    parser.add_argument('--images', type=cli.positive, default=50_000, metavar='N', help=text)
+    text = "training images in an epoch (default: CIFAR-10's 50000, less what the config holds out)"
+    parser.add_argument('--images', type=cli.positive, metavar='N', help=text)
     parser.add_argument('--json', action='store_true', help='one JSON object: the estimate, or of several each by name')
     parser.add_argument('--output', type=cli.path, metavar='FILE', help='writes the same JSON object to a file')
     return parser

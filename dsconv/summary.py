@@ -28,8 +28,8 @@ def summary(arguments) -> None:
     print(text_table(['layer', 'kind', 'output', 'parameters', 'MACs', 'FLOPs'], table))
     print(
         '\nFor one image. MACs: multiply-accumulates of convolutions, dense layers and attention. FLOPs: 2 a '
-        'multiply-accumulate, 1 a bias,\n2 a normalised element, 1 an element pooled.\n'
-        f'As the thesis counts FLOPs (1 a multiply-accumulate, 2 a normalised element, 1 an element pooled): '
+        'multiply-accumulate, 1 a bias,\n2 a normalised element, 1 an element pooled globally.\n'
+        f'As the thesis counts FLOPs (1 a multiply-accumulate, 2 a normalised element, 1 an element pooled globally): '
         f'{totals["thesis_flops"] // 10**5 / 10**4:.4f} G'  # truncated, as it prints them
     )
 

@@ -38,8 +38,8 @@ def draw_places(key, shape, height: int, width: int):
 def draw_erasing(key, batch: int, probability: float, height: int, width: int):
     """Draws the boxes of random erasing (Zhong et al. 2020, algorithm 1), empty where an image is not erased.
 
-    The area is uniform in 2 % to 40 % of the image, the aspect ratio log-uniform in 0.3 to 1/0.3, the position uniform
-    where the box fits. A side longer than the image is clipped to it, where the paper draws again.
+    The area is uniform in 2 % to 40 % of the image, the aspect ratio log-uniform in 0.3 to 1/0.3 (the paper: uniform),
+    the position uniform where the box fits. A side longer than the image is clipped to it, where the paper draws again.
 
     Args:
       key: a PRNG key.

@@ -36,7 +36,7 @@ def mix(key, planes, soft_labels, height: int, width: int, settings, active):
     shape = (len(planes),) if settings['mix_per'] == 'image' else (1,)
     happens_key, cutmix_key, mixup_lambda_key, cutmix_lambda_key, box_key = jax.random.split(key, 5)
     happens = active & jax.random.bernoulli(happens_key, settings['mix_probability'], shape)
-    takes_cutmix = jax.random.bernoulli(cutmix_key, _cutmix_probability(settings), shape)
+    takes_cutmix = jax.random.bernoulli(cutmix_key, cutmix_probability(settings), shape)
     kept = _draw_lambda(mixup_lambda_key, settings['mixup_alpha'], shape)
     box = _draw_box(box_key, _draw_lambda(cutmix_lambda_key, settings['cutmix_alpha'], shape), height, width)
     outside = 1.0 - jax.vmap(lambda box: box_mask(box, height, width))(box)
@@ -53,7 +53,7 @@ def _draw_box(key, kept, height: int, width: int):
     return centred(draw_places(key, kept.shape, height, width), sides.astype(jnp.int32))
 
 
-def _cutmix_probability(settings) -> float:
+def cutmix_probability(settings) -> float:
     if settings['mixup_alpha'] and settings['cutmix_alpha']:
         return settings['cutmix_probability']
     return 1.0 if settings['cutmix_alpha'] else 0.0

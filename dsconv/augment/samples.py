@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from dsconv.augment.lookup import GATHER
+from dsconv.augment.mixing import cutmix_probability
 from dsconv.augment.operations import OPERATIONS, STEPS, Parameters, apply_operation, parameter_table
 from dsconv.augment.pipeline import make_augment
 from dsconv.augment.stages import OFF
@@ -111,8 +112,9 @@ def _parts(own, side):
         ('random erasing', '', 1, own['erase_probability'], {'erase_probability': 1.0}),
     ]
     mixed = []
-    for name, key in (('MixUp', 'mixup_alpha'), ('CutMix', 'cutmix_alpha')):
+    share = cutmix_probability(own)
+    for name, key, chance in (('MixUp', 'mixup_alpha', 1 - share), ('CutMix', 'cutmix_alpha', share)):
         alpha = own[key] or 1.0
         changed = {'mix_probability': 1.0, 'mixup_alpha': 0.0, 'cutmix_alpha': 0.0} | {key: alpha}
-        mixed.append((name, f'α = {alpha:g}', 2, own['mix_probability'] and own[key], changed))
+        mixed.append((name, f'α = {alpha:g}', 2, own['mix_probability'] and own[key] and chance, changed))
     return {'One part alone': alone, 'Neighbours mixed': mixed}

@@ -35,22 +35,11 @@ CHIPS = {
 _TOO_LARGE = re.compile(r'(?:HLO temporaries \(|Used )([\d.]+)([KMGT])')  # in the compiler's two forms
 
 
-class FromProgram(NamedTuple):
-    """What `estimate` reads from the compiled step; None where that does not fit."""
-
-    flops_per_image: float | None = None
-    bytes_per_image: float | None = None
-    flops_per_byte: float | None = None
-    step_ms: float | None = None
-    compiler_ms: float | None = None
-    megacycles: float | None = None
-    bound: str | None = None
-    images_per_second: float | None = None
-    epoch_seconds: float | None = None
-    run_minutes: float | None = None
-    collectives: dict | None = None
-    loops_counted_once: int | None = None
-    compile_seconds: float | None = None
+# What `estimate` reads from the compiled step; None where the compiler finds it too large.
+FROM_PROGRAM = (
+    'flops_per_image', 'bytes_per_image', 'flops_per_byte', 'step_ms', 'compiler_ms', 'megacycles', 'bound',
+    'images_per_second', 'epoch_seconds', 'run_minutes', 'collectives', 'loops_counted_once', 'compile_seconds',
+)  # fmt: skip
 
 
 class Counts(NamedTuple):
@@ -80,8 +69,9 @@ def estimate(config, macs: int, num_examples: int, topology: str, devices: list)
 
     Returns what `python -m dsconv.preflight --json` prints. `step_ms` is what memory and arithmetic alone would take at
     their best; links between devices and the host are left out. `compiler_ms` is the compiler's own estimate of the
-    same, or None; `megacycles` sums up those of the scheduled instructions, several times as much. Where the step does
-    not fit into memory, the fields of `FromProgram` are None. Raises InputError for devices that are not in `CHIPS`.
+    same, or None; `megacycles` sums up those of the scheduled instructions, several times as much. Where the
+    compiler finds the step too large, the fields of `FROM_PROGRAM` are None. Raises InputError for devices that are not
+    in `CHIPS`.
     """
     kind = devices[0].device_kind
     if kind not in CHIPS:
@@ -106,12 +96,12 @@ def estimate(config, macs: int, num_examples: int, topology: str, devices: list)
         if not used:
             raise
         size = float(used[1]) * 2 ** (10 * (1 + 'KMGT'.index(used[2]))) + held
-        return result | {'fits': False, 'bytes_per_device': size} | FromProgram()._asdict()
+        return result | {'fits': False, 'bytes_per_device': size} | dict.fromkeys(FROM_PROGRAM)
     seconds, used, counted = time.perf_counter() - start, bytes_of(compiled) + held, counts(compiled)
     by_memory, by_arithmetic = counted.moved / chip.bandwidth, counted.flops / chip.peak
     step = max(by_memory, by_arithmetic)
     epoch = num_examples // config.batch_size * step
-    found = FromProgram(
+    found = dict(
         flops_per_image=counted.flops * share,
         bytes_per_image=counted.moved * share,
         flops_per_byte=counted.flops / counted.moved,
@@ -126,7 +116,7 @@ def estimate(config, macs: int, num_examples: int, topology: str, devices: list)
         loops_counted_once=counted.totals.unknown_loops,
         compile_seconds=seconds,
     )
-    return result | {'fits': used <= chip.memory, 'bytes_per_device': used} | found._asdict()
+    return result | {'fits': used <= chip.memory, 'bytes_per_device': used} | found
 
 
 def as_text(results: dict[str, dict], config) -> str:

@@ -45,7 +45,7 @@ def topology_devices(name: str) -> list:
     if own.endswith(':1x1'):
         options['chips_per_host_bounds'] = (1, 1, 1)
     if util.find_spec('libtpu') is None and 'TPU_LIBRARY_PATH' not in os.environ:
-        raise InputError("to compile for a TPU takes its compiler: pip install 'jax[tpu]'")
+        raise InputError("compiling for a TPU needs its compiler, for x86-64 Linux only: pip install 'jax[tpu]'")
     try:
         # The compiler takes an empty name for a v2.
         description = topologies.get_topology_desc(platform='tpu', topology_name=own or 'none', **options)

@@ -105,7 +105,9 @@ def build_network(config, mesh=None):
     if mesh is None:
         options['fold'] = 1
     else:
-        options['norm_groups'] = max(1, options['norm_groups'] // accumulation_steps(config, mesh))
+        steps = accumulation_steps(config, mesh)
+        # Without batch norm a microbatch may be of any size, and no groups are cut.
+        options['norm_groups'] = math.gcd(max(1, options['norm_groups'] // steps), config.batch_size // steps)
         options['fold'], options['shards'] = fold(config, mesh), math.lcm(mesh.size, options['norm_groups'])
     return build_model(options, len(config.dataset.class_names))
 

@@ -38,7 +38,7 @@ def test_random_erasing_is_within_the_image_in_every_place_where_it_fits():
         assert scipy.stats.chisquare(np.bincount(starts, minlength=(height, width)[axis] - 7)).pvalue > 1e-3
 
 
-def test_random_erasing_is_uniform_in_area_log_ratio_and_place_as_the_paper_has_them():
+def test_random_erasing_is_uniform_in_area_log_ratio_and_place():
     side = 20_000  # so large that rounding to pixels does not show
     box = drawn_boxes(side, side, seed=1)
     tall, wide = (box[:, 2:] - box[:, :2]).T

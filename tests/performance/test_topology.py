@@ -3,6 +3,7 @@
 import json
 import types
 from importlib import util
+from unittest.mock import Mock
 
 import jax
 import pytest
@@ -27,7 +28,8 @@ def test_without_the_compiler_one_line_says_how_to_get_it():
     result = run('preflight', *SMALL, '--topology=v3-8')
     assert (result.returncode, result.stdout) == (2, '')
     assert result.stderr.splitlines() == [
-        "python -m dsconv.preflight: error: to compile for a TPU takes its compiler: pip install 'jax[tpu]'"
+        'python -m dsconv.preflight: error: compiling for a TPU needs its compiler, for x86-64 Linux only: '
+        "pip install 'jax[tpu]'"
     ]
 
 
@@ -40,13 +42,10 @@ def test_without_the_compiler_one_line_says_how_to_get_it():
     ],
 )
 def test_what_the_compiler_refuses_is_told_by_its_status(monkeypatch, text, kind):
-    def refuse(**_):
-        raise jax.errors.JaxRuntimeError(text)
-
     monkeypatch.setattr(topology, '_NO_TPU_VM', {})
     monkeypatch.setattr(util, 'find_spec', lambda _: 'libtpu')
     monkeypatch.setattr(jax.config, 'update', lambda *_: None)
-    monkeypatch.setattr(topology.topologies, 'get_topology_desc', refuse)
+    monkeypatch.setattr(topology.topologies, 'get_topology_desc', Mock(side_effect=jax.errors.JaxRuntimeError(text)))
     with pytest.raises(kind):
         topology.topology_devices('v9:1x1')
 

@@ -16,6 +16,8 @@ from tests.training.test_microbatching import make_config, mesh_of
         ({'batch_size': 512, 'model__norm_groups': 16, 'accumulation_steps': 2}, 4, 8),
         ({'batch_size': 64}, 8, 8),  # 16 rows of patches into parts of 2, which a kernel of 5 needs
         ({'batch_size': 64, 'model__fold': 4}, 4, 8),
+        # Without batch norm a microbatch, of 80 images here, may cut a group: the shards still divide it.
+        ({'batch_size': 240, 'model__norm_groups': 10, 'model__norm': 'layer', 'accumulation_steps': 3}, 8, 8),
     ],
 )
 def test_on_a_tpu_parts_of_images_fill_the_lanes(changes, fold, shards):
