@@ -30,33 +30,26 @@ def served(folder):
             server.shutdown()
 
 
-class Browser:
+class Browser(contextlib.ExitStack):
     """A tab of a Chromium that ends with the `with` block; `flags` are of its command line."""
 
     def __init__(self, *flags):
-        self._flags = flags
-
-    def __enter__(self):
-        self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        super().__init__()
+        profile = self.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
         (take, self._send), (self._receive, give) = os.pipe(), os.pipe()
-        line = [CHROMIUM, '--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', *self._flags]
-        line += ['--remote-debugging-pipe', f'--user-data-dir={self._profile.name}', 'about:blank']
+        line = [CHROMIUM, '--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', *flags]
+        line += ['--remote-debugging-pipe', f'--user-data-dir={profile}', 'about:blank']
         shell = ['bash', '-c', f'exec "$@" 3<&{take} 4>&{give}', 'chromium', *line]
-        self._process = subprocess.Popen(shell, pass_fds=(take, give), stderr=subprocess.DEVNULL)
-        os.close(take)
-        os.close(give)
+        process = self.enter_context(subprocess.Popen(shell, pass_fds=(take, give), stderr=subprocess.DEVNULL))
+        for end in (take, give):
+            os.close(end)
+        for end in (self._send, self._receive):
+            self.callback(os.close, end)
+        self.callback(process.kill)
         self._number, self._rest, self._session = 0, b'', None
         targets = self.call('Target.getTargets')['targetInfos']
         page = next(target['targetId'] for target in targets if target['type'] == 'page')
         self._session = self.call('Target.attachToTarget', targetId=page, flatten=True)['sessionId']
-        return self
-
-    def __exit__(self, *_):
-        self._process.kill()
-        self._process.wait()
-        os.close(self._send)
-        os.close(self._receive)
-        self._profile.cleanup()
 
     def call(self, method, **params):
         """Calls a method of the protocol; returns its result."""

@@ -16,19 +16,10 @@ from PIL import Image
 from dsconv import config as configuration
 
 TINY = {
-    'batch_size': '64',
-    'epochs': '3',
-    'schedule.warmup_epochs': '1',
-    'loss.label_smoothing': '0',
-    'augment.policy': 'none',
-    'optimizer.ema_decay': 'none',
-    'schedule.end_value': '5e-5',
-    'model.dim': '8',
-    'model.depth': '1',
-    'log.every_steps': '7',
-    'log.tensorboard': 'false',
-    'checkpoint.every_epochs': '1',
-}
+    'batch_size': '64', 'epochs': '3', 'schedule.warmup_epochs': '1', 'schedule.end_value': '5e-5', 'model.dim': '8',
+    'model.depth': '1', 'loss.label_smoothing': '0', 'augment.policy': 'none', 'optimizer.ema_decay': 'none',
+    'log.every_steps': '7', 'log.tensorboard': 'false', 'checkpoint.every_epochs': '1',
+}  # fmt: skip
 
 
 def tiny_config(**overrides):

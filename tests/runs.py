@@ -7,16 +7,14 @@ import sys
 import time
 
 from dsconv import config as configuration
-from tests.conftest import TINY
+from tests.commands import DIGITS
 
 STEPS_PER_EPOCH = 1257 // 64
 
 
 def command(workdir, *arguments):
     """The command line of a run of three epochs."""
-    overrides = [f'--config.{key}={value}' for key, value in TINY.items()]
-    line = ['-m', 'dsconv.main', '--config=configs/digits.py', f'--workdir={workdir}', *overrides, *arguments]
-    return [sys.executable, *line]
+    return [sys.executable, '-m', 'dsconv.main', *DIGITS, f'--workdir={workdir}', *arguments]
 
 
 def several(count, workdir, *arguments):

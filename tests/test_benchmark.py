@@ -1,6 +1,5 @@
-import errno
 import json
-import os
+from unittest.mock import Mock
 
 import pytest
 
@@ -51,10 +50,7 @@ def test_writes_json_into_a_file_and_with_its_picture_into_a_directory(measured,
 
 
 def test_what_cannot_be_written_is_printed_all_the_same(measured, capsys, tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(benchmark, 'write_json', full)
+    monkeypatch.setattr(benchmark, 'write_json', Mock(side_effect=OSError(28, 'No space left on device')))
     code, output, _ = run(benchmark, [*AUGMENT, '--json', f'--output={tmp_path / "augment.json"}'], capsys)
     assert (code, json.loads(output)) == (1, RESULT)
 

@@ -1,6 +1,5 @@
 import json
-import subprocess
-import sys
+from unittest.mock import Mock
 
 import pytest
 
@@ -8,17 +7,7 @@ from dsconv import config as configuration
 from dsconv import files
 from dsconv.config import ROOT, defaults, differences, flatten, load, load_run, name_of, save_run
 from dsconv.errors import InputError
-
-
-@pytest.fixture
-def write_config(tmp_path):
-    """Writes a config file of a person's own; returns its path."""
-
-    def write(text, name='mine.py'):
-        (tmp_path / name).write_text(text)
-        return str(tmp_path / name)
-
-    return write
+from tests.commands import python
 
 
 def refusal(path, *overrides):
@@ -69,12 +58,13 @@ def test_wrong_files(tmp_path, text, message):
     assert message in refusal(str(tmp_path / 'mine.py'))
 
 
-def test_a_file_of_ones_own_may_be_a_plain_dict_and_take_an_argument(write_config):
-    path = write_config('def get_config():\n    return {"epochs": 9, "model": {"reduction": [2, 2]}}')
-    config = load(path, ['model.dim=32'])
+def test_a_file_of_ones_own_may_be_a_plain_dict_and_take_an_argument(tmp_path):
+    mine = tmp_path / 'mine.py'
+    mine.write_text('def get_config():\n    return {"epochs": 9, "model": {"reduction": [2, 2]}}')
+    config = load(str(mine), ['model.dim=32'])
     assert (config.epochs, config.model.reduction, config.model.dim) == (9, (2, 2), 32)
     assert config.batch_size == defaults().batch_size
-    mine = write_config('def get_config(folder):\n    return {"dataset": {"name": f"image_folder:{folder}"}}')
+    mine.write_text('def get_config(folder):\n    return {"dataset": {"name": f"image_folder:{folder}"}}')
     assert load(f'{mine}:gs://a:b/c d').dataset.name == 'image_folder:gs://a:b/c d'
     assert 'get_config() takes 0 positional arguments but 1' in refusal('configs/small.py:x')
     assert name_of('configs/small.py') == 'small'
@@ -83,19 +73,15 @@ def test_a_file_of_ones_own_may_be_a_plain_dict_and_take_an_argument(write_confi
         assert name_of(f'configs/pictures.py:{table}') == 'pictures-ants'
 
 
-def test_files_are_found_from_another_directory_and_other_configs_hide_none(write_config, tmp_path, monkeypatch):
+def test_files_are_found_from_another_directory_and_other_configs_hide_none(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert load('configs/digits.py').dataset.name == 'digits'  # in the project
     (tmp_path / 'configs').mkdir()
-    write_config('def get_config():\n    return {"epochs": 9}', 'configs/digits.py')
+    (tmp_path / 'configs' / 'digits.py').write_text('def get_config():\n    return {"epochs": 9}')
     assert load('configs/digits.py').epochs == 9  # the current directory comes first
     (tmp_path / 'configs' / '__init__.py').touch()
-    write_config('from configs import common\nget_config = common.get_config', 'configs/mine.py')
-    script = (
-        f'import sys; sys.path[:0] = ["", {str(ROOT)!r}]\n'
-        f'from dsconv import config; print(config.load("configs/mine.py").seed)'
-    )
-    done = subprocess.run([sys.executable, '-c', script], cwd=tmp_path, capture_output=True, text=True)
+    (tmp_path / 'configs' / 'mine.py').write_text('from configs import common\nget_config = common.get_config')
+    done = python('-c', 'from dsconv import config; print(config.load("configs/mine.py").seed)', cwd=tmp_path)
     assert (done.stdout, done.stderr) == ('0\n', '')
 
 
@@ -142,11 +128,7 @@ def test_a_run_comes_back_as_it_was_and_an_older_one_with_the_defaults_of_newer_
     assert flatten(again) == flatten(config) and again.is_locked
     before = (tmp_path / 'a' / 'run' / 'config.json').read_bytes()
     assert json.loads(before)['devices'] == '1 × cpu'
-
-    def full(path, content):
-        raise OSError(28, 'No space left on device')
-
-    monkeypatch.setattr(files, 'replace_file', full)
+    monkeypatch.setattr(files, 'replace_file', Mock(side_effect=OSError(28, 'No space left on device')))
     with pytest.raises(OSError, match='No space'):
         save_run(tmp_path / 'a' / 'run', load('configs/medium.py'), {})
     assert (tmp_path / 'a' / 'run' / 'config.json').read_bytes() == before

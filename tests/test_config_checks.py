@@ -16,9 +16,7 @@ FREE_TEXT |= {'eval.final_split', 'init_from', 'optimizer.freeze', 'loss.class_w
 def config_with(**changes):
     """Returns the defaults with changes that nothing has checked; keys with `__` for dots."""
     config = defaults()
-    for key, value in changes.items():
-        *groups, leaf = key.split('__')
-        (config[groups[0]] if groups else config)[leaf] = value
+    config.update_from_flattened_dict({key.replace('__', '.'): value for key, value in changes.items()})
     return config
 
 

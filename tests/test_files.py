@@ -1,5 +1,6 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import Mock
 
 import pytest
 
@@ -13,11 +14,7 @@ def test_several_may_replace_one_file_at_a_time_and_a_failure_leaves_the_old_one
         list(threads.map(lambda content: [replace_file(tmp_path / 'a', content) for _ in range(25)], contents))
     replace_file(tmp_path / 'a', b'new')
     assert (tmp_path / 'a').read_bytes() == b'new'
-
-    def disk_full(_):
-        raise OSError(28, 'No space left on device')
-
-    monkeypatch.setattr(os, 'fsync', disk_full)
+    monkeypatch.setattr(os, 'fsync', Mock(side_effect=OSError(28, 'No space left on device')))
     with pytest.raises(OSError, match='No space left'):
         replace_file(tmp_path / 'a', b'newer')
     assert (tmp_path / 'a').read_bytes() == b'new'

@@ -3,10 +3,9 @@
 import re
 import runpy
 import shutil
-import subprocess
-import sys
 
 from dsconv.config import ROOT
+from tests.commands import python
 
 SCRIPT = """
 import sys, dsconv
@@ -35,12 +34,10 @@ def test_an_installed_package_brings_its_configs_and_its_network(tmp_path, monke
             copy = tmp_path / 'site' / package.replace('.', '/') / file.relative_to(source)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
-    line = [sys.executable, '-c', SCRIPT]
-    done = subprocess.run(line, cwd=tmp_path, env={'PYTHONPATH': 'site'}, capture_output=True, text=True)
+    done = python('-c', SCRIPT, cwd=tmp_path, PYTHONPATH='site')
     shipped = tmp_path / 'site' / 'dsconv' / 'shipped' / 'pretrained' / 'small'
     assert (done.stderr, done.stdout.split()) == ('', ['10', 'depth.toml', str(shipped), '128'])
-    line = [sys.executable, '-m', 'dsconv.benchmark', '--config=configs/small.py']
-    done = subprocess.run(line, cwd=tmp_path, env={'PYTHONPATH': 'site'}, capture_output=True, text=True)
+    done = python('-m', 'dsconv.benchmark', '--config=configs/small.py', cwd=tmp_path, PYTHONPATH='site')
     assert done.returncode == 2 and done.stderr.endswith('not in what pip installs: run them there\n')
     shipped_in = 'site/dsconv/shipped'
     for folder, where in (('dsconv', 'site'), ('configs', shipped_in), ('pretrained', shipped_in)):

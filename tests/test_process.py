@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from unittest.mock import Mock
 
 import jax
 import pytest
@@ -25,10 +26,6 @@ class Restarted(Exception):
 @pytest.fixture
 def machine(monkeypatch):
     """Linux on glibc without an accelerator, where the command has just been started; a restart raises `Restarted`."""
-
-    def execv(*_):
-        raise Restarted
-
     for name in [*process.ALLOCATOR, *process._compilation_cache(), process.SWITCH, 'LD_PRELOAD', 'JAX_PLATFORMS']:
         monkeypatch.setenv(name, '')  # so that whatever the code sets is undone
         monkeypatch.delenv(name)
@@ -37,7 +34,7 @@ def machine(monkeypatch):
     monkeypatch.setattr(sys, 'gettrace', lambda: None)  # a coverage run traces
     monkeypatch.setattr(glob, 'glob', lambda pattern: [])
     monkeypatch.setattr(sys, 'orig_argv', COMMAND)
-    monkeypatch.setattr(os, 'execv', execv)
+    monkeypatch.setattr(os, 'execv', Mock(side_effect=Restarted))
     monkeypatch.setattr(signal, 'signal', lambda *_: None)
 
 
@@ -169,11 +166,8 @@ def test_connect_refuses_what_would_wait_or_crash(joined, monkeypatch):
         assert joined == []
         process.connect(taken, 2, 1)  # the port is of process 0
     assert joined == [(taken, 2, 1)]
-
-    def initialize(**patience):
-        raise ValueError('coordinator_address should be defined.')
-
-    monkeypatch.setattr(jax.distributed, 'initialize', initialize)
+    error = ValueError('coordinator_address should be defined.')
+    monkeypatch.setattr(jax.distributed, 'initialize', Mock(side_effect=error))
     with pytest.raises(InputError, match='^--coordinator=auto: no TPU pod or cluster was recognised; give '):
         process.connect('auto', None, None)
 

@@ -68,7 +68,10 @@ def test_every_operation_equals_pillow_in_every_pixel(shape):
     assert not wrong
 
 
-@pytest.mark.parametrize(('form', 'shape'), [('vmapped gather', (5, 7, 3)), ('vmapped one-hot', (32, 32, 3))])
+@pytest.mark.parametrize(
+    ('form', 'shape'),
+    [('vmapped gather', (5, 7, 3)), ('vmapped one-hot', (5, 7, 3)), ('vmapped one-hot', (32, 32, 3))],
+)
 def test_the_forms_are_equal(form, shape):
     assert np.array_equal(outcome(form, shape, every=13), outcome('loop', shape)[::13])
 

@@ -7,7 +7,6 @@ import types
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from configs import common
@@ -81,7 +80,6 @@ def test_key_epoch_and_place_alone_decide_without_mixing():
     assert len(np.unique(out.reshape(32, -1), axis=0)) > 28
 
 
-@pytest.mark.skipif(jax.device_count() == 1, reason='needs several devices')
 def test_devices_do_not_change_the_outcome_and_send_no_image_to_another():
     images, labels = batch()
     mesh = Mesh(np.array(jax.devices()), ('data',))

@@ -79,24 +79,18 @@ def test_an_image_is_cropped_and_then_mirrored(images, mode):
         assert np.array_equal(result, expected[:, ::-1] if flip else expected)
 
 
-def image_set(name):
-    """Returns 2,048 images that differ, of many levels or of few."""
+def image_sets():
+    """Yields 2,048 images that differ, three times: of many levels, of few, and white but for a few pixels."""
     generator, shape = np.random.default_rng(7), (2048, 8, 10, 3)
-    make = {
-        'all levels': lambda: generator.integers(0, 256, shape),
-        'grey, of 17 levels': lambda: 15 * generator.integers(0, 18, (2048, 8, 8, 1)),
-        # All but a few pixels white, as drawings are.
-        'sparse': lambda: np.where(generator.random(shape) < 0.02, generator.integers(0, 256, shape), 255),
-    }
-    images = make[name]().astype(np.uint8)
-    images[:, 0, 0], images[:, 0, -1] = 0, images.max()  # so that none is its own mirror image
-    return images
+    noise, grey = generator.integers(0, 256, shape), 15 * generator.integers(0, 18, (2048, 8, 8, 1))
+    for images in (noise, grey, np.where(generator.random(shape) < 0.02, noise, 255)):
+        images = images.astype(np.uint8)
+        images[:, 0, 0], images[:, 0, -1] = 0, images.max()  # so that none is its own mirror image
+        yield images
 
 
-@pytest.mark.parametrize('name', ['all levels', 'grey, of 17 levels', 'sparse'])
-def test_an_alternating_flip_mirrors_an_image_in_every_other_epoch_and_half_in_each_whatever_key_and_place(name):
-    images = image_set(name)
-
+@pytest.mark.parametrize('images', list(image_sets()), ids=['all levels', 'grey, of 17 levels', 'sparse'])
+def test_an_alternating_flip_mirrors_an_image_in_every_other_epoch_and_half_in_each_whatever_key_and_place(images):
     def mirrored_in(epoch, images, seed=0):
         out = altered(seed, images, jnp.int32(epoch), flip='alternating')
         mirrored, same = (np.all(out == candidate, axis=(1, 2, 3)) for candidate in (images[:, :, ::-1], images))
@@ -116,14 +110,9 @@ def augmented(images, **changed):
     return np.asarray(augment(jax.random.key(0), 0, images, np.arange(len(images), dtype=np.int32) % 2)[0])
 
 
-@pytest.fixture
-def inverting(monkeypatch):
-    """Settings of a policy whose only operation, quick to compile, is to invert."""
-    monkeypatch.setattr(stages, 'apply_operation', lambda planes, *_: 255 - planes)
-    return dict(policy='randaugment', randaugment_layers=1)
-
-
-def test_the_order_is_crop_policy_cutout_erasing(inverting):
+def test_the_order_is_crop_policy_cutout_erasing(monkeypatch):
+    monkeypatch.setattr(stages, 'apply_operation', lambda planes, *_: 255 - planes)  # quick to compile
+    inverting = dict(policy='randaugment', randaugment_layers=1)
     # The black that the crop brings in becomes white, the image black.
     white = np.full((512, 5, 5, 1), 255, np.uint8)
     out = augmented(white, **inverting, crop_padding=2)[..., 0]

@@ -27,35 +27,28 @@ def by_pillow(function, planes, *arguments):
     return np.asarray(function(picture, *arguments)).reshape(-1, len(planes)).T
 
 
-@pytest.fixture(scope='module')
-def ranges():
-    """Every darkest level and brightest level above it: int `(32640, 1)` each."""
-    darkest, brightest = np.triu_indices(256, 1)
-    return darkest[:, None], brightest[:, None]
+@functools.cache
+def stretched():
+    """Every darkest level and brightest level above it, int `(32640, 1)` each, and Pillow's autocontrast tables."""
+    darkest, brightest = (levels[:, None] for levels in np.triu_indices(256, 1))
+    scale = 255.0 / (brightest - darkest)  # in its double precision
+    return darkest, brightest, np.clip(np.trunc(LEVELS * scale - darkest * scale), 0, 255).astype(np.int32)
 
 
-@pytest.fixture(scope='module')
-def stretched(ranges):
-    """Pillow's autocontrast table of each range, in its double precision."""
-    darkest, brightest = ranges
-    scale = 255.0 / (brightest - darkest)
-    offset = -darkest * scale
-    return np.clip(np.trunc(LEVELS * scale + offset), 0, 255).astype(np.int32)
-
-
-def test_autocontrast_stretches_every_range_as_pillow(ranges, stretched):
+def test_autocontrast_stretches_every_range_as_pillow():
+    *ranges, tables = stretched()
     planes = np.clip(LEVELS, *ranges).astype(np.uint8)
-    for i in range(0, len(stretched), 997):  # the tables themselves are Pillow's
-        assert np.array_equal(by_pillow(ImageOps.autocontrast, planes[i : i + 1]), stretched[i][planes[i : i + 1]])
+    for i in range(0, len(tables), 997):  # the tables themselves are Pillow's
+        assert np.array_equal(by_pillow(ImageOps.autocontrast, planes[i : i + 1]), tables[i][planes[i : i + 1]])
     mapped = compiled('autocontrast', batch_size=255)(planes[:, None], np.zeros(len(planes), np.int32))
-    assert np.array_equal(mapped[:, 0], np.take_along_axis(stretched, planes.astype(int), axis=1))
+    assert np.array_equal(mapped[:, 0], np.take_along_axis(tables, planes.astype(int), axis=1))
 
 
-def test_a_tpus_autocontrast_is_at_most_a_level_above_pillows(ranges, stretched):
+def test_a_tpus_autocontrast_is_at_most_a_level_above_pillows():
     # The platform for which a program is compiled picks it, so on others it can only be called by its name.
-    in_integers = np.asarray(jax.jit(tone._stretched_in_integers)(*ranges, 0))
-    darkest, brightest = ranges
-    above = (in_integers - stretched)[(darkest <= LEVELS) & (brightest >= LEVELS)]
+    darkest, brightest, tables = stretched()
+    in_integers = np.asarray(jax.jit(tone._stretched_in_integers)(darkest, brightest, 0))
+    above = (in_integers - tables)[(darkest <= LEVELS) & (brightest >= LEVELS)]
     assert set(np.unique(above)) == {0, 1}
     assert np.mean(above) < 1 / 200
 

@@ -5,14 +5,10 @@ import pytest
 from PIL import Image
 
 from benchmarks import feed
-from dsconv import config as configuration
 from dsconv.config_checks import resolve_without_data
 from dsconv.data import train_batches
 from dsconv.errors import InputError
-
-
-def small(*overrides):
-    return configuration.load('configs/small.py', overrides)
+from tests.benchmarks.test_augment import small
 
 
 def test_the_rate_is_of_what_comes_after_the_warm_up():

@@ -16,15 +16,9 @@ from dsconv.process import ALLOCATOR, SWITCH
 
 TINY = ('batch_size=16', 'model.dim=16', 'model.depth=2', 'model.norm_groups=1', 'dataset.image_size=12')
 UNUSUAL = (
-    'model.patch_size=3',
-    'model.stem_kernel_size=4',
-    'model.kernel_size=3',
-    'model.reduction=4,2',
-    'model.residual_depthwise=false',
-    'model.residual_block=false',
-    'model.activation=gelu_exact',
-    'dataset.channels=1',
-)
+    'model.patch_size=3', 'model.stem_kernel_size=4', 'model.kernel_size=3', 'model.reduction=4,2',
+    'model.residual_depthwise=false', 'model.residual_block=false', 'model.activation=gelu_exact', 'dataset.channels=1',
+)  # fmt: skip
 
 
 def tiny(*overrides):

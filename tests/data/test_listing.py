@@ -8,29 +8,23 @@ import pytest
 from dsconv.data.listing import list_pictures
 from dsconv.errors import InputError
 
-ONE_EACH = {'cat': 1, 'dog': 1}
-# Files and folders (with a slash at the end) → split → class → number of pictures.
+ALL, ONE_EACH = ('train', 'validation', 'test'), {'cat': 1, 'dog': 1}
+# Files → split → class → number of pictures.
 LAYOUTS = {
-    'all splits': ('{train,valid,test}/{cat,dog}/1.png', dict.fromkeys(('train', 'validation', 'test'), ONE_EACH)),
-    'other names': (
-        '{Training,VALIDATION,test_set}/{cat,dog}/1.png',
-        dict.fromkeys(('train', 'validation', 'test'), ONE_EACH),
-    ),
+    'all splits': ('{train,valid,test}/{cat,dog}/1.png', dict.fromkeys(ALL, ONE_EACH)),
+    'other names': ('{Training,VALIDATION,test_set}/{cat,dog}/1.png', dict.fromkeys(ALL, ONE_EACH)),
     'a wrapper': ('data/{cat,dog}/1.png __MACOSX/data/cat/._1.png', {'': ONE_EACH}),
     'a wrapper in a split': (
-        'train/images/{cat,dog}/1.png test/images/cat/tabby/1.png',
-        {'train': ONE_EACH, 'test': {'cat': 1}},
-    ),
+        'train/images/{cat,dog}/1.png test/images/cat/tabby/1.png', {'train': ONE_EACH, 'test': {'cat': 1}}),
     'subfolders of a class': ('cat/1.png cat/tabby/old/1.png dog/poodle/1.png', {'': {'cat': 2, 'dog': 1}}),
     'what others leave behind': (
         '{@eaDir,__pycache__,lost+found,.ipynb_checkpoints}/1.png {cat,dog}/1.png cat/{@eaDir,.x}/1.png cat/Thumbs.db',
-        {'': ONE_EACH},
-    ),
+        {'': ONE_EACH}),
     'an unlabelled test': ('train/{cat,dog}/1.png test/1.png', {'train': ONE_EACH}),
     'a test of nothing known': ('train/{cat,dog}/1.png test/unknown/1.png', {'train': ONE_EACH}),
     'a folder beside train alone': ('train/{cat,dog}/1.png docs/1.png', {'train': ONE_EACH}),
     'kinds of files': ('cat/{a.jfif,b.JPG,c,d.npy,e.dcm} dog/1.tiff', {'': {'cat': 3, 'dog': 1}}),
-}
+}  # fmt: skip
 
 
 def make(root, paths):
@@ -39,9 +33,8 @@ def make(root, paths):
         names, _, end = rest.partition('}')
         if brace:
             make(root, ' '.join(f'{start}{name}{end}' for name in names.split(',')))
-            continue
-        (root / path if path.endswith('/') else (root / path).parent).mkdir(parents=True, exist_ok=True)
-        if not path.endswith('/'):
+        else:
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).touch()
     return root
 

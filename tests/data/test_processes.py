@@ -1,4 +1,5 @@
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from dsconv.errors import InputError
 
 def on_processes(count, function):
     """`function(Processes)` on so many threads that stand for processes; returns what each returned."""
-    barrier, sent, returned = threading.Barrier(count, timeout=60), [None] * count, [None] * count
+    barrier, sent = threading.Barrier(count, timeout=60), [None] * count
 
     def run(index):
         def gather(array):
@@ -20,16 +21,12 @@ def on_processes(count, function):
             return stacked
 
         try:
-            returned[index] = function(Processes(index, count, gather))
+            return function(Processes(index, count, gather))
         except InputError as error:
-            returned[index] = error
+            return error
 
-    threads = [threading.Thread(target=run, args=[index]) for index in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return returned
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(run, range(count)))
 
 
 @pytest.mark.parametrize('items', [0, 7, 8])

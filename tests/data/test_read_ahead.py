@@ -11,10 +11,6 @@ from dsconv.data.threads import map_threads
 from dsconv.errors import InputError
 
 
-def batch(number):
-    return np.full((2, 1, 1, 1), number, np.uint8), np.full(2, number, np.int32)
-
-
 def test_order_is_kept_a_few_are_read_ahead_and_what_is_raised_arrives_at_its_batch():
     begun = []
 
@@ -23,7 +19,7 @@ def test_order_is_kept_a_few_are_read_ahead_and_what_is_raised_arrives_at_its_ba
         time.sleep(0.05 if number == 3 else 0)
         if number == 45:
             raise InputError('picture 45 is damaged')
-        return batch(sum(map_threads(int, [number])))
+        return np.zeros((2, 1, 1, 1), np.uint8), np.full(2, sum(map_threads(int, [number])), np.int32)
 
     batches = read_ahead(range(3, 100, 2), read)
     assert [next(batches)[1][0] for _ in range(10)] == list(range(3, 23, 2))

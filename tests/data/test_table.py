@@ -31,26 +31,16 @@ TABLES = {
     'numbers in order': ('Image Name;Category\r\na.png;10\r\nb.png;9\r\n', {}, 'a.png 10 , b.png 9 '),
     'splits, quotes, a row without a label': (
         'split\tpath\tlabel\nTrain\t"a""1"".png"\tcat\nTrain\tb.png\tdog\nval\tc.png\tcat\ntest\td.png\t\n',
-        {},
-        'a"1".png cat train, b.png dog train, c.png cat validation',
-    ),
-    'columns and splits by keys': (
-        'x,y,fold,label\na.png,cat,1,u\nb.png,dog,1,v\nc.png,cat,2,v\n',
+        {}, 'a"1".png cat train, b.png dog train, c.png cat validation'),
+    'columns and splits by keys': ('x,y,fold,label\na.png,cat,1,u\nb.png,dog,1,v\nc.png,cat,2,v\n',
         dict(image_key='x', label_key='y', split_key='fold', splits=('train=1', 'test=2')),
-        'a.png cat train, b.png dog train, c.png cat test',
-    ),
+        'a.png cat train, b.png dog train, c.png cat test'),
     'labels in a column that is usually of groups': (
-        'path,scene\na.png,beach\nb.png,hill\n',
-        dict(label_key='scene'),
-        'a.png beach , b.png hill ',
-    ),
-    'no groups, whatever the columns are called': (
-        'path,label,group,set\na.png,cat,x,new\nb.png,dog,x,old\n',
-        dict(group_key='-', split_key='-'),
-        'a.png cat , b.png dog ',
-    ),
+        'path,scene\na.png,beach\nb.png,hill\n', dict(label_key='scene'), 'a.png beach , b.png hill '),
+    'no groups, whatever the columns are called': ('path,label,group,set\na.png,cat,x,new\nb.png,dog,x,old\n',
+        dict(group_key='-', split_key='-'), 'a.png cat , b.png dog '),
     'Windows, a row twice': ('path,label\nb\\a.png,cat\nb\\a.png,cat\nc.png,dog\n', {}, 'b/a.png cat , c.png dog '),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize('case', TABLES)

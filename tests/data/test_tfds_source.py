@@ -2,6 +2,7 @@
 
 import json
 import socket
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -96,9 +97,7 @@ def test_streamed_training_from_several_files_shows_all_but_the_rest_each_epoch_
 
 
 def test_absent_data_fails_without_a_network(settings, tmp_path, monkeypatch):
-    def refuse(*arguments, **options):
-        raise AssertionError('tried to reach the network')
-
+    refuse = Mock(side_effect=AssertionError('tried to reach the network'))
     monkeypatch.setattr(socket.socket, 'connect', refuse)
     monkeypatch.setattr(socket, 'getaddrinfo', refuse)
     monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path))
@@ -189,24 +188,16 @@ FEATURES = {
     'integers': (dict(image=PHOTO, label=np.int64), lambda i: dict(label=10 * (i % 3) + 5)),
     'texts': (dict(image=PHOTO, label=tfds.features.Text()), lambda i: dict(label=['cow', 'ant', 'é'][i % 3])),
     'a sequence of one': (dict(image=PHOTO, label=tfds.features.Sequence(NAME)), lambda i: dict(label=[i % 3])),
-    'supervised keys': (
-        dict(photo=PHOTO, other=PHOTO, kind=NAME, place=NAME),
-        lambda i: dict(photo=PIXELS[i], other=PIXELS[0], kind=i % 3, place=0),
-        {},
-        ('photo', 'kind'),
-    ),
-    'keys, of splits too': (
-        dict(a=PHOTO, b=PHOTO, fine=NAME, coarse=NAME),
+    'supervised keys': (dict(photo=PHOTO, other=PHOTO, kind=NAME, place=NAME),
+        lambda i: dict(photo=PIXELS[i], other=PIXELS[0], kind=i % 3, place=0), {}, ('photo', 'kind')),
+    'keys, of splits too': (dict(a=PHOTO, b=PHOTO, fine=NAME, coarse=NAME),
         lambda i: dict(a=PIXELS[0], b=PIXELS[i], fine=0, coarse=i % 3),
-        dict(image_key='b', label_key='coarse', splits=('train=training', 'validation=testing')),
-    ),
-    'the only ones there are': (
-        dict(scan=PHOTO, diagnosis=NAME, age=np.int32),
-        lambda i: dict(scan=PIXELS[i], diagnosis=i % 3, age=i),
-    ),
+        dict(image_key='b', label_key='coarse', splits=('train=training', 'validation=testing'))),
+    'the only ones there are': (dict(scan=PHOTO, diagnosis=NAME, age=np.int32),
+        lambda i: dict(scan=PIXELS[i], diagnosis=i % 3, age=i)),
     'from 0 to 1': (dict(image=FLOATS[8, 8, 3], label=NAME), lambda i: dict(image=np.float32(PIXELS[i] / 255))),
     'no channels': (dict(image=FLOATS[8, 8], label=NAME), lambda i: dict(image=np.float32(PIXELS[i, ..., 0]))),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize('case', FEATURES)
@@ -226,25 +217,16 @@ def test_features_and_splits_by_any_name(settings, tmp_path, case):
 @pytest.mark.parametrize(
     ('features', 'example', 'changed', 'message'),
     [
-        (
-            dict(image=PHOTO, label=np.float32),
-            {},
-            {},
-            r'its label is label float32\(\); another feature: .*image uint8',
-        ),
+        (dict(image=PHOTO, label=np.float32), {}, {}, r'label is label float32\(\); another feature: .*image uint8'),
         (dict(a=PHOTO, b=PHOTO, label=NAME), dict(a=PIXELS[0], b=PIXELS[0]), {}, 'which feature is the image: it has'),
-        (
-            dict(image=PHOTO, label=NAME, group={'a': np.int64}),
-            dict(group={'a': 1}),
-            dict(image_key='group'),
-            r'its image is group \(FeaturesDict\)',
-        ),
+        (dict(image=PHOTO, label=NAME, group={'a': np.int64}), dict(group={'a': 1}), dict(image_key='group'),
+         r'its image is group \(FeaturesDict\)'),
         (None, {}, dict(label_key='labl'), r'label_key=labl is no feature of .*; did you mean label\?'),
         (dict(image=PHOTO, label=tfds.features.Sequence(NAME)), dict(label=[0, 1]), {}, 'has 2 labels; one is needed'),
         (dict(image=FLOATS[8, 8], label=NAME), dict(image=-np.ones((8, 8), np.float32)), {}, r'have pixels from -1 to'),
         (None, {}, dict(splits=('train=trains',)), 'has the splits (training, testing|testing, training), .*train='),
     ],
-)
+)  # fmt: skip
 def test_features_that_cannot_be_read(settings, tmp_path, features, example, changed, message):
     store_as(tmp_path, features, lambda i: example)
     with pytest.raises(InputError, match=message):

@@ -5,7 +5,6 @@ damage      each file of the newest checkpoint truncated, emptied, zeroed, bit-f
 disk        a full disk during a checkpoint, the log and a report; a read-only one (Linux, as root)
 processes   2 and 4 processes against one; one of them killed
 memory      resident memory over 3,040 steps and 160 evaluations
-answers     peak memory of predict on 2,000 and on 20,000 pictures
 exports     every network as LiteRT and ONNX; the page for browsers, by a picture and a camera
 """
 
@@ -20,7 +19,7 @@ from pathlib import Path
 from dsconv.files import write_json
 from dsconv.process import prepare_process
 
-DRILLS = ('kills', 'damage', 'disk', 'processes', 'memory', 'answers', 'exports')
+DRILLS = ('kills', 'damage', 'disk', 'processes', 'memory', 'exports')
 
 
 def main() -> int:

@@ -32,7 +32,7 @@ def _lose(victim, workdir):
     launcher = start(several(4, workdir, LONGER))
     wait_for(lambda: (workdir / 'checkpoints' / '19').exists(), launcher)
     began = time.monotonic()
-    _process(launcher.pid, victim, signal.SIGKILL)
+    subprocess.run(['pkill', '-KILL', '-P', str(launcher.pid), '-f', '--', f'--process-id={victim}'], check=True)
     errors = finish(launcher, 1)
     seconds = time.monotonic() - began
     assert seconds < BOUND, f'the others took {seconds} s to leave'
@@ -43,14 +43,3 @@ def _lose(victim, workdir):
     finish(again, 75)
     own = [line for line in errors.splitlines() if line.startswith(('another process', f'process {victim}'))]
     return {'seconds': round(seconds, 1), 'said': sorted(set(own)), 'then_went_on_from': saved}
-
-
-def _process(launcher, index, number):
-    """Sends a signal to one of the launcher's processes."""
-    listed = subprocess.run(['ps', '-eo', 'pid,ppid,args'], capture_output=True, text=True, check=True).stdout
-    for line in listed.splitlines()[1:]:
-        pid, parent, arguments = line.split(maxsplit=2)
-        if int(parent) == launcher and f'--process-id={index}' in arguments:
-            subprocess.run(['kill', f'-{int(number)}', pid], check=True)
-            return
-    raise AssertionError(f'there is no process {index}')

@@ -5,14 +5,10 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.special
 
 ACTIVATION_FORMULAS = {
     'gelu': lambda x: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
-    'gelu_exact': lambda x: 0.5 * x * (1 + scipy.special.erf(x / np.sqrt(2))),
-    'relu': lambda x: np.where(x > 0, x, 0),
     'leaky_relu': lambda x: np.where(x > 0, x, 0.01 * x),
-    'elu': lambda x: np.where(x > 0, x, np.exp(x) - 1),
     'silu': lambda x: x / (1 + np.exp(-x)),
 }
 

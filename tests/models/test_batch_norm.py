@@ -24,23 +24,18 @@ def variables():
     return {'params': {'scale': scale, 'bias': bias}, 'batch_stats': {'mean': mean, 'var': var, 'count': np.float32(0)}}
 
 
-@pytest.fixture(scope='module')
-def train():
-    """`(variables, x, groups=1, dtype=float32) → output, new statistics` of a training step, compiled."""
-
-    @jax.jit(static_argnames=('groups', 'dtype'))
-    def apply(variables, x, groups=1, dtype=jnp.float32):
-        y, changed = BatchNorm(groups, dtype).apply(variables, x, True, mutable=['batch_stats'])
-        return y, changed['batch_stats']
-
-    return apply
+@jax.jit(static_argnames=('groups', 'dtype'))
+def train(variables, x, groups=1, dtype=jnp.float32):
+    """Returns the output and the new statistics of a training step."""
+    y, changed = BatchNorm(groups, dtype).apply(variables, x, True, mutable=['batch_stats'])
+    return y, changed['batch_stats']
 
 
 def normalise(x, params, mean, var):
     return (x - mean) / np.sqrt(var + 1e-3) * params['scale'] + params['bias']
 
 
-def test_groups_are_normalised_by_themselves_and_running_statistics_follow_the_rule(train, images, variables):
+def test_groups_are_normalised_by_themselves_and_running_statistics_follow_the_rule(images, variables):
     mean, var = (variables['batch_stats'][name].astype(np.float64) for name in ('mean', 'var'))
     statistics = variables['batch_stats']
     for n in range(4):
@@ -57,7 +52,7 @@ def test_groups_are_normalised_by_themselves_and_running_statistics_follow_the_r
     assert statistics['count'] == 4
 
 
-def test_momentum_ends_at_the_value_of_the_thesis(train, images, variables):
+def test_momentum_ends_at_the_value_of_the_thesis(images, variables):
     # (1 + n) / (10 + n) passes 0.99 at n = 890.
     for count, old in ((800, 801 / 810), (900, 0.99)):
         statistics = variables['batch_stats'] | {'count': np.float32(count)}
@@ -72,7 +67,7 @@ def test_initialising_sees_no_data(images):
     assert values == {'mean': [0], 'var': [1], 'count': [0], 'scale': [1], 'bias': [0]}
 
 
-def test_bfloat16_inputs_have_float32_statistics(train, images, variables):
+def test_bfloat16_inputs_have_float32_statistics(images, variables):
     # A mean of 100 leaves bfloat16 steps of ½: statistics in it would be visibly wrong.
     narrow = jnp.asarray(images + 100, jnp.bfloat16)
     y, statistics = train(variables, narrow, 2, jnp.bfloat16)
@@ -84,7 +79,7 @@ def test_bfloat16_inputs_have_float32_statistics(train, images, variables):
     np.testing.assert_allclose(np.asarray(y, np.float64), np.concatenate(expected), rtol=0.02, atol=0.02)
 
 
-def test_a_large_mean_and_a_small_variance_stay_finite(train, images, variables):
+def test_a_large_mean_and_a_small_variance_stay_finite(images, variables):
     # E[x²] − E[x]² cancels to noise of either sign here.
     x = (1e3 + 1e-4 * images).astype(np.float32)
     y, statistics = train(variables, x, 3)
@@ -93,7 +88,6 @@ def test_a_large_mean_and_a_small_variance_stay_finite(train, images, variables)
     assert np.all(statistics['var'] >= 0)
 
 
-@pytest.mark.skipif(jax.device_count() == 1, reason='needs several devices')
 def test_groups_on_devices_of_their_own_need_no_collective(variables):
     devices = jax.device_count()
     sharding = NamedSharding(Mesh(np.array(jax.devices()), ('data',)), PartitionSpec('data'))

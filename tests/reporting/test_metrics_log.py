@@ -1,4 +1,5 @@
 import os
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -49,11 +50,7 @@ def test_every_beginning_of_a_line_counts_as_torn(tmp_path):
 
 def test_an_interrupted_cut_loses_nothing(tmp_path, monkeypatch):
     log_steps(tmp_path, [10, 20])
-
-    def fail(*_):
-        raise OSError('killed here')
-
-    monkeypatch.setattr(os, 'replace', fail)
+    monkeypatch.setattr(os, 'replace', Mock(side_effect=OSError('killed here')))
     with pytest.raises(OSError, match='killed here'):
         MetricsLog(tmp_path, restored_step=10, tensorboard=False)
     assert steps_of(tmp_path) == [10, 20]

@@ -1,7 +1,7 @@
 import base64
 import json
 import re
-from html.parser import HTMLParser
+from html import unescape
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -17,32 +17,15 @@ COMMAND = "python -m dsconv.main --config=configs/small.py '--config.dataset.nam
 ROBUST = {'source': 'made here', 'mean_accuracy': 0.4321, 'accuracy': {'shot_noise': [0.5, 0.4], 'jpeg': [0.6, 0.2284]}}
 
 
-class Reader(HTMLParser):
-    """What a browser would show: the tags, the links, the text of every cell of every table."""
+def shown(html):
+    """The text of a page."""
+    return unescape(re.sub('<[^>]*>', '', html))
 
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.attributes, self.tables, self.text, self.cell = [], [], [], '', False
-        self.feed(html)
 
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += attributes
-        if tag == 'table':
-            self.tables.append([])
-        elif tag == 'tr':
-            self.tables[-1].append([])
-        elif tag in ('td', 'th'):
-            self.tables[-1][-1].append('')
-            self.cell = True
-
-    def handle_data(self, data):
-        self.text += data
-        if self.cell:
-            self.tables[-1][-1][-1] += data
-
-    def handle_endtag(self, tag):
-        self.cell = self.cell and tag not in ('td', 'th')
+def rows_of(html):
+    """The text of each cell of each row of its tables."""
+    cells = re.compile(r'<t[hd]\b[^>]*>(.*?)</t[hd]>', re.DOTALL)
+    return [list(map(shown, cells.findall(row))) for row in html.split('<tr>')[1:]]
 
 
 def make_workdir(path, names=HOSTILE, dataset='pets', robust=None):
@@ -77,7 +60,7 @@ def page(tmp_path_factory):
 
 def test_html_needs_nothing_else(page):
     output, _, html = page
-    attributes = Reader(html).attributes
+    attributes = re.findall(r' (\w+)="([^"]*)"', html)
     sources = [value for name, value in attributes if name == 'src']
     shown = [base64.b64decode(source.removeprefix('data:image/png;base64,')) for source in sources]
     assert len(shown) == 6 + 5
@@ -86,25 +69,24 @@ def test_html_needs_nothing_else(page):
     links = [value for name, value in attributes if name == 'href']
     assert sorted(links) == sorted(f'#{anchor}' for anchor in anchors) == ['#run-1', '#run-2']
     assert not re.search(r'@import|url\(|<script|<link', html)
-    assert not any(urlsplit(value or '').netloc for _, value in attributes)
+    assert not any(urlsplit(value).netloc for _, value in attributes)
 
 
 def test_names_are_shown_as_they_are(page):
     _, _, html = page
-    reader = Reader(html)
-    assert not {'b', 'i', 'u', 'em', 'strong', 'del', 'script'} & set(reader.tags)
-    cells = [cell for table in reader.tables for row in table for cell in row]
+    assert not {'b', 'i', 'u', 'em', 'strong', 'del', 'script'} & set(re.findall(r'<(\w+)', html))
+    cells, text = sum(rows_of(html), []), shown(html)
     for name in HOSTILE[1:]:
         assert f'{HOSTILE[0]} → {name}' in cells
-        assert name in reader.text
+        assert name in text
     assert 'image_folder:<u>v</u>' in cells
     assert any(cell.endswith('a_run_') for cell in cells)
-    assert reader.text.count(COMMAND) == 2
-    assert 'a\\udcff' in reader.text  # bytes that are no text
+    assert text.count(COMMAND) == 2
+    assert 'a\\udcff' in text  # bytes that are no text
 
 
 def test_overview_has_a_row_a_run(page, tmp_path):
-    header, first, second = Reader(page[2]).tables[0]
+    header, first, second, *_ = rows_of(page[2])
     first, second = dict(zip(header, first, strict=True)), dict(zip(header, second, strict=True))
     facts = {'dataset': 'pets', 'parameters': '1,234,567', 'images': '15', 'epochs': '2 of 3'}
     assert first | facts == first
@@ -117,7 +99,7 @@ def test_overview_has_a_row_a_run(page, tmp_path):
     (alone / 'metrics.jsonl').unlink()  # as of a published network
     write_page(tmp_path / 'published', {alone: alone})
     assert 'epochs' not in (tmp_path / 'published' / 'report.md').read_text()
-    assert not {'corrupted', 'top-5'} & set(Reader((tmp_path / 'report.html').read_text('utf-8')).tables[0][0])
+    assert not {'corrupted', 'top-5'} & set(rows_of((tmp_path / 'report.html').read_text('utf-8'))[0])
 
 
 def test_markdown_says_the_same(page):

@@ -6,6 +6,7 @@ import os
 import re
 import resource
 import shutil
+from unittest.mock import Mock
 
 import jax
 import jax.numpy as jnp
@@ -109,16 +110,10 @@ def test_a_flipped_bit_of_a_leaf_is_noticed_and_the_sound_ones_are_named(two_sav
         assert checkpoints.restore_newest(shape).step == 3
 
 
-def truncate(step):
-    for file in step.rglob('*'):
-        if file.is_file():
-            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-
-
 @pytest.mark.parametrize(
     'how',
     [
-        truncate,
+        lambda step: [f.write_bytes(f.read_bytes()[: f.stat().st_size // 2]) for f in step.rglob('*') if f.is_file()],
         lambda step: shutil.rmtree(step / 'checksums'),
         lambda step: [shutil.rmtree(step), shutil.copytree(step.with_name('3'), step)],  # sound, of another step
         lambda step: [shutil.rmtree(step), step.write_bytes(b'')],
@@ -177,12 +172,9 @@ def test_an_older_one_with_damaged_metrics_is_kept_too(tmp_path, written):
     ids=str,
 )
 def test_a_passing_fault_ends_the_run_and_moves_nothing(two_saved, monkeypatch, fault):
-    def restore(*arguments, **named):
-        raise fault
-
     with Checkpoints(two_saved) as checkpoints:
         with monkeypatch.context() as patch:
-            patch.setattr(ocp.CheckpointManager, 'restore', restore)
+            patch.setattr(ocp.CheckpointManager, 'restore', Mock(side_effect=fault))
             with pytest.raises(RunError, match=f'could not be read .{type(fault).__name__}.*{re.escape(str(fault))}'):
                 checkpoints.restore_newest(shape_of(make_state(1)))
         assert checkpoints.restore_newest(shape_of(make_state(1))).step == 4

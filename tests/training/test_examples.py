@@ -16,12 +16,6 @@ from dsconv.errors import InputError
 from dsconv.training.examples import match_classes, other_examples
 
 
-def parse(*line):
-    arguments = evaluate.flags().parse_args(list(line))
-    arguments.overrides = []
-    return arguments
-
-
 def write_digits(root, names, count):
     """Writes `count` pictures of each class 0, 1, … under other names, as `names` says."""
     digits = load_digits()
@@ -36,9 +30,8 @@ def test_a_folder_is_scored_whole_by_the_names_of_its_classes(finished_run, tmp_
     write_digits(tmp_path / 'other', {3: '3', 0: '0', 7: 'seven'}, 6)
     line = [f'--workdir={finished_run}', f'--dataset=image_folder:{tmp_path / "other"}', '--predictions']
     output = tmp_path / 'output'
-    line.append(f'--output={output}')
     with caplog.at_level(logging.INFO, 'dsconv'):
-        evaluate.evaluate(parse(*line))
+        evaluate.evaluate(evaluate.flags().parse_args([*line, f'--output={output}']))
     assert 'a fixed fifth' not in caplog.text
     assert '6 examples of seven, which the network does not know, left out' in caplog.text
     report = json.loads((output / 'report.json').read_text())
@@ -84,7 +77,7 @@ def test_data_without_a_known_class_and_flags_of_the_own_data_are_refused(finish
         other_examples(config, f'image_folder:{tmp_path / "other"}', None)
     for flag in ('--calibrate', '--robustness', f'--output={finished_run / "report"}'):
         with pytest.raises(InputError, match='does not go with --dataset|own report'):
-            evaluate.evaluate(parse(f'--workdir={finished_run}', '--dataset=digits', flag))
+            evaluate.evaluate(evaluate.flags().parse_args([f'--workdir={finished_run}', '--dataset=digits', flag]))
 
 
 def test_classes_are_matched_in_any_form_of_their_names():

@@ -162,24 +162,18 @@ def test_a_run_whose_validation_accuracy_rises_no_more_ends_and_is_finished(tmp_
     assert read_metrics(tmp_path)[-1]['step'] == 6 * STEPS_PER_EPOCH
 
 
-@pytest.fixture
-def poisoned(monkeypatch):
-    """The targets of the second epoch are not numbers."""
+def test_steps_that_are_not_finite_can_be_skipped_but_not_more_than_allowed(tmp_path, monkeypatch, caplog):
     make_augment = setup.make_augment
 
-    def make_poisoned_augment(config, num_classes, mesh):
-        healthy = make_augment(config, num_classes, mesh)
+    def poisoned(*given):
+        def augment(key, epoch, *batch):
+            images, targets = healthy(key, epoch, *batch)
+            return images, jnp.where(epoch == 1, jnp.nan, targets)  # in the second epoch no numbers
 
-        def augment(key, epoch, images, labels):
-            images, targets = healthy(key, epoch, images, labels)
-            return images, jnp.where(epoch == 1, jnp.nan, targets)
-
+        healthy = make_augment(*given)
         return augment
 
-    monkeypatch.setattr(setup, 'make_augment', make_poisoned_augment)
-
-
-def test_steps_that_are_not_finite_can_be_skipped_but_not_more_than_allowed(tmp_path, poisoned, caplog):
+    monkeypatch.setattr(setup, 'make_augment', poisoned)
     averaged = {'optimizer__ema_decay': 0.998, 'model__depth': 0}
     # The first one after the last line of the log is named.
     with pytest.raises(RunError, match=r'step 34: loss nan, gradient norm nan, .*max_skipped_steps \(now 18\)'):

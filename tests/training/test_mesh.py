@@ -7,11 +7,7 @@ import pytest
 from dsconv.errors import InputError
 from dsconv.training.mesh import check_batch_size, make_mesh, to_global
 
-
-@dataclasses.dataclass(frozen=True)
-class Device:
-    process_index: int
-    id: int
+Device = dataclasses.make_dataclass('Device', ('process_index', 'id'), frozen=True)
 
 
 def test_the_devices_of_a_process_are_consecutive_whatever_their_place_in_the_slice():

@@ -56,7 +56,6 @@ def test_a_microbatch_that_cuts_a_group_is_refused(changes, message):
         accumulation_steps(make_config(batch_size=512, **changes), mesh_of('tpu', 8))
 
 
-@pytest.mark.skipif(jax.device_count() < 4, reason='needs several devices')
 def test_rows_keep_their_order_and_their_devices():
     mesh, x = make_mesh(jax.devices()[:4]), np.arange(48, dtype=np.float32).reshape(16, 3)
     cut = jax.jit(lambda x: over_microbatches(lambda part: part[:, :2] + 1, 2, 4, x), in_shardings=batch_sharding(mesh))

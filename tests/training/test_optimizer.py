@@ -190,11 +190,6 @@ def test_the_schedules_at_a_quarter_of_their_way(name, up, down):
     assert rate(WARMUP // 4) == pytest.approx(INITIAL + (PEAK - INITIAL) * up(0.25), rel=1e-3)
 
 
-def test_the_schedule_of_the_thesis():
-    rate = make_schedule(schedule(), warmup_steps=485, total_steps=29_100)  # 300 epochs of 97 steps
-    assert [rate(step) for step in (0, 485, 29_099)] == pytest.approx([INITIAL, PEAK, END], rel=1e-4)
-
-
 @pytest.mark.parametrize('name', SCHEDULES)
 def test_the_ends_of_the_schedules(name):
     rate = make_schedule(schedule(name), warmup_steps=0, total_steps=10)

@@ -1,6 +1,7 @@
 """A published network scores as its run does, names no path, and is not trained on."""
 
 import json
+from unittest.mock import Mock
 
 import jax
 import numpy as np
@@ -59,10 +60,7 @@ def test_it_is_neither_trained_on_nor_replaced(published, averaged_run):
 
 
 def test_nothing_is_left_of_one_that_cannot_be_written(averaged_run, tmp_path, monkeypatch):
-    def fails(*_):
-        raise OSError('no space left on device')
-
-    monkeypatch.setattr(published_network, 'save_temperature', fails)
+    monkeypatch.setattr(published_network, 'save_temperature', Mock(side_effect=OSError('no space left on device')))
     monkeypatch.setattr(published_network, 'read_temperature', lambda *_: {'temperature': 1})
     with pytest.raises(OSError, match='no space'):
         publish(averaged_run, tmp_path / 'tiny')

@@ -1,8 +1,8 @@
-import errno
 import json
 import os
 import subprocess
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -48,12 +48,8 @@ def test_a_workdir_that_cannot_be_written_is_refused_and_a_full_disk_is_not_the_
     (tmp_path / 'file').write_text('')
     with pytest.raises(InputError, match='cannot be written'):
         write_config(tmp_path / 'file', tiny_config())
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(configuration, 'save_run', full)
-    with pytest.raises(RunError, match=f'{tmp_path} cannot be written: {os.strerror(errno.ENOSPC)}'):
+    monkeypatch.setattr(configuration, 'save_run', Mock(side_effect=OSError(28, 'No space left on device')))
+    with pytest.raises(RunError, match=f'{tmp_path} cannot be written: No space left on device'):
         write_config(tmp_path, tiny_config())
 
 

@@ -4,14 +4,6 @@ import shutil
 from dsconv.training.scoring import is_reported
 
 
-def test_a_run_with_validation_reports_its_best_checkpoint(finished_run):
-    report = json.loads((finished_run / 'report' / 'report.json').read_text())
-    lines = [json.loads(line) for line in (finished_run / 'metrics.jsonl').read_text().splitlines()]
-    scores = {line['step']: line['accuracy'] for line in lines if line['split'] == 'validation'}
-    best = max(scores, key=lambda step: (scores[step], step))
-    assert report['checkpoint_step'] == best
-
-
 def test_a_report_of_another_split_or_checkpoint_is_not_the_runs_own(finished_run, tmp_path):
     workdir = shutil.copytree(finished_run, tmp_path / 'run', copy_function=shutil.copyfile)
     own = (workdir / 'report' / 'report.json').read_text()

@@ -96,22 +96,6 @@ def test_the_step_is_for_any_platform(batches):
         assert re.findall(r'custom_call @\w+', text) == []  # a kernel of one maker's
 
 
-def test_metrics_are_sums_over_the_steps(on_eight):
-    losses, state, _ = on_eight
-    assert state.metrics.steps == STEPS
-    assert state.metrics.loss == pytest.approx(sum(losses), rel=1e-5)
-    assert state.metrics.nonfinite_step == 0
-    assert 0 < state.metrics.accuracy < STEPS
-
-
-def test_the_average_covers_parameters_and_batch_statistics(on_eight):
-    _, state, _ = on_eight
-    assert jax.tree.structure(state.average) == jax.tree.structure(state.variables)
-    # d = 0.9 after six steps: between the zeros that it was started from and the last variables.
-    mean = state.average['batch_stats']['stem_unit']['batch_norm']['count']
-    assert mean == pytest.approx(sum(0.1 * 0.9 ** (STEPS - n) * n for n in range(1, STEPS + 1)), rel=1e-5)
-
-
 def test_normalise_is_per_channel():
     images = np.random.default_rng(0).integers(0, 256, (2, 3, 3, 3), dtype=np.uint8)
     mean, std = (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -50,13 +50,9 @@ def test_a_second_sigterm_is_patient_and_a_second_ctrl_c_is_not():
 
 
 def test_elsewhere_than_in_the_main_thread_signals_stay_as_they_are():
-    handlers = []
-
     def run():
         with StopRequest(make_mesh()) as stop:
-            handlers.append((signal.getsignal(signal.SIGTERM), stop.reached()))
+            return signal.getsignal(signal.SIGTERM), stop.reached()
 
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    assert handlers == [(signal.getsignal(signal.SIGTERM), False)]
+    with ThreadPoolExecutor() as threads:
+        assert threads.submit(run).result() == (signal.getsignal(signal.SIGTERM), False)

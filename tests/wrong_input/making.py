@@ -12,13 +12,6 @@ from PIL import Image
 PIPE = object()
 
 
-def encoded(save, *arguments, **options) -> bytes:
-    """Returns what `save(file, …)` writes."""
-    file = io.BytesIO()
-    save(file, *arguments, **options)
-    return file.getvalue()
-
-
 def png(width: int, height: int) -> bytes:
     """Returns a PNG whose header promises so many pixels, and which holds none."""
     header = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
@@ -29,8 +22,8 @@ def _chunk(kind, data):
     return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
 
 
-NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8))
-PNG = encoded(NOISE.save, 'PNG')
+Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)).save(file := io.BytesIO(), 'PNG')
+PNG = file.getvalue()
 PICKLE = pickle.dumps({'accuracy': 1})
 
 
@@ -55,14 +48,9 @@ def build(root, tree):
 
 def contents(root) -> dict:
     """Returns what a directory holds: path → the bytes, the target of a link, or None where it may not be read."""
-    return {
-        path: os.readlink(path) if path.is_symlink() else path.read_bytes() if _is_readable(path) else None
-        for path in root.rglob('*')
-    }
-
-
-def _is_readable(path):
-    return path.is_file() and os.access(path, os.R_OK)
+    found = {path: os.readlink(path) if path.is_symlink() else None for path in root.rglob('*')}
+    readable = [path for path, target in found.items() if not target and path.is_file() and os.access(path, os.R_OK)]
+    return found | {path: path.read_bytes() for path in readable}
 
 
 TWO = of('cat', 'dog')

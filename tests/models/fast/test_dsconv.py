@@ -61,7 +61,6 @@ def test_bfloat16_is_the_dtype_of_everything_but_pool_and_head():
     assert {leaf.dtype for leaf in jax.tree.leaves(changed['batch_stats'])} == {jnp.dtype('float32')}
 
 
-@pytest.mark.skipif(jax.device_count() < 8, reason='needs eight devices')
 def test_fast_on_eight_devices_is_plain_on_one_and_no_image_leaves_its_own():
     plain, fast = DSConv(**TINY | dict(norm_groups=8)), FastDSConv(**TINY | dict(norm_groups=8), fold=2, shards=8)
     variables = drawn_variables(plain, (8, 6, 3))
