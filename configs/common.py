@@ -124,7 +124,7 @@ def get_config() -> ConfigDict:
     config.augment.randaugment_layers = 2  # operations per image
     config.augment.randaugment_magnitude = 5.0  # 0 to 10, the ends of the paper's ranges
     config.augment.randaugment_spread = 0.0  # standard deviation of the magnitude of an operation
-    config.augment.fill = 128  # level that warps bring in from outside the image, and of Cutout; a crop's is 0
+    config.augment.fill = 128  # level that warps bring in from outside the image, and of Cutout; not of crops
     config.augment.cutout_size = 0  # pixels per side of a square cut out of every image; 0: off
     config.augment.erase_probability = 0.0  # of random erasing
     config.augment.mixup_alpha = 0.8  # λ is drawn from Beta(α, α); 0: no MixUp

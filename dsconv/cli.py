@@ -15,7 +15,7 @@ from dsconv.errors import InputError, Preempted, RunError, did_you_mean, on_one_
 from dsconv.files import describe, is_store_fault, to_path
 from dsconv.process import PREEMPTED, leave, prepare_process
 
-CONFIG_FLAG = '--config.'
+CONFIG_FLAG, PLACE_FLAG = '--config.', '--config.dataset.KEY'
 OWN_PACKAGES = ('dsconv', 'configs', 'benchmarks')
 UNUSABLE_PATH = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 UNUSABLE_CODES = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)  # errors of paths that have no class of their own
@@ -39,12 +39,13 @@ class Parser(argparse.ArgumentParser):
         for word in words:
             name, keys = word.split('=')[0], []
             flags = [flag for flag in self._option_string_actions if flag.startswith('--')]
-            for placeholder in (flag for flag in flags if flag.startswith(CONFIG_FLAG)):  # of all keys, or of some
+            if PLACE_FLAG in flags:
+                keys = [f'{CONFIG_FLAG}dataset.{key}' for key in ('data_dir', 'archive')]
+            elif '--config' in flags:
                 from dsconv import config
 
                 keys = [CONFIG_FLAG + key for key in config.flatten(config.defaults())]
-                keys = [key for key in keys if key.startswith(placeholder.removesuffix('KEY'))]
-                keys = [key for key in keys if key.rpartition('.')[2] == name.removeprefix('--')]
+            keys = [key for key in keys if key.rpartition('.')[2] == name.removeprefix('--')]
             hint = f'; did you mean {" or ".join(keys)}?' if keys else did_you_mean(name, flags)
             self.error(f'unrecognized argument {word}{hint or "; --help lists what there is"}')
 
@@ -79,7 +80,7 @@ def add_config_flag(flags: Parser) -> None:
 
 def add_place_flag(flags: Parser, text: str) -> None:
     """Adds `--config.dataset.KEY=VALUE`, which say where data is, to a command that takes no config file."""
-    flags.add_argument('--config.dataset.KEY', metavar='VALUE', default=argparse.SUPPRESS, help=text)
+    flags.add_argument(PLACE_FLAG, metavar='VALUE', default=argparse.SUPPRESS, help=text)
     flags.set_defaults(config=None, overrides=[])  # by `config`, `run` knows that it takes overrides
 
 

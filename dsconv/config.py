@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from dsconv.config_auto import say_once
 from dsconv.config_checks import check, check_is_taken, check_values, get
 from dsconv.config_keys import no_such_key, read_keys
-from dsconv.errors import InputError, did_you_mean, nearest, shown
+from dsconv.errors import InputError, nearest, shown
 from dsconv.files import is_directory, is_file, make_directory, to_path, write_json
 
 ROOT = Path(__file__).resolve().parent.parent  # of the checkout, with configs/ and pretrained/
@@ -54,7 +54,7 @@ def load(path: str, overrides: list[str] = (), workdir: Path | None = None) -> C
     _lay_over(config, _read_run(find_file(path)) if is_run(path) else _run_file(path), f'{path}: ')
     typed = override(config, overrides)
     try:
-        run = load_run(workdir) if workdir else None
+        run = load_run(workdir) if workdir and has_begun(workdir) else None
     except InputError:  # a damaged run is reported where it is resumed
         run = None
     auto = tuple(key for key in config.dataset.auto or () if key not in typed)
@@ -129,6 +129,12 @@ def save_run(workdir: Path, config: ConfigDict, facts: dict) -> None:
     write_json(workdir / 'config.json', {'config': config.to_dict(), **facts})
 
 
+def has_begun(workdir: Path) -> bool:
+    """Returns whether a workdir holds a checkpoint or a report: what another run must not take the place of."""
+    workdir = to_path(workdir)
+    return any((workdir / 'checkpoints').glob('[0-9]*')) or (workdir / 'report').exists()
+
+
 def load_run(workdir: Path) -> ConfigDict:
     """Returns the config of an old workdir, over today's defaults; raises InputError where there is no readable run."""
     file = to_path(workdir) / 'config.json'
@@ -136,8 +142,10 @@ def load_run(workdir: Path) -> ConfigDict:
         if is_file(to_path(workdir) / 'study.json'):
             raise InputError(f'{workdir} is the directory of a study: its runs are {workdir}/cells/*/seed-*')
         if not is_directory(to_path(workdir)):
-            runs = [str(run.parent) for run in to_path(workdir).parent.glob('*/config.json')]
-            raise InputError(f'{workdir} is no directory: give the workdir of a run{did_you_mean(str(workdir), runs)}')
+            holder = to_path(workdir).parent
+            meant = nearest(to_path(workdir).name, [run.parent.name for run in holder.glob('*/config.json')])
+            hint = f'; did you mean {holder / meant}?' if meant else ''
+            raise InputError(f'{workdir} is no directory: give the workdir of a run{hint}')
         raise InputError(f'{workdir} is not the workdir of a run: it has no config.json')
     config = defaults()
     _lay_over(config, _read_run(file), f'{file}: ')

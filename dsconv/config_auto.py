@@ -85,7 +85,7 @@ def choose(config: ConfigDict, source) -> None:
             section[leaf] = chosen[key] = value
         return section[leaf]
 
-    if 'model.patch_size' in wanted and not _is_cut(size):
+    if config.model.name == 'dsconv' and 'model.patch_size' in wanted and not _is_cut(size):
         fits = next(side for side in range(size, 0, -1) if _is_cut(side))
         raise InputError(f'dataset.image_size={size} cannot be cut into 8 to {PLACES} patches a side; take {fits}')
     setting('model.patch_size', size // _places(size))
@@ -99,9 +99,10 @@ def choose(config: ConfigDict, source) -> None:
     setting('augment.mix_probability', 0.5 if pictures < FEW else 0.0)
     for key in ('eval.every_epochs', 'checkpoint.every_epochs'):
         setting(key, max(1, epochs // EVALUATIONS))
-    said = ', '.join(f'{key}={shown(value)}' for key, value in chosen.items())
+    said, known = ', '.join(f'{key}={shown(value)}' for key, value in chosen.items()), source.split_sizes.get('train')
     if said:
-        say_once(f'chosen for {pictures:,} pictures of {size}×{size} pixels to train on: {said}')
+        count = f'{known:,} ' if known else ''
+        say_once(f'chosen for {count}pictures of {size}×{size} pixels to train on: {said}')
 
 
 @functools.cache  # a study loads and resolves a config many times

@@ -10,6 +10,7 @@ def preflight(arguments) -> None:
     """Prints the estimate of each slice, as text or JSON, and writes the JSON to a file where one is named."""
     from dsconv import config as configuration
     from dsconv.config_checks import resolve_without_data
+    from dsconv.data.splits import Division
     from dsconv.files import make_directory, write_json
     from dsconv.models.complexity import layer_costs
     from dsconv.performance import step_cost
@@ -20,8 +21,7 @@ def preflight(arguments) -> None:
         make_directory(arguments.output.parent)
     slices = {name: topology_devices(name) for name in arguments.topology.split(',')}
     config = configuration.load(arguments.config, arguments.overrides)
-    of_cifar10 = 50_000 * (1 - config.dataset.validation_fraction) * config.dataset.train_fraction
-    images = arguments.images or round(of_cifar10)
+    images = arguments.images or Division.of({'train': 50_000}, config.dataset).sizes['train']
     config = resolve_without_data(config, images)
     if config.batch_size > images:
         raise InputError(f'batch_size={config.batch_size} is more than the {images} images: take a higher --images')

@@ -33,7 +33,7 @@ def check(workdirs, output) -> None:
         read_metrics(workdir)
         if resolved[index] in resolved[:index]:
             raise InputError(f'--workdirs: {workdir} is named twice, or has the name of another published network')
-        if output.resolve() == resolved[index] / 'report':
+        if output.resolve() in (resolved[index] / 'report', workdir.resolve() / 'report'):
             raise InputError(f"--output={output} is a run's own report: give another directory")
     make_directory(output)
     if not is_remote(output) and not os.access(output, os.W_OK):

@@ -103,6 +103,7 @@ def test_a_warmup_is_cut_to_a_third_and_said_once_unless_it_was_typed(caplog):
 
 def test_a_run_keeps_the_warmup_that_it_began_with(tmp_path):
     """`epochs` may change on resume, the warm-up may not."""
+    (tmp_path / 'checkpoints' / '1').mkdir(parents=True)
     for epochs in (3, 3, 30, 30, 2):
         config = load('configs/small.py', [f'epochs={epochs}'], tmp_path)
         assert config.schedule.warmup_epochs == 1
@@ -114,6 +115,7 @@ def test_a_run_keeps_the_warmup_that_it_began_with(tmp_path):
 
 @pytest.mark.parametrize(('began', 'resumed'), [(5.0, 5.0), (4.9, 4.0), (7.0, 4.0)])
 def test_a_run_from_before_warmups_were_cut_goes_on_and_another_does_not(tmp_path, began, resumed):
+    (tmp_path / 'checkpoints' / '1').mkdir(parents=True)
     save_run(tmp_path, load('configs/small.py', ['epochs=12', f'schedule.warmup_epochs={began}']), {})
     assert load('configs/small.py', ['epochs=12'], tmp_path).schedule.warmup_epochs == resumed
     assert load(str(tmp_path / 'config.json')).schedule.warmup_epochs == began

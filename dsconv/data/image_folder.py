@@ -139,7 +139,7 @@ def _check(listing: Listing, broken: list[str], total: int, least: int, listed=N
         why = f' ({reasons(broken)})' if broken else ''
         raise InputError(
             f'{listing.where[training]}: {there} of its {len(listing.class_names)} classes have a picture that '
-            f'can be read{_counted(listing.other_files, ", and ")}, needs at least {least}{why}'
+            f'can be read{_counted(listing.other_files, ", and ")}; at least {least} must have one{why}'
         )
 
 

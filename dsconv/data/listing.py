@@ -128,7 +128,7 @@ def list_pictures(
     class_names = tuple(sorted(classes[training]))
     if len(class_names) < least:
         raise InputError(
-            f'{folders[training]}: holds {len(class_names)} class folder(s), needs at least {least} '
+            f'{folders[training]}: holds {len(class_names)} class folder(s); at least {least} are needed '
             f'(<class>/<picture>, or train/<class>/<picture> and test/<class>/<picture>)'
         )
     if folders[training] != holder:

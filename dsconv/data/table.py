@@ -59,7 +59,7 @@ def list_table(path, dataset, whole: bool = False) -> Listing:
     labels = [facts['label_key'] for facts in seen.values()]
     class_names = _sorted(set(labels))
     if len(class_names) < (least := 1 if whole else 2):
-        raise InputError(f'{path}: holds {len(class_names)} class(es), needs at least {least}')
+        raise InputError(f'{path}: holds {len(class_names)} class(es); at least {least} are needed')
     training = 'train' if 'split_key' in columns else ''
     return Listing.of(
         root,
@@ -131,12 +131,15 @@ def _columns(path, header: list[str], dataset) -> dict[str, int]:
             if name not in header:
                 raise InputError(f'dataset.{key}={name} is no column of {path}, which has {", ".join(header)}')
             columns[key] = header.index(name)
+    ignored = set()
     for key, usual in USUAL.items():
         found = [plain.index(name) for name in usual.split() if name in plain]
         free = [column for column in found if column not in columns.values()]  # the labels may be in a column 'scene'
-        if key not in columns and free and getattr(dataset, key) != NO_COLUMN:
+        if getattr(dataset, key) == NO_COLUMN:
+            ignored.update(free)
+        elif key not in columns and free:
             columns[key] = free[0]
-    left = [column for column, name in enumerate(header) if name and column not in columns.values()]
+    left = [column for column, name in enumerate(header) if name and column not in {*columns.values(), *ignored}]
     if 'label_key' not in columns and len(left) == 1:
         columns['label_key'] = left[0]
     for key, what in (('image_key', 'paths'), ('label_key', 'labels')):

@@ -43,9 +43,8 @@ def check_workdir(workdir: Path, config) -> None:
     read_metrics(workdir)  # a damaged log is refused before anything is written
     if is_published(workdir):
         raise InputError(f'{workdir} holds a published network, which is not trained on: take another --workdir')
-    has_begun = (workdir / 'report').exists() or any((workdir / 'checkpoints').glob('[0-9]*'))
     if not (workdir / 'config.json').exists():
-        if has_begun:
+        if any((workdir / 'checkpoints').glob('[0-9]*')):
             raise InputError(
                 f'{workdir} holds checkpoints, but no config.json, which says whose they are: restore it from a copy, '
                 f'or take another --workdir'
@@ -55,7 +54,7 @@ def check_workdir(workdir: Path, config) -> None:
     old.dataset.fingerprint = old.dataset.fingerprint or config.dataset.fingerprint  # older runs have none
     aside = tuple(f'{key}:' for key in not_taken(config, configuration.flatten(config)))
     differing = [line for line in configuration.differences(old, config) if not line.startswith((*MAY_CHANGE, *aside))]
-    if differing and has_begun:
+    if differing and configuration.has_begun(workdir):
         raise InputError(
             f'{workdir} holds another run ({"; ".join(differing)}): take another --workdir, or the config that it '
             f'was made with'

@@ -37,7 +37,7 @@ TABLES = {
         'a.png cat train, b.png dog train, c.png cat test'),
     'labels in a column that is usually of groups': (
         'path,scene\na.png,beach\nb.png,hill\n', dict(label_key='scene'), 'a.png beach , b.png hill '),
-    'no groups, whatever the columns are called': ('path,label,group,set\na.png,cat,x,new\nb.png,dog,x,old\n',
+    'no groups, whatever the columns are called': ('path,kind,group,set\na.png,cat,x,new\nb.png,dog,x,old\n',
         dict(group_key='-', split_key='-'), 'a.png cat , b.png dog '),
     'Windows, a row twice': ('path,label\nb\\a.png,cat\nb\\a.png,cat\nc.png,dog\n', {}, 'b/a.png cat , c.png dog '),
 }  # fmt: skip

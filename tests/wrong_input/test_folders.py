@@ -11,7 +11,7 @@ NAME = '--config.dataset.name=image_folder:pictures'
 
 FOLDERS = {
     'absent': ({}, 'pictures: does not exist'),
-    'a file for a class': (of('cat') | {'dog': PNG}, 'holds 1 class folder(s), needs at least 2'),
+    'a file for a class': (of('cat') | {'dog': PNG}, 'holds 1 class folder(s); at least 2 are needed'),
     'empty classes': ({'cat': None, 'dog': None}, '0 of its 2 classes have a picture'),
     'a newline, bytes that are no text': (TWO | {'two\n\udcff': '/no/where'}, r'two \udcff: this link leads nowhere'),
     'larger than can be trained on': (dict.fromkeys(TWO, png(5000, 5000)), 'of 5000x5000 pixels', 'image_size=32'),
