@@ -3,7 +3,7 @@
     python -m dsconv.main --config=configs/best.py
 
 It is configs/fast.py with more epochs, stronger augmentation, so that the network does not memorise the images, and a
-longer average. `pretrained/small` and `pretrained/small-silu` were trained by it: see docs/results.md. The settings
+longer average. `pretrained/small` and `pretrained/small-relu` were trained by it: see docs/results.md. The settings
 were chosen without a search.
 """
 
