@@ -17,7 +17,7 @@ from dsconv.config_auto import say_once
 from dsconv.config_checks import check, check_is_taken, check_values, get
 from dsconv.config_keys import no_such_key, read_keys
 from dsconv.errors import InputError, nearest, shown
-from dsconv.files import is_directory, is_file, make_directory, to_path, write_json
+from dsconv.files import is_directory, is_file, is_remote, make_directory, to_path, write_json
 
 ROOT = Path(__file__).resolve().parent.parent  # of the checkout, with configs/ and pretrained/
 if not (ROOT / 'configs' / 'common.py').exists():  # installed: setup.py puts them here
@@ -132,7 +132,8 @@ def save_run(workdir: Path, config: ConfigDict, facts: dict) -> None:
 def has_begun(workdir: Path) -> bool:
     """Returns whether a workdir holds a checkpoint or a report: what another run must not take the place of."""
     workdir = to_path(workdir)
-    return any((workdir / 'checkpoints').glob('[0-9]*')) or (workdir / 'report').exists()
+    checkpoints = workdir / 'checkpoints'
+    return is_directory(checkpoints) and any(checkpoints.glob('[0-9]*')) or is_directory(workdir / 'report')
 
 
 def load_run(workdir: Path) -> ConfigDict:
@@ -143,7 +144,8 @@ def load_run(workdir: Path) -> ConfigDict:
             raise InputError(f'{workdir} is the directory of a study: its runs are {workdir}/cells/*/seed-*')
         if not is_directory(to_path(workdir)):
             holder = to_path(workdir).parent
-            meant = nearest(to_path(workdir).name, [run.parent.name for run in holder.glob('*/config.json')])
+            runs = [] if is_remote(holder) else [run.parent.name for run in holder.glob('*/config.json')]
+            meant = nearest(to_path(workdir).name, runs)
             hint = f'; did you mean {holder / meant}?' if meant else ''
             raise InputError(f'{workdir} is no directory: give the workdir of a run{hint}')
         raise InputError(f'{workdir} is not the workdir of a run: it has no config.json')

@@ -191,7 +191,8 @@ def test_what_is_not_there_or_refused_is_one_line(store, monkeypatch, capsys):
     make_directory(to_path(BUCKET))
     with pytest.raises(InputError, match='--workdir=gs://other/run cannot be made: there is no such bucket'):
         check_workdir(to_path('gs://other/run'), tiny_config())
-    with pytest.raises(InputError, match='gs://other/run does not exist'):
+    assert not configuration.has_begun(to_path('gs://other/run'))
+    with pytest.raises(InputError, match='gs://other/run is no directory'):
         configuration.load_run(to_path('gs://other/run'))
     code, _, errors = run(evaluate, ['--workdir=gs:///run'], capsys)
     assert code == 2 and '--workdir: gs:///run must be a path of this machine, or gs://BUCKET/PATH' in errors

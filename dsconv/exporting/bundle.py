@@ -44,8 +44,7 @@ def export(output: Path, options) -> tuple[dict, list[str]]:
     runtime = web_page.read_runtime(options.runtime) if 'web' in options.format else None
     network = Exported.of_run(options.workdir, options.checkpoint)
     say_where(network.config, options.overrides, OF_ITS_PLACE)
-    has_int8 = 'int8' in options.precision and {'litert', 'c'} & set(options.format)
-    calibrating = options.calibration_pictures if has_int8 else 0
+    calibrating = options.calibration_pictures if 'int8' in options.precision else 0
     pictures = check.find_pictures(
         network.config, options.workdir, options.pictures, options.check_pictures, calibrating
     )
