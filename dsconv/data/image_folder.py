@@ -192,7 +192,7 @@ def _tell(listing: Listing, broken: list[str], is_tested: bool) -> None:
     what = what or f'{counts[""]:,} pictures'
     fifth = '; a fixed fifth of each class is the test split' if is_tested else ''
     if listing.groups is not None:
-        fifth += f'; the {len(np.unique(listing.groups)):,} groups stay whole'
+        fifth += f'; the {len(np.unique(listing.groups)):,} groups stay whole (dataset.group_key=- leaves them aside)'
     left_out = _counted(listing.other_files, '; left out ')
     log.info('%s: read as %s of %d classes%s%s', listing.root, what, len(listing.class_names), fifth, left_out)
     for note in (*listing.notes, *_missing_classes(listing)):

@@ -18,6 +18,7 @@ VALIDATION_SEED = 20_151
 TRAIN_SEED = 20_152
 TEST_FRACTION = 0.2
 STATISTICS_EXAMPLES = 10_000
+REMEDY = 'add groups or a column of splits, or leave the groups aside by dataset.group_key=-'
 
 log = logging.getLogger('dsconv')
 
@@ -218,7 +219,7 @@ class Division:
 
         def hold_out(among, size, seed):
             if not len(among):
-                raise InputError('the groups are too few or too large to leave a training part: add groups')
+                raise InputError(f'the groups are too few or too large to leave a training part: {REMEDY}')
             kept, held = stratified_split(labels[among], size, seed, None if groups is None else groups[among])
             return among[kept], among[held]
 
@@ -232,9 +233,7 @@ class Division:
         if name != 'train':
             part = held if name == 'validation' else tested
             if not len(part):
-                raise InputError(
-                    f'the groups are too few or too large to hold out a {name} part: add a column of splits'
-                )
+                raise InputError(f'the groups are too few or too large to hold out a {name} part: {REMEDY}')
             for line in _missing_classes(labels, part, class_names, name):
                 log.warning('%s', line)
             return part

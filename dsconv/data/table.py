@@ -173,7 +173,8 @@ def _groups(path, seen, splits) -> np.ndarray:
     for name, split in zip(names, splits, strict=True):
         if split_of.setdefault(name, split) != split:
             raise InputError(
-                f'{path}: the group {name} is in {split_of[name]} and in {split}: what was learned would be tested'
+                f'{path}: the group {name} is in {split_of[name]} and in {split}: what was learned would be tested '
+                f'(dataset.group_key=- leaves the groups aside)'
             )
     numbers = {name: number for number, name in enumerate(split_of)}
     return np.array([numbers[name] for name in names], np.int64)

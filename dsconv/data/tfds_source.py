@@ -12,7 +12,14 @@ from dsconv.config_auto import choose_sizes, is_auto
 from dsconv.data.listing import split_names
 from dsconv.data.picture import decode_picture, drawn_crop
 from dsconv.data.read_ahead import import_tensorflow
-from dsconv.data.source import FOLDER_PREFIX, Source, are_characters, choose_class_names, fits_in_memory
+from dsconv.data.source import (
+    FOLDER_PREFIX,
+    TABLE_PREFIX,
+    Source,
+    are_characters,
+    choose_class_names,
+    fits_in_memory,
+)
 from dsconv.data.splits import TEST_FRACTION, Division, Split
 from dsconv.data.stream import READ_BATCH, StreamedSplit, read_labels
 from dsconv.data.tfds_features import Features, encode_arrays, find_features, names_of, plain_labels, read_vocabulary
@@ -109,8 +116,10 @@ def _builder(tfds, name: str, directory: str):
     isdir = import_tensorflow().io.gfile.isdir  # of gs:// too
     stored = family and isdir(os.path.join(directory, family))  # prepared by a builder of the person's own
     if not (family in known or stored) or version[:1] not in '0123456789*':  # 'community:name' would use the network
-        if os.path.isdir(name):
-            raise InputError(f'there is no dataset {name!r}; for the pictures in that folder say {FOLDER_PREFIX}{name}')
+        kinds = (os.path.isdir, 'folder', FOLDER_PREFIX), (os.path.isfile, 'table', TABLE_PREFIX)
+        for is_there, what, prefix in kinds:
+            if is_there(name):
+                raise InputError(f'there is no dataset {name!r}; for the pictures in that {what} say {prefix}{name}')
         raise InputError(
             f'there is no dataset {name!r}: nearest {_nearest(family, ["digits", *known])}; pictures of '
             f'your own: {FOLDER_PREFIX}<path>'

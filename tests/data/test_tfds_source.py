@@ -115,10 +115,12 @@ def test_absent_data_fails_without_a_network(settings, tmp_path, monkeypatch):
         ('glue', 'not a set of labelled pictures'),
         ('cifar\udcff', 'TensorFlow opens no path that is not UTF-8'),
         ('pictures', 'for the pictures in that folder say image_folder:pictures$'),
+        ('a.csv', 'for the pictures in that table say image_table:a.csv$'),
     ],
 )
 def test_unusable_names(settings, tmp_path, monkeypatch, name, message):
     (tmp_path / 'pictures').mkdir()
+    (tmp_path / 'a.csv').touch()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=message):
         open_source(settings(name=name, data_dir=str(tmp_path / 'data')))
