@@ -131,9 +131,13 @@ def save_run(workdir: Path, config: ConfigDict, facts: dict) -> None:
 
 def has_begun(workdir: Path) -> bool:
     """Returns whether a workdir holds a checkpoint or a report: what another run must not take the place of."""
-    workdir = to_path(workdir)
-    checkpoints = workdir / 'checkpoints'
-    return is_directory(checkpoints) and any(checkpoints.glob('[0-9]*')) or is_directory(workdir / 'report')
+    return has_checkpoints(workdir) or is_directory(to_path(workdir) / 'report')
+
+
+def has_checkpoints(workdir: Path) -> bool:
+    """Returns whether a workdir holds a checkpoint."""
+    checkpoints = to_path(workdir) / 'checkpoints'
+    return is_directory(checkpoints) and any(checkpoints.glob('[0-9]*'))
 
 
 def load_run(workdir: Path) -> ConfigDict:

@@ -73,9 +73,10 @@ def choose(config: ConfigDict, source) -> None:
     wanted = [key for key in KEYS if is_auto(config.dataset, key)]
     if not wanted:
         return
-    size, pictures = config.dataset.image_size, source.split_sizes.get('train')
-    if pictures is None:  # a summary of data that is not here
-        wanted, pictures = {'model.patch_size'}.intersection(wanted), 1
+    size, known = config.dataset.image_size, source.split_sizes.get('train')
+    pictures = known or 1
+    if known is None:  # a summary of data that is not here
+        wanted = {'model.patch_size'}.intersection(wanted)
     chosen = {}
 
     def setting(key, value):
@@ -99,7 +100,7 @@ def choose(config: ConfigDict, source) -> None:
     setting('augment.mix_probability', 0.5 if pictures < FEW else 0.0)
     for key in ('eval.every_epochs', 'checkpoint.every_epochs'):
         setting(key, max(1, epochs // EVALUATIONS))
-    said, known = ', '.join(f'{key}={shown(value)}' for key, value in chosen.items()), source.split_sizes.get('train')
+    said = ', '.join(f'{key}={shown(value)}' for key, value in chosen.items())
     if said:
         count = f'{known:,} ' if known else ''
         say_once(f'chosen for {count}pictures of {size}×{size} pixels to train on: {said}')

@@ -8,7 +8,7 @@ import numpy as np
 
 from dsconv.config_auto import choose_sizes, is_auto
 from dsconv.data.first_pass import decode_all, read_headers, reasons, repeated
-from dsconv.data.listing import Listing, list_pictures, split_names
+from dsconv.data.listing import Listing, least_classes, list_pictures, split_names
 from dsconv.data.picture import drawn_crop, read_picture
 from dsconv.data.processes import Processes
 from dsconv.data.source import (
@@ -49,7 +49,7 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
     listing, root = _list(dataset, listed, whole)
     _require_equal_listings(listing, processes)
     found = len(listing.paths)
-    least = 1 if whole else 2  # classes: what is not trained on may be of a single one
+    least = least_classes(whole)
     _check(listing, [], found, least)
     are_promised = listed or dataset.name.startswith(TABLE_PREFIX)
     listing, headers, broken = read_headers(listing, processes, bool(are_promised))
@@ -112,7 +112,7 @@ def _list(dataset, listed, whole):
     if dataset.name.startswith(TABLE_PREFIX):
         return list_table(path, dataset, whole), root
     instead = 'fold' if dataset.fold else 'validation_fraction' if dataset.validation_fraction else None
-    return list_pictures(path, split_names(dataset), instead, least=1 if whole else 2), root
+    return list_pictures(path, split_names(dataset), instead, whole), root
 
 
 def _require_equal_listings(listing: Listing, processes: Processes) -> None:

@@ -90,8 +90,13 @@ def split_names(dataset) -> dict[str, str]:
     return names or SPLIT_NAMES
 
 
+def least_classes(whole: bool) -> int:
+    """Returns how many classes pictures must have: one where they are taken as a `whole`, not to train on."""
+    return 1 if whole else 2
+
+
 def list_pictures(
-    path: str, names: dict[str, str] = SPLIT_NAMES, instead: str | None = None, least: int = 2
+    path: str, names: dict[str, str] = SPLIT_NAMES, instead: str | None = None, whole: bool = False
 ) -> Listing:
     """Lists `path/<class>/…` or `path/{train,val,test}/<class>/…`, at any depth below a class.
 
@@ -102,7 +107,7 @@ def list_pictures(
       path: of the folder.
       names: folder's name in lower case → split, of `split_names`.
       instead: key of `dataset` by which the validation split is made instead of that of the folder; or None.
-      least: how many classes there must be.
+      whole: as for `least_classes`.
 
     Raises: InputError when there is no such folder, a link beside the classes leads nowhere or to a folder above it,
       two folders stand for one split, a class is unknown in training, or there are too few.
@@ -126,7 +131,7 @@ def list_pictures(
             f'{folders.pop(split)}: left out, since it holds none of the classes: `predict` is for such pictures'
         )
     class_names = tuple(sorted(classes[training]))
-    if len(class_names) < least:
+    if len(class_names) < (least := least_classes(whole)):
         raise InputError(
             f'{folders[training]}: holds {len(class_names)} class folder(s); at least {least} are needed '
             f'(<class>/<picture>, or train/<class>/<picture> and test/<class>/<picture>)'

@@ -51,15 +51,15 @@ def tell_memory(config, mesh, compiled, num_examples: int) -> None:
 
 
 @contextlib.contextmanager
-def naming_remedies(remedies: Callable[[], str]):
-    """Wraps work on the device; where its memory is too small, raises InputError with what `remedies` returns."""
+def naming_remedies(remedy: Callable[[], str]):
+    """Wraps work on the device; where its memory is too small, raises InputError with what `remedy` returns."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
         if status_of(error) != 'RESOURCE_EXHAUSTED':
             raise
         reason = str(error).splitlines()[0].removeprefix('RESOURCE_EXHAUSTED: ').rstrip('.')
-        raise InputError(f'the device has not enough memory ({reason}): {remedies()}') from error
+        raise InputError(f'the device has not enough memory ({reason}): {remedy()}') from error
 
 
 def device_memory(mesh) -> dict[str, int]:

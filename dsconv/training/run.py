@@ -44,7 +44,7 @@ def check_workdir(workdir: Path, config) -> None:
     if is_published(workdir):
         raise InputError(f'{workdir} holds a published network, which is not trained on: take another --workdir')
     if not (workdir / 'config.json').exists():
-        if any((workdir / 'checkpoints').glob('[0-9]*')):
+        if configuration.has_checkpoints(workdir):
             raise InputError(
                 f'{workdir} holds checkpoints, but no config.json, which says whose they are: restore it from a copy, '
                 f'or take another --workdir'
