@@ -7,7 +7,6 @@ given there in pixels of a 32-pixel image, is scaled to the image size. Results 
 
 import dataclasses
 import io
-import itertools
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -38,7 +37,8 @@ def corrupt(images: np.ndarray, name: str, severity: int, seed: int = 0, first: 
 
     def corrupt_one(position):
         rng = np.random.default_rng([seed, kind, severity, first + position])
-        return function(images[position], level, rng)
+        damaged = function(images[position], level, rng)
+        return damaged if damaged.dtype == np.uint8 else np.uint8(np.rint(255 * np.clip(damaged, 0, 1)))
 
     return map_images(corrupt_one, images.shape[1:], range(len(images)))
 
@@ -58,29 +58,18 @@ class CorruptedSplit:
 
     def in_order(self, batch_size: int, rows: slice) -> Iterator[tuple]:
         """As `Split.in_order`."""
-        firsts = itertools.count(rows.start or 0, batch_size)
-        for first, (images, labels) in zip(firsts, self.split.in_order(batch_size, rows), strict=False):
+        for number, (images, labels) in enumerate(self.split.in_order(batch_size, rows)):
+            first = (rows.start or 0) + number * batch_size
             yield corrupt(images, self.name, self.severity, self.seed, first), labels
 
 
-def _on_unit_interval(function: Callable) -> Callable:
-    """Wraps `function(image, level, rng)` of pixels from 0 to 1 as one of uint8."""
-
-    def on_bytes(image, level, rng):
-        return np.uint8(np.rint(255 * np.clip(function(image / 255, level, rng), 0, 1)))
-
-    return on_bytes
-
-
-@_on_unit_interval
 def _gaussian_noise(image, deviation, rng):
-    return image + rng.normal(scale=deviation, size=image.shape)
+    return image / 255 + rng.normal(scale=deviation, size=image.shape)
 
 
-@_on_unit_interval
 def _shot_noise(image, photons, rng):
     """Counts photons, `photons` of them at white (Poisson)."""
-    return rng.poisson(image * photons) / photons
+    return rng.poisson(image / 255 * photons) / photons
 
 
 def _impulse_noise(image, share, rng):
@@ -89,23 +78,22 @@ def _impulse_noise(image, share, rng):
     return np.where(hit < share, np.where(salt < 0.5, np.uint8(0), np.uint8(255)), image)
 
 
-@_on_unit_interval
 def _gaussian_blur(image, deviation, rng):
     from scipy.ndimage import gaussian_filter
 
     deviation *= image.shape[0] / 32
-    return gaussian_filter(image, (deviation, deviation, 0), mode='nearest')
+    return gaussian_filter(image / 255, (deviation, deviation, 0), mode='nearest')
 
 
-@_on_unit_interval
 def _contrast(image, factor, rng):
+    image = image / 255
     mean = image.mean(axis=(0, 1))
     return mean + factor * (image - mean)
 
 
-@_on_unit_interval
 def _brightness(image, added, rng):
     """Adds to the V of HSV: scaling all channels by one factor keeps H and S. Black, with neither, becomes grey."""
+    image = image / 255
     value = image.max(axis=2, keepdims=True)
     brighter = np.minimum(value + added, 1)
     return np.where(value > 0, image * (brighter / np.where(value > 0, value, 1)), brighter)
@@ -123,7 +111,7 @@ def _pixelate(image, share, rng):
     return np.asarray(small.resize((width, height), Image.Resampling.BOX)).reshape(image.shape)
 
 
-# name → (function of an image, a level and a generator; the level at each severity)
+# name → (function of a uint8 image, a level and a generator → uint8, or 0 to 1; the level at each severity)
 CORRUPTIONS: dict[str, tuple[Callable, tuple]] = {
     'gaussian_noise': (_gaussian_noise, (0.04, 0.06, 0.08, 0.09, 0.10)),
     'shot_noise': (_shot_noise, (500, 250, 100, 75, 50)),

@@ -19,9 +19,5 @@ def open_digits(dataset) -> Source:
     rest, test = stratified_split(digits.target, TEST_SIZE, SPLIT_SEED)
     train, validation = (rest[part] for part in stratified_split(digits.target[rest], VALIDATION_SIZE, SPLIT_SEED))
     members = {'train': train, 'validation': validation, 'test': test}
-    return array_source(
-        {name: (images[i], digits.target[i]) for name, i in members.items()},
-        class_names=tuple('0123456789'),
-        flippable=False,
-        dataset=dataset,
-    )
+    splits = {name: (images[rows], digits.target[rows]) for name, rows in members.items()}
+    return array_source(splits, class_names=tuple('0123456789'), flippable=False, dataset=dataset)

@@ -1,13 +1,12 @@
 """The first pass over a person's pictures: which are broken, how large they are, which are there twice."""
 
-import collections
 import hashlib
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from dsconv.data.listing import Listing
-from dsconv.data.picture import is_grey, picture_header, read_picture
+from dsconv.data.picture import picture_header, read_picture
 from dsconv.data.processes import Processes
 from dsconv.data.threads import attempt
 from dsconv.errors import InputError
@@ -18,12 +17,7 @@ def read_headers(listing: Listing, processes: Processes, are_promised: bool) -> 
 
     Returns: (the pictures that have one, int32 (width, height, is grey) of each, broken paths).
     """
-
-    def header(path):
-        (width, height), mode = picture_header(path)
-        return np.array([width, height, is_grey(mode)], np.int32)
-
-    blocks = processes.attempt_all(header, listing.paths, np.zeros(3, np.int32))
+    blocks = processes.attempt_all(picture_header, listing.paths, np.zeros(3, np.int32))
     headers, good = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     nameless = np.array(['.' not in path.rpartition('/')[2] for path in listing.paths], bool) & (not are_promised)
     if unknown := int(np.sum(nameless & ~good)):
@@ -37,20 +31,16 @@ def decode_all(listing: Listing, read: Callable, shape: tuple, keep: bool, proce
     Returns: (the pictures that can be decoded, their images `(n, *shape)` if they are to be kept, a hash of the pixels
       of each as uint64 `(n,)`, broken paths).
     """
-    images = np.empty((len(listing.paths), *shape), np.uint8) if keep else None
-    digests = np.zeros((len(listing.paths), 8), np.uint8)
-    good, row = [], 0
-    result, like = (read, np.empty(shape, np.uint8)) if keep else (lambda path: _digest(read(path)), digests[0])
-    for block, done in processes.attempt_all(result, listing.paths, like):
+    result, width = (read, shape) if keep else (lambda path: _digest(read(path)), (8,))
+    results, good, row = np.empty((len(listing.paths), *width), np.uint8), [], 0
+    for block, done in processes.attempt_all(result, listing.paths, np.empty(width, np.uint8)):
         rows = slice(row, row := row + int(done.sum()))
-        if rows.start < rows.stop:
-            digests[rows] = [_digest(image) for image in block[done]] if keep else block[done]
-        if keep:
-            images[rows] = block[done]
+        results[rows] = block[done]
         good.append(done)
-    good = np.concatenate(good)
-    images = images[:row] if keep else None  # a view: a copy would need the memory twice
-    return listing.take(good), images, digests[:row].view(np.uint64)[:, 0], listing.paths[~good].tolist()
+    good, results = np.concatenate(good), results[:row]  # a view: a copy would need the memory twice
+    digests = np.fromiter(map(_digest, results), np.dtype((np.uint8, 8)), row) if keep else results
+    images = results if keep else None
+    return listing.take(good), images, digests.view(np.uint64)[:, 0], listing.paths[~good].tolist()
 
 
 def _digest(image: np.ndarray) -> np.ndarray:
@@ -68,17 +58,14 @@ def reasons(broken: list[str]) -> str:
 
 def repeated(listing: Listing, digests: np.ndarray) -> Iterator[str]:
     """Yields a line for pictures that are in two splits, and one for pictures that are in two classes."""
-    rows = collections.defaultdict(list)
-    numbers, which, counts = np.unique(digests, return_inverse=True, return_counts=True)
-    for row in np.flatnonzero(counts[which] > 1):
-        rows[which[row]].append(row)
-    training = {number for number, equal in rows.items() if 'train' in listing.splits[equal]}
-    others = sorted(row for number in training for row in rows[number] if listing.splits[row] not in ('train', ''))
-    tested = listing.paths[others].tolist()
+    _, first, which = np.unique(digests, return_index=True, return_inverse=True)
+    is_held_out = (listing.splits == 'validation') | (listing.splits == 'test')
+    tested = listing.paths[is_held_out & np.isin(which, which[listing.splits == 'train'])].tolist()
     if tested:
         remedy = 'identical to training pictures: remove them, or the scores will be too high'
         yield f'{listing.root}: of the validation or test split, {_first(tested)} {remedy}'
-    contrary = [listing.paths[equal[0]] for equal in rows.values() if len(set(listing.labels[equal].tolist())) > 1]
+    num_classes = np.bincount(np.unique([which, listing.labels], axis=1)[0])
+    contrary = listing.paths[np.sort(first[num_classes > 1])].tolist()
     if contrary:
         yield f'{listing.root}: {_first(contrary)} in two classes at once'
 

@@ -47,7 +47,8 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
       than `LARGEST`, and `dataset.image_size` is unset and not to be chosen.
     """
     listing, root = _list(dataset, listed, whole)
-    _require_equal_listings(listing, processes)
+    if not processes.agree([path.removeprefix(str(listing.root)) for path in listing.paths]):
+        raise InputError(f'{listing.root}: the processes of the run see different pictures: give all the same folder')
     found = len(listing.paths)
     least = least_classes(whole)
     _check(listing, [], found, least)
@@ -66,25 +67,27 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
     listing, images, digests, undecodable = decode_all(listing, read, shape, keep, processes)
     broken += undecodable
     _check(listing, broken, found, least, listed)
-    undivided = listing
-    if not listed:
+    if listed:
+        log.info('%s: the %s pictures with which the run began', listed, f'{found:,}')
+    else:
         names, labels = folder_class_names(listing.class_names, listing.labels, dataset)
-        undivided = dataclasses.replace(listing, class_names=names, labels=labels)
-        tested = TEST_FRACTION if not whole and _lacks_test(undivided, dataset) else 0.0
-        listing = dataclasses.replace(undivided, splits=_divided(undivided, dataset, tested))
+        listing = dataclasses.replace(listing, class_names=names, labels=labels)
+        tested = TEST_FRACTION if not whole and _lacks_test(listing, dataset) else 0.0
+        splits = np.full(len(labels), 'train', object) if whole else _divided(listing, dataset, tested)
+        _tell(listing, broken, bool(tested))
+        listing = dataclasses.replace(listing, splits=splits)
+    for note in repeated(listing, digests):
+        log.warning('%s', note)
 
-    def images_at(indices):
+    def images_at(indices, *draw):
+        if draw:
+            crops = [drawn_crop(scale, dataset.crop_ratio, *draw, index) for index in indices.tolist()]
+            return map_images(read, shape, listing.paths[indices], crops)
         return images[indices] if keep else map_images(read, shape, listing.paths[indices])
 
-    def cropped(indices, seed, epoch):
-        def read_box(index):
-            return read(listing.paths[index], drawn_crop(scale, dataset.crop_ratio, seed, epoch, index))
-
-        return map_images(read_box, shape, indices.tolist())
-
-    every = Split(listing.labels, images_at, keep, listing.paths, cropped if scale else None)
+    every = Split(listing.labels, images_at, keep, listing.paths, cropped=bool(scale))
     sizes = {name: int(np.sum(listing.splits == name)) for name in ('train', 'validation', 'test')}
-    source = Source(
+    return Source(
         size,
         channels,
         listing.class_names,
@@ -94,13 +97,6 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
         lambda: write_list(listing, root),
         scale,
     )
-    if listed:
-        log.info('%s: the %s pictures with which the run began', listed, f'{found:,}')
-    else:
-        _tell(undivided, broken, bool(tested))
-    for note in repeated(listing, digests):
-        log.warning('%s', note)
-    return source
 
 
 def _list(dataset, listed, whole):
@@ -113,12 +109,6 @@ def _list(dataset, listed, whole):
         return list_table(path, dataset, whole), root
     instead = 'fold' if dataset.fold else 'validation_fraction' if dataset.validation_fraction else None
     return list_pictures(path, split_names(dataset), instead, whole), root
-
-
-def _require_equal_listings(listing: Listing, processes: Processes) -> None:
-    """Raises InputError where a process would decode other pictures than its peers take them for."""
-    if not processes.agree([path.removeprefix(str(listing.root)) for path in listing.paths]):
-        raise InputError(f'{listing.root}: the processes of the run see different pictures: give all the same folder')
 
 
 def _check(listing: Listing, broken: list[str], total: int, least: int, listed=None) -> None:

@@ -126,10 +126,11 @@ def list_pictures(
     for split, folder in folders.items():
         folders[split] = _unwrapped(folder, classes.get(training, {})) if split else folder
         classes[split] = _classes(folders[split])
-    for split in [split for split in folders if split != training and not _is_labelled(classes, split, training)]:
-        notes.append(
-            f'{folders.pop(split)}: left out, since it holds none of the classes: `predict` is for such pictures'
-        )
+    for split in list(folders)[1:]:
+        there = set(classes[split])
+        if len(there) < 2 and not there & set(classes[training]):  # one folder may hold all its pictures
+            left_out = folders.pop(split)
+            notes.append(f'{left_out}: left out, since it holds none of the classes: `predict` is for such pictures')
     class_names = tuple(sorted(classes[training]))
     if len(class_names) < (least := least_classes(whole)):
         raise InputError(
@@ -143,7 +144,8 @@ def list_pictures(
     rows, others = [], collections.Counter()
     for split, folder in folders.items():
         for name in sorted(classes[split]):
-            found = sorted(pictures_below(classes[split][name], (_real_path(root), _real_path(folder)), others))
+            above = _real_path(root), _real_path(folder)
+            found = sorted(path for each in classes[split][name] for path in pictures_below(each, above, others))
             if found and name not in class_names:
                 raise InputError(
                     f'class {name!r} is in {folder} but not in {folders[training]}: no network can learn it there'
@@ -207,12 +209,6 @@ def _classes(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
     return dict(classes)
 
 
-def _is_labelled(classes: dict, split: str, training: str) -> bool:
-    """Returns whether a split has class folders. One folder that is no class may hold all its pictures."""
-    names = set(classes[split])
-    return len(names) > 1 or bool(names & set(classes[training]))
-
-
 def _alike(class_names: tuple[str, ...]) -> list[str]:
     by_name = collections.defaultdict(list)
     for name in class_names:
@@ -220,27 +216,23 @@ def _alike(class_names: tuple[str, ...]) -> list[str]:
     return [f'{" and ".join(names)} are different classes' for names in by_name.values() if len(names) > 1]
 
 
-def pictures_below(folders: list[pathlib.Path], above: tuple[str, ...], others: collections.Counter) -> Iterator[str]:
-    """Yields the files of a class that have the extension of a picture, or none; counts the `others`."""
-    for folder in folders:
-        for file in _files(folder, (*above, _real_below(folder, above))):
-            extension = file.suffix.lower()
-            if extension in EXTENSIONS or not extension:
-                yield str(file)
-            else:
-                others[extension] += 1
-
-
-def _files(folder: pathlib.Path, above: tuple[str, ...]) -> Iterator[pathlib.Path]:
+def pictures_below(folder: pathlib.Path, above: tuple[str, ...], others: collections.Counter) -> Iterator[str]:
+    """Yields the files in a folder that have the extension of a picture, or none; counts the `others`."""
+    above = (*above, _real_below(folder, above))
     for entry in folder.iterdir():
+        extension = entry.suffix.lower()
+        is_picture = extension in EXTENSIONS
         if _is_left_behind(entry):
             continue
-        if is_remote(entry) and entry.suffix.lower() in EXTENSIONS:  # an object store would be asked for each
-            yield entry
+        if is_remote(entry) and is_picture:  # an object store would be asked for each
+            yield str(entry)
         elif entry.is_dir():
-            yield from _files(entry, (*above, _real_below(entry, above)))
-        elif is_remote(entry) or entry.is_file() or (_is_broken_link(entry) and entry.suffix.lower() in EXTENSIONS):
-            yield entry
+            yield from pictures_below(entry, above, others)
+        elif is_remote(entry) or entry.is_file() or (is_picture and _is_broken_link(entry)):
+            if is_picture or not extension:
+                yield str(entry)
+            else:
+                others[extension] += 1
 
 
 def _is_broken_link(path: pathlib.Path) -> bool:

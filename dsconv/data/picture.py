@@ -53,27 +53,15 @@ def read_picture(
     Returns: uint8 `(image_size, image_size, channels)`, 0..255.
     Raises: InputError, naming the file, when it is missing, unreadable, damaged, too large or not a picture.
     """
-    with _file(path) as file:
-        return decode_picture(file, image_size, channels, resize, crop)
-
-
-def decode_picture(
-    file, image_size: int, channels: int, resize: str = 'squash', crop: Callable | None = None
-) -> np.ndarray:
-    """Decodes the bytes or the open binary file of a picture as `read_picture`; errors do not name it."""
-    with _open(io.BytesIO(file) if isinstance(file, bytes) else file) as picture:
+    with _file(path) as file, open_picture(file) as picture:
         return fit(picture, image_size, channels, resize, crop)
 
 
-def picture_header(path) -> tuple[tuple[int, int], str]:
-    """Returns ((width, height) as stored, mode) from a picture's header. Raises InputError as `read_picture`."""
-    with _file(path) as file, _open(file) as picture:
-        return picture.size, picture.mode
-
-
-def is_grey(mode: str) -> bool:
-    """Returns whether a Pillow mode holds no colour."""
-    return mode in GREY_MODES or mode.startswith('I;16')
+def picture_header(path) -> np.ndarray:
+    """Returns int32 (width and height as stored, whether it is grey) of a picture. Raises as `read_picture`."""
+    with _file(path) as file, open_picture(file) as picture:
+        is_grey = picture.mode in GREY_MODES or picture.mode.startswith('I;16')
+        return np.array([*picture.size, is_grey], np.int32)
 
 
 @contextlib.contextmanager
@@ -207,7 +195,8 @@ def _file(path):
 
 
 @_decoding()
-def _open(file):
+def open_picture(file) -> Image.Image:
+    """Opens the picture in a binary file, for `fit`. Raises InputError as `read_picture`, which does not name it."""
     try:
         picture = Image.open(file, formats=tuple(FORMATS))
     except Image.DecompressionBombError as error:

@@ -59,7 +59,7 @@ class Source:
         if name not in self.split_sizes:
             raise InputError(f'there is no split {name!r}: this dataset has {", ".join(self.split_sizes)}')
         split = self.own(self.division.own_split(name))
-        if self.division.is_whole(name):
+        if split.num_examples == self.split_sizes[name]:
             return split
         return split.subset(self.division.members(name, split.labels, self.class_names))
 

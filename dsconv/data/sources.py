@@ -1,5 +1,7 @@
 """Name → a source. The way into this package."""
 
+from dsconv.data.cifar_archive import describe_cifar, open_cifar_archive
+from dsconv.data.digits import open_digits
 from dsconv.data.processes import ALONE, Processes
 from dsconv.data.source import FOLDER_PREFIX, TABLE_PREFIX, Source
 from dsconv.errors import InputError, require_tensorflow
@@ -16,8 +18,8 @@ def open_source(
         then need not be there, and `split_sizes` may be empty.
       processes: of the run, which divide the first decoding of a folder's pictures among them.
       listed: a file with the bytes of `Source.table`, whose pictures and splits are then taken, or None.
-      whole: take no test part from data that has no splits of its own, or only train; a table is one split; pictures
-        may be of one class.
+      whole: take no test part from data that has only train; pictures are one split, train, whatever their folders or
+        their table say, and may be of one class.
 
     Returns: a `Source`. Metadata alone is read, except of folders, whose pictures are all decoded once, so that
       broken ones are known before training, and of an archive, which is read whole.
@@ -44,20 +46,14 @@ def open_source(
                 f'it unset'
             )
     if dataset.name == 'digits':
-        from dsconv.data.digits import open_digits
-
         return open_digits(dataset)
     if dataset.name.startswith((FOLDER_PREFIX, TABLE_PREFIX)):
         from dsconv.data.image_folder import open_pictures
 
         return open_pictures(dataset, processes, listed, whole)
     if dataset.name == 'cifar10' and not prepared:
-        from dsconv.data.cifar_archive import describe_cifar
-
         return describe_cifar(dataset)
     if dataset.archive:
-        from dsconv.data.cifar_archive import open_cifar_archive
-
         return open_cifar_archive(dataset)
     archive = ', or give the archive: --config.dataset.archive=cifar-10-binary.tar.gz'
     require_tensorflow(f'dataset.name={dataset.name}', archive if dataset.name == 'cifar10' else '')

@@ -29,18 +29,19 @@ class Split:
 
     Attributes:
       labels: int32 `(num_examples,)`.
-      images: integer indices `(n,)` → uint8 `(n, image_size, image_size, channels)`.
+      images: integer indices `(n,)` → uint8 `(n, image_size, image_size, channels)`; where the split is `cropped`, also
+        (indices, seed, epoch) → the same images, but of a random crop each.
       in_memory: whether reading an image costs no decoding.
       paths: text `(num_examples,)`, of the pictures' files; None where they have none of their own.
-      cropped: (indices, seed, epoch) → the same images, but of a random crop each, to train on; None without crops.
+      cropped: whether it is trained on random crops.
       balanced: whether an epoch has the same number of examples of each class, those of a rare class several times.
     """
 
     labels: np.ndarray
-    images: Callable[[np.ndarray], np.ndarray]
+    images: Callable[..., np.ndarray]
     in_memory: bool
     paths: np.ndarray | None = None
-    cropped: Callable[[np.ndarray, int, int], np.ndarray] | None = None
+    cropped: bool = False
     balanced: bool = False
 
     @property
@@ -50,43 +51,27 @@ class Split:
     def subset(self, members: np.ndarray) -> 'Split':
         """Returns the split of the examples at the indices `members`."""
         paths = None if self.paths is None else self.paths[members]
-        cropped = self.cropped and (lambda indices, *draw: self.cropped(members[indices], *draw))
 
-        def images(indices):
-            return self.images(members[indices])
+        def images(indices, *draw):
+            return self.images(members[indices], *draw)
 
-        return dataclasses.replace(self, labels=self.labels[members], images=images, paths=paths, cropped=cropped)
-
-    def uncropped(self) -> 'Split':
-        """Returns the same split without random crops."""
-        return dataclasses.replace(self, cropped=None)
+        return dataclasses.replace(self, labels=self.labels[members], images=images, paths=paths)
 
     def shuffled(self, batch_size: int, seed: int, steps: range, rows: slice) -> Iterator[tuple]:
         """Yields (images, labels) of `rows` of each global batch of `steps`, a pure function of (seed, step)."""
-        indices_of = self.order(batch_size, seed)
-
-        def read(step):
-            indices = indices_of(step)[rows]
-            epoch = step // (self.num_examples // batch_size)
-            images = self.cropped(indices, seed, epoch) if self.cropped else self.images(indices)
-            return images, self.labels[indices]
-
-        return read_ahead(steps, read)
-
-    def order(self, batch_size: int, seed: int) -> Callable[[int], np.ndarray]:
-        """Returns a function: step → the indices `(batch_size,)` of its global batch."""
-        steps_per_epoch = self.num_examples // batch_size
 
         @functools.lru_cache(maxsize=2)  # batches on both sides of an epoch's end are prepared at the same time
-        def permutation(epoch):
+        def order(epoch):
             generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
             return _draw_balanced(self.labels, generator) if self.balanced else generator.permutation(len(self.labels))
 
-        def indices_of(step):
-            epoch, position = divmod(step, steps_per_epoch)
-            return permutation(epoch)[position * batch_size : (position + 1) * batch_size]
+        def read(step):
+            epoch, position = divmod(step, self.num_examples // batch_size)
+            indices = order(epoch)[position * batch_size : (position + 1) * batch_size][rows]
+            draw = (seed, epoch) if self.cropped else ()
+            return self.images(indices, *draw), self.labels[indices]
 
-        return indices_of
+        return read_ahead(steps, read)
 
     def in_order(self, batch_size: int, rows: slice) -> Iterator[tuple]:
         """Yields (images, labels) of `rows` of each global batch, in order; the last ones may be short or empty."""
@@ -157,7 +142,7 @@ class Division:
             raise InputError(f'dataset.validation_fraction={self.validation_fraction} must be in [0, 1)')
         if not 0 < self.train_fraction <= 1:
             raise InputError(f'dataset.train_fraction={self.train_fraction} must be in (0, 1]')
-        if self._is_held_out and 'validation' in self.own_sizes:
+        if (self.fold or self.validation_fraction) and 'validation' in self.own_sizes:
             key = 'fold' if self.fold else 'validation_fraction'
             raise InputError(
                 f'dataset.{key} must not be set: this dataset has a validation split of its own '
@@ -183,16 +168,12 @@ class Division:
         return round(untested * self.validation_fraction)
 
     @property
-    def _is_held_out(self) -> bool:
-        return bool(self.validation_fraction or self.fold)
-
-    @property
     def sizes(self) -> dict[str, int]:
         """Maps our splits to their numbers of examples, in the order train, validation, test."""
         sizes = dict(self.own_sizes)
         if 'train' in sizes:
             sizes['train'] = round((sizes['train'] - self._tested - self._held) * self.train_fraction)
-            if self._is_held_out:
+            if self.fold or self.validation_fraction:
                 sizes['validation'] = self._held
             if self.test_fraction:
                 sizes['test'] = self._tested
@@ -200,12 +181,8 @@ class Division:
 
     def own_split(self, name: str) -> str:
         """Returns the dataset's own split that our split `name` is part of."""
-        is_cut = {'validation': self._is_held_out, 'test': self.test_fraction}.get(name)
+        is_cut = {'validation': self.fold or self.validation_fraction, 'test': self.test_fraction}.get(name)
         return 'train' if is_cut else name
-
-    def is_whole(self, name: str) -> bool:
-        """Returns whether our split `name` is the whole of the dataset's own."""
-        return self.sizes[name] == self.own_sizes[self.own_split(name)]
 
     def members(
         self, name: str, labels: np.ndarray, class_names: tuple, groups: np.ndarray | None = None
@@ -249,20 +226,3 @@ def _parse_fold(text: str) -> tuple[int, int]:
     if not 1 <= number <= count >= 2:
         raise InputError(f'dataset.fold={shown(text)} must be K/N, the K-th of N folds, as 1/5')
     return number, count
-
-
-def concatenate(splits: list):
-    """Returns one split of the examples of several `Split`s, in order; a single one as it is."""
-    if len(splits) == 1:
-        return splits[0]
-    starts = np.cumsum([0, *(split.num_examples for split in splits)])
-
-    def images(indices):
-        of = np.searchsorted(starts, indices, side='right') - 1
-        order = np.argsort(of, kind='stable')
-        parts = [splits[part].images(indices[of == part] - starts[part]) for part in np.unique(of)]
-        return np.concatenate(parts)[np.argsort(order)]
-
-    paths = None if any(split.paths is None for split in splits) else np.concatenate([split.paths for split in splits])
-    labels = np.concatenate([split.labels for split in splits])
-    return Split(labels, images, all(split.in_memory for split in splits), paths)

@@ -6,6 +6,7 @@ over undecoded records; a process cuts its rows out of the global batch before a
 
 import contextlib
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -25,12 +26,13 @@ class StreamedSplit:
     Attributes:
       records: (seed or None for the stored order, positioned) → tf.data.Dataset of {'image': encoded bytes, 'label':
         int64} and, where `positioned`, {'position': int64, the example's index in the stored order}.
-      decode: (encoded images `(b,)`, labels int64 `(b,)`, draw) of a batch of records → (images uint8 `(b, S, S, C)`,
-        labels int32 `(b,)`). `draw` is None, or, to train on, (seed, epoch, place in it of the first example).
+      decode: (encoded images `(b,)`, labels int64 `(b,)`, draws) of a batch of records → (images uint8 `(b, S, S, C)`,
+        labels int32 `(b,)`). `draws` has for each image (seed, epoch, its place in that) of its random crop, or None.
       stored_labels: () → int32 `(num_stored,)`; reads everything when called first.
       num_stored: number of examples that `records` yields.
       num_bytes: bytes of these records.
       where: what a message calls the data.
+      cropped: whether it is trained on random crops.
       members: sorted indices, in the stored order, of those that belong to this split; None for all.
     """
 
@@ -40,6 +42,7 @@ class StreamedSplit:
     num_stored: int
     num_bytes: int
     where: str
+    cropped: bool
     members: np.ndarray | None = None
     in_memory, paths = False, None
 
@@ -56,10 +59,6 @@ class StreamedSplit:
         """Returns the split of the examples at the indices `members` of this one."""
         return dataclasses.replace(self, members=members if self.members is None else self.members[members])
 
-    def uncropped(self) -> 'StreamedSplit':
-        """Returns the same split without random crops."""
-        return dataclasses.replace(self, decode=lambda images, labels, _: self.decode(images, labels, None))
-
     def images(self, indices: np.ndarray) -> np.ndarray:
         """Reads images as `Split.images`, by a pass over the whole split: not for training."""
         stored = np.asarray(indices) if self.members is None else self.members[indices]
@@ -71,14 +70,20 @@ class StreamedSplit:
         """Yields batches as `Split.shuffled`, shuffled by file and in a buffer of `SHUFFLE_BYTES`."""
 
         def requests():
-            for epoch, positions in _epochs(steps, self.num_examples // batch_size):
+            steps_per_epoch = self.num_examples // batch_size
+            fitting = SHUFFLE_BYTES * self.num_stored // max(1, self.num_bytes)
+            buffer_size = min(self.num_stored, max(1000, fitting))
+            for epoch, those in itertools.groupby(steps, lambda step: step // steps_per_epoch):
+                positions = [step % steps_per_epoch for step in those]
                 seed_of_epoch = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
                 examples = self._examples(seed_of_epoch).shuffle(
-                    self._buffer_size, seed=seed_of_epoch, reshuffle_each_iteration=False
+                    buffer_size, seed=seed_of_epoch, reshuffle_each_iteration=False
                 )
-                batches = examples.batch(batch_size, drop_remainder=True).skip(positions.start).take(len(positions))
+                batches = examples.batch(batch_size, drop_remainder=True).skip(positions[0]).take(len(positions))
                 for position, (images, labels) in zip(positions, _requests(batches, rows), strict=True):
-                    yield images, labels, (seed, epoch, position * batch_size + rows.start)
+                    first = position * batch_size + rows.start
+                    draws = [(seed, epoch, first + row) if self.cropped else None for row in range(len(labels))]
+                    yield images, labels, draws
 
         # One for all epochs: the next one's buffer fills while batches of the last are still to be used.
         return self._decoded(requests)
@@ -86,24 +91,17 @@ class StreamedSplit:
     def in_order(self, batch_size: int, rows: slice) -> Iterator[tuple]:
         """Yields batches as `Split.in_order`."""
         batches = self._examples(None).batch(batch_size)
-        return self._decoded(lambda: ((*request, None) for request in _requests(batches, rows)))
+        return self._decoded(lambda: ((*request, itertools.repeat(None)) for request in _requests(batches, rows)))
 
     def sample(self) -> Iterator[np.ndarray]:
         """Yields the first images, for statistics."""
-        count = 0
-        for images, _ in self.in_order(READ_BATCH, slice(None)):
+        batches = self.in_order(READ_BATCH, slice(None))
+        for images, _ in itertools.islice(batches, -(-STATISTICS_EXAMPLES // READ_BATCH)):
             yield images
-            count += len(images)
-            if count >= STATISTICS_EXAMPLES:
-                return
 
     def _decoded(self, requests) -> Iterator[tuple]:
         with _naming_damage(self.where):
             yield from read_ahead(requests(), lambda request: self.decode(*request))
-
-    @property
-    def _buffer_size(self) -> int:
-        return int(min(self.num_stored, max(1000, SHUFFLE_BYTES * self.num_stored // max(1, self.num_bytes))))
 
     def _examples(self, seed: int | None):
         if self.members is None:
@@ -117,16 +115,6 @@ class StreamedSplit:
 def _requests(batches, rows: slice) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields the process's rows of every global batch, still encoded."""
     yield from batches.map(lambda batch: (batch['image'][rows], batch['label'][rows])).as_numpy_iterator()
-
-
-def _epochs(steps: range, steps_per_epoch: int) -> Iterator[tuple[int, range]]:
-    """Yields (epoch, positions in it) of consecutive steps."""
-    step = steps.start
-    while step < steps.stop:
-        epoch, position = divmod(step, steps_per_epoch)
-        positions = range(position, min(steps_per_epoch, position + steps.stop - step))
-        yield epoch, positions
-        step += len(positions)
 
 
 def read_labels(records: Callable, where: str) -> np.ndarray:

@@ -111,11 +111,6 @@ def read_vocabulary(labels, where: str) -> tuple:
     return tuple(value if isinstance(value, bytes) else int(value) for value in sorted(values))
 
 
-def names_of(vocabulary: tuple) -> tuple[str, ...]:
-    """Returns the classes' names."""
-    return tuple(value.decode(errors='replace') if isinstance(value, bytes) else str(value) for value in vocabulary)
-
-
 def plain_labels(features: Features, vocabulary: tuple | None):
     """Returns a function of TensorFlow: label as stored → int64, -1 of one that is not in the vocabulary."""
     tf = import_tensorflow()

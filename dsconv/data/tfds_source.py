@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import io
 import itertools
 import logging
 import os
@@ -10,7 +11,7 @@ import numpy as np
 
 from dsconv.config_auto import choose_sizes, is_auto
 from dsconv.data.listing import split_names
-from dsconv.data.picture import decode_picture, drawn_crop
+from dsconv.data.picture import drawn_crop, fit, open_picture
 from dsconv.data.read_ahead import import_tensorflow
 from dsconv.data.source import (
     FOLDER_PREFIX,
@@ -22,7 +23,7 @@ from dsconv.data.source import (
 )
 from dsconv.data.splits import TEST_FRACTION, Division, Split
 from dsconv.data.stream import READ_BATCH, StreamedSplit, read_labels
-from dsconv.data.tfds_features import Features, encode_arrays, find_features, names_of, plain_labels, read_vocabulary
+from dsconv.data.tfds_features import Features, encode_arrays, find_features, plain_labels, read_vocabulary
 from dsconv.data.threads import map_images
 from dsconv.errors import InputError
 from dsconv.process import without_absl_warnings
@@ -65,7 +66,8 @@ def open_tfds(dataset, prepared: bool = True, whole: bool = False) -> Source:
     if not image_size and not (theirs and is_auto(dataset, 'dataset.image_size')):
         image_size = _common_size(features.shape, dataset.name)
     if theirs and (is_auto(dataset, 'dataset.image_size') or is_auto(dataset, 'dataset.crop_scale')):
-        sides = _sides(_feature(tfds, builder, features.image_key, next(iter(theirs.values()))))
+        some = _feature(tfds, builder, features.image_key, next(iter(theirs.values()))).take(MEASURED)
+        sides = np.array([image.shape[:2] for image in some.as_numpy_iterator()])
         image_size, scale = choose_sizes(dataset.name, sides, image_size, dataset)
     sizes = {name: builder.info.splits[split].num_examples for name, split in theirs.items()}
     in_memory = fits_in_memory(sum(sizes.values()), image_size, channels, dataset)
@@ -77,24 +79,27 @@ def open_tfds(dataset, prepared: bool = True, whole: bool = False) -> Source:
         where = f'split {theirs[name]!r} in {builder.data_dir}'
         records = functools.partial(_records, tfds, builder, theirs[name], features, to_label, to_image)
         check = functools.partial(_checked_labels, num_classes=len(names), where=where)
-        shape = (image_size, image_size, channels)
 
-        def decode(file, crop):
-            return decode_picture(file, image_size, channels, dataset.resize, crop)
+        def read(file, draw):
+            crop = draw and drawn_crop(scale, dataset.crop_ratio, *draw)
+            with open_picture(io.BytesIO(file)) as picture:
+                return fit(picture, image_size, channels, dataset.resize, crop)
 
-        def crops(draw):
-            if draw is None or scale is None:
-                return itertools.repeat(None)
-            seed, epoch, first = draw
-            return (drawn_crop(scale, dataset.crop_ratio, seed, epoch, place) for place in itertools.count(first))
+        def decode(encoded, labels, draws):
+            try:
+                images = map_images(read, (image_size, image_size, channels), encoded, draws)
+            except InputError as error:
+                raise InputError(f'{where}: a picture {error}: remove the directory and prepare it again') from error
+            return images, check(labels)
 
         split = StreamedSplit(
             records,
-            decode=lambda encoded, labels, draw: (_decode(encoded, crops(draw), decode, shape, where), check(labels)),
+            decode,
             stored_labels=functools.cache(lambda: check(read_labels(records, where))),
             num_stored=sizes[name],
             num_bytes=builder.info.splits[theirs[name]].num_bytes,
             where=where,
+            cropped=bool(scale),
         )
         return _loaded(split, image_size, channels) if in_memory and not (scale and name == 'train') else split
 
@@ -183,7 +188,8 @@ def _conversions(tfds, builder, features: Features, theirs: dict[str, str]):
         to_image = encode_arrays(opened(features.image_key, next(iter(theirs.values()))), features, where)
     if features.class_names:
         return features.class_names, plain_labels(features, None), to_image
-    return names_of(vocabulary), plain_labels(features, vocabulary), to_image
+    names = [value.decode(errors='replace') if isinstance(value, bytes) else str(value) for value in vocabulary]
+    return tuple(names), plain_labels(features, vocabulary), to_image
 
 
 def _feature(tfds, builder, key: str, split: str):
@@ -193,12 +199,6 @@ def _feature(tfds, builder, key: str, split: str):
     with without_absl_warnings():  # of TFDS's own use of `FeatureConnector.dtype`, whenever it decodes partially
         examples = builder.as_dataset(split=split, shuffle_files=False, read_config=config, decoders=decoders)
     return examples.map(lambda example: example[key])
-
-
-def _sides(images) -> np.ndarray:
-    """Returns int `(n, 2)`, height and width of the first of some images."""
-    tf = import_tensorflow()
-    return np.stack(list(images.take(MEASURED).map(lambda image: tf.shape(image)[:2]).as_numpy_iterator()))
 
 
 def _common_size(shape, name: str) -> int:
@@ -244,13 +244,9 @@ def _records(tfds, builder, split: str, features: Features, to_label, to_image, 
         return examples.enumerate().map(lambda position, example: example | {'position': position})
 
     info = builder.info.splits[split]
-    first = tf.lookup.StaticHashTable(
-        tf.lookup.KeyValueTensorInitializer(
-            tf.constant(list(info.filenames)),
-            tf.constant(list(itertools.accumulate(info.shard_lengths[:-1], initial=0)), tf.int64),
-        ),
-        default_value=-1,
-    )
+    starts = tf.constant(list(itertools.accumulate(info.shard_lengths[:-1], initial=0)), tf.int64)
+    starts = tf.lookup.KeyValueTensorInitializer(tf.constant(list(info.filenames)), starts)
+    first = tf.lookup.StaticHashTable(starts, default_value=-1)
 
     def with_position(example):
         parts = tf.strings.split(example.pop('tfds_id'), '__')  # <file>__<index in the file>
@@ -258,13 +254,6 @@ def _records(tfds, builder, split: str, features: Features, to_label, to_image, 
         return example | {'position': first.lookup(file) + tf.strings.to_number(parts[-1], tf.int64)}
 
     return examples.map(with_position, num_parallel_calls=tf.data.AUTOTUNE)
-
-
-def _decode(encoded: np.ndarray, crops, decode, shape: tuple, where: str) -> np.ndarray:
-    try:
-        return map_images(decode, shape, encoded, crops)
-    except InputError as error:
-        raise InputError(f'{where}: a picture {error}: remove the directory and prepare it again') from error
 
 
 def _checked_labels(labels: np.ndarray, num_classes: int, where: str) -> np.ndarray:
@@ -279,9 +268,7 @@ def _checked_labels(labels: np.ndarray, num_classes: int, where: str) -> np.ndar
 def _loaded(split: StreamedSplit, image_size: int, channels: int) -> Split:
     images = np.empty((split.num_stored, image_size, image_size, channels), np.uint8)
     labels = np.empty(split.num_stored, np.int32)
-    row = 0
-    for batch_images, batch_labels in split.in_order(READ_BATCH, slice(None)):
-        rows = slice(row, row + len(batch_labels))
-        images[rows], labels[rows] = batch_images, batch_labels
-        row = rows.stop
+    for number, batch in enumerate(split.in_order(READ_BATCH, slice(None))):
+        rows = slice(number * READ_BATCH, (number + 1) * READ_BATCH)
+        images[rows], labels[rows] = batch
     return Split(labels, images.__getitem__, in_memory=True)

@@ -33,7 +33,7 @@ def find_pictures(given: list[Path]) -> list[str]:
 
 def _found(path: Path) -> list[str]:
     if is_directory(path):
-        return sorted(pictures_below([path], (), collections.Counter()))
+        return sorted(pictures_below(path, (), collections.Counter()))
     if not glob.has_magic(str(path)) or is_file(path):
         return [str(path)]
     if is_remote(path):

@@ -10,7 +10,6 @@ import numpy as np
 
 from dsconv import data
 from dsconv.config import defaults, override
-from dsconv.data.splits import concatenate
 from dsconv.errors import InputError
 from dsconv.reporting.predictions import PredictionsFile
 
@@ -18,7 +17,6 @@ logger = logging.getLogger('dsconv')
 OF_THE_RUN = ('image_size', 'channels', 'resize', 'data_dir', 'memory_gigabytes')  # by which other data is read, too
 OF_ITS_PLACE = ('data_dir', 'archive')  # where a run's own data is
 OF_OTHERS = (*OF_ITS_PLACE, 'root', 'image_key', 'label_key', 'split_key', 'group_key', 'splits', 'memory_gigabytes')
-PICTURES = ('image_folder:', 'image_table:')
 
 
 class Examples(NamedTuple):
@@ -69,8 +67,8 @@ def other_examples(config, name: str, split: str | None, where: list[str] = ()) 
     other.dataset.update({'name': name, **{key: config.dataset[key] for key in OF_THE_RUN}})
     say_where(other, where, OF_OTHERS)
     source = data.open_source(other.dataset, whole=split is None)
-    if split is None and (name.startswith(PICTURES) or set(source.split_sizes) == {'train'}):
-        split, images = 'all', concatenate([source.own(part) for part in source.division.own_sizes])
+    if split is None and set(source.split_sizes) == {'train'}:
+        split, images = 'all', source.load('train')
     else:
         split = split or next(part for part in ('test', 'validation', 'train') if part in source.split_sizes)
         images = source.load(split)

@@ -1,5 +1,6 @@
 """Recalibration: batch norm's statistics estimated on clean images after a training on augmented ones."""
 
+import dataclasses
 import functools
 
 import jax
@@ -23,7 +24,7 @@ def recalibrate(config, training, state: TrainState, split) -> TrainState:
         return state
     count = config.eval.recalibration_batches
     order = dict(batch_size=config.batch_size, seed=config.seed, start_step=0, num_steps=count)
-    batches = data.train_batches(split.uncropped(), **order, **own_share())
+    batches = data.train_batches(dataclasses.replace(split, cropped=False), **order, **own_share())
     statistics_of = _make_batch_statistics(config, training.model, training.mesh)
     updates = int(state.step) - int(state.nonfinite_steps)
     variables = scored_variables(config, state.variables, state.average, updates)

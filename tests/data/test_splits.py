@@ -13,7 +13,7 @@ def test_division_parts():
     train, validation = (division.members(name, labels, tuple('abcdefghij')) for name in ('train', 'validation'))
     assert not set(train) & set(validation)
     assert set(np.bincount(labels[train])) == {45} and set(np.bincount(labels[validation])) == {10}
-    assert division.own_split('validation') == 'train' and division.is_whole('test') and not division.is_whole('train')
+    assert (division.own_split('validation'), division.own_split('test')) == ('train', 'test')
     whole = Division({'train': 1000}, 0.1, 1.0)  # the fraction leaves the validation part alone
     assert np.array_equal(whole.members('validation', labels, tuple('abcdefghij')), validation)
 
@@ -78,13 +78,13 @@ def test_a_test_part_is_taken_first_and_the_rest_divided_as_if_it_were_all():
 
 def test_a_balanced_epoch_has_each_class_equally_often_and_each_of_its_examples_too():
     labels = np.repeat([0, 1, 3], [90, 9, 1]).astype(np.int32)
-    split = Split(labels, None, True, balanced=True)
-    indices_of = split.order(batch_size=50, seed=3)
-    epochs = [np.concatenate([indices_of(2 * epoch), indices_of(2 * epoch + 1)]) for epoch in range(2)]
+    split = Split(labels, np.asarray, True, balanced=True)  # an image is its index
+    batches = [indices for indices, _ in split.shuffled(50, 3, range(4), slice(None))]
+    epochs = np.concatenate(batches[:2]), np.concatenate(batches[2:])
     for drawn in epochs:
         assert sorted(np.bincount(labels[drawn], minlength=4)) == [0, 33, 33, 34]
         for label in (0, 1, 3):
             times = np.bincount(drawn, minlength=100)[labels == label]
             assert times.max() - times.min() <= 1
     assert not np.array_equal(*epochs)
-    assert np.array_equal(split.order(batch_size=50, seed=3)(3), epochs[1][50:])
+    assert np.array_equal(next(split.shuffled(50, 3, range(3, 4), slice(None)))[0], epochs[1][50:])

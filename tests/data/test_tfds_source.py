@@ -1,5 +1,6 @@
 """Datasets of TensorFlow Datasets, stored by its own functions, in memory and streamed."""
 
+import dataclasses
 import json
 import socket
 from unittest.mock import Mock
@@ -164,7 +165,8 @@ def test_random_crops_are_anew_each_epoch_and_the_same_when_resumed(settings, tm
     half = train_batches(source.load('train'), start_step=0, process_index=1, process_count=2, **run)
     assert np.array_equal([images[4:] for images in batches], [images for images, _ in half])
     assert len({image.tobytes() for images in batches for image in images}) == 48
-    bare = next(train_batches(source.load('train').uncropped(), start_step=0, **run))[0]
+    uncropped = dataclasses.replace(source.load('train'), cropped=False)
+    bare = next(train_batches(uncropped, start_step=0, **run))[0]
     assert {image.tobytes() for image in bare} <= {image for _, image in examples(plain.load('train'))}
 
 

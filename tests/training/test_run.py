@@ -118,5 +118,5 @@ def test_a_run_goes_on_with_the_pictures_with_which_it_began(write_pictures, tmp
     for other in ({'dataset.image_size': 4}, {'dataset.validation_fraction': 0.5}, {'dataset.name': 'image_folder:.'}):
         assert kept_pictures(tmp_path / 'run', tiny_config(**changes | other).dataset)[1] is None
     (root / 'dog' / '000.png').unlink()
-    with pytest.raises(InputError, match='1 of the 10 pictures of this run .*000.png: there is no such file'):
+    with pytest.raises(InputError, match='1 of the 10 pictures of this run .*put them back .*000.png: there is no'):
         open_source(loaded, tmp_path / 'run')
