@@ -14,30 +14,21 @@ def find_activations(graph: list[Node]) -> dict[Node, tuple[str, Node]]:
 
     How JAX writes an activation differs between versions; its values do not.
     """
-    sources, users, found = {}, {}, {}
+    chains, users, found = {}, {}, {}  # node → (source, its values where those of the source are SAMPLES)
     for node in graph:
+        inputs = [chains.get(x, (x, SAMPLES)) if isinstance(x, Node) else (None, x) for x in node.inputs]
         for x in node.inputs:
             if isinstance(x, Node):
                 users.setdefault(x, []).append(node)
-        if node.op in ELEMENTWISE and all(isinstance(x, Node) or not x.ndim for x in node.inputs):
-            origins = {sources.get(x, x) for x in node.inputs if isinstance(x, Node)}
-            if len(origins) == 1:
-                sources[node] = origins.pop()
+        origins = {source for source, _ in inputs if source}
+        if node.op in ELEMENTWISE and len(origins) == 1 and all(source or not x.ndim for source, x in inputs):
+            arguments = [np.broadcast_to(x, SAMPLES.shape) for _, x in inputs]
+            chains[node] = origins.pop(), np.asarray(node.primitive.bind(*arguments, **node.params))
     known = {name: np.asarray(function(SAMPLES)) for name, function in ACTIVATIONS.items()}
-    for node, source in sources.items():
-        inside = [sources.get(user) is source for user in users.get(node, ())]
+    for node, (source, values) in chains.items():
+        inside = [user in chains and chains[user][0] is source for user in users.get(node, ())]
         if not inside or not all(inside):  # others need it
-            values = _at_samples(node, source)
             close = [name for name in known if np.allclose(values, known[name], rtol=1e-5, atol=1e-6)]
             if close:
                 found[node] = close[0], source
     return found
-
-
-def _at_samples(node, source, memo=None):
-    memo = {source: SAMPLES} if memo is None else memo
-    if node not in memo:
-        inputs = [_at_samples(x, source, memo) if isinstance(x, Node) else x for x in node.inputs]
-        arguments = [np.broadcast_to(x, SAMPLES.shape) for x in inputs]
-        memo[node] = np.asarray(node.primitive.bind(*arguments, **node.params))
-    return memo[node]

@@ -7,9 +7,9 @@ then folds norms; `dsconv.exporting.activations` recognises activations. `run` c
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,10 +29,7 @@ OPERATIONS = {
     'mul': jnp.multiply,
     'add': jnp.add,
     'mean': lambda x: jnp.mean(x, axis=(1, 2)),
-    'avg_pool': lambda x, *, window: (
-        lax.reduce_window(x, np.float32(0), lax.add, window['window_dimensions'], window['window_strides'], 'VALID')
-        / np.float32(math.prod(window['window_dimensions']))
-    ),
+    'avg_pool': lambda x, *, window: nn.avg_pool(x, window['window_dimensions'][1:3], window['window_strides'][1:3]),
     'softmax': jax.nn.softmax,
 }
 # Elementwise functions that file formats have an operation for.

@@ -1,9 +1,7 @@
 """LiteRT (.tflite) files: float32 by way of StableHLO, float16 weights, or 8-bit integers throughout."""
 
-import contextlib
 import copy
 import functools
-import io
 import warnings
 
 import jax
@@ -46,12 +44,8 @@ def to_litert(graph: list[Node]) -> bytes:
 def to_float16(file: bytes) -> bytes:
     """Returns a float32 file with its weights in float16; it still computes in float32."""
     half = quantizer.Quantizer(bytearray(file))
-    weights = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
-    options = qtyping.OpQuantizationConfig(
-        weight_tensor_config=weights, compute_precision=qtyping.ComputePrecision.FLOAT, explicit_dequantize=True
-    )
     for name in WITH_WEIGHTS:
-        half.update_quantization_recipe('.*', name, options, quantizer.AlgorithmName.FLOAT_CASTING)
+        half.add_weight_only_config('.*', name, 16, algorithm_key=quantizer.AlgorithmName.FLOAT_CASTING)
     return _quantized(half, None)
 
 
@@ -67,8 +61,12 @@ def to_int8(file: bytes, pictures: np.ndarray) -> bytes:
     """
     integers = quantizer.Quantizer(bytearray(file))
     integers.load_quantization_recipe(recipe.static_wi8_ai8())
+    unsigned = qtyping.TensorQuantizationConfig(8, symmetric=False, dtype=qtyping.TensorDataType.UINT)
+    outside = qtyping.OpQuantizationConfig(unsigned, compute_precision=qtyping.ComputePrecision.INTEGER)
+    for end in ('INPUT', 'OUTPUT'):
+        integers.update_quantization_recipe('.*', end, outside)
     rounded = _quantized(integers, _ranges(file, pictures))
-    return _with_bytes_outside(_unbiased(rounded, file, pictures[evenly(len(pictures), FOR_BIASES)]))
+    return _unbiased(rounded, file, pictures[evenly(len(pictures), FOR_BIASES)])
 
 
 def with_metadata(file: bytes, metadata: dict) -> bytes:
@@ -91,9 +89,8 @@ def _parsed(file):
 
 
 def _quantized(prepared: quantizer.Quantizer, ranges) -> bytes:
-    quiet = io.StringIO()  # of progress bars and advice
-    with contextlib.redirect_stderr(quiet), contextlib.redirect_stdout(quiet), warnings.catch_warnings(action='ignore'):
-        return bytes(prepared.quantize(ranges).quantized_model)
+    with warnings.catch_warnings(action='ignore'):  # advice
+        return bytes(prepared.quantize(ranges, enable_progress_bar=False, enable_progress_report=False).quantized_model)
 
 
 def _run_each(file, pictures, keep=True):
@@ -115,8 +112,7 @@ def _run_each(file, pictures, keep=True):
 
     for picture in pictures:
         is_float = image['dtype'] == np.float32
-        given = np.float32(picture[None]) / 255 if is_float else np.int8(picture[None] - 128.0)
-        interpreter.set_tensor(image['index'], given)
+        interpreter.set_tensor(image['index'], np.float32(picture[None]) / 255 if is_float else picture[None])
         interpreter.invoke()
         yield values
 
@@ -124,8 +120,8 @@ def _run_each(file, pictures, keep=True):
 def _ranges(file, pictures):
     """Returns tensor's name → {'min', 'max'}: those of the least squared error of rounding the values of `pictures`.
 
-    Of the image [0, 1], of which uint8 is 255 steps. The quantizer's own calibration takes a fifth of a second a
-    picture, this some milliseconds.
+    Of the image [0, 1], of which uint8 is 255 steps; of the probabilities what uint8 has 256ths of. The quantizer's own
+    calibration takes a fifth of a second a picture, this some milliseconds.
     """
     model = _parsed(file)
     (graph,) = model.subgraphs
@@ -143,10 +139,9 @@ def _ranges(file, pictures):
         for index, samples in seen.items():
             value = values(names[index]).ravel()
             samples.append(value[generator.integers(0, value.size, min(SAMPLES, value.size))])
-    ranges = {}
+    ranges, known = {}, {graph.inputs[0]: (0, 1), graph.outputs[0]: (0, 255 / 256)}
     for index, samples in seen.items():
-        is_image = index == graph.inputs[0]
-        ends = (0, 1) if is_image else _best_range(np.concatenate(samples), activations.get(index))
+        ends = known.get(index) or _best_range(np.concatenate(samples), activations.get(index))
         low, high = (np.full((1,) * len(graph.tensors[index].shape), end, np.float32) for end in ends)
         ranges[names[index]] = {'min': low, 'max': high}
     return ranges
@@ -220,33 +215,3 @@ def _best_range(values, activation=None):
         high = min((highest * share for share in SHARES), key=lambda end: error(low, end))
         low = min((lowest * share for share in SHARES), key=lambda end: error(end, high))
     return low, high
-
-
-def _with_bytes_outside(file):
-    """Puts a conversion before the int8 image and after the int8 probabilities, so that both are uint8."""
-    model = _parsed(file)
-    (graph,) = model.subgraphs
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.QUANTIZE
-    code.version = 2
-    model.operatorCodes.append(code)
-    for is_input, ends in ((True, graph.inputs), (False, graph.outputs)):
-        inner = int(ends[0])
-        outer = copy.copy(graph.tensors[inner])
-        outer.name, outer.type = b'image_uint8' if is_input else b'probabilities_uint8', schema.TensorType.UINT8
-        outer.quantization = schema.QuantizationParametersT()
-        outer.quantization.scale = graph.tensors[inner].quantization.scale
-        outer.quantization.zeroPoint = [int(graph.tensors[inner].quantization.zeroPoint[0]) + 128]
-        number = len(graph.tensors)
-        graph.tensors.append(outer)
-        operator = schema.OperatorT()
-        operator.opcodeIndex = len(model.operatorCodes) - 1
-        operator.inputs, operator.outputs = ([number], [inner]) if is_input else ([inner], [number])
-        operator.builtinOptionsType = schema.BuiltinOptions.QuantizeOptions
-        operator.builtinOptions = schema.QuantizeOptionsT()
-        graph.operators.insert(0 if is_input else len(graph.operators), operator)
-        ends[0] = number
-        for signature in model.signatureDefs:
-            for entry in signature.inputs if is_input else signature.outputs:
-                entry.tensorIndex = number
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))

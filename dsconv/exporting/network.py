@@ -21,13 +21,9 @@ from dsconv.training.step import normalise
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """What is exported.
+    """What is exported: the `variables` of a checkpoint, its `step`, and the resolved `config` of its run.
 
-    Attributes:
-      config: of the run, resolved.
-      variables: of the network that it describes.
-      step: of the checkpoint.
-      temperature: of `read_temperature`, by which the logits are divided.
+    The logits are divided by the `temperature` of `read_temperature`, where there is one.
     """
 
     config: object

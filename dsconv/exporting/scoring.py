@@ -25,15 +25,10 @@ def report_exported(
     predictions: bool,
     where: list[str] = (),
 ) -> dict:
-    """Scores a split by a file of `dsconv.export` and writes the report (`reporting.write_report`).
+    """Scores a split by a .tflite or .onnx file and writes the report (`reporting.write_report`) into `output`.
 
-    Args:
-      file: .tflite or .onnx.
-      output: directory of the report.
-      dataset, split, drawn_examples, predictions, where: as for `training.scoring.report_run`.
-
-    Raises:
-      InputError: the file is damaged, or the data is not there.
+    The other arguments are those of `training.scoring.report_run`. Raises InputError where the file is damaged, or the
+    data is not there.
     """
     network = open_exported(file)
     facts = network.metadata

@@ -23,11 +23,8 @@ RUNTIME = {
 def read_runtime(path: Path | None) -> dict[str, bytes]:
     """Returns the files of the browser's runtime: of an installed npm package, or of an archive by `npm pack`.
 
-    Args:
-      path: of either; by default what lies in the current directory.
-
-    Raises:
-      InputError: there is none, or it is of another version.
+    `path` is of either; by default what lies in the current directory is taken. Raises InputError where there is none,
+    or one of another version.
     """
     places = [path] if path else [ARCHIVE, Path('node_modules', PACKAGE)]
     place = next((place for place in places if is_file(place) or is_directory(place)), None)
@@ -50,14 +47,7 @@ def read_runtime(path: Path | None) -> dict[str, bytes]:
 
 
 def write(directory: Path, network: bytes, metadata: dict, runtime: dict[str, bytes]) -> None:
-    """Writes the page around an ONNX file.
-
-    Args:
-      directory: to make.
-      network: the ONNX file.
-      metadata: of it, of `card.metadata`.
-      runtime: of `read_runtime`.
-    """
+    """Writes the page around an ONNX file and its `card.metadata` into a new directory, with `read_runtime`'s files."""
     files = {name: (SOURCES / name).read_bytes() for name in PAGES} | runtime
     files |= {'model.onnx': network, 'model.json': to_json(metadata).encode()}
     content = hashlib.sha256(b''.join(hashlib.sha256(files[name]).digest() for name in sorted(files))).hexdigest()

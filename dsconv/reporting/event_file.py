@@ -53,18 +53,11 @@ def _varint(number: int) -> bytes:
     return bytes([*encoded, number])
 
 
-def _crc_of_byte(byte: int) -> int:
-    for _ in range(8):
-        byte = byte >> 1 ^ (CASTAGNOLI if byte & 1 else 0)
-    return byte
-
-
-TABLE = tuple(map(_crc_of_byte, range(256)))
-
-
 def _masked_crc(content: bytes) -> bytes:
     crc = 2**32 - 1
     for byte in content:
-        crc = crc >> 8 ^ TABLE[(crc ^ byte) & 255]
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (CASTAGNOLI if crc & 1 else 0)
     crc ^= 2**32 - 1
     return struct.pack('<I', ((crc >> 15 | crc << 17) + 0xA282EAD8) % 2**32)

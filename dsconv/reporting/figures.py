@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from dsconv.reporting.scores import BINS, expected_calibration_error, reliability_bins
+from dsconv.reporting.sections import percent
 
 COUNTED_CLASSES = 30  # with more classes the numbers in the cells would be illegible
 LABELLED_CLASSES = 25  # of more classes than COUNTED_CLASSES, about so many are named along the axes
@@ -51,7 +52,7 @@ def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], title: str)
     image = axes.imshow(shares, cmap='Blues', norm=PowerNorm(0.5, vmin=0, vmax=1), interpolation='nearest')
     bar = figure.colorbar(image, ax=axes, label='share of the true class', shrink=0.8, aspect=25, fraction=0.05)
     ticks = [0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1]
-    bar.set_ticks(ticks, labels=[f'{tick:.0%}'.replace('%', ' %') for tick in ticks])
+    bar.set_ticks(ticks, labels=[percent(tick, 0) for tick in ticks])
     shown = np.arange(0, classes, 1 if counted else math.ceil(classes / LABELLED_CLASSES))
     names = [_shorten(class_names[index], 20) for index in shown]
     text = {'parse_math': False, 'family': _fonts(), 'fontsize': 9 if counted else 8}
@@ -149,7 +150,7 @@ def predictions(images: np.ndarray, captions: Sequence[str], is_right: Sequence[
 def prediction_caption(true: str, predicted: str, probability: float) -> str:
     """Returns 'true → predicted, 97 %', or 'true, 97 %' of a right one, on two lines where it does not fit one."""
     names = _shorten(true, 22) + (f' → {_shorten(predicted, 20)}' if predicted != true else '')
-    joined = f'{names}, {probability:.0%}'.replace('%', ' %')
+    joined = f'{names}, {percent(probability, 0)}'
     return joined if len(joined) <= 26 else joined.replace(' → ', ' →\n', 1)
 
 

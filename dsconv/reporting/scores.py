@@ -17,7 +17,8 @@ def scores(labels: np.ndarray, log_probabilities: np.ndarray, class_names: Seque
     """
     from sklearn import metrics
 
-    classes, predictions = range(len(class_names)), log_probabilities.argmax(axis=1)
+    best = np.argsort(-log_probabilities, axis=1, kind='stable')[:, :5]
+    classes, predictions = range(len(class_names)), best[:, 0]
     # Indices for names: among its classes scikit-learn's dictionary has keys such as 'accuracy', which a class may be
     # called too.
     by_class = metrics.classification_report(
@@ -27,14 +28,12 @@ def scores(labels: np.ndarray, log_probabilities: np.ndarray, class_names: Seque
     present = {name: row['recall'] for name, row in rows.items() if row['support']}
     worst = min(present, key=present.get)
     confidence = np.exp(log_probabilities.max(axis=1).astype(np.float64))
-    # Not by balanced_accuracy_score, which warns of predicted classes without examples.
-    balanced = metrics.recall_score(labels, predictions, labels=np.unique(labels), average='macro')
     loss = -log_probabilities[np.arange(len(labels)), labels].mean(dtype=np.float64)
     return {
         'num_examples': len(labels),
         'accuracy': float(metrics.accuracy_score(labels, predictions)),
-        'top5_accuracy': _top5_accuracy(labels, log_probabilities),
-        'balanced_accuracy': float(balanced),
+        'top5_accuracy': float((best == labels[:, None]).any(axis=1).mean()),
+        'balanced_accuracy': float(np.mean(list(present.values()))),
         'macro_f1': float(by_class['macro avg']['f1-score']),
         'loss': float(loss) if np.isfinite(loss) else None,
         'ece': expected_calibration_error(confidence, predictions == labels),
@@ -73,16 +72,6 @@ def _row(scores: dict) -> dict:
     """Renames scikit-learn's keys to those of report.json."""
     row = {key: float(scores[key]) for key in ('precision', 'recall')}
     return row | {'f1': float(scores['f1-score']), 'support': int(scores['support'])}
-
-
-def _top5_accuracy(labels: np.ndarray, log_probabilities: np.ndarray) -> float:
-    from sklearn.metrics import top_k_accuracy_score
-
-    classes = log_probabilities.shape[1]
-    if classes <= 5:
-        return 1.0  # by definition; scikit-learn would warn, and take two classes for a binary problem of another shape
-    finite = np.maximum(log_probabilities, np.finfo(np.float32).min)  # scikit-learn refuses -inf
-    return float(top_k_accuracy_score(labels, finite, k=5, labels=range(classes)))
 
 
 def by_threshold(confidence: np.ndarray, correct: np.ndarray) -> list[dict]:

@@ -179,10 +179,8 @@ def read_outcome(cell: Cell) -> dict:
     except InputError as error:
         return facts | {'state': 'failed', 'error': str(error)}
     if not finished:
-        failure = {}
-        if (reason := read_if_there(cell.failure_file)) is not None:  # another shard may have just removed it
-            failure = {'state': 'failed', 'error': reason.decode()}
-        return facts | {'state': 'unfinished'} | failure
+        reason = read_if_there(cell.failure_file)  # another shard may have just removed it
+        return facts | ({'state': 'unfinished'} if reason is None else {'state': 'failed', 'error': reason.decode()})
     # Not from the report, which `evaluate` may have replaced by one of another split or checkpoint.
     lines = read_metrics(cell.workdir)
     facts |= {'state': 'finished', 'accuracy': _validations(lines)[-1]['accuracy']}

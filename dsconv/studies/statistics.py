@@ -68,38 +68,33 @@ def sentence(variants: dict[str, dict]) -> str:
     elif not paired:
         clauses = [f'No other variant has a run with a seed of those of {first}, {_of(done[first])}']
     else:
-        clauses = [_about_the_best(first, paired, done[first]), *_about_the_rest(first, paired)]
+        best = max(paired, key=lambda name: paired[name]['difference'])
+        clauses = [_about_the_best(first, done[first], best, paired.pop(best)), *_about_the_rest(first, paired)]
     for state in ('failed', 'unfinished'):
         if names := [f'{name} ({found[state]})' for name, found in variants.items() if found[state]]:
             clauses.append(f'{state} runs: {", ".join(names)}')
     return '; '.join(clauses) + '.'
 
 
-def _about_the_best(first, paired, mean):
-    best = _best(paired)
-    difference = paired[best]['difference']
-    against = f'{_points(difference)} against {first} ({_interval(paired[best])})'
+def _about_the_best(first, mean, best, found):
+    difference, interval = found['difference'], _interval(found)
     if abs(difference) < ROUNDING:
-        return f'Nothing is better than {first}, {_of(mean)}; {best} is level with it ({_interval(paired[best])})'
+        return f'Nothing is better than {first}, {_of(mean)}; {best} is level with it ({interval})'
+    against = f'{_points(difference)} against {first} ({interval})'
     if difference > 0:
         return f'Best is {best}: {against}'
     return f'Best is {first}, {_of(mean)}; nearest is {best}: {against}'
 
 
-def _about_the_rest(first, paired):
+def _about_the_rest(first, others):
     """Returns clauses on the variants above, below and not told apart from the first, and on those without interval."""
     groups = {f'above {first}': [], f'below {first}': [], f'not told apart from {first}': [], 'without an interval': []}
     above, below, alike, unknown = groups.values()
-    for name, found in paired.items():
-        if name != _best(paired):
-            low, high = found['interval'] or (None, None)
-            group = unknown if low is None else above if low > 0 else below if high < 0 else alike
-            group.append(f'{name} ({_points(found["difference"])})')
+    for name, found in others.items():
+        low, high = found['interval'] or (None, None)
+        group = unknown if low is None else above if low > 0 else below if high < 0 else alike
+        group.append(f'{name} ({_points(found["difference"])})')
     return [f'{about}: {", ".join(names)}' for about, names in groups.items() if names]
-
-
-def _best(paired):
-    return max(paired, key=lambda name: paired[name]['difference'])
 
 
 def _interval(found):

@@ -112,6 +112,7 @@ def test_large_pictures_are_averaged_down():
 def test_captions():
     assert figures.prediction_caption('cat', 'dog', 0.974) == 'cat → dog, 97 %'
     assert figures.prediction_caption('cat', 'cat', 0.974) == 'cat, 97 %'
+    assert figures.prediction_caption('100% wool', 'silk', 0.5) == '100% wool → silk, 50 %'
     long = figures.prediction_caption('Großstraßenbahnhaltestelle', 'a_very_long_name_of_a_class', 1.0)
     assert long == 'Großstraßen…altestelle →\na_very_lon…f_a_class, 100 %'
     assert '→' not in figures.prediction_caption('German_shorthaired_pointer', 'German_shorthaired_pointer', 0.9)
