@@ -46,7 +46,6 @@ def measure(config, rounds: int = 5, seconds: float = 1.5, pictures: int = STREA
         measures = {case: lambda stream=stream: images_per_second(stream, seconds) for case, stream in streams.items()}
         values = in_turn(measures, rounds)
     return {
-        'what': 'feed',
         'batch_size': config.batch_size,
         'steps_per_dispatch': config.steps_per_dispatch,
         'image_shape': [config.dataset.image_size] * 2 + [config.dataset.channels],

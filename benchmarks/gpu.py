@@ -13,17 +13,18 @@ import os
 import statistics
 import tempfile
 import time
+import timeit
 from pathlib import Path
 from typing import NamedTuple
 
 from dsconv import cli
 from dsconv.errors import RunError
 from dsconv.files import write_json
-from dsconv.performance.timing import seconds_of_calls
 
 logger = logging.getLogger('dsconv')
 # TB/s by the makers' data sheets; a part of the name that JAX gives the device.
-BANDWIDTHS = {'H200': 4.8, 'H100': 3.35, 'A100': 2.0, 'L4': 0.3, 'T4': 0.32, 'V100': 0.9}
+BANDWIDTHS = {'H200': 4.8, 'H100 PCIe': 2.0, 'H100': 3.35, 'A100-SXM4-40GB': 1.56, 'A100': 2.0}
+BANDWIDTHS |= {'L4': 0.3, 'T4': 0.32, 'V100': 0.9}
 CALLS = 5  # timed, after two that warm up
 STANDARD = (
     'batch_size=512',
@@ -71,10 +72,7 @@ def config_of(trial: Trial, rehearse: bool):
     from dsconv.config_checks import resolve_without_data
 
     overrides = [*STANDARD, *trial.overrides, *(TINY if rehearse else ())]
-    config = resolve_without_data(configuration.load(f'configs/{trial.config}.py', overrides))
-    steps, config = config.steps_per_dispatch, same_work(config)
-    config.steps_per_dispatch = steps
-    return config
+    return same_work(resolve_without_data(configuration.load(f'configs/{trial.config}.py', overrides)))
 
 
 def measure(trial: Trial, rehearse: bool) -> dict:
@@ -113,8 +111,7 @@ def _by_dsconv(config):
         state, loss = training.train_step(state, *batches)
         jax.block_until_ready(loss)
 
-    seconds_of_calls(dispatch, 2)
-    seconds = seconds_of_calls(dispatch, CALLS)
+    seconds = timeit.repeat(dispatch, number=1, repeat=2 + CALLS)[2:]
     try:
         moved = counts(compiled).moved
     except Exception as error:  # not tried on a GPU: its programs may be of another form
@@ -184,7 +181,6 @@ def measure_all(arguments) -> None:
 
 
 def flags() -> cli.Parser:
-    """The command's flags."""
     parser = cli.Parser(prog='python -m benchmarks.gpu', description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument('--output', type=cli.path, metavar='FILE', help='JSON')
     text = 'after which no further trial begins (default: 200; a trial takes 10 to 40)'

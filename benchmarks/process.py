@@ -15,10 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
+import timeit
 
 from dsconv.config import ROOT
 from dsconv.errors import RunError
-from dsconv.performance.timing import seconds_of_calls, seconds_per_call
+from dsconv.performance.timing import seconds_per_call
 from dsconv.process import ALLOCATOR, prepare_process
 
 
@@ -68,7 +69,7 @@ def answer(function, calls: int, seconds: float | None) -> dict:
     if seconds is not None:
         return {'seconds': seconds_per_call(function, seconds, time.process_time)}
     values = []
-    taken = seconds_of_calls(lambda: values.append(function()), calls)
+    taken = timeit.repeat(lambda: values.append(function()), number=1, repeat=calls)
     return {'seconds': taken, 'values': values[-1].tolist() if hasattr(values[-1], 'tolist') else values[-1]}
 
 

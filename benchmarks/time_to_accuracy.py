@@ -51,7 +51,6 @@ def measure(config, name: str, baseline=BASELINE, seeds=SEEDS, targets=TARGETS, 
             runs[recipe][str(seed)] = {'points': points, **summary_of(points, targets)}
     ours, other = runs
     return {
-        'what': 'time-to-accuracy',
         'recipes': {recipe: configuration.differences(configuration.defaults(), recipes[recipe]) for recipe in runs},
         'seeds': list(seeds),
         'targets': list(targets),
@@ -70,7 +69,8 @@ def comparable(config, name: str, baseline: str) -> dict:
         other = configuration.load(baseline)
     except InputError as error:
         raise InputError(str(error).replace('--config=', '--baseline=', 1)) from error
-    if Path(name).stem == Path(baseline).stem:
+    names = [configuration.name_of(path) for path in (name, baseline)]
+    if names[0] == names[1]:
         raise InputError(f'--baseline={baseline} has the name of --config={name}, by which the runs are told apart')
     ours, other = (recipe.copy_and_resolve_references() for recipe in (config, other))
     ours.dataset.validation_fraction = validation_fraction(ours.dataset)
@@ -82,7 +82,7 @@ def comparable(config, name: str, baseline: str) -> dict:
     check(other)
     for recipe in (ours, other):
         recipe.eval.update(every_epochs=1, final_split='validation', patience=None)
-    return {Path(name).stem: ours, Path(baseline).stem: other}
+    return dict(zip(names, (ours, other), strict=True))
 
 
 def points_of(lines: list[dict], batch_size: int) -> list[dict[str, float]]:

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from dsconv import cli
-from dsconv.errors import InputError, did_you_mean
+from dsconv.errors import InputError
 from dsconv.files import replace_file, write_json
 
 # `--what` → (module, help). A module is imported when it is chosen. It has `measure(config, …)`, which takes the flags
@@ -38,10 +38,11 @@ def benchmark(arguments) -> None:
     config = configuration.load(arguments.config, arguments.overrides)
     module = importlib.import_module(COMPILED if 'topology' in given else CHOICES[arguments.what][0])
     if 'peers' in given:
-        given['peers'] = libraries(given['peers'], tuple(module.PEERS))
+        peers = cli.some_of('--peers', (*module.PEERS, 'none'), given['peers'])
+        given['peers'] = tuple(name for name in peers if name != 'none')
     elif arguments.what == 'time-to-accuracy':
         given['name'] = arguments.config
-    result = module.measure(config, **given)
+    result = {'what': arguments.what} | module.measure(config, **given)
     print(json.dumps(result, ensure_ascii=False) if arguments.json else module.as_text(result))
     if output:
         output.parent.mkdir(exist_ok=True)
@@ -60,16 +61,6 @@ def given_flags(arguments) -> dict:
         if 'topology' in given and name != 'topology':
             raise InputError(f'--{name} has no effect with --topology, by which nothing is run: leave it out')
     return given
-
-
-def libraries(text: str, known: tuple[str, ...]) -> tuple[str, ...]:
-    """Returns the names that `--peers` lists; raises InputError for one that is not known."""
-    names = () if text == 'none' else tuple(dict.fromkeys(text.split(',')))
-    for name in names:
-        if name not in known:
-            hint = did_you_mean(name, known)
-            raise InputError(f'--peers: {name!r} is not one of {", ".join(known)}, nor none{hint}')
-    return names
 
 
 def targets(text: str) -> tuple[float, ...]:

@@ -105,7 +105,7 @@ def add_study_flags(flags: Parser, output: str) -> None:
     text = (
         'divides the training images into N folds, each of them the validation split of one run, or of every Nth seed'
     )
-    flags.add_argument('--folds', type=whole_from(2), metavar='N', help=text)
+    flags.add_argument('--folds', type=number(2), metavar='N', help=text)
     text = 'trains only part I of N of the runs, as 2/4'
     flags.add_argument('--shard', type=shard, default=(1, 1), metavar='I/N', help=text)
     text = f'directory of the runs, which are resumed, and of study.json, .md, .png (default: {output})'
@@ -123,36 +123,32 @@ def path(text: str) -> Path:
         raise ArgumentTypeError(error) from error
 
 
-def whole_from(low: int) -> Callable[[str], int]:
-    """Returns a converter of a flag that is a whole number from `low`."""
-
-    def convert(text):
-        if not text.isdecimal() or int(text) < low:
-            raise ArgumentTypeError(f'{text!r} must be a whole number from {low}')
-        return int(text)
-
-    return convert
-
-
-positive = whole_from(1)
-
-
-def number_within(low: float, high: float) -> Callable[[str], float]:
-    """Returns a converter of a flag that is a number from `low` to `high`."""
+def number(low: float, high: float | None = None) -> Callable[[str], float]:
+    """Returns a converter of a flag that is a number from `low` to `high`, a whole one where there is no `high`."""
+    kind, what = (int, f'whole number from {low}') if high is None else (float, f'number from {low} to {high}')
 
     def convert(text):
         try:
-            value = float(text)
+            value = kind(text)
         except ValueError:
             value = math.nan
-        if not low <= value <= high:
-            raise ArgumentTypeError(f'{text!r} must be a number from {low} to {high}')
+        if not low <= value <= (math.inf if high is None else high):
+            raise ArgumentTypeError(f'{text!r} must be a {what}')
         return value
 
     return convert
 
 
-probability = number_within(0, 1)
+positive, probability = number(1), number(0, 1)
+
+
+def some_of(flag: str, known, text: str) -> tuple[str, ...]:
+    """Returns which of the names `known` a flag lists, commas between; raises InputError for one that is not known."""
+    names = text.split(',')
+    for name in names:
+        if name not in known:
+            raise InputError(f'{flag}: {name!r} is not one of {", ".join(known)}{did_you_mean(name, known)}')
+    return tuple(name for name in known if name in names)
 
 
 def seeds(text: str) -> tuple[int, ...]:

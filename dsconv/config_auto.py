@@ -14,7 +14,7 @@ from dsconv.errors import InputError, shown
 
 SIDES = (8, 16, 24, 32, 48, 64)  # pixels that pictures of many sizes are brought to: more takes long on a CPU
 PLACES = 16  # patches a side, at most
-CROP_SCALE = (0.35, 1.0)  # of the random crop of pictures that are larger than what they are brought to
+CROP_SCALE = (0.35, 1.0)  # of the random crop of pictures that are 1.5 times what they are brought to, or larger
 BATCHES = 12  # in an epoch, or more
 STEPS, MOST_STEPS = 1500, 20_000  # of a run
 EVALUATIONS = 20  # of a run, or more; as many checkpoints are saved
@@ -51,18 +51,13 @@ def choose_sizes(where, sides, size: int | None, dataset) -> tuple[int, tuple[fl
     """
     shorter, scale = int(statistics.median(sides.min(1).tolist())), dataset.crop_scale
     size = size or image_size(shorter, bool((sides == sides[0, 0]).all()))
-    if scale is None and is_auto(dataset, 'dataset.crop_scale'):
-        scale = crop_scale(shorter, size)
+    if scale is None and is_auto(dataset, 'dataset.crop_scale') and shorter >= 1.5 * size:
+        scale = CROP_SCALE
     if is_auto(dataset, 'dataset.image_size') or is_auto(dataset, 'dataset.crop_scale'):
         crops = f', random crops of {scale[0]:g} to {scale[1]:g} of the area to train on' if scale else ''
         side = 'the median of the shorter sides'
         log.info('%s: %s is %d pixels: brought to %d×%d%s', where, side, shorter, size, size, crops)
     return size, scale
-
-
-def crop_scale(shorter: int, size: int) -> tuple[float, float] | None:
-    """Returns the share of a picture that a random crop takes, None for pictures that are hardly larger than `size`."""
-    return CROP_SCALE if shorter >= 1.5 * size else None
 
 
 def choose(config: ConfigDict, source) -> None:

@@ -11,7 +11,9 @@ def evaluate(arguments) -> None:
     """Scores a split, writes its report and prints the accuracy."""
     from dsconv.reporting.sections import loss, percent, top5
 
-    report, output = (_of_file if arguments.model else _of_run)(arguments)
+    scored = {'split': arguments.split, 'dataset': arguments.dataset, 'where': arguments.overrides}
+    scored |= {'drawn_examples': arguments.examples, 'predictions': arguments.predictions}
+    report, output = (_of_file if arguments.model else _of_run)(arguments, scored)
     among_five = f'top-5 {top5(report)}, ' if top5(report) else ''
     print(
         f'{report["dataset"]} {report["split"]}, {report["num_examples"]:,} images, checkpoint of step '
@@ -20,28 +22,17 @@ def evaluate(arguments) -> None:
     )
 
 
-def _of_run(arguments):
+def _of_run(arguments, scored):
     from dsconv.config import find_workdir
     from dsconv.training.scoring import report_run
 
     workdir = find_workdir(arguments.workdir)
     output = _output(arguments, workdir)
-    report = report_run(
-        workdir,
-        arguments.split,
-        arguments.checkpoint,
-        output,
-        arguments.robustness,
-        arguments.examples,
-        calibrate=arguments.calibrate,
-        dataset=arguments.dataset,
-        predictions=arguments.predictions,
-        where=arguments.overrides,
-    )
-    return report, output
+    scored |= {'which': arguments.checkpoint, 'corrupted': arguments.robustness, 'calibrate': arguments.calibrate}
+    return report_run(workdir, output=output, **scored), output
 
 
-def _of_file(arguments):
+def _of_file(arguments, scored):
     from dsconv.exporting.scoring import report_exported
 
     for flag in ('robustness', 'calibrate', 'checkpoint'):
@@ -49,8 +40,7 @@ def _of_file(arguments):
             raise InputError(f'--{flag} is for a run: give its --workdir instead of --model')
     file = arguments.model
     output = arguments.output or file.with_name(f'{file.name}.{_name(arguments)}')
-    words = (arguments.dataset, arguments.split, arguments.examples, arguments.predictions, arguments.overrides)
-    return report_exported(file, output, *words), output
+    return report_exported(file, output, **scored), output
 
 
 def _name(arguments) -> str:
@@ -76,7 +66,6 @@ def _output(arguments, workdir) -> Path:
 
 
 def flags() -> cli.Parser:
-    """The command's flags."""
     parser = cli.parser('evaluate', 'Scores a split by a trained network and writes the report.')
     cli.add_network_flags(parser)
     text = 'test, validation or train (default: test, or validation where the data has no test split)'

@@ -1,10 +1,11 @@
 """python -m dsconv.export --workdir=DIR: the network of a run as files that run elsewhere, each checked."""
 
+import functools
 import re
 from argparse import ArgumentTypeError
 
 from dsconv import cli
-from dsconv.errors import RunError, did_you_mean
+from dsconv.errors import RunError
 from dsconv.exporting import FORMATS, PRECISIONS
 
 
@@ -29,22 +30,9 @@ def export(arguments) -> None:
     print(f'\n{output / "README.md"}')
 
 
-def some_of(names):
-    """Returns a converter of a flag that lists some of `names`, commas between."""
-
-    def convert(text):
-        chosen = text.split(',')
-        for name in chosen:
-            if name not in names:
-                raise ArgumentTypeError(f'{name!r} is none of {", ".join(names)}{did_you_mean(name, names)}')
-        return [name for name in names if name in chosen]
-
-    return convert
-
-
 def points(text: str) -> float:
     """Converts a number of percentage points to a fraction."""
-    return cli.number_within(0, 100)(text) / 100
+    return cli.number(0, 100)(text) / 100
 
 
 def licence(text: str) -> str:
@@ -55,14 +43,15 @@ def licence(text: str) -> str:
 
 
 def flags() -> cli.Parser:
-    """The command's flags."""
     parser = cli.parser('export', 'Writes the network of a run as files that run elsewhere, and checks each of them.')
     parser.add_argument('--workdir', type=cli.path, required=True, metavar='DIR', help='workdir of the run')
     cli.add_checkpoint_flag(parser)
     text = f'some of {",".join(FORMATS)} (default: litert)'
-    parser.add_argument('--format', type=some_of(FORMATS), default=['litert'], metavar='NAME,…', help=text)
+    formats = functools.partial(cli.some_of, '--format', FORMATS)
+    parser.add_argument('--format', type=formats, default=['litert'], metavar='NAME,…', help=text)
     text = f'of LiteRT and C, some of {",".join(PRECISIONS)} (default: float32)'
-    parser.add_argument('--precision', type=some_of(PRECISIONS), default=['float32'], metavar='NAME,…', help=text)
+    precisions = functools.partial(cli.some_of, '--precision', PRECISIONS)
+    parser.add_argument('--precision', type=precisions, default=['float32'], metavar='NAME,…', help=text)
     parser.add_argument(
         '--output',
         type=cli.path,

@@ -62,9 +62,11 @@ def is_directory(path: Path) -> bool:
 
 
 def make_directory(path: Path) -> None:
-    """Makes a directory and those above it where they are missing; raises OSError where there is no such bucket."""
+    """Makes a directory and those above it where they are missing; raises OSError where it cannot be written to."""
     if not is_remote(path):
         path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))
         return
     bucket = to_path('/'.join(os.fspath(path).split('/')[:3]))
     if not bucket.exists():  # TensorFlow, told to make a directory, would look for what is above it for ever

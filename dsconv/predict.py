@@ -67,7 +67,6 @@ def _print(path, answer, class_names, arguments) -> None:
 
 
 def flags() -> cli.Parser:
-    """The command's flags."""
     parser = cli.parser('predict', 'Names the most probable classes of pictures.')
     cli.add_network_flags(parser)
     text = 'a table .csv, or .jsonl, of path, class, and the probability of each class'

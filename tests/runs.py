@@ -44,9 +44,15 @@ def wait_for(condition, process=None):
         time.sleep(0.02)
 
 
+def log(workdir):
+    """The content of metrics.jsonl, nothing where it is not there yet."""
+    file = workdir / 'metrics.jsonl'
+    return file.read_bytes() if file.exists() else b''
+
+
 def metrics(workdir):
     """The lines of metrics.jsonl, which must all be whole, without the times."""
-    lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+    lines = [json.loads(line) for line in log(workdir).splitlines()]
     return [{k: v for k, v in line.items() if k not in ('images_per_second', 'input_wait_fraction')} for line in lines]
 
 

@@ -58,7 +58,7 @@ def test_what_cannot_be_written_is_printed_all_the_same(measured, capsys, tmp_pa
 @pytest.mark.parametrize(
     ('line', 'message'),
     [
-        ([*AUGMENT, '--peers=pilow'], "--peers: 'pilow' is not one of pillow, torchvision, keras, nor none; did"),
+        ([*AUGMENT, '--peers=pilow'], "--peers: 'pilow' is not one of pillow, torchvision, keras, none; did you"),
         ([NETWORK, '--topology=v3:2x2x1'], '--topology goes with --what=augment, not with --what=network'),
         ([*AUGMENT, '--topology=v3-8', '--rounds=2'], '--rounds has no effect with --topology'),
         ([NETWORK, '--targets=101'], "argument --targets: '101' must be percentages, as 65,70"),

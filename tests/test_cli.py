@@ -91,7 +91,7 @@ def test_words_after_two_dashes_are_no_flags():
     ('convert', 'text', 'value', 'wrong'),
     [
         (cli.positive, '12', 12, ('0', '-1', '1.5', '')),
-        (cli.whole_from(2), '2', 2, ('1', '0')),
+        (cli.number(2), '2', 2, ('1', '0')),
         (cli.probability, '0.9', 0.9, ('1.1', '-1', 'nan', '')),
         (cli.seeds, '0,7', (0, 7), ('0,', '1,1', '-1', str(2**32))),
         (cli.shard, '2/4', (2, 4), ('0/4', '5/4', '2', '/')),

@@ -3,7 +3,7 @@ import types
 import pytest
 
 from dsconv.config import load
-from dsconv.config_auto import crop_scale, image_size
+from dsconv.config_auto import image_size
 from dsconv.config_checks import resolve
 from dsconv.errors import InputError
 
@@ -28,7 +28,6 @@ def chosen(pictures, size, *overrides):
 def test_sizes_leave_8_to_16_patches_a_side(shorter, are_equal, size, patch):
     assert image_size(shorter, are_equal) == size
     assert chosen(100, size).model.patch_size == patch
-    assert (crop_scale(96, 64), crop_scale(64, 64)) == ((0.35, 1.0), None)  # what is larger is cropped
 
 
 @pytest.mark.parametrize(

@@ -193,7 +193,7 @@ def test_what_is_not_there_is_said(tmp_path, monkeypatch, capsys):
         (['--format=onnx', '--precision=int8'], 'is written in float32'),
         (['--format=onnx', '--precision=float32,int8'], '--precision=int8: no --format=onnx is written in it'),
         (['--format=stablehlo'], 'needs nobody.*requirements-export.txt'),
-        (['--format=onx'], "'onx' is none of"),
+        (['--format=onx'], "'onx' is not one of"),
         (['--licence=my own'], 'SPDX'),
     ):
         code, _, errors = run(export, ['--workdir=pretrained/small', *line], capsys)

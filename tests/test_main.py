@@ -30,7 +30,7 @@ def test_a_run_from_config_json_that_is_interrupted_and_then_killed_goes_on_to_t
     line = [sys.executable, '-m', 'dsconv.main', f'--config={uninterrupted / "config.json"}', f'--workdir={tmp_path}']
     # A background job of a script: SIGINT is ignored when it starts.
     process = start(['sh', '-c', 'trap "" INT; exec nohup "$@"', 'sh', *line], stdin=subprocess.PIPE)
-    wait_for(lambda: (tmp_path / 'metrics.jsonl').exists() and metrics(tmp_path), process)
+    wait_for(lambda: metrics(tmp_path), process)
     process.send_signal(signal.SIGINT)
     assert 'which is saved; run the same command to resume' in finish(process, 75)
     assert 0 <= steps(tmp_path)[-1] - metrics(tmp_path)[-1]['step'] < 7
@@ -49,7 +49,7 @@ def test_a_run_from_config_json_that_is_interrupted_and_then_killed_goes_on_to_t
 
 def test_two_processes_leave_together_go_on_and_have_the_losses_of_one(uninterrupted, tmp_path):
     launcher = start(several(2, tmp_path))
-    wait_for(lambda: (tmp_path / 'metrics.jsonl').exists() and metrics(tmp_path), launcher)
+    wait_for(lambda: metrics(tmp_path), launcher)
     launcher.send_signal(signal.SIGTERM)
     assert finish(launcher, 75).count('which is saved; run the same command to resume') == 2
     assert max(line['step'] for line in metrics(tmp_path)) < 57

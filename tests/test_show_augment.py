@@ -137,17 +137,10 @@ def test_each_part_is_shown_alone_and_noted_as_off_where_it_is(training):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ('output', 'message'),
-    [
-        ('sheet.jpg', '--output=sheet.jpg must end in .png'),
-        ('missing/sheet.png', '--output=missing/sheet.png cannot be written: No such file or directory'),
-        ('directory.png', '--output=directory.png is a directory'),
-    ],
-)
-def test_an_output_that_cannot_be_written_is_refused_before_any_work(tmp_path, monkeypatch, output, message):
+@pytest.mark.parametrize('output', ['sheet.jpg', 'directory.png'])
+def test_an_output_that_is_no_picture_is_refused_before_any_work(tmp_path, monkeypatch, output):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'directory.png').mkdir()
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=f'--output={output} must be a file that ends in .png'):
         show_augment.show_augment(show_augment.flags().parse_args(['--config=configs/digits.py', f'--output={output}']))
     assert [path.name for path in tmp_path.iterdir()] == ['directory.png']

@@ -53,7 +53,6 @@ def measure(config, peers=PEERS, rounds: int = 9, seconds: float = 1.0) -> dict:
     if peers:
         log.info('%s: starting, then %d rounds', ', '.join((OURS, *peers)), rounds)
     return {
-        'what': 'augment',
         'model': config.model.name,
         'dim': config.model.dim,
         'depth': config.model.depth,

@@ -16,7 +16,6 @@ def measure(config, topology: str) -> dict:
     costs = {'with': _cost(config, devices), 'without': _cost(plain, devices)}
     costs['difference'] = {key: value - costs['without'][key] for key, value in costs['with'].items()}
     return {
-        'what': 'augment',
         'topology': topology,
         'devices': f'{len(devices)} × {devices[0].device_kind}',
         'model': config.model.name,

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.process import Process
-from dsconv.config_checks import resolve_without_data
+from dsconv.config_checks import get, resolve_without_data
 from dsconv.errors import InputError, RunError
 from dsconv.performance import machine
 from dsconv.performance.timing import in_turn, median_ratio
@@ -31,7 +31,11 @@ INSTALL = 'pip install -r benchmarks/requirements.txt'
 NOT_FOR_PEERS = ('TF_ENABLE_ONEDNN_OPTS',)
 TITLES = {'train': 'training, images/s', 'inference': 'inference, images/s'}
 MODES = tuple(TITLES)
-ACTIVATIONS = ('gelu', 'gelu_exact', 'relu', 'silu')  # of both modules of peers
+# What both modules of peers have.
+OF_PEERS = {'model.name': ('dsconv',), 'model.norm': ('batch',), 'model.dtype': ('float32',)}
+OF_PEERS |= {'model.activation': ('gelu', 'gelu_exact', 'relu', 'silu')}
+OF_PEERS |= {'optimizer.name': ('adamw',), 'optimizer.freeze': (None,), 'optimizer.body_rate': (1.0,)}
+OF_PEERS |= {'loss.name': ('cross_entropy',)}
 WARM_UP = 2  # the first step compiles; the second may again, for the layouts that the first returns
 TOLERANCE = 1e-3  # of logits, relative to the largest of them
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy', 'torch', 'keras', 'tensorflow', 'tensorflow-cpu')
@@ -87,7 +91,6 @@ def measure(config, peers=tuple(PEERS), rounds: int = 5, steps: int = 5) -> dict
         logging.getLogger('dsconv').info('%s: %d rounds in turn', ', '.join(measures), rounds)
         facts = in_turn(measures, rounds)
     return {
-        'what': 'network',
         'model': config.model.to_dict(),
         'image_shape': [config.dataset.image_size] * 2 + [config.dataset.channels],
         'batch_size': config.batch_size,
@@ -110,14 +113,9 @@ def check_installed(peers) -> None:
 
 def check_same_network(config) -> None:
     """Raises InputError unless the peers have what `config` asks for."""
-    for key, has in (('name', 'dsconv'), ('norm', 'batch'), ('dtype', 'float32')):
-        if config.model[key] != has:
-            raise InputError(f'model.{key}={config.model[key]}: the peers have {has} alone; take --peers=none')
-    if config.model.activation not in ACTIVATIONS:
-        known = ', '.join(ACTIVATIONS)
-        raise InputError(f'model.activation={config.model.activation}: the peers have {known}; take --peers=none')
-    if config.optimizer.name != 'adamw':
-        raise InputError(f'optimizer.name={config.optimizer.name}: the peers have adamw alone; take --peers=none')
+    for key, has in OF_PEERS.items():
+        if (value := get(config, key)) not in has:
+            raise InputError(f'{key}={value}: the peers have {", ".join(map(str, has))} alone; take --peers=none')
 
 
 def contenders(peers) -> dict[str, Contender]:
@@ -142,7 +140,6 @@ def same_work(config):
     config.loss.label_smoothing = 0.0
     config.optimizer.ema_decay = config.optimizer.clip_norm = None
     config.schedule.warmup_epochs = 0.0
-    config.steps_per_dispatch = 1
     return config
 
 

@@ -16,16 +16,6 @@ def seconds_per_call(function: Callable, seconds: float, clock: Callable = time.
             return passed / calls
 
 
-def seconds_of_calls(function: Callable, calls: int) -> list[float]:
-    """Calls `function()` `calls` times; returns the seconds of each call."""
-    seconds = []
-    for _ in range(calls):
-        start = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - start)
-    return seconds
-
-
 def in_turn(measures: dict[str, Callable], rounds: int) -> dict[str, list]:
     """Takes every measure once a round, one after the other; returns name → values, round by round."""
     values = {name: [] for name in measures}

@@ -1,11 +1,9 @@
 import os
-import subprocess
 import sys
 
 import pytest
 
 from benchmarks.process import Process, last_core
-from dsconv.config import ROOT
 from dsconv.errors import RunError
 from dsconv.process import ALLOCATOR
 from tests.commands import python
@@ -53,10 +51,6 @@ def test_every_way_in_has_the_tuned_allocator():
     ]:
         with started(environment=environment, **settings) as process:
             assert process.facts['allocator'] == allocator
-    plain = {name: value for name, value in os.environ.items() if name not in (*ALLOCATOR, 'DSCONV_ALLOCATOR')}
-    line = [sys.executable, '-X', 'importtime', '-m', 'dsconv.benchmark', '--help']
-    done = subprocess.run(line, cwd=ROOT, env=plain | on_cpu, capture_output=True, text=True, check=True)
-    assert len([line for line in done.stderr.splitlines() if line.endswith('| dsconv.cli')]) == 2  # started twice
 
 
 def test_no_library_is_imported_before_the_peers_own():

@@ -4,6 +4,7 @@ and never from another."""
 import collections
 import random
 import shutil
+from pathlib import Path
 
 from dsconv import config as configuration
 from dsconv.errors import InputError
@@ -23,18 +24,14 @@ def drill(seed, directory):
     expected = {step: _restored(workdir, step, shape) for step in (older, newest)}
     chance, count = random.Random(seed), collections.Counter()
     files = [file.relative_to(workdir) for file in _files(workdir / 'checkpoints' / str(newest))]
-    for file in files:
-        for kind, damage in KINDS.items():
-            copy = _copy_of(workdir, directory)
-            damage(copy / file, chance)
-            step = _taken(copy, shape, expected, f'{file} {kind}')
-            count[f'{kind}: {"noticed" if step == older else "without effect"}'] += 1
-    for kind, damage in WHOLE.items():
-        copy = _copy_of(workdir, directory)
-        damage(copy / 'checkpoints' / str(newest))
-        step = _taken(copy, shape, expected, kind)
+    cases = [(file, *kind) for file in files for kind in KINDS.items()]
+    cases += [(Path('checkpoints', str(newest)), *kind) for kind in WHOLE.items()]
+    for path, kind, damage in cases:
+        copy = _copy_of(workdir)
+        damage(copy / path, chance)
+        step = _taken(copy, shape, expected, f'{path} {kind}')
         count[f'{kind}: {"noticed" if step == older else "without effect"}'] += 1
-    said = _command_after_damage(_copy_of(workdir, directory), newest)
+    said = _command_after_damage(_copy_of(workdir), newest)
     return {'files': len(files), 'cases': count.total(), 'what_came': dict(sorted(count.items())), 'the_run_says': said}
 
 
@@ -55,18 +52,18 @@ KINDS = {
 }
 
 
-def _replace_by_older(step):
+def _replace_by_older(step, chance):
     older = step.parent / str(steps(step.parent.parent)[-2])
     shutil.rmtree(step)
     shutil.copytree(older, step)
 
 
 WHOLE = {
-    'an empty directory named like a step': lambda step: step.with_name('999').mkdir(),
-    'a leftover temporary': lambda step: shutil.copytree(step, step.with_name('999.orbax-checkpoint-tmp')),
+    'an empty directory named like a step': lambda step, chance: step.with_name('999').mkdir(),
+    'a leftover temporary': lambda step, chance: shutil.copytree(step, step.with_name('999.orbax-checkpoint-tmp')),
     'a copy of the older': _replace_by_older,
-    'a file instead': lambda step: [shutil.rmtree(step), step.write_bytes(b'')],
-    'another directory': lambda step: step.with_name('notes').mkdir(),
+    'a file instead': lambda step, chance: [shutil.rmtree(step), step.write_bytes(b'')],
+    'another directory': lambda step, chance: step.with_name('notes').mkdir(),
 }
 
 
@@ -74,8 +71,8 @@ def _files(directory):
     return sorted(path for path in directory.rglob('*') if path.is_file())
 
 
-def _copy_of(workdir, directory):
-    copy = directory / 'copy'
+def _copy_of(workdir):
+    copy = workdir.with_name('copy')
     shutil.rmtree(copy, ignore_errors=True)
     return shutil.copytree(workdir, copy)
 
@@ -88,9 +85,7 @@ def _shape(workdir):
 
 def _restored(workdir, step, shape):
     """The checksums of the state at `step`, of a workdir that is sound."""
-    copy = workdir.with_name('sound')
-    shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(workdir, copy)
+    copy = _copy_of(workdir)
     for other in steps(copy):
         if other > step:
             shutil.rmtree(copy / 'checkpoints' / str(other))

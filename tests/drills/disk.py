@@ -18,7 +18,8 @@ def drill(seed, directory):
     said = {}
     for kilobytes in (40, 200, 300, 400):
         with _small_disk(directory / 'small', f'{kilobytes}k') as disk:
-            said[f'a disk of {kilobytes} kB'] = _full(disk / 'run', directory / 'undisturbed', disk)
+            said[f'a disk of {kilobytes} kB'] = _last_line(start(command(disk / 'run')), 1)
+            _goes_on(disk, directory / 'undisturbed')
     with _small_disk(directory / 'small', PLENTY) as disk:
         said['full when a checkpoint is saved'] = _filled_up(disk, directory / 'undisturbed')
     with _small_disk(directory / 'small', PLENTY) as disk:
@@ -34,12 +35,6 @@ def drill(seed, directory):
     return {'said': {case: line.replace(str(directory), 'DIR') for case, line in said.items()}, 'same_bits': True}
 
 
-def _full(workdir, undisturbed, disk):
-    line = _last_line(start(command(workdir)), 1)
-    _goes_on(workdir, undisturbed, disk)
-    return line
-
-
 def _filled_up(disk, undisturbed, *flags):
     workdir = disk / 'run'
     process = start(command(workdir, *flags))
@@ -48,11 +43,12 @@ def _filled_up(disk, undisturbed, *flags):
     line = _last_line(process, 1)
     assert steps(workdir), 'the last good checkpoint is gone'
     (disk / 'filler').unlink()
-    _goes_on(workdir, undisturbed, disk, *flags)
+    _goes_on(disk, undisturbed, *flags)
     return line
 
 
-def _goes_on(workdir, undisturbed, disk, *flags):
+def _goes_on(disk, undisturbed, *flags):
+    workdir = disk / 'run'
     _mount(disk, f'remount,size={PLENTY}')
     finish(start(command(workdir, *flags)))
     assert metrics(workdir) == metrics(undisturbed), 'metrics.jsonl differs after the resume'

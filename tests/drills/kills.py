@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 
-from tests.runs import command, finish, last_state, metrics, start, steps, wait_for
+from tests.runs import command, finish, last_state, log, metrics, start, steps, wait_for
 
 KILLS = 30
 EPOCHS = '--config.epochs=100'
@@ -28,7 +28,7 @@ def drill(seed, directory):
         assert process.returncode == -signal.SIGKILL, 'the run ended before the kill'
         hit[moment.__name__.strip('_')] += 1
         hit['left_an_unfinished_save'] += any(workdir.glob('checkpoints/*tmp*'))
-        hit['left_a_torn_line'] += bool(_log(workdir)) and not _log(workdir).endswith(b'\n')
+        hit['left_a_torn_line'] += bool(log(workdir)) and not log(workdir).endswith(b'\n')
     trained = steps(workdir)[-1]
     finish(start(command(workdir, EPOCHS)))
     assert metrics(workdir) == metrics(directory / 'undisturbed'), 'metrics.jsonl differs'
@@ -48,9 +48,9 @@ def _during_the_start(workdir, process, chance):
 
 
 def _during_the_training(workdir, process, chance):
-    goal = _log(workdir).count(b'\n') + chance.randint(1, MOST_LINES)
+    goal = log(workdir).count(b'\n') + chance.randint(1, MOST_LINES)
     process.stderr.readline()  # until then lines are cut back to the checkpoint
-    wait_for(lambda: _log(workdir).count(b'\n') >= goal, process)
+    wait_for(lambda: log(workdir).count(b'\n') >= goal, process)
     time.sleep(chance.uniform(0, 0.2))
 
 
@@ -59,8 +59,3 @@ def _during_a_save(workdir, process, chance):
     before = set(workdir.glob('checkpoints/*tmp*'))
     wait_for(lambda: set(workdir.glob('checkpoints/*tmp*')) - before, process)
     time.sleep(chance.uniform(0, 0.1))
-
-
-def _log(workdir):
-    log = workdir / 'metrics.jsonl'
-    return log.read_bytes() if log.exists() else b''

@@ -8,7 +8,7 @@ import re
 import statistics
 from pathlib import Path
 
-from tests.runs import STEPS_PER_EPOCH, command, finish, start, wait_for
+from tests.runs import STEPS_PER_EPOCH, command, finish, log, start, wait_for
 
 EPOCHS = 160
 WARM = 20  # evaluations after which everything has been compiled and allocated
@@ -31,7 +31,7 @@ def _measure(workdir, checkpoint_every):
     )
     megabytes = []
     while len(megabytes) < EPOCHS - 1:
-        wait_for(lambda: _evaluations(workdir) > len(megabytes), process)
+        wait_for(lambda: log(workdir).count(b'"validation"') > len(megabytes), process)
         megabytes.append(_resident(process.pid))
     finish(process)
     first, last = statistics.median(megabytes[WARM : WARM + 10]), statistics.median(megabytes[-10:])
@@ -40,11 +40,6 @@ def _measure(workdir, checkpoint_every):
         'megabytes': [round(value) for value in megabytes[::10]],
         'last_ten_evaluations_by_the_first_ten': round(last / first, 4),
     }
-
-
-def _evaluations(workdir):
-    log = workdir / 'metrics.jsonl'
-    return log.read_text().count('"validation"') if log.exists() else 0
 
 
 def _resident(pid):

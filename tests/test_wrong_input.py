@@ -1,0 +1,179 @@
+"""Settings, data, pictures, runs and permissions that are wrong: one line, exit code 2, and every file as it was."""
+
+import gc
+import io
+import json
+import os
+import pickle
+import shutil
+import sys
+
+import pytest
+from PIL import Image
+
+from dsconv import evaluate, main, predict, publish
+from tests import commands
+from tests.commands import DIGITS
+
+PIPE, PICKLE = object(), pickle.dumps({'accuracy': 1})
+
+
+def png(width, height):
+    """Returns a black PNG."""
+    Image.new('1', (width, height)).save(file := io.BytesIO(), 'PNG')
+    return file.getvalue()
+
+
+PNG = png(8, 8)
+TWO = {f'pictures/{name}/{number}.png': PNG for name in ('cat', 'dog') for number in range(10)}
+
+
+def build(root, tree):
+    """Makes files (bytes), links (str, the target), directories (None) and pipes by their paths."""
+    for path, content in tree.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        if content is None:
+            (root / path).mkdir(parents=True)
+        elif content is PIPE:
+            os.mkfifo(root / path)
+        elif isinstance(content, str):
+            (root / path).symlink_to(content)
+        else:
+            (root / path).write_bytes(content)
+
+
+def contents(root) -> dict:
+    """Returns what a directory holds: path → the bytes, the target of a link, or None where it may not be read."""
+    found = {path: os.readlink(path) if path.is_symlink() else None for path in root.rglob('*')}
+    readable = [path for path, target in found.items() if not target and path.is_file() and os.access(path, os.R_OK)]
+    return found | {path: path.read_bytes() for path in readable}
+
+
+def set_config(**changes):
+    """A damage: other values in a run's config.json, keys with `__` for dots."""
+
+    def damage(run):
+        written = json.loads((run / 'config.json').read_text())
+        for key, value in changes.items():
+            group, leaf = key.split('__')
+            written['config'][group][leaf] = value
+        (run / 'config.json').write_text(json.dumps(written))
+
+    return damage
+
+
+def overwrite(pattern, content):
+    """A damage: another content of all files of that name."""
+    return lambda run: [file.write_bytes(content) for file in run.rglob(pattern) if file.is_file()]
+
+
+@pytest.fixture
+def refuse(finished_run, tmp_path, monkeypatch, capsys):
+    """Runs a command beside the workdir `run` that must refuse in a line with all of `words`, and leave all as it was.
+
+    Returns its stdout.
+    """
+    shutil.copytree(finished_run, tmp_path / 'run')
+    monkeypatch.chdir(tmp_path)
+
+    def refused(module, line, *words):
+        before = contents(tmp_path)
+        sys.stderr.reconfigure(errors='backslashreplace')  # as it is outside of tests
+        line = [*(DIGITS if module is main else []), *line]
+        code, output, errors = commands.run(module, line, capsys)
+        gc.collect()  # Orbax leaves behind what would tell of a damaged checkpoint in another test
+        capsys.readouterr()
+        assert errors.startswith(f'python -m {module.__name__}: error: '), errors
+        assert (code, errors.count('\n')) == (2, 1), errors
+        assert [word for word in words if word not in errors] == [], errors
+        assert contents(tmp_path) == before
+        return output
+
+    return refused
+
+
+NAME = '--config.dataset.name=image_folder:pictures'
+FOLDER = (main, ['--config.batch_size=8', '--workdir=new', NAME])
+CIFAR10, DATA = '--config.dataset.name=cifar10', '--config.dataset.data_dir='
+PREDICT = (predict, ['--workdir=run', 'right.png'])
+# What is made beside a run, or done to it; the command; what its line says.
+CASES = {
+    'no folder': ({}, *FOLDER, 'pictures: does not exist'),
+    'a file for a class': ({'pictures/cat/1.png': PNG, 'pictures/dog': PNG}, *FOLDER, 'holds 1 class folder(s); at'),
+    'empty classes': ({'pictures/cat': None, 'pictures/dog': None}, *FOLDER, '0 of its 2 classes have a picture'),
+    'a newline, bytes that are no text': (
+        TWO | {'pictures/two\n\udcff': '/no/where'}, *FOLDER, r'two \udcff: this link leads nowhere'),
+    'larger than can be trained on': (
+        dict.fromkeys(TWO, png(5000, 5000)), *FOLDER, 'of 5000x5000 pixels', 'image_size=32'),
+    'a class of broken pictures': (
+        {f'pictures/cat/{number}.png': PNG for number in range(100)} | {'pictures/dog/x.png': b''}, *FOLDER,
+        '1 of its 2 classes have a picture that can be read', 'dog/x.png: is not a picture'),
+    'fewer epochs': ({}, main, ['--workdir=run', '--config.epochs=2'], 'epochs=2 ends at step 38, but run has been'),
+    'a file for a workdir': ({'file': b''}, main, ['--workdir=file'], '--workdir=file cannot be made: File exists'),
+    'a trace into a bucket': ({}, main, ['--workdir=gs://b/run', '--profile=3'], '--profile writes into a directory'),
+    'data in a file': ({'file': b''}, main, [CIFAR10, f'{DATA}file'], 'cifar10', 'in file'),
+    'data that are a pickle': (
+        {'prepared/cifar10/3.0.2/dataset_info.json': PICKLE}, main, [CIFAR10, f'{DATA}prepared'], 'cifar10',
+        'prepared'),
+    'a split of no run': ({}, evaluate, ['--workdir=run', '--split=tset'], "there is no split 'tset'"),
+    'a place without its section': ({}, evaluate, ['--workdir=run', '--data_dir=x'], '--config.dataset.data_dir?'),
+    'a checkpoint of no step': ({}, evaluate, ['--workdir=run', '--checkpoint=²'], '--checkpoint=²: there are latest'),
+    'no channels': (set_config(dataset__channels=None), *PREDICT, 'dataset.channels=none must be known of a run'),
+    'no patches': (set_config(model__patch_size=3), *PREDICT, 'model.patch_size=3 does not divide images of 8×8'),
+    'another network': (set_config(model__dim=16), *PREDICT, 'cannot be restored', 'config.json is not its own'),
+    'metadata that are pickles': (overwrite('_METADATA', PICKLE), *PREDICT, 'cannot be restored', '--checkpoint'),
+    'no checkpoint': (
+        lambda run: [shutil.rmtree(run / 'checkpoints'), (run / 'checkpoints').mkdir()], *PREDICT,
+        'holds no checkpoint yet'),
+    'no classes to publish': (
+        set_config(dataset__class_names=None), publish, ['--workdir=run', '--output=new'],
+        'dataset.class_names=none must be known of a run'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_what_is_wrong_is_one_line(refuse, tmp_path, case):
+    wrong, module, line, *words = CASES[case]
+    if any(word.startswith(DATA) for word in line):
+        pytest.importorskip('tensorflow_datasets')
+    build(tmp_path, {'right.png': PNG})
+    wrong(tmp_path / 'run') if callable(wrong) else build(tmp_path, wrong)
+    assert refuse(module, line, *words) == ''
+
+
+def test_wrong_pictures_are_named_and_a_right_one_is_classified_all_the_same(refuse, tmp_path):
+    wrong = {'a pipe': PIPE, 'pickle.png': PICKLE, 'bomb.png': png(20_000, 20_000)}
+    build(tmp_path, wrong | {'right \udcff.png': PNG})
+    names = [*wrong, 'x\udcff\n.png', 'x' * 300]  # a pipe to which nobody writes
+    words = ('a pipe: is not a file; ', 'pickle.png: is not a picture', 'bomb.png: has too many pixels')
+    words += ('.png: there is no such file; ', 'x: cannot be read (File name too long)')
+    output = refuse(predict, ['--workdir=run', *names, 'right \udcff.png'], *words)
+    assert output.startswith('right \\udcff.png: ') and output.count('\n') == 1
+
+
+def test_a_bomb_is_one_line_and_no_warning_of_pillow(tmp_path):
+    build(tmp_path, TWO | {f'pictures/dog/x{number}.png': png(12_000, 12_000) for number in range(4)})
+    done = commands.python('-m', 'dsconv.main', *DIGITS, NAME, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count('\n')) == (2, '', 1), done.stderr
+    assert 'x0.png: has too many pixels (12000x12000, over ' in done.stderr
+
+
+@pytest.mark.parametrize(
+    ('locked', 'module', 'line', 'words'),
+    [
+        ('pictures/dog', main, ['--workdir=new', NAME], 'dog: Permission denied'),
+        ('right.png', predict, ['--workdir=run', 'right.png'], 'right.png: cannot be read (Permission'),
+        ('run/config.json', evaluate, ['--workdir=run'], 'run/config.json: Permission denied'),
+        ('place', main, ['--workdir=place/new'], '--workdir=place/new cannot be made: Permission denied'),
+    ],
+)  # fmt: skip
+def test_what_may_not_be_opened(refuse, tmp_path, locked, module, line, words):
+    build(tmp_path, TWO | {'right.png': PNG, 'place': None})
+    mode = (tmp_path / locked).stat().st_mode
+    (tmp_path / locked).chmod(0)
+    try:
+        if os.access(tmp_path / locked, os.R_OK):
+            pytest.skip('this user may open everything')
+        refuse(module, line, words)
+    finally:
+        (tmp_path / locked).chmod(mode)
