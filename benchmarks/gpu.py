@@ -113,7 +113,7 @@ def _by_dsconv(config):
 
     seconds = timeit.repeat(dispatch, number=1, repeat=2 + CALLS)[2:]
     try:
-        moved = counts(compiled).moved
+        _, moved, *_ = counts(compiled)
     except Exception as error:  # not tried on a GPU: its programs may be of another form
         return seconds, found | {'uncounted': repr(error)[:300]}
     device = jax.devices()[0].device_kind

@@ -29,13 +29,13 @@ def measure(config, topology: str) -> dict:
 
 def _cost(config, devices) -> dict[str, float]:
     """Returns the compiler's estimates of one step: per image of all devices, milliseconds at best, cycles of one."""
-    counted = counts(compile_step(config, devices))
+    flops, moved, seconds, totals = counts(compile_step(config, devices))
     share = len(devices) / config.batch_size / 1e6
     return {
-        'megabytes_per_image': counted.moved * share,
-        'megaflops_per_image': counted.flops * share,
-        'milliseconds': counted.optimal_seconds * 1e3,
-        'megacycles': counted.totals.megacycles,
+        'megabytes_per_image': moved * share,
+        'megaflops_per_image': flops * share,
+        'milliseconds': seconds * 1e3,
+        'megacycles': totals.megacycles,
     }
 
 

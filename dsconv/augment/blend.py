@@ -56,13 +56,9 @@ KINDS = tuple(_DEGENERATES)
 
 
 def blend(planes, kind, factor, height: int, width: int):
-    """Enhances one image.
+    """Enhances one image; `kind`, int32, is an index into `KINDS`.
 
-    Args:
-      planes: the image.
-      kind: int32, an index into `KINDS`.
-      factor: float32; 0 gives the degenerate image, 1 the image, more extrapolates.
-      height, width: pixels.
+    A `factor`, float32, of 0 gives the degenerate image, 1 the image, more extrapolates.
     """
     branches = [functools.partial(make, height=height, width=width) for make in _DEGENERATES.values()]
     degenerate = lax.switch(kind, branches, planes).astype(jnp.int32)

@@ -40,15 +40,7 @@ def draw_erasing(key, batch: int, probability: float, height: int, width: int):
 
     The area is uniform in 2 % to 40 % of the image, the aspect ratio log-uniform in 0.3 to 1/0.3 (the paper: uniform),
     the position uniform where the box fits. A side longer than the image is clipped to it, where the paper draws again.
-
-    Args:
-      key: a PRNG key.
-      batch: number of images.
-      probability: that an image is erased.
-      height, width: pixels.
-
-    Returns:
-      int32 `(batch, 4)`.
+    Returns int32 `(batch, 4)`.
     """
     happens_key, area_key, ratio_key, place_key = jax.random.split(key, 4)
     area = jax.random.uniform(area_key, (batch,), minval=0.02, maxval=0.4) * height * width

@@ -22,35 +22,23 @@ def mix(key, planes, soft_labels, height: int, width: int, settings, active):
     a box clipped at the border counts for what it covers. Neighbours are on the same device where each device has an
     even number of images. The last image of an odd batch is not mixed.
 
-    Args:
-      key: a PRNG key.
-      planes: uint8 `(batch, channels, height · width)`.
-      soft_labels: float32 `(batch, classes)`.
-      height, width: pixels.
-      settings: a mapping with `mixup_alpha`, `cutmix_alpha`, `mix_probability`, `cutmix_probability`, `mix_per`.
-      active: bool; nothing is mixed where it is False.
-
-    Returns:
-      (planes, rounded to uint8; soft labels).
+    `planes`, uint8 `(batch, channels, height · width)`, and `soft_labels`, float32 `(batch, classes)`, are returned in
+    the same form; `settings` is the `augment` section of a config. Nothing is mixed where `active`, a bool, is False.
     """
     shape = (len(planes),) if settings['mix_per'] == 'image' else (1,)
     happens_key, cutmix_key, mixup_lambda_key, cutmix_lambda_key, box_key = jax.random.split(key, 5)
     happens = active & jax.random.bernoulli(happens_key, settings['mix_probability'], shape)
     takes_cutmix = jax.random.bernoulli(cutmix_key, cutmix_probability(settings), shape)
     kept = _draw_lambda(mixup_lambda_key, settings['mixup_alpha'], shape)
-    box = _draw_box(box_key, _draw_lambda(cutmix_lambda_key, settings['cutmix_alpha'], shape), height, width)
+    area = 1 - _draw_lambda(cutmix_lambda_key, settings['cutmix_alpha'], shape)
+    sides = jnp.sqrt(area)[:, None] * jnp.array([height, width])  # Yun et al. 2019, equation 2
+    box = centred(draw_places(box_key, shape, height, width), sides.astype(jnp.int32))
     outside = 1.0 - jax.vmap(lambda box: box_mask(box, height, width))(box)
     weights = jnp.where(takes_cutmix[:, None], outside, kept[:, None])
     weights = jnp.where(happens[:, None], weights, 1.0)
     mixed = _weighted(planes, _as_bytes(_neighbours(planes)), weights[:, None])
     mixed = _as_bytes(jnp.round(mixed).astype(jnp.uint8))
     return mixed, _weighted(soft_labels, _neighbours(soft_labels), jnp.mean(weights, axis=1, keepdims=True))
-
-
-def _draw_box(key, kept, height: int, width: int):
-    """Draws CutMix's boxes (Yun et al. 2019, equation 2), of areas of 1 − λ, `kept`, about uniform centres."""
-    sides = jnp.sqrt(1 - kept)[:, None] * jnp.array([height, width])
-    return centred(draw_places(key, kept.shape, height, width), sides.astype(jnp.int32))
 
 
 def cutmix_probability(settings) -> float:

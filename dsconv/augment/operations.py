@@ -111,18 +111,11 @@ def parameter_table(height: int, width: int) -> np.ndarray:
 
 
 def apply_operation(planes, parameters: Parameters, centre, height: int, width: int, fill: int, lookup):
-    """Applies one operation to one image.
+    """Applies one operation to one image, uint8 `(channels, height · width)`.
 
     The branches are a warp (Cutout is one that moves nothing), a tone map, a blend and the identity. In a loop over
-    images one branch runs; under `vmap` all do, and one result is selected.
-
-    Args:
-      planes: uint8 `(channels, height · width)`.
-      parameters: for this image.
-      centre: int32 `(2,)`, row and column of Cutout's square.
-      height, width: pixels.
-      fill: level of pixels from outside the image, and of Cutout.
-      lookup: a `lookup.Lookup`.
+    images one branch runs; under `vmap` all do, and one result is selected. `centre`, int32 `(2,)`, is row and column
+    of Cutout's square, `fill` the level of that and of pixels from outside the image, `lookup` a `lookup.Lookup`.
     """
 
     def warped(planes):

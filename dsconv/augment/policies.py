@@ -45,15 +45,11 @@ _STEPS = np.array([[level * STEPS // 9 for _, _, level in policy] for policy in 
 
 
 def randaugment(key, batch: int, layers: int, magnitude: float, spread: float):
-    """Draws RandAugment (Cubuk et al. 2020): each of `layers` operations is uniform over the 14.
+    """Draws RandAugment (Cubuk et al. 2020): each of `layers` operations, the paper's N, is uniform over the 14.
 
-    Args:
-      key: a PRNG key.
-      batch: number of images.
-      layers: the paper's N.
-      magnitude: the paper's M on the scale of the authors' code, 0 … 10: 10 is the end of each range. At 5 the four
-        enhancements change nothing: their factor is 0.1 + 1.8 · M / 10.
-      spread: standard deviation of a magnitude about M, clipped to the scale. The paper's is 0.
+    `magnitude` is the paper's M on the scale of the authors' code, 0 … 10: 10 is the end of each range. At 5 the four
+    enhancements change nothing: their factor is 0.1 + 1.8 · M / 10. `spread` is the standard deviation of a magnitude
+    about M, clipped to the scale. The paper's is 0.
     """
     operation_key, step_key = jax.random.split(key)
     magnitudes = magnitude + spread * jax.random.normal(step_key, (batch, layers))

@@ -22,14 +22,9 @@ OPERATION_IMAGES, TRAINING_IMAGES = 5, 8  # columns
 def operation_blocks(images: np.ndarray, fill: int) -> list[tuple]:
     """Shows every operation: on one image at several magnitudes, on the first images where it has no magnitude.
 
-    The one image is the most colourful of the first, so that changes of colour show.
-
-    Args:
-      images: uint8 `(n, height, width, C)`.
-      fill: level of the pixels from outside an image, and of Cutout, whose square is in the middle.
-
-    Returns:
-      Three blocks.
+    The one image is the most colourful of the first, so that changes of colour show. `images` are uint8
+    `(n, height, width, C)`, `fill` is the level of the pixels from outside, and of Cutout, whose square is in the
+    middle. Returns three blocks.
     """
     several = images[:OPERATION_IMAGES]
     one = several[np.argmax(np.ptp(several, axis=-1).mean(axis=(1, 2)))]
@@ -64,15 +59,9 @@ def training_blocks(config, images: np.ndarray, labels: np.ndarray) -> list[tupl
     """Shows what training does by a resolved config, and each part of its augmentation with the others off.
 
     A part that the config switches off is shown too, and noted as off. Erasing and mixing, which happen with a
-    probability, always happen here.
-
-    Args:
-      config: resolved.
-      images, labels: a batch, uint8 `(batch, height, width, C)` and int32 `(batch,)`. With the batch of a run's first
-        step, the first row of 'augmented' is what the network sees in that step.
-
-    Returns:
-      Three blocks.
+    probability, always happen here. `images` and `labels` are a batch, uint8 `(batch, height, width, C)` and int32
+    `(batch,)`; with that of a run's first step, the first row of 'augmented' is what the network sees in that step.
+    Returns three blocks.
     """
     own = config.augment.to_dict()
     key, steps = jax.random.key(config.seed), itertools.count()  # a key for each row, as for each step

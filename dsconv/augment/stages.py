@@ -43,11 +43,7 @@ class Stage(NamedTuple):
 
 
 def switched_on(settings) -> list[Stage]:
-    """Returns the stages of `settings`, the `augment` section of a config, in order.
-
-    Raises:
-      ValueError: a setting is not one of its choices.
-    """
+    """Returns the stages of an `augment` section, in order; raises ValueError where a setting is not of its choices."""
     tables = {'crop_mode': CROP_MODES, 'flip': FLIPS, 'policy': POLICIES, 'mix_per': MIX_PER}
     for key, choices in tables.items():
         if settings[key] not in choices:

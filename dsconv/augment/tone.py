@@ -71,13 +71,9 @@ KINDS = tuple(_TABLES)
 
 
 def tone_map(planes, kind, amount, lookup):
-    """Maps the levels of one image.
+    """Maps the levels of one image; `kind`, int32, is an index into `KINDS`, `lookup` a `lookup.Lookup`.
 
-    Args:
-      planes: the image.
-      kind: int32, an index into `KINDS`.
-      amount: int32: the bits that posterize keeps, 1 to 8; the level from which solarize inverts, 0 to 256.
-      lookup: a `lookup.Lookup`.
+    `amount` is int32: the bits that posterize keeps, 1 to 8; the level from which solarize inverts, 0 to 256.
     """
 
     def table(make, planes, amount):

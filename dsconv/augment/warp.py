@@ -35,11 +35,8 @@ def affine_source(affine, height: int, width: int):
 def crop_source(corner, mirrored, height: int, width: int, reflect: bool):
     """Returns the source of each pixel in a window of the image's size, mirrored left to right where `mirrored`.
 
-    Args:
-      corner: int32 `(2,)`, the window's first row and column in the image.
-      mirrored: bool.
-      height, width: pixels.
-      reflect: whether pixels outside are the image mirrored at its edge, the edge not repeated, or filled.
+    `corner`, int32 `(2,)`, is the window's first row and column in the image, `mirrored` a bool. Pixels outside are
+    filled, or, where `reflect`, the image mirrored at its edge, the edge not repeated.
     """
     row, column = places(height, width)
     row, column = corner[0] + row, corner[1] + jnp.where(mirrored, width - 1 - column, column)

@@ -6,18 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from dsconv.data.processes import ALONE, Processes
 from dsconv.errors import InputError
 
 
 def train_batches(
-    split,
-    *,
-    batch_size: int,
-    seed: int,
-    start_step: int,
-    num_steps: int,
-    process_index: int = 0,
-    process_count: int = 1,
+    split, *, batch_size: int, seed: int, start_step: int, num_steps: int, processes: Processes = ALONE
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields shuffled batches for the global steps `start_step` .. `num_steps - 1`.
 
@@ -34,19 +28,18 @@ def train_batches(
             f'batch_size={batch_size} is more than the {split.num_examples} training examples there are: '
             f'make it smaller'
         )
-    rows = _rows(batch_size, process_index, process_count)
-    return split.shuffled(batch_size, seed, range(start_step, num_steps), rows)
+    return split.shuffled(batch_size, seed, range(start_step, num_steps), processes.rows(batch_size))
 
 
 def eval_batches(
-    split, *, batch_size: int, process_index: int = 0, process_count: int = 1
+    split, *, batch_size: int, processes: Processes = ALONE
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yields every example once, in order, in `ceil(num_examples / batch_size)` batches on every process.
 
     Yields: (images uint8 `(b, image_size, image_size, channels)`, labels int32 `(b,)`, mask bool `(b,)`), with
       b = batch_size / process_count; images and labels are zero where the mask is False, past the last example.
     """
-    rows = _rows(batch_size, process_index, process_count)
+    rows = processes.rows(batch_size)
     local_size = rows.stop - rows.start
     return (_padded(images, labels, local_size) for images, labels in split.in_order(batch_size, rows))
 
@@ -91,11 +84,6 @@ def fingerprint(split) -> str:
 
 def _images(split) -> Iterator[np.ndarray]:
     return (image for images in split.sample() for image in images)
-
-
-def _rows(batch_size: int, process_index: int, process_count: int) -> slice:
-    local_size = batch_size // process_count
-    return slice(process_index * local_size, (process_index + 1) * local_size)
 
 
 def _padded(images, labels, size):

@@ -8,11 +8,10 @@ import inspect
 import jax.numpy as jnp
 
 from dsconv.models.dsconv import DSConv
-from dsconv.models.fast import FastDSConv
+from dsconv.models.fast.dsconv import FastDSConv
 from dsconv.models.zoo import NETWORKS
 
 MODELS = {'dsconv': DSConv, **NETWORKS}
-FAST = {DSConv: FastDSConv}  # plain → what computes the same from the same parameters in less time
 OF_EVERY_NETWORK = {'name', 'dtype', 'norm_groups'}  # norm_groups limits the microbatches of any network
 
 
@@ -34,12 +33,11 @@ def options_of(model) -> set[str]:
     """Returns the keys of a config's `model` section that have an effect for its `name` and `implementation`."""
     implementation = 'plain' if model['implementation'] == 'plain' else 'fast'  # 'auto' may become fast
     taken = OF_EVERY_NETWORK | _fields(_network(model['name'], implementation))
-    return (taken | {'implementation'} if MODELS[model['name']] in FAST else taken) & set(model)
+    return (taken | {'implementation'} if model['name'] == 'dsconv' else taken) & set(model)
 
 
 def _network(name, implementation):
-    network = MODELS[name]
-    return FAST.get(network, network) if implementation == 'fast' else network
+    return FastDSConv if (name, implementation) == ('dsconv', 'fast') else MODELS[name]
 
 
 def _fields(network) -> set[str]:

@@ -8,11 +8,6 @@ from pathlib import Path
 from dsconv.process import versions
 
 
-def cores() -> int:
-    """Returns how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-
-
 def cpu_model() -> str:
     """Returns the processor's name, or its architecture where there is no name to read."""
     with contextlib.suppress(OSError):
@@ -23,8 +18,9 @@ def cpu_model() -> str:
 
 
 def surroundings(packages) -> dict:
-    """Returns what every benchmark's JSON says of the machine: `cores`, `cpu` and `versions`."""
-    return {'cores': cores(), 'cpu': cpu_model(), 'versions': versions(packages)}
+    """Returns what every benchmark's JSON says of the machine: `cores` for this process, `cpu` and `versions`."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    return {'cores': cores, 'cpu': cpu_model(), 'versions': versions(packages)}
 
 
 def devices() -> str:

@@ -42,23 +42,14 @@ FROM_PROGRAM = (
 )  # fmt: skip
 
 
-class Counts(NamedTuple):
-    """FLOPs and bytes moved of a compiled step on a device, loops counted as often as they run, and its `totals`.
+def counts(compiled) -> tuple[float, float, float, hlo.Totals]:
+    """Returns FLOPs, bytes moved and the compiler's seconds at best of a compiled step on a device, and its `totals`.
 
-    `optimal_seconds` are the compiler's, at best; negative at times.
+    Loops are counted as often as they run. The seconds are negative at times.
     """
-
-    flops: float
-    moved: float
-    optimal_seconds: float
-    totals: hlo.Totals
-
-
-def counts(compiled) -> Counts:
-    """Reads a compiled step."""
     cost, totals = compiled.cost_analysis(), hlo.totals(compiled.as_text())
     moved, seconds = (cost.get(key, 0) * totals.bytes_factor for key in ('bytes accessed', 'optimal_seconds'))
-    return Counts(cost['flops'] * totals.flops_factor, moved, seconds, totals)
+    return cost['flops'] * totals.flops_factor, moved, seconds, totals
 
 
 def estimate(config, macs: int, num_examples: int, topology: str, devices: list) -> dict:
@@ -97,23 +88,24 @@ def estimate(config, macs: int, num_examples: int, topology: str, devices: list)
             raise
         size = float(used[1]) * 2 ** (10 * (1 + 'KMGT'.index(used[2]))) + held
         return result | {'fits': False, 'bytes_per_device': size} | dict.fromkeys(FROM_PROGRAM)
-    seconds, used, counted = time.perf_counter() - start, bytes_of(compiled) + held, counts(compiled)
-    by_memory, by_arithmetic = counted.moved / chip.bandwidth, counted.flops / chip.peak
+    seconds, used = time.perf_counter() - start, bytes_of(compiled) + held
+    flops, moved, at_best, totals = counts(compiled)
+    by_memory, by_arithmetic = moved / chip.bandwidth, flops / chip.peak
     step = max(by_memory, by_arithmetic)
     epoch = num_examples // config.batch_size * step
     found = dict(
-        flops_per_image=counted.flops * share,
-        bytes_per_image=counted.moved * share,
-        flops_per_byte=counted.flops / counted.moved,
+        flops_per_image=flops * share,
+        bytes_per_image=moved * share,
+        flops_per_byte=flops / moved,
         step_ms=1e3 * step,
-        compiler_ms=1e3 * counted.optimal_seconds if counted.optimal_seconds > 0 else None,
-        megacycles=counted.totals.megacycles,
+        compiler_ms=1e3 * at_best if at_best > 0 else None,
+        megacycles=totals.megacycles,
         bound='memory' if by_memory >= by_arithmetic else 'arithmetic',
         images_per_second=config.batch_size / step,
         epoch_seconds=epoch,
         run_minutes=config.epochs * epoch / 60,
-        collectives=counted.totals.collectives,
-        loops_counted_once=counted.totals.unknown_loops,
+        collectives=totals.collectives,
+        loops_counted_once=totals.unknown_loops,
         compile_seconds=seconds,
     )
     return result | {'fits': used <= chip.memory, 'bytes_per_device': used} | found

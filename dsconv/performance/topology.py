@@ -8,7 +8,6 @@ from jax.experimental import topologies
 
 from dsconv.errors import InputError, RunError, did_you_mean, status_of
 from dsconv.files import describe
-from dsconv.training.mesh import shapes_of
 from dsconv.training.setup import build_training, compile_steps
 
 # Without these libtpu asks the network for the TPU VM that it runs on, and logs at length that there is none.
@@ -67,4 +66,4 @@ def topology_devices(name: str) -> list:
 def compile_step(config, devices: list):
     """Compiles one training step of a resolved config, as `main` would, for `devices`."""
     training = build_training(config, 100 * config.batch_size, devices)
-    return compile_steps(config, training, shapes_of(training.new_state, training.mesh), 1)
+    return compile_steps(config, training, jax.eval_shape(training.new_state), 1)

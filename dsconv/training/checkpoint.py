@@ -33,7 +33,7 @@ TRIES = 2  # Orbax takes a file whose status cannot be read for a missing one: a
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class Checkpoints:
+class Checkpoints(contextlib.AbstractContextManager):
     """The checkpoints in `workdir/checkpoints`; a context manager that waits for saves under way.
 
     Raises InputError where the metrics of all are damaged, or, `read_only`, of one; RunError where one cannot be read
@@ -76,9 +76,6 @@ class Checkpoints:
             if isinstance(error, FileNotFoundError) or status_of(error) == 'NOT_FOUND':
                 return []
             raise
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *exception):
         with self._saving():

@@ -40,7 +40,6 @@ class Classifier(Network):
         size = self._mesh.size
         while size < len(images):
             size *= GROWTH
-        padded = np.zeros((size, *images.shape[1:]), np.uint8)
-        padded[: len(images)] = images
+        padded = np.pad(images, [(0, size - len(images)), (0, 0), (0, 0), (0, 0)])
         rows = np.asarray(self._forward(self._variables, to_global(self._mesh, padded)))[: len(images)]
         return np.exp(with_temperature(rows, self.temperature)).astype(np.float32)

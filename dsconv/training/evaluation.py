@@ -9,7 +9,7 @@ import numpy as np
 
 from dsconv import data
 from dsconv.training.memory import naming_remedies
-from dsconv.training.mesh import make_mesh, own_share, to_global
+from dsconv.training.mesh import make_mesh, peers, to_global
 from dsconv.training.step import make_forward, make_score
 
 
@@ -36,7 +36,7 @@ class Evaluator:
             return np.concatenate([np.asarray(batch) for batch in batches])[: split.num_examples]
 
     def _batches(self, split):
-        return data.eval_batches(split, batch_size=self._batch_size, **own_share())
+        return data.eval_batches(split, batch_size=self._batch_size, processes=peers())
 
 
 def scored_variables(config, variables, average, updates: int):

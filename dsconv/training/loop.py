@@ -16,7 +16,7 @@ from dsconv.reporting.trackers import Trackers, check_trackers
 from dsconv.training.checkpoint import Checkpoints
 from dsconv.training.evaluation import Evaluator, scored_variables
 from dsconv.training.memory import naming_remedies, remedies, tell_memory
-from dsconv.training.mesh import own_share, place_on_devices, shapes_of, to_global
+from dsconv.training.mesh import peers, place_on_devices, to_global
 from dsconv.training.progress import Progress, Trace
 from dsconv.training.recalibration import recalibrate
 from dsconv.training.run import check_workdir, lock_workdir, write_config
@@ -47,7 +47,7 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
 
     with lock_workdir(workdir), Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
         # Before anything is written: if the network refuses this image size, the workdir stays unused.
-        shape = shapes_of(training.new_state, training.mesh)
+        shape = jax.eval_shape(training.new_state)
         state = checkpoints.restore_newest(shape) or initial_state(config, training)
         first_step, last_step = int(state.step), training.total_steps
         if first_step > last_step:
@@ -131,7 +131,7 @@ def dispatches(config, training, split, step: int, progress):
         draw = place_on_devices(split, training.mesh)
         split = dataclasses.replace(split, images=np.int32)  # the host sends indices; `draw` looks the images up
     order = dict(batch_size=config.batch_size, seed=config.seed, start_step=step, num_steps=training.total_steps)
-    stream = data.train_batches(split, **order, **own_share())
+    stream = data.train_batches(split, **order, processes=peers())
     while step < training.total_steps:
         length = min(config.steps_per_dispatch, progress.next_line(step) - step)
         with progress.waiting_for_input():

@@ -26,12 +26,6 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def shapes_of(function, mesh: Mesh):
-    """Returns the shapes of what `function()` returns, as `jax.ShapeDtypeStruct`, replicated over `mesh`."""
-    shapes, sharding = jax.eval_shape(function), replicated(mesh)
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes)
-
-
 def batch_sharding(mesh: Mesh, leading_axes: int = 0) -> NamedSharding:
     """Returns the sharding that splits the batch axis, which follows `leading_axes` others, over the devices."""
     return NamedSharding(mesh, PartitionSpec(*[None] * leading_axes, 'data'))
@@ -67,11 +61,6 @@ def peers() -> Processes:
     if not jax.distributed.is_initialized():
         return Processes()
     return Processes(jax.process_index(), jax.process_count(), multihost_utils.process_allgather)
-
-
-def own_share() -> dict[str, int]:
-    """Returns the arguments by which `dsconv.data` reads the share of this process."""
-    return {'process_index': jax.process_index(), 'process_count': jax.process_count()}
 
 
 def check_batch_size(batch_size: int, mesh: Mesh) -> None:

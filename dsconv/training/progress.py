@@ -172,7 +172,7 @@ def _duration(seconds: float) -> str:
     return f'{hours} h {minutes} min' if hours else f'{minutes} min {seconds} s'
 
 
-class Trace:
+class Trace(contextlib.AbstractContextManager):
     """A context manager around the training loop that traces `steps` steps after the warm-up; none where it is 0.
 
     Process 0 writes, for TensorBoard and ui.perfetto.dev, into `directory/plugins/profile/<time>`; also what the run's
@@ -182,9 +182,6 @@ class Trace:
     def __init__(self, directory: Path, steps: int):
         self._directory, self._steps = directory, 0 if jax.process_index() else steps
         self._dispatches, self._first, self._last = 0, None, None
-
-    def __enter__(self):
-        return self
 
     def advance(self, step: int, state) -> None:
         """Starts or ends the trace after a dispatch, which ends `step` steps into the run."""
@@ -199,19 +196,17 @@ class Trace:
             self._first = step
         elif self._first is not None and step - self._first >= self._steps:
             jax.block_until_ready(state)
-            self._write()
+            self._end()
 
     def __exit__(self, *_):
-        if not self._steps:
-            return
-        if self._first not in (None, self._last):
-            self._write()
-            return
+        if self._steps:
+            self._end()
+
+    def _end(self):
+        self._steps = 0
         if self._first is not None:
             jax.profiler.stop_trace()
-        logger.warning('no step was traced: the run ended in its first %d dispatches', DISPATCHES_OF_WARM_UP)
-
-    def _write(self):
-        jax.profiler.stop_trace()
-        self._steps = 0
-        logger.info('trace of the steps %d to %d: %s', self._first + 1, self._last, self._directory)
+        if self._first in (None, self._last):
+            logger.warning('no step was traced: the run ended in its first %d dispatches', DISPATCHES_OF_WARM_UP)
+        else:
+            logger.info('trace of the steps %d to %d: %s', self._first + 1, self._last, self._directory)

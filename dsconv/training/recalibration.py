@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from dsconv import data
 from dsconv.training.evaluation import scored_variables
-from dsconv.training.mesh import batch_sharding, own_share, replicated, to_global
+from dsconv.training.mesh import batch_sharding, peers, replicated, to_global
 from dsconv.training.microbatching import accumulation_steps, mean_over_microbatches
 from dsconv.training.state import TrainState
 from dsconv.training.step import normalise
@@ -24,7 +24,7 @@ def recalibrate(config, training, state: TrainState, split) -> TrainState:
         return state
     count = config.eval.recalibration_batches
     order = dict(batch_size=config.batch_size, seed=config.seed, start_step=0, num_steps=count)
-    batches = data.train_batches(dataclasses.replace(split, cropped=False), **order, **own_share())
+    batches = data.train_batches(dataclasses.replace(split, cropped=False), **order, processes=peers())
     statistics_of = _make_batch_statistics(config, training.model, training.mesh)
     updates = int(state.step) - int(state.nonfinite_steps)
     variables = scored_variables(config, state.variables, state.average, updates)

@@ -107,7 +107,7 @@ def warn_of_other_versions(file: Path) -> None:
 
 
 def kept_pictures(workdir: Path | None, dataset):
-    """Returns (`dataset` section, list of pictures) of the run in `workdir`, or (`dataset`, None) without one."""
+    """Returns (`dataset` section, file that lists its pictures) of the run in `workdir`, or (`dataset`, None)."""
     if workdir is None or not is_file(workdir / PICTURES) or not is_file(workdir / 'config.json'):
         return dataset, None
     old = configuration.load_run(workdir).dataset

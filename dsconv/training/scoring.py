@@ -1,5 +1,6 @@
 """Scores a trained run: restores a checkpoint, predicts a whole split, writes the report."""
 
+import functools
 from pathlib import Path
 
 import jax
@@ -15,7 +16,7 @@ from dsconv.training.calibration import fit_temperature, read_temperature, save_
 from dsconv.training.checkpoint import Checkpoints
 from dsconv.training.evaluation import Evaluator, scored_variables
 from dsconv.training.examples import OF_ITS_PLACE, other_examples, own_examples, say_where, write_predictions
-from dsconv.training.mesh import make_mesh, shapes_of
+from dsconv.training.mesh import make_mesh, replicated
 from dsconv.training.robustness import robustness
 from dsconv.training.run import is_published
 from dsconv.training.setup import build_network, count_parameters, image_shape, open_source
@@ -30,7 +31,8 @@ def restore_network(workdir: Path, config, which: str | None = None):
     """
     check_resolved(config)
     network = build_network(config)
-    shape = shapes_of(lambda: init_variables(network, image_shape(config), config.seed), make_mesh())
+    initial = functools.partial(init_variables, network, image_shape(config), config.seed)
+    shape = jax.eval_shape(jax.jit(initial, out_shardings=replicated(make_mesh())))
     with Checkpoints(workdir, read_only=True) as checkpoints:
         step = checkpoints.choose(which)
         averaging = config.optimizer.ema_decay is not None and not is_published(workdir)  # its weights are the average

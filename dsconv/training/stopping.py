@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dsconv.errors import Preempted
-from dsconv.training.mesh import batch_sharding, replicated
+from dsconv.training.mesh import replicated, to_global
 
 logger = logging.getLogger('dsconv')
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -62,8 +62,7 @@ class StopRequest:
         if self._anywhere is None:
             return self._asked.is_set()
         asked = np.full(self._mesh.local_mesh.size, self._asked.is_set())
-        asked = jax.make_array_from_process_local_data(batch_sharding(self._mesh), asked)
-        self._answers.append(self._anywhere(asked))
+        self._answers.append(self._anywhere(to_global(self._mesh, asked)))
         return len(self._answers) > DISPATCHES_BEHIND and bool(self._answers.popleft())
 
     def __enter__(self):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dsconv.data import eval_batches, open_source, train_batches
+from dsconv.data import Processes, eval_batches, open_source, train_batches
 from dsconv.errors import InputError
 
 
@@ -144,7 +144,7 @@ def test_few_broken_pictures_are_named_and_left_out(opened, write_pictures, capl
     assert sum(kept.split_sizes.values()) == 38 and kept.split_sizes == read.split_sizes
     kept, read = kept.load('train'), read.load('train')
     assert kept.in_memory and not read.in_memory and np.array_equal(all_images(kept), all_images(read))
-    [(images, _, mask)] = eval_batches(read, batch_size=64, process_index=1, process_count=2)
+    [(images, _, mask)] = eval_batches(read, batch_size=64, processes=Processes(1, 2))
     assert images.shape == (32, 8, 8, 3) and not mask.any()  # the second process has none of the 30
 
 
@@ -169,7 +169,7 @@ def test_random_crops_are_anew_each_epoch_the_same_when_resumed_and_not_evaluate
     batches, resumed = list(train_batches(train, start_step=0, **run)), list(train_batches(train, start_step=1, **run))
     for (images, labels), (again, labels_again) in zip(batches[1:], resumed, strict=True):
         assert np.array_equal(images, again) and np.array_equal(labels, labels_again)
-    halves = [list(train_batches(train, start_step=0, process_index=p, process_count=2, **run)) for p in (0, 1)]
+    halves = [list(train_batches(train, start_step=0, processes=Processes(p, 2), **run)) for p in (0, 1)]
     assert np.array_equal(batches[2][0], np.concatenate([halves[0][2][0], halves[1][2][0]]))
     seen = [{image.tobytes() for image in images} for images, _ in batches]
     assert len(seen[0] | seen[1] | seen[2]) == 48

@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 
+from dsconv.data import Processes
 from dsconv.data.pipeline import channel_statistics, eval_batches, fingerprint, train_batches
 from dsconv.data.splits import Split
 from dsconv.errors import InputError
@@ -39,7 +40,7 @@ def test_resumed_runs_and_several_processes_see_the_same_batches(split):
     for start in (3, 7, 12):  # an epoch is 3 steps
         for batch, again in zip(whole[start:], train(split, batch_size=6, start_step=start), strict=True):
             assert all(map(np.array_equal, batch, again))
-    shares = [train(split, batch_size=6, process_index=p, process_count=2) for p in range(2)]
+    shares = [train(split, batch_size=6, processes=Processes(p, 2)) for p in range(2)]
     for batch, *parts in zip(whole, *shares, strict=True):
         assert all(map(np.array_equal, batch, map(np.concatenate, zip(*parts))))
 
@@ -47,8 +48,7 @@ def test_resumed_runs_and_several_processes_see_the_same_batches(split):
 @pytest.mark.parametrize(('batch_size', 'processes'), [(4, 1), (22, 2), (24, 2), (100, 1)])
 def test_evaluation_counts_every_example_once(split, batch_size, processes):
     shares = [
-        list(eval_batches(split, batch_size=batch_size, process_index=p, process_count=processes))
-        for p in range(processes)
+        list(eval_batches(split, batch_size=batch_size, processes=Processes(p, processes))) for p in range(processes)
     ]
     assert {len(share) for share in shares} == {math.ceil(23 / batch_size)}
     seen = []

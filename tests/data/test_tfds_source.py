@@ -8,7 +8,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
-from dsconv.data import channel_statistics, eval_batches, open_source, train_batches
+from dsconv.data import Processes, channel_statistics, eval_batches, open_source, train_batches
 from dsconv.data.picture import fit_array
 from dsconv.errors import InputError
 from tests.data.conftest import examples
@@ -58,7 +58,7 @@ def test_streamed_parts_are_those_in_memory_and_hold_what_was_stored(settings, t
     kept, streamed = kept.load('train'), streamed.load('train')
     np.testing.assert_array_equal(streamed.images(np.array([30, 2, 2, 0])), kept.images(np.array([30, 2, 2, 0])))
     np.testing.assert_allclose(channel_statistics(streamed), channel_statistics(kept), rtol=1e-6)
-    shares = [eval_batches(streamed, batch_size=16, process_index=process, process_count=2) for process in range(2)]
+    shares = [eval_batches(streamed, batch_size=16, processes=Processes(process, 2)) for process in range(2)]
     shares = [image for batches in zip(*shares, strict=True) for images, _, mask in batches for image in images[mask]]
     assert [image.tobytes() for image in shares] == [image for _, image in examples(kept)]
 
@@ -93,7 +93,7 @@ def test_streamed_training_from_several_files_shows_all_but_the_rest_each_epoch_
         assert len(set(shown)) == 88 and set(shown) < set(examples(kept))
     assert epochs[0] != epochs[1] and epochs[0] != examples(kept)[:88]
     assert batches(start_step=13) == whole[13:] and batches(start_step=40, seed=1) != whole[40:]
-    shares = [batches(start_step=40, process_index=process, process_count=2) for process in range(2)]
+    shares = [batches(start_step=40, processes=Processes(process, 2)) for process in range(2)]
     assert [one + other for one, other in zip(*shares, strict=True)] == whole[40:]
 
 
@@ -162,7 +162,7 @@ def test_random_crops_are_anew_each_epoch_and_the_same_when_resumed(settings, tm
     batches = [images for images, _ in train_batches(source.load('train'), start_step=0, **run)]
     resumed = [images for images, _ in train_batches(source.load('train'), start_step=4, **run)]
     assert np.array_equal(batches[4:], resumed)
-    half = train_batches(source.load('train'), start_step=0, process_index=1, process_count=2, **run)
+    half = train_batches(source.load('train'), start_step=0, processes=Processes(1, 2), **run)
     assert np.array_equal([images[4:] for images in batches], [images for images, _ in half])
     assert len({image.tobytes() for images in batches for image in images}) == 48
     uncropped = dataclasses.replace(source.load('train'), cropped=False)

@@ -6,11 +6,12 @@ import random
 import shutil
 from pathlib import Path
 
+import jax
+
 from dsconv import config as configuration
 from dsconv.errors import InputError
 from dsconv.training.checkpoint import Checkpoints
 from dsconv.training.checksums import checksums
-from dsconv.training.mesh import shapes_of
 from dsconv.training.setup import build_training, open_data
 from tests.runs import command, finish, last_state, start, steps
 
@@ -80,7 +81,7 @@ def _copy_of(workdir):
 def _shape(workdir):
     _, train_split, config = open_data(configuration.load_run(workdir))
     training = build_training(config, train_split.num_examples)
-    return shapes_of(training.new_state, training.mesh)
+    return jax.eval_shape(training.new_state)
 
 
 def _restored(workdir, step, shape):

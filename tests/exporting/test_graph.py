@@ -13,7 +13,7 @@ from dsconv.exporting.folding import fold
 from dsconv.exporting.graph import ACTIVATIONS, read, run
 from dsconv.models import DSConv
 from dsconv.models import layers as network_layers
-from dsconv.models.fast import subsample
+from dsconv.models.fast.convolutions import subsample
 from dsconv.models.zoo import alexnet, densenet, mobilenet, resnet, vit
 from dsconv.models.zoo.blocks import ConvNorm
 

@@ -92,7 +92,7 @@ def test_products_with_padding_are_none():
 def test_a_scan_for_a_tpu_is_counted_as_often_as_it_turns():
     script = """
 import json, jax
-from dsconv.performance import hlo, topology
+from dsconv.performance import step_cost, topology
 device = topology.topology_devices('v3-8')[0]
 from tests.performance.test_hlo import IMAGES, WEIGHTS, scanned, unrolled
 from jax.sharding import SingleDeviceSharding
@@ -100,8 +100,7 @@ place = SingleDeviceSharding(device)
 found = []
 for function in scanned, unrolled:
     compiled = jax.jit(function, in_shardings=place, out_shardings=place).lower(WEIGHTS, IMAGES).compile()
-    cost, totals = compiled.cost_analysis(), hlo.totals(compiled.as_text())
-    found.append((cost['flops'] * totals.flops_factor, cost['bytes accessed'] * totals.bytes_factor))
+    found.append(step_cost.counts(compiled)[:2])
 print(json.dumps(found))
 """
     (flops, moved), (unrolled_flops, unrolled_moved) = json.loads(python('-c', script).stdout)

@@ -17,7 +17,7 @@ import pytest
 from dsconv.errors import InputError, RunError
 from dsconv.training.checkpoint import Checkpoints
 from dsconv.training.checksums import checksums
-from dsconv.training.mesh import make_mesh, replicated, shapes_of
+from dsconv.training.mesh import make_mesh, replicated
 from dsconv.training.state import Metrics, TrainState
 from tests.runs import steps
 
@@ -34,10 +34,6 @@ def make_state(step, scale=1.0, devices=1):
         nonfinite_steps=np.int32(0),
     )
     return jax.device_put(state, replicated(make_mesh(jax.devices()[:devices])))
-
-
-def shape_of(state, devices=1):
-    return shapes_of(lambda: state, make_mesh(jax.devices()[:devices]))
 
 
 def test_the_newest_and_the_best_are_kept(tmp_path):
@@ -68,7 +64,7 @@ def test_a_state_restores_onto_other_devices(tmp_path, saved_on, restored_on):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(state, None)
     with Checkpoints(tmp_path) as checkpoints:
-        restored = checkpoints.restore_newest(shape_of(state, restored_on))
+        restored = checkpoints.restore_newest(make_state(0, devices=restored_on))
     assert jax.tree.structure(restored) == jax.tree.structure(state)
     for old, new in zip(jax.tree.leaves(state), jax.tree.leaves(restored), strict=True):
         np.testing.assert_array_equal(old, new)
@@ -83,7 +79,7 @@ def test_a_state_may_be_donated_while_it_is_saved(tmp_path):
         for _ in range(5):
             state = double(state)
     with Checkpoints(tmp_path) as checkpoints:
-        restored = checkpoints.restore_newest(shape_of(make_state(1)))
+        restored = checkpoints.restore_newest(make_state(1))
     np.testing.assert_array_equal(restored.variables['params']['layer']['kernel'], VALUES)
     assert jnp.max(state.variables['params']['layer']['kernel']) == 32 * VALUES.max()
 
@@ -103,7 +99,7 @@ def test_a_flipped_bit_of_a_leaf_is_noticed_and_the_sound_ones_are_named(two_sav
     assert written[key] == checksums(kernel)['']
     kernel.view(np.uint32)[0, 1] ^= 1
     file.write_text(json.dumps(written | {key: checksums(kernel)['']}))
-    shape = shape_of(make_state(4))
+    shape = make_state(4)
     with Checkpoints(two_saved) as checkpoints:
         with pytest.raises(InputError, match=r"/4: damaged, .*\['kernel'\] not as it was saved; .* are: 3\)"):
             checkpoints.restore_model(4, {'variables': shape.variables, 'average': shape.average})
@@ -127,7 +123,7 @@ def test_the_newest_sound_one_is_restored_and_the_damaged_are_kept(tmp_path, how
     for step in (4, 5):
         how(tmp_path / 'checkpoints' / str(step))
     with caplog.at_level(logging.WARNING, 'dsconv'), Checkpoints(tmp_path, keep=3) as checkpoints:
-        state = checkpoints.restore_newest(shape_of(make_state(1)))
+        state = checkpoints.restore_newest(make_state(1))
         checkpoints.save(make_state(4, scale=4), None)  # the number is free again
     assert state.step == 3
     np.testing.assert_array_equal(state.variables['params']['layer']['kernel'], 3 * VALUES)
@@ -157,7 +153,7 @@ def test_an_older_one_with_damaged_metrics_is_kept_too(tmp_path, written):
     with pytest.raises(InputError, match='/1 is damaged: move it away'):
         Checkpoints(tmp_path, read_only=True)
     with Checkpoints(tmp_path, keep=1) as checkpoints:
-        assert checkpoints.restore_newest(shape_of(make_state(1))).step == 2
+        assert checkpoints.restore_newest(make_state(1)).step == 2
         checkpoints.save(make_state(3), {'accuracy': 0.4})
     assert steps(tmp_path) == [2, 3]
     assert (tmp_path / 'damaged' / '1').is_dir()
@@ -176,8 +172,8 @@ def test_a_passing_fault_ends_the_run_and_moves_nothing(two_saved, monkeypatch, 
         with monkeypatch.context() as patch:
             patch.setattr(ocp.CheckpointManager, 'restore', Mock(side_effect=fault))
             with pytest.raises(RunError, match=f'could not be read .{type(fault).__name__}.*{re.escape(str(fault))}'):
-                checkpoints.restore_newest(shape_of(make_state(1)))
-        assert checkpoints.restore_newest(shape_of(make_state(1))).step == 4
+                checkpoints.restore_newest(make_state(1))
+        assert checkpoints.restore_newest(make_state(1)).step == 4
     assert steps(two_saved) == [3, 4]
     assert not (two_saved / 'damaged').exists()
 
@@ -201,7 +197,7 @@ def stale(two_saved, monkeypatch):
 def test_a_status_that_cannot_be_read_once_does_not_mean_that_the_file_is_missing(two_saved, stale, place):
     with Checkpoints(two_saved) as checkpoints:
         stale(place, times=1)
-        assert checkpoints.restore_newest(shape_of(make_state(1))).step == 4
+        assert checkpoints.restore_newest(make_state(1)).step == 4
     assert not (two_saved / 'damaged').exists()
 
 
@@ -229,8 +225,8 @@ def limited(kind, most):
 def test_too_many_open_files_are_no_damage(two_saved):
     with Checkpoints(two_saved) as checkpoints:
         with pytest.raises(RunError, match='Too many open files'), limited(resource.RLIMIT_NOFILE, 3):
-            checkpoints.restore_newest(shape_of(make_state(1)))
-        assert checkpoints.restore_newest(shape_of(make_state(1))).step == 4
+            checkpoints.restore_newest(make_state(1))
+        assert checkpoints.restore_newest(make_state(1)).step == 4
 
 
 def test_a_checkpoint_that_cannot_be_written_is_said(tmp_path):
@@ -240,7 +236,7 @@ def test_a_checkpoint_that_cannot_be_written_is_said(tmp_path):
     with pytest.raises(RunError, match=said), disk, Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(make_state(2), None)
     with Checkpoints(tmp_path) as checkpoints:
-        assert checkpoints.restore_newest(shape_of(make_state(1))).step == 1
+        assert checkpoints.restore_newest(make_state(1)).step == 1
 
 
 def test_where_none_can_be_restored_as_for_another_network_all_stay(tmp_path):
@@ -249,5 +245,5 @@ def test_where_none_can_be_restored_as_for_another_network_all_stay(tmp_path):
     other = make_state(3).replace(variables={'params': {'layer': {'kernel': jnp.zeros((5, 2))}}})
     refused = pytest.raises(InputError, match='config.json is not their own. To start anew, move the directory away')
     with Checkpoints(tmp_path) as checkpoints, refused:
-        checkpoints.restore_newest(shape_of(other))
+        checkpoints.restore_newest(other)
     assert steps(tmp_path) == [3]

@@ -6,10 +6,8 @@ import jax
 from flax.linen.linear import canonicalize_padding
 from jax import lax
 
-from dsconv.models.fast.depthwise import depthwise_conv
+from dsconv.models.fast.depthwise import depthwise_conv, nhwc
 from dsconv.models.fast.folding import WHOLE, with_neighbours
-
-_NHWC = ('NHWC', 'HWIO', 'NHWC')
 
 
 def conv_general_dilated(x, kernel, strides, padding, feature_group_count=1, layout=WHOLE, depthwise_form='auto', **_):
@@ -32,10 +30,12 @@ def conv_general_dilated(x, kernel, strides, padding, feature_group_count=1, lay
     pads = lax.padtype_to_pads(sides, kernel.shape[:2], strides, padding) if isinstance(padding, str) else padding
     pads = tuple(map(tuple, pads))
     if feature_group_count == x.shape[-1] == kernel.shape[-1] and size % 2 and pads == ((half, half),) * 2:
+        if is_folded := layout.parts > 1 and half > 0:
+            x = with_neighbours(x, half, layout)
         # XLA's own takes thirty times as long on a CPU, even though here the strided-over places are computed too.
-        return subsample(_folded_depthwise_conv(x, kernel, layout, depthwise_form), stride)
+        return subsample(depthwise_conv(x, kernel, 0 if is_folded else half, depthwise_form), stride)
     if feature_group_count > 1:
-        return _nhwc(x, kernel, strides, padding=pads, feature_group_count=feature_group_count)
+        return nhwc(x, kernel, strides, padding=pads, feature_group_count=feature_group_count)
     if size == stride and not any(side % size for side in sides) and pads == ((0, 0),) * 2:
         return _embed_patches(x, kernel)
     return conv(x, kernel, stride, pads)
@@ -88,13 +88,6 @@ def _embed_patches(images, kernel):
     return pointwise_conv(patches.reshape(batch, rows, columns, -1), kernel.reshape(-1, kernel.shape[-1]))
 
 
-def _folded_depthwise_conv(x, kernel, layout, form):
-    half = len(kernel) // 2
-    if layout.parts == 1 or not half:
-        return depthwise_conv(x, kernel, half, form)
-    return depthwise_conv(with_neighbours(x, half, layout), kernel, 0, form)
-
-
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def conv(x, kernel, stride: int, pads):
     """Convolves `(batch, height, width, channels)` by `(k, k, channels, features)`.
@@ -106,7 +99,7 @@ def conv(x, kernel, stride: int, pads):
     backend does that by itself, but not in a loop, as of steps or microbatches: there those of autodiff take a hundred
     times as long.
     """
-    return _nhwc(x, kernel, padding=pads, window_strides=(stride,) * 2)
+    return nhwc(x, kernel, padding=pads, window_strides=(stride,) * 2)
 
 
 def _conv_backward(stride, pads, residuals, gradient):
@@ -116,14 +109,10 @@ def _conv_backward(stride, pads, residuals, gradient):
     rests = [(side + sum(pad) - size) % stride for side, pad in zip(x.shape[1:3], pads, strict=True)]
     around = [(size - 1 - low, size - 1 - high + rest) for (low, high), rest in zip(pads, rests, strict=True)]
     turned = kernel[::-1, ::-1].swapaxes(2, 3)
-    dx = _nhwc(gradient, turned, padding=around, lhs_dilation=dilation)
+    dx = nhwc(gradient, turned, padding=around, lhs_dilation=dilation)
     by_channel, by_place = x.transpose(3, 1, 2, 0), gradient.transpose(1, 2, 0, 3)
     within = [(low, high - rest) for (low, high), rest in zip(pads, rests, strict=True)]
-    return dx, _nhwc(by_channel, by_place, padding=within, rhs_dilation=dilation).transpose(1, 2, 0, 3)
-
-
-def _nhwc(x, kernel, window_strides=(1, 1), **options):
-    return lax.conv_general_dilated(x, kernel, window_strides, dimension_numbers=_NHWC, **options)
+    return dx, nhwc(by_channel, by_place, padding=within, rhs_dilation=dilation).transpose(1, 2, 0, 3)
 
 
 conv.defvjp(lambda x, kernel, *options: (conv(x, kernel, *options), (x, kernel)), _conv_backward)

@@ -72,12 +72,15 @@ def _shift_backward(x, kernel, gradient, pad_rows):
     return x_gradient, _shift_kernel_gradient(x, gradient, len(kernel), pad_rows).astype(kernel.dtype)
 
 
+def nhwc(x, kernel, window_strides=(1, 1), **options):
+    """Convolves `(batch, height, width, channels)` by `(k, k, …, features)`; options as of `lax`."""
+    dimensions = ('NHWC', 'HWIO', 'NHWC')
+    return lax.conv_general_dilated(x, kernel, window_strides, dimension_numbers=dimensions, **options)
+
+
 def _lax_forward(x, kernel, pad_rows):
-    half, dimensions = len(kernel) // 2, ('NHWC', 'HWIO', 'NHWC')
-    padding = ((pad_rows, pad_rows), (half, half))
-    return lax.conv_general_dilated(
-        x, kernel, (1, 1), padding, dimension_numbers=dimensions, feature_group_count=x.shape[-1]
-    )
+    half = len(kernel) // 2
+    return nhwc(x, kernel, padding=((pad_rows, pad_rows), (half, half)), feature_group_count=x.shape[-1])
 
 
 def _lax_backward(x, kernel, gradient, pad_rows):
@@ -99,10 +102,8 @@ def depthwise_conv(x, kernel, pad_rows: int, form: str = 'auto'):
         second elsewhere.
 
     Returns `(batch, height + 2 · (pad_rows − k // 2), width, channels)`, of the dtype of `x`. Reverse-mode
-    differentiable. Raises ValueError for an even k.
+    differentiable.
     """
-    if len(kernel) % 2 == 0:
-        raise ValueError(f'a depthwise kernel of {len(kernel)}×{len(kernel)} has no middle; take an odd size')
     return _in_form(form, _shift_forward, _lax_forward, pad_rows, x, kernel)
 
 

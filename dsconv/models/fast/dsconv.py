@@ -23,8 +23,6 @@ class FastDSConv(DSConv):
 
     @nn.compact
     def __call__(self, images, train: bool = False):
-        if self.is_initializing():
-            return super().__call__(images, train)
         check_patches(images, self.patch_size)
         layout = Layout(self.fold or 1, self.shards) if train else WHOLE
         options = dict(activation=self.activation, norm=self.norm, groups=self.norm_groups, dtype=self.dtype)

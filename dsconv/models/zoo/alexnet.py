@@ -46,12 +46,11 @@ class AlexNet(nn.Module):
             if number in (1, 2, 5):
                 x = nn.max_pool(x, (3, 3), (2, 2))
         x = x.reshape(x.shape[0], -1)
+        dense = functools.partial(nn.Dense, kernel_init=gaussian)
         for number, width in enumerate(self.hidden, 1):
-            dense = nn.Dense(
-                width, dtype=self.dtype, kernel_init=gaussian, bias_init=nn.initializers.ones, name=f'hidden_{number}'
-            )
-            x = nn.Dropout(0.5, deterministic=not train)(nn.relu(dense(x)))
-        return nn.Dense(self.num_classes, kernel_init=gaussian, name='head')(x.astype(jnp.float32))
+            hidden = dense(width, dtype=self.dtype, bias_init=nn.initializers.ones, name=f'hidden_{number}')
+            x = nn.Dropout(0.5, deterministic=not train)(nn.relu(hidden(x)))
+        return dense(self.num_classes, name='head')(x.astype(jnp.float32))
 
 
 def local_response_norm(x, window: int = 5):

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from dsconv.models.batch_norm import BatchNorm
-from dsconv.models.fast import conv_general_dilated, dot_general, subsample
+from dsconv.models.fast.convolutions import conv_general_dilated, dot_general, subsample
 
 # Layers of Flax with the arithmetic of `dsconv.models.fast`: on a CPU XLA takes eight times as long for the gradient of
 # a 1×1 kernel, thirty times for a depthwise one, and a hundred times for any kernel in a loop over microbatches.

@@ -5,7 +5,7 @@ import functools
 import flax.linen as nn
 import jax.numpy as jnp
 
-from dsconv.models.fast import FastConvUnit
+from dsconv.models.fast.unit import FastConvUnit
 from dsconv.models.layers import GlobalAveragePool, check_patches, glorot_uniform
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax.numpy as jnp
 
-from dsconv.models.fast import subsample
+from dsconv.models.fast.convolutions import subsample
 from dsconv.models.layers import GlobalAveragePool
 from dsconv.models.zoo.blocks import ConvNorm, PointwiseConv
 
@@ -32,17 +32,10 @@ class Block(nn.Module):
     def _matched(self, x, features, train):
         stride = max(stride for _, _, stride in self.branch)
         if self.shortcut == 'pad':
-            return padded_shortcut(x, features, stride)
+            return jnp.pad(subsample(x, stride), ((0, 0), (0, 0), (0, 0), (0, features - x.shape[-1])))
         if self.shortcut == 'conv':
-            shortcut = PointwiseConv(features, use_bias=True, dtype=x.dtype, name='shortcut')
-            return shortcut(subsample(x, stride))
+            return PointwiseConv(features, use_bias=True, dtype=x.dtype, name='shortcut')(subsample(x, stride))
         return self.conv(features, 1, stride, activation=None, name='shortcut')(x, train)
-
-
-def padded_shortcut(x, features: int, stride: int):
-    """Option A of section 4.1: every `stride`-th place, and zeros for the channels that are missing."""
-    x = subsample(x, stride)
-    return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, features - x.shape[-1])))
 
 
 class ResNet(nn.Module):
@@ -53,8 +46,8 @@ class ResNet(nn.Module):
       width: features of the first stage.
       bottleneck: blocks of 1×1, 3×3 (with the stride) and 1×1 convolutions to four times the features (figure 5),
         instead of two 3×3 ones.
-      shortcut: where a block changes the shape: 'pad' (`padded_shortcut`), 'conv' (1×1, with bias, without norm) or
-        'conv_norm' (1×1, with norm: option B).
+      shortcut: where a block changes the shape: 'pad' (every `stride`-th place, and zeros for the channels that are
+        missing: option A), 'conv' (1×1, with bias, without norm) or 'conv_norm' (1×1, with norm: option B).
       large_stem: 7×7 with stride 2 and max pooling, for ImageNet; otherwise 3×3, for CIFAR.
     """
 

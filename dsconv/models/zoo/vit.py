@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dsconv.models.fast import conv_general_dilated
 from dsconv.models.layers import check_patches, glorot_uniform
+from dsconv.models.zoo.blocks import Conv
 
 layer_norm = functools.partial(nn.LayerNorm, epsilon=1e-6)
 
@@ -80,9 +80,8 @@ class ViT(nn.Module):
     @nn.compact
     def __call__(self, images, train: bool = False):
         check_patches(images, self.patch)
-        sizes = ((self.patch, self.patch),) * 2
-        conv = functools.partial(nn.Conv, kernel_init=glorot_uniform, conv_general_dilated=conv_general_dilated)
-        x = conv(self.width, *sizes, dtype=self.dtype, name='stem')(images)
+        size, options = (self.patch, self.patch), dict(use_bias=True, kernel_init=glorot_uniform, dtype=self.dtype)
+        x = Conv(self.width, size, size, **options, name='stem')(images)
         x = ClassTokenAndPositions(self.dtype, name='tokens')(x)
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         for index in range(self.layers):

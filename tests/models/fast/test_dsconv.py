@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dsconv.models.dsconv import DSConv
-from dsconv.models.fast import FastDSConv
+from dsconv.models.fast.dsconv import FastDSConv
 from tests.models.networks import drawn_variables
 
 TINY = dict(num_classes=5, patch_size=2, dim=8, depth=1, kernel_size=3, norm_groups=2)
