@@ -1,9 +1,10 @@
 import types
 
+import numpy as np
 import pytest
 
 from dsconv.config import load
-from dsconv.config_auto import image_size
+from dsconv.config_auto import choose_sizes, image_size
 from dsconv.config_checks import resolve
 from dsconv.errors import InputError
 
@@ -68,3 +69,10 @@ def test_the_argument_is_a_folder_or_a_table():
     for kind, paths in (('image_folder', ('/a', 'gs://b/c')), ('image_table', ('t.csv', 'T.TSV.gz'))):
         for path in paths:
             assert load(f'configs/pictures.py:{path}').dataset.name == f'{kind}:{path}'
+
+
+def test_the_size_is_that_of_the_shorter_sides_whatever_the_order():
+    dataset = types.SimpleNamespace(crop_scale=None, auto=('dataset.image_size', 'dataset.crop_scale'))
+    sides = np.array([[40, 70], [70, 40], [41, 70]])
+    assert choose_sizes('pictures', sides, None, dataset) == (32, None)
+    assert choose_sizes('pictures', 3 * sides, None, dataset) == (64, (0.35, 1.0))

@@ -5,7 +5,7 @@ from unittest.mock import Mock
 import pytest
 
 from dsconv.errors import status_of
-from dsconv.files import is_passing, is_store_fault, read_through, replace_file
+from dsconv.files import is_passing, is_store_fault, new_directory, read_through, replace_file
 
 
 def test_several_may_replace_one_file_at_a_time_and_a_failure_leaves_the_old_one(tmp_path, monkeypatch):
@@ -63,3 +63,15 @@ def test_a_file_that_cannot_be_read_is_told_from_one_that_is_missing(tmp_path):
     (tmp_path / 'a' / 'missing').symlink_to('nowhere')
     read_through(tmp_path)
     read_through(tmp_path / 'b')
+
+
+def test_a_new_directory_holds_nothing_of_one_that_was_broken_off(tmp_path):
+    (tmp_path / '.out.partial').mkdir()  # of a process that was killed
+    (tmp_path / '.out.partial' / 'old').touch()
+    with new_directory(tmp_path / 'out') as directory:
+        (directory / 'new').touch()
+    assert os.listdir(tmp_path / 'out') == ['new']
+    with pytest.raises(ZeroDivisionError), new_directory(tmp_path / 'other') as directory:
+        (directory / 'new').touch()
+        raise ZeroDivisionError
+    assert os.listdir(tmp_path) == ['out']

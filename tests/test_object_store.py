@@ -23,7 +23,7 @@ from tests.conftest import tiny_config
 from tests.data.conftest import examples
 from tests.object_store import ObjectStore
 from tests.runs import STEPS_PER_EPOCH, metrics
-from tests.training.test_checkpoint import VALUES, make_state, shape_of
+from tests.training.test_checkpoint import VALUES, make_state
 from tests.training.test_loop import Interrupted, interrupt_at, variables_of
 
 pytest.importorskip('tensorflow')
@@ -112,13 +112,13 @@ def test_a_damaged_checkpoint_is_moved_aside_and_one_that_is_out_of_reach_is_not
     with Checkpoints(workdir) as checkpoints, monkeypatch.context() as patch:
         patch.setattr(store, 'refuses', 403)
         with pytest.raises(RunError, match='are as they were; try again'):
-            checkpoints.restore_newest(shape_of(make_state(1)))
+            checkpoints.restore_newest(make_state(1))
     assert store.names() == before
     for name in before:
         if name.startswith('runs/damaged/checkpoints/4/') and not name.endswith('/'):
             to_path(f'{BUCKET}/{name}').write_bytes(b'')
     with Checkpoints(workdir) as checkpoints, caplog.at_level(logging.WARNING, 'dsconv'):
-        state = checkpoints.restore_newest(shape_of(make_state(1)))
+        state = checkpoints.restore_newest(make_state(1))
     np.testing.assert_array_equal(state.variables['params']['layer']['kernel'], 3 * VALUES)
     assert f'{workdir}/checkpoints/4 is damaged and now {workdir}/damaged/4' in caplog.text
     assert 'runs/damaged/damaged/4/metrics/metrics' in store.names()

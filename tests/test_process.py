@@ -213,3 +213,10 @@ def test_an_error_of_a_lost_peer_is_told_and_keeps_its_traceback(monkeypatch, ca
     assert said.startswith('Traceback') and left == [1]
     last = said.splitlines()[-1]
     assert last.startswith(f'another process of the run is gone ({error})') if is_of_peer else last.endswith(str(error))
+
+
+def test_a_cpu_that_is_asked_for_beside_an_accelerator_gets_the_allocator(machine, monkeypatch):
+    monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
+    monkeypatch.setattr(glob, 'glob', lambda pattern: ['/dev/nvidia0'])
+    with pytest.raises(Restarted):
+        process.prepare_process()

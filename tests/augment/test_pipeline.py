@@ -11,6 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from configs import common
 from dsconv.augment import OFF, make_augment, pipeline
+from dsconv.augment.stages import Stage
 
 CLASSES, EPOCHS, CLEAN_EPOCH = 5, 10, 9
 # Every stage, with one layer of a policy, which compiles quickly; nothing is mixed in the last three epochs.
@@ -118,3 +119,20 @@ def test_each_platform_is_lowered_to_its_form():
         assert bool(re.findall(r'stablehlo\.gather.*ui8', text)) == by_gather, platform
         assert ('stablehlo.dot_general' in text) != by_gather, platform
         assert platform != 'tpu' or not loops and 'f64' not in text  # no double precision on a TPU
+
+
+def test_each_stage_and_the_mixing_draw_by_a_key_of_their_own(monkeypatch):
+    keys = []
+
+    def draw(key, epoch, images):
+        keys.append(key)
+        return jnp.zeros(len(images))
+
+    def mix(key, planes, soft_labels, *_):
+        keys.append(key)
+        return planes, soft_labels
+
+    monkeypatch.setattr(pipeline, 'switched_on', lambda settings: [Stage(draw, lambda planes, *_: planes)] * 3)
+    monkeypatch.setattr(pipeline, 'mix', mix)
+    made()(jax.random.key(0), 0, *map(jnp.asarray, batch()))
+    assert len({np.asarray(jax.random.key_data(key)).tobytes() for key in keys}) == len(keys) == 4

@@ -147,3 +147,10 @@ def test_random_boxes_lie_inside_and_have_the_areas_and_shapes_asked_for(size):
     assert shares.min() > 0.19 and shares.max() < 0.51 and abs(shares.mean() - 0.35) < 0.01
     assert abs(shapes).max() < np.log(4 / 3) + 0.02 and abs(shapes.mean()) < 0.02
     assert abs(boxes[:, 0].mean() / (size[0] - across).mean() - 0.5) < 0.03
+
+
+def test_a_box_may_touch_every_edge_of_a_picture():
+    generator = np.random.default_rng(0)
+    assert random_box((20, 20), (1.0, 1.0), (1.0, 1.0), generator) == (0, 0, 20, 20)
+    tops = [random_box((20, 22), (20 / 22, 20 / 22), (1.0, 1.0), generator)[1] for _ in range(60)]
+    assert set(tops) == {0, 1, 2}

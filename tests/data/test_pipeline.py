@@ -85,3 +85,10 @@ def test_a_fingerprint_is_of_the_examples_and_not_of_their_order():
     assert of(images, labels[::-1]) != expected
     images[7, 1, 2, 0] ^= 1
     assert of(images, labels) != expected
+
+
+def test_the_fingerprint_of_what_is_read_from_disk_is_of_the_pixels_and_the_number():
+    images = np.random.default_rng(0).integers(0, 256, (20, 4, 4, 3), np.uint8)
+    digests = sorted(hashlib.sha256(part).digest() for part in [b'20', *map(np.ndarray.tobytes, images)])
+    split = Split(np.zeros(20, np.int32), images.__getitem__, in_memory=False)
+    assert fingerprint(split) == hashlib.sha256(b''.join(digests)).hexdigest()

@@ -87,4 +87,24 @@ def test_a_balanced_epoch_has_each_class_equally_often_and_each_of_its_examples_
             times = np.bincount(drawn, minlength=100)[labels == label]
             assert times.max() - times.min() <= 1
     assert not np.array_equal(*epochs)
+    in_forty = np.concatenate([indices for indices, _ in split.shuffled(50, 3, range(80), slice(None))])
+    assert np.bincount(in_forty, minlength=100).min() > 0
     assert np.array_equal(next(split.shuffled(50, 3, range(3, 4), slice(None)))[0], epochs[1][50:])
+
+
+def test_validation_and_training_parts_are_those_of_the_runs_of_before():
+    labels, names = np.arange(1000) % 10, tuple('abcdefghij')
+    division = Division({'train': 1000}, validation_fraction=0.1, train_fraction=0.5)
+    rest, held = stratified_split(labels, 100, 20_151)
+    assert np.array_equal(division.members('validation', labels, names), held)
+    kept, _ = stratified_split(labels[rest], 450, 20_152)
+    assert np.array_equal(division.members('train', labels, names), rest[kept])
+
+
+def test_crops_are_those_of_their_epoch_where_examples_are_left_over():
+    def images(indices, seed, epoch):
+        return np.full(len(indices), 10 * seed + epoch)
+
+    split = Split(np.zeros(23, np.int32), images, in_memory=False, cropped=True)
+    batches = split.shuffled(5, 3, range(2, 13), slice(None))  # an epoch is 4 steps
+    assert [images[0] for images, _ in batches] == [30 + step // 4 for step in range(2, 13)]

@@ -1,7 +1,7 @@
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from dsconv.data.stratified import divide_into_folds, stratified_split
+from dsconv.data.stratified import divide_into_folds, evenly, stratified_split
 
 
 def test_stratified_split_counts():
@@ -34,3 +34,15 @@ def test_folds_are_a_partition_as_scikit_learns():
         for each in ([folds == fold for fold in range(5)], parts)
     )
     assert ours < 1.5 * theirs
+
+
+def test_some_of_many_are_evenly_spaced_from_the_first_to_the_last():
+    assert evenly(5, 3).tolist() == [0, 2, 4]
+    assert evenly(199, 100).tolist() == list(range(0, 199, 2))
+    assert evenly(3, 5).tolist() == [0, 1, 2]
+
+
+def test_groups_that_do_not_fit_the_size_are_taken_where_that_is_nearer():
+    labels, groups = np.zeros(30, int), np.arange(30) // 3
+    for size, nearest in ((1, 0), (2, 3), (4, 3), (5, 6)):
+        assert len(stratified_split(labels, size, 0, groups)[1]) == nearest

@@ -7,7 +7,7 @@ from PIL import Image
 from dsconv import config as configuration
 from dsconv import data
 from dsconv.errors import InputError
-from dsconv.exporting.check import fault, find_pictures
+from dsconv.exporting.check import Pictures, compare, fault, find_pictures
 from dsconv.training.run import PICTURES
 from tests.conftest import tiny_config
 
@@ -67,3 +67,24 @@ def test_int8_may_lose_what_is_allowed_and_no_more():
     assert fault(unlabelled, 'int8', 4 / 100) is None
     assert '4.00 points of top-1 agreement are lost' in fault(unlabelled, 'int8', 3 / 100)
     assert fault({'labelled': 5000, 'loss_of_accuracy': 0.007}, 'int8', 0.7 / 100) is None  # below 0.007
+
+
+def test_files_are_checked_on_the_validation_part_and_calibrated_by_the_training_part(tmp_path):
+    config = config_of('digits', tuple('0123456789'))
+    source, pictures = data.open_source(config.dataset), find_pictures(config, tmp_path, None, 1000, 60)
+
+    def images(name):
+        return {image.tobytes() for image in source.load(name).images(np.arange(source.split_sizes[name]))}
+
+    assert {image.tobytes() for image in pictures.images} == images('validation')
+    assert {image.tobytes() for image in pictures.calibration} <= images('train') - images('validation')
+
+
+def test_what_a_file_loses_against_jax_is_a_loss_of_the_pictures_whose_class_is_known():
+    reference, labels = np.tile([0.9, 0.1], (4, 1)), np.array([0, 0, 1, -1])
+    answer = reference.copy()
+    answer[0] = 0.3, 0.7  # right in JAX
+    result = compare(lambda images: answer, reference, Pictures('', np.zeros((4, 1, 1, 1), np.uint8), labels, None))
+    assert result['loss_of_accuracy'] == pytest.approx(1 / 3) and result['accuracy'] == pytest.approx(1 / 3)
+    assert (result['labelled'], result['agreement'], result['max_difference']) == (3, 0.75, pytest.approx(0.6))
+    assert '1 of 3 pictures' in fault(result, 'int8', 0.1)

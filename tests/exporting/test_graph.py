@@ -149,3 +149,15 @@ def test_activations_are_recognised(name):
     expected = {'gelu': 'gelu_tanh', 'gelu_exact': 'gelu'}.get(name, name)
     assert [node.op for node in graph] == ['input', expected]
     assert expected in ACTIVATIONS
+
+
+def test_a_convolution_that_something_else_needs_whole_keeps_its_places():
+    generator = np.random.default_rng(0)
+    kernel, images = np.float32(generator.normal(0, 1, (1, 1, 3, 4))), np.float32(generator.normal(0, 1, (1, 4, 4, 3)))
+
+    def function(x):
+        y = jax.lax.conv_general_dilated(x, kernel, (1, 1), 'VALID', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+        return nn.gelu(subsample(y, 2)).mean((1, 2)) + nn.relu(y).mean((1, 2))
+
+    graph = fold(read(function, jax.ShapeDtypeStruct((1, 4, 4, 3), 'float32')))
+    np.testing.assert_allclose(run(graph, images), function(images), rtol=1e-5, atol=1e-6)

@@ -72,3 +72,10 @@ def test_the_range_of_int8_leaves_outliers_out():
     assert -9 < low < -4 and 5 < high < 40
     assert -3.5 < litert._best_range(values, ACTIVATIONS['gelu_tanh'])[0] < 0
     assert -6 < litert._best_range(values, ACTIVATIONS['silu'])[0] < -3.5
+
+
+@pytest.mark.parametrize('sign', [1, -1])
+def test_zero_lies_in_the_range_of_values_of_one_sign(sign):
+    low, high = litert._best_range(sign * np.linspace(1, 4, 1000, dtype=np.float32))
+    assert low <= 0 <= high
+    assert max(abs(low), abs(high)) > 3.9

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import log_softmax, softmax
 
 from dsconv import config as configuration
 from dsconv import data
@@ -45,9 +46,14 @@ def test_a_file_says_whether_its_temperature_was_fitted_on_what_is_scored(tmp_pa
     facts = {'image_size': 8, 'channels': 1, 'resize': 'squash', 'dataset': {'name': 'digits'}, 'title': 'a'}
     facts |= {'checkpoint_step': 1, 'parameters': 1}
     facts |= {'temperature': {'temperature': 2.0, 'split': 'validation', 'examples': 180}}
-    uniform = types.SimpleNamespace(
-        metadata=facts, class_names=tuple('0123456789'), run=lambda images: np.full((len(images), 10), 0.1, np.float32)
+    logits = np.float32([4, 2, 1, 0, 0, 0, 0, 0, 0, 0])
+    answer = softmax(logits / 2)  # as an export divides them
+    network = types.SimpleNamespace(
+        metadata=facts, class_names=tuple('0123456789'), run=lambda images: np.tile(answer, (len(images), 1))
     )
-    monkeypatch.setattr(scoring, 'open_exported', lambda file: uniform)
+    monkeypatch.setattr(scoring, 'open_exported', lambda file: network)
     report = scoring.report_exported(tmp_path / 'model.onnx', tmp_path, None, split, 0, predictions=False)
     assert report['calibration']['in_sample'] is (split == 'validation')
+    labels = np.repeat(np.arange(10), [row['support'] for row in report['per_class'].values()])
+    assert report['loss'] == pytest.approx(-np.log(answer)[labels].mean(), rel=1e-5)
+    assert report['calibration']['loss_before'] == pytest.approx(-log_softmax(logits)[labels].mean(), rel=1e-5)

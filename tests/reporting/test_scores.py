@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
-from dsconv.reporting.scores import expected_calibration_error, reliability_bins, scores
+from dsconv.reporting.scores import by_threshold, expected_calibration_error, reliability_bins, scores
 
 NAMES = ['cat', 'accuracy', 'été', 'absent']  # one is called like a key of scikit-learn's
 LABELS = np.array([0, 0, 0, 1, 1, 2])
@@ -75,3 +75,17 @@ def test_bins_are_those_of_scikit_learn():
     assert expected > 0.1
     counts, _, _ = reliability_bins(np.array([1 / 15 * 3, 0.2 + 1e-9, 1.0, 1.0 + 1e-7]), np.ones(4, bool))
     assert counts[[2, 3, 14]].tolist() == [1, 1, 2]  # an edge belongs to the bin below
+
+
+def test_a_threshold_is_reached_by_what_is_just_as_sure():
+    rows = {row['threshold']: row for row in by_threshold(np.array([0.5, 0.5, 0.7]), np.array([True, False, True]))}
+    assert rows[0.5] == {'threshold': 0.5, 'coverage': 1.0, 'accuracy': 2 / 3}
+    assert rows[0.7] == {'threshold': 0.7, 'coverage': 1 / 3, 'accuracy': 1.0}
+    assert rows[0.8] == {'threshold': 0.8, 'coverage': 0.0, 'accuracy': None}
+
+
+def test_the_weighted_average_weighs_each_class_by_its_examples():
+    found = scores(LABELS, np.log(PROBABILITIES), NAMES)
+    averages = metrics.precision_recall_fscore_support(LABELS, PROBABILITIES.argmax(1), average='weighted')
+    expected = dict(zip(('precision', 'recall', 'f1'), averages[:3], strict=True)) | {'support': len(LABELS)}
+    assert found['weighted_average'] == pytest.approx(expected)

@@ -28,7 +28,7 @@ def test_markdown_table():
 
 @pytest.mark.parametrize(
     ('value', 'shown'),
-    [(-1000, '-1,000'), (1 / 3, '0.3333'), (12345.67, '12,346'), (np.float32(0.25), '0.25'), (True, 'True')],
+    [(-1000, '-1,000'), (1 / 3, '0.3333'), (-12345.67, '-12,346'), (np.float32(0.25), '0.25'), (True, 'True')],
 )
 def test_cells(value, shown):
     assert format_cell(value) == shown

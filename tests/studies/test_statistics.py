@@ -89,3 +89,9 @@ def test_failed_and_missing_runs():
     assert sentence(study(a=(0.5,), b=(None,), c=(), failed={'b': 1}, unfinished={'c': 2})) == (
         'No other variant has a run with a seed of those of a, 50.00 %; failed runs: b (1); unfinished runs: c (2).'
     )
+
+
+def test_an_interval_below_zero_excludes_it():
+    text = sentence(study(a=(0.9, 0.91, 0.92), b=(0.8, 0.812, 0.82)))
+    assert text.startswith('Best is a, 91.00 %; nearest is b: −9.93 points against a (95 % interval from −10.22 to')
+    assert text.endswith('which excludes 0).')

@@ -14,7 +14,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from dsconv.data import Processes
 from dsconv.errors import InputError, RunError
+from dsconv.training import checkpoint
 from dsconv.training.checkpoint import Checkpoints
 from dsconv.training.checksums import checksums
 from dsconv.training.mesh import make_mesh, replicated
@@ -247,3 +249,22 @@ def test_where_none_can_be_restored_as_for_another_network_all_stay(tmp_path):
     with Checkpoints(tmp_path) as checkpoints, refused:
         checkpoints.restore_newest(other)
     assert steps(tmp_path) == [3]
+
+
+def test_what_one_process_of_a_run_cannot_restore_no_other_restores(two_saved, monkeypatch):
+    def gather(array):  # its peer agrees, and finds a fault in every checkpoint
+        return np.stack([array, np.ones_like(array) if array.dtype == bool else array])
+
+    monkeypatch.setattr(checkpoint, 'peers', lambda: Processes(0, 2, gather))
+    with Checkpoints(two_saved) as checkpoints, pytest.raises(InputError, match='none of the checkpoints'):
+        checkpoints.restore_newest(make_state(1))
+    assert steps(two_saved) == [3, 4]
+
+
+def test_a_leaf_without_a_checksum_is_damage(two_saved):
+    file = two_saved / 'checkpoints' / '4' / 'checksums' / 'metadata'
+    written = json.loads(file.read_text())
+    del written["['model']['variables']['params']['layer']['kernel']"]
+    file.write_text(json.dumps(written))
+    with Checkpoints(two_saved) as checkpoints:
+        assert checkpoints.restore_newest(make_state(1)).step == 3

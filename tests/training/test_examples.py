@@ -14,6 +14,7 @@ from dsconv import evaluate
 from dsconv.data.picture import read_picture
 from dsconv.errors import InputError
 from dsconv.training.examples import match_classes, other_examples
+from tests.conftest import tiny_config
 
 
 def write_digits(root, names, count):
@@ -85,3 +86,10 @@ def test_classes_are_matched_in_any_form_of_their_names():
     assert match_classes(('E\u0301te\u0301', 'Cat', 'a', 'A', 'dog'), known).tolist() == [0, 1, 3, 2, -1]
     assert match_classes(('CAT', 'B'), ('B', 'b', 'cat')).tolist() == [2, 0]
     assert match_classes(('É',), ('é', 'É'.lower() + 'x')).tolist() == [0]
+
+
+def test_of_other_data_with_splits_the_test_split_is_scored():
+    config = tiny_config(dataset__image_size=8, dataset__channels=1)
+    config.dataset.class_names = tuple('0123456789')
+    scored = other_examples(config, 'digits', None)
+    assert (scored.split, len(scored.labels)) == ('test', 360)

@@ -1,5 +1,6 @@
 """Whole runs of the tiny network in this process: logging, resuming, refusing."""
 
+import dataclasses
 import functools
 import gzip
 import json
@@ -16,6 +17,8 @@ import numpy as np
 import pytest
 
 from dsconv import config as configuration
+from dsconv import data
+from dsconv.data.splits import Division
 from dsconv.errors import InputError, Preempted, RunError
 from dsconv.reporting import read_metrics
 from dsconv.training import loop, setup
@@ -201,3 +204,13 @@ def test_a_network_that_refuses_the_images_leaves_the_workdir_to_another(tmp_pat
     with pytest.raises(InputError, match='8×8 are too small'):
         loop.train(tiny_config(model__name='vgg16'), tmp_path)
     assert not (tmp_path / 'config.json').exists()
+
+
+def test_no_checkpoint_is_chosen_by_the_test_split(tmp_path):
+    config = tiny_config(epochs=1, **SHORT)
+    source = data.open_source(config.dataset)
+    division = Division({name: source.split_sizes[name] for name in ('train', 'test')}, 0.0, 1.0)
+    assert loop.train(config, tmp_path, dataclasses.replace(source, division=division))
+    message = 'no validation split to choose the best by'
+    with Checkpoints(tmp_path, read_only=True) as checkpoints, pytest.raises(InputError, match=message):
+        checkpoints.choose('best')

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 from jax.test_util import check_grads
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 from sklearn.metrics import log_loss
 from sklearn.utils.class_weight import compute_class_weight
 
@@ -84,3 +84,12 @@ def test_balanced_class_weights_are_those_of_scikit_learn():
 def test_wrong_class_weights_are_refused(text):
     with pytest.raises(InputError, match='loss.class_weights=.* each of the 3 classes a,b,c'):
         resolve_class_weights(text, None, ('a', 'b', 'c'))
+
+
+def test_an_example_has_the_weight_of_its_own_class_where_labels_are_smoothed():
+    labels, weights = np.array([0, 0, 0, 1, 2, 2]), np.array([0.5, 2, 1])
+    targets = np.eye(3, dtype=np.float32)[labels]
+    smoothed = 0.8 * targets + 0.2 / 3
+    expected = weights[labels] * -np.sum(smoothed * log_softmax(LOGITS[:, :3].astype(float), axis=1), axis=1)
+    losses = loss('cross_entropy', class_weights='0.5,2,1', label_smoothing=0.2)(LOGITS[:, :3], targets)
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)

@@ -11,7 +11,7 @@ Device = dataclasses.make_dataclass('Device', ('process_index', 'id'), frozen=Tr
 
 
 def test_the_devices_of_a_process_are_consecutive_whatever_their_place_in_the_slice():
-    expected = [Device(process, 2 * process + number) for process in range(4) for number in range(2)]
+    expected = [Device(process, process + 4 * number) for process in range(4) for number in range(2)]
     of_a_torus = [expected[place] for place in (0, 2, 4, 6, 1, 3, 5, 7)]
     assert make_mesh(of_a_torus).devices.tolist() == expected
 

@@ -204,3 +204,13 @@ def test_all_schedules_but_the_exponential_may_end_at_nothing():
     assert load('configs/small.py', ['schedule.name=cosine', 'schedule.end_value=0']).schedule.end_value == 0
     with pytest.raises(InputError, match='^schedule.end_value=0.0 is never reached exponentially; take schedule.name='):
         load('configs/small.py', ['schedule.end_value=0'])
+
+
+@pytest.mark.parametrize('name', ['adamw', 'adam'])
+def test_epsilon_and_the_decays_of_the_moments_arrive(name):
+    gradients = np.random.default_rng(0).normal(size=(3, *START.shape))
+    chosen = options(name, b1=0.5, b2=0.75, eps=0.3, weight_decay=0.0)
+    optimizer = make_optimizer(chosen, lambda step: RATE)
+    params = updated(optimizer, {'kernel': jnp.array(START)}, [{'kernel': gradient} for gradient in gradients])
+    steps = sum(adam_direction(gradients[:t], 0.5, 0.75, 0.3) for t in (1, 2, 3))
+    np.testing.assert_allclose(params['kernel'], START - RATE * steps, rtol=1e-4)

@@ -1,7 +1,7 @@
 import json
 import shutil
 
-from dsconv.training.scoring import is_reported
+from dsconv.training.scoring import is_reported, report_run
 
 
 def test_a_report_of_another_split_or_checkpoint_is_not_the_runs_own(finished_run, tmp_path):
@@ -12,3 +12,11 @@ def test_a_report_of_another_split_or_checkpoint_is_not_the_runs_own(finished_ru
     assert not is_reported(workdir, 'test')
     (workdir / 'report' / 'report.json').unlink()
     assert not is_reported(workdir, 'test')
+
+
+def test_a_temperature_was_not_fitted_on_other_data_whatever_its_split_is_called(finished_run, tmp_path):
+    other, own = (
+        report_run(finished_run, 'validation', output=tmp_path / str(dataset), dataset=dataset)['calibration']
+        for dataset in ('digits', None)
+    )
+    assert (other['in_sample'], own['in_sample']) == (False, True)

@@ -1,10 +1,12 @@
 """From a config to the network of a run: how its images are folded, and in which form it is computed."""
 
+import numpy as np
 import pytest
 
 from dsconv.models import DSConv, FastDSConv
 from dsconv.training.mesh import make_mesh
-from dsconv.training.setup import build_network
+from dsconv.training.setup import build_network, open_data
+from tests.conftest import tiny_config
 from tests.training.test_microbatching import make_config, mesh_of
 
 
@@ -45,3 +47,10 @@ def test_auto_is_fast_where_that_is_faster(platform, changes, network):
     config = make_config(**changes)
     assert type(build_network(config, mesh_of(platform, 8))) is network
     assert type(build_network(config)) is (DSConv if changes.get('model__implementation') == 'plain' else FastDSConv)
+
+
+def test_a_mean_that_is_given_stays_where_the_deviation_is_the_datas():
+    _, split, config = open_data(tiny_config(dataset__mean='0.25'))
+    pixels = split.images(np.arange(split.num_examples)) / 255
+    assert config.dataset.mean == (0.25,)
+    assert config.dataset.std == pytest.approx((pixels.std(),), abs=1e-6)

@@ -12,8 +12,8 @@ import pytest
 from dsconv import data
 from dsconv.training.mesh import make_mesh, to_global
 from dsconv.training.setup import build_training, open_data
-from dsconv.training.state import create_state
-from dsconv.training.step import make_train_step, normalise
+from dsconv.training.state import Metrics, create_state
+from dsconv.training.step import _add, make_score, make_train_step, normalise
 from tests.conftest import tiny_config
 
 STEPS = 6
@@ -137,3 +137,43 @@ def test_dropout_differs_by_image_microbatch_and_step(batches):
     assert not np.array_equal(first, second)
     # The mean of two masks is 1 where they differ, half of the places.
     assert np.mean(masks(2)[0] == 1) == pytest.approx(0.5, abs=0.1)
+
+
+def test_what_pads_the_last_batch_is_neither_right_nor_a_loss():
+    logits = np.array([[0, 2], [3, 0], [9, 0], [9, 0]], np.float32)  # padding has label 0, which would be right
+    labels, mask = np.array([1, 1, 0, 0], np.int32), np.array([True, True, False, False])
+    sums = make_score(lambda variables, images: jax.nn.log_softmax(images))(None, logits, labels, mask)
+    assert sums['accuracy'] == 1
+    assert sums['loss'] == pytest.approx(np.log1p(np.exp(-2)) + np.log1p(np.exp(3)), rel=1e-5)
+
+
+class Kinked(nn.Module):
+    """Finite logits, whose gradient is not a number."""
+
+    @nn.compact
+    def __call__(self, images, train=False):
+        kink = self.param('kink', nn.initializers.zeros, (10,))
+        return nn.Dense(10)(images.reshape(len(images), -1)) + jnp.sqrt(jnp.square(kink))
+
+
+def test_a_step_of_a_finite_loss_and_a_gradient_that_is_not_is_skipped(batches):
+    config, _, images, labels = batches
+    config = config.copy_and_resolve_references()
+    config.max_skipped_steps, config.optimizer.ema_decay = 1, None
+    mesh, optimizer = make_mesh(jax.devices()[:1]), optax.sgd(0.1)
+    step = make_train_step(
+        config, Kinked(), optimizer, lambda *batch: (batch[2], jax.nn.one_hot(batch[3], 10)), 10, mesh
+    )
+    state = create_state(Kinked(), optimizer, images.shape[2:], 0, averaging=False)
+    before = jax.device_get(state.variables)
+    state, loss = step(state, *to_global(mesh, (images[:1], labels[:1]), 1))
+    assert np.isfinite(loss) and (state.nonfinite_steps, state.metrics.nonfinite_step) == (1, 1)
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(state.variables), before)
+
+
+def test_a_step_that_is_not_finite_is_in_no_average():
+    nan, sums = jnp.float32(jnp.nan), Metrics.zeros()
+    sums = _add(sums, jnp.int32(1), jnp.bool_(True), jnp.float32(2), jnp.float32(0.25), jnp.float32(3))
+    sums = _add(sums, jnp.int32(2), jnp.bool_(False), nan, jnp.float32(0.5), nan)
+    assert (sums.steps, sums.loss, sums.accuracy, sums.grad_norm) == (1, 2, 0.25, 3)
+    assert sums.nonfinite_step == 2

@@ -21,14 +21,15 @@ def state_of(run, class_names='0123456789', **overrides):
     return initial_state(config, build_training(config, num_examples=64))
 
 
-@pytest.mark.parametrize(('class_names', 'new'), [('0123456789', ()), ('abc', ('head',))])
+@pytest.mark.parametrize(('class_names', 'new'), [('0123456789', ()), ('abc', ('head',)), ('abcdefghij', ('head',))])
 def test_the_whole_network_is_taken_but_for_the_head_of_other_classes(finished_run, class_names, new):
     old = restore_network(finished_run, configuration.load_run(finished_run))[1]
     state = state_of(finished_run, class_names)
     for collection in old:
         parts = [{k: v for k, v in each[collection].items() if k not in new} for each in (state.variables, old)]
         jax.tree.map(np.testing.assert_array_equal, *parts)
-    assert state.variables['params']['head']['kernel'].shape == (8, len(class_names))
+    head, old_head = (each['params']['head']['kernel'] for each in (state.variables, old))
+    assert head.shape == (8, len(class_names)) and np.array_equal(head, old_head) == (not new)
     assert int(state.step) == 0
 
 
