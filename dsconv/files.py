@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from dsconv.errors import InputError, require_tensorflow, status_of, with_causes
+from dsconv.errors import InputError, did_you_mean, require_tensorflow, status_of, with_causes
 
 # TensorFlow's client tries for up to twenty minutes where a firewall drops its packets. It reads these when imported.
 PATIENCE = {'GCS_REQUEST_CONNECTION_TIMEOUT_SECS': '10', 'GCS_RETRY_CONFIG_MAX_RETRIES': '8'}
@@ -59,6 +59,13 @@ def is_file(path: Path) -> bool:
 def is_directory(path: Path) -> bool:
     """Returns whether there is such a directory."""
     return path.is_dir() if is_remote(path) else os.path.isdir(path)
+
+
+def name_beside(path: Path) -> str:
+    """Returns `did_you_mean` for what lies beside a path that does not exist; `''` of one that does or is remote."""
+    if is_remote(path) or os.path.lexists(path) or not is_directory(path.parent):
+        return ''
+    return did_you_mean(path.name, os.listdir(path.parent))
 
 
 def make_directory(path: Path) -> None:

@@ -98,7 +98,10 @@ CIFAR10, DATA = '--config.dataset.name=cifar10', '--config.dataset.data_dir='
 PREDICT = (predict, ['--workdir=run', 'right.png'])
 # What is made beside a run, or done to it; the command; what its line says.
 CASES = {
-    'no folder': ({}, *FOLDER, 'pictures: does not exist'),
+    'no such folder': ({'picture': None}, *FOLDER, 'pictures: does not exist', 'did you mean picture?'),
+    'no such table': (
+        {'train.csv': b''}, main, ['--workdir=new', '--config.dataset.name=image_table:trian.csv'],
+        'did you mean train.csv?'),
     'a file for a class': ({'pictures/cat/1.png': PNG, 'pictures/dog': PNG}, *FOLDER, 'holds 1 class folder(s); at'),
     'empty classes': ({'pictures/cat': None, 'pictures/dog': None}, *FOLDER, '0 of its 2 classes have a picture'),
     'a newline, bytes that are no text': (

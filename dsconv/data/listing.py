@@ -11,7 +11,7 @@ import numpy as np
 
 from dsconv.data.picture import EXTENSIONS
 from dsconv.errors import InputError, did_you_mean
-from dsconv.files import is_directory, is_file, is_remote, to_path
+from dsconv.files import is_directory, is_file, is_remote, name_beside, to_path
 
 SPLIT_NAMES = {
     f'{name}{end}': split
@@ -115,7 +115,9 @@ def list_pictures(
     given = to_path(path)
     if not is_directory(given):
         wrong = 'is a file' if is_file(given) else 'does not exist'
-        raise InputError(f'{given}: {wrong}; image_folder:<path> wants a folder that holds one folder a class')
+        raise InputError(
+            f'{given}: {wrong}; image_folder:<path> wants a folder that holds one folder a class{name_beside(given)}'
+        )
     root = _unwrapped(given, names)
     notes: list[str] = []
     folders = _split_folders(root, names, notes)

@@ -12,7 +12,7 @@ import numpy as np
 from dsconv.data.listing import Listing, least_classes, split_names
 from dsconv.data.picture import EXTENSIONS
 from dsconv.errors import InputError
-from dsconv.files import is_directory, is_file, is_remote, to_path
+from dsconv.files import is_directory, is_file, is_remote, name_beside, to_path
 
 # What a column is usually called, in lower case and with underscores, and the key that names another.
 USUAL = {
@@ -100,7 +100,7 @@ def _read(path) -> tuple[list[str], list]:
     """Returns the header and (line, row) of each row that is not empty."""
     if not is_file(path):
         wrong = 'is a directory' if is_directory(path) else 'does not exist'
-        raise InputError(f'{path}: {wrong}; image_table:<path> wants a CSV file')
+        raise InputError(f'{path}: {wrong}; image_table:<path> wants a CSV file{name_beside(path)}')
     try:
         content = path.read_bytes()
         if content.startswith(b'\x1f\x8b'):
@@ -146,7 +146,7 @@ def _columns(path, header: list[str], dataset) -> dict[str, int]:
         if key not in columns:
             raise InputError(
                 f'{path}: which column holds the {what}? It has {", ".join(header)}: '
-                f'name it, e.g. --config.dataset.{key}={header[-1]}'
+                f'name it, e.g. --config.dataset.{key}={header[left[-1] if left else -1]}'
             )
     return columns
 

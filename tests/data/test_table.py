@@ -69,6 +69,7 @@ def test_paths_begin_at_the_root_that_is_named(listed, tmp_path):
         ('', {}, 'is empty'),
         ('path,label\na,cat\n', {}, r'holds 1 class\(es\)'),
         ('a,b,c\n1,2,3\n', {}, 'which column holds the paths\\? It has a, b, c: .*image_key=c'),
+        ('path,label,x,y,split\na,cat,1,2,train\n', dict(label_key='-'), 'which column holds the labels.*label_key=y'),
         ('path,label\na,cat\n', dict(label_key='y'), 'dataset.label_key=y is no column of .*train.csv, which has path'),
         ('path,label,split\na,cat,fold1\n', {}, "split 'fold1' of a is no known name .*dataset.splits=train=a,test=b"),
         ('path,label,split\na,cat,test\nb,dog,test\n', {}, 'no row to train on, but test'),
