@@ -66,6 +66,9 @@ def test_intervals_end_where_they_say(key, fits, fails):
         (dict(batch_size=100, model__norm_groups=8), 'model.norm_groups=8 must divide batch_size=100'),
         (dict(epochs=5), 'schedule.warmup_epochs=5.0 must be shorter than epochs=5; take 1, as --config.schedule.warm'),
         (dict(augment__clean_tail_epochs=301), 'augment.clean_tail_epochs=301 must not be more than epochs=300'),
+        (dict(eval__patience=3, eval__recalibration_batches=4), 'eval.recalibration_batches=4 is of the last step'),
+        (dict(dataset__crop_scale=(0.5, 0.3)), 'dataset.crop_scale=0.5,0.3 must be two numbers, the least first'),
+        (dict(dataset__crop_ratio=(0.5,)), 'dataset.crop_ratio=0.5 must be two numbers, the least first'),
         (dict(schedule__end_value=1.0), 'schedule.end_value=1.0 must not be above schedule.peak_value=0.01'),
     ],
 )
@@ -81,6 +84,8 @@ def test_resolve_fills_in_what_the_data_says_in_a_copy():
     assert config.dataset.image_size is None
     for key in ('data_dir', 'archive', 'root'):
         assert resolve(config_with(**{f'dataset__{key}': 'x'}), source_with()).dataset[key] == str(Path.cwd() / 'x')
+    for name, expected in (('image_folder:x', f'image_folder:{Path.cwd() / "x"}'), ('cifar10', 'cifar10')):
+        assert resolve(config_with(dataset__name=name), source_with()).dataset.name == expected
     for flip, flippable, expected in (('auto', False, 'none'), ('auto', True, 'random'), ('random', False, 'random')):
         assert resolve(config_with(augment__flip=flip), source_with(flippable=flippable)).augment.flip == expected
 
@@ -90,6 +95,7 @@ def test_resolve_fills_in_what_the_data_says_in_a_copy():
     [
         (dict(model__patch_size=5), 'model.patch_size=5 does not divide images of 32×32 pixels; take 4'),
         (dict(model__fold=16), 'model.fold=16 must divide 16 rows of patches into parts of 2 or more'),
+        (dict(model__fold=3), 'model.fold=3 must divide 16 rows of patches into parts of 2 or more'),
         (dict(augment__cutout_size=33), 'augment.cutout_size=33 must not be larger than the images of 32×32 pixels'),
         (dict(augment__crop_padding=32), 'augment.crop_padding=32 must be smaller than the images of 32×32 pixels'),
         (dict(dataset__mean=(0.5,)), 'dataset.mean=0.5 must hold 3 number(s), one for each channel'),

@@ -21,8 +21,8 @@ def _grey(planes, height, width):
 
 
 def _mean_grey(planes, height, width):
-    luma, pixels = _luma(planes), height * width
-    mean = (2 * jnp.sum(luma) + pixels) // (2 * pixels)  # rounded
+    total, pixels = jnp.sum(_luma(planes), dtype=jnp.uint32), height * width
+    mean = total // pixels + (2 * (total % pixels) >= pixels)  # rounded; twice the sum of a large image is no uint32
     return jnp.full_like(planes, mean.astype(jnp.uint8))
 
 

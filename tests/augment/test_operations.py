@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+from dsconv.augment import blend
 from dsconv.augment.lookup import GATHER, ONE_HOT
 from dsconv.augment.operations import OPERATIONS, STEPS, Parameters, apply_operation, parameter_table
 from tests.augment import pillow
@@ -81,3 +82,9 @@ def test_the_one_hot_form_has_no_gather_or_scatter(lookup, expected):
     shapes = [((4, 8, 8, 3), jnp.uint8), ((4, 11), jnp.int32), ((4, 2), jnp.int32), ((4,), jnp.int32)]
     traced = jax.make_jaxpr(jax.vmap(functools.partial(operate, lookup)))(*(jax.ShapeDtypeStruct(*s) for s in shapes))
     assert set(re.findall(r'= (gather|scatter[-a-z]*)\[', str(traced))) == expected
+
+
+def test_the_mean_of_a_large_bright_image_does_not_overflow():
+    side = 2100
+    degenerate = blend.blend(np.full((1, side**2), 255, np.uint8), blend.KINDS.index('contrast'), 0.0, side, side)
+    assert np.all(degenerate == 255)

@@ -140,3 +140,13 @@ def test_the_choices_of_a_config_are_taken_but_for_auto_and_others_refused():
             switched_on(settings(**{key: other}))
         for name in names:
             assert len(switched_on(settings(**{key: name}))) == (key in ('flip', 'policy') and name != 'none')
+
+
+def test_the_operations_of_a_policy_are_applied_one_after_the_other_in_their_order(monkeypatch):
+    # Quick to compile, and of another result in the other order.
+    monkeypatch.setattr(stages, 'apply_operation', lambda planes, parameters, *_: 2 * planes + parameters.kind)
+    (stage,) = switched_on(settings(policy='autoaugment'))
+    rows = np.zeros((2, 11), np.int32)
+    rows[:, 1] = 1, 5
+    out = stage.alter(np.full((1, 20), 7), (rows, np.zeros((2, 2), np.int32)), 4, 5, GATHER)
+    assert np.all(out == 2 * (2 * 7 + 1) + 5)

@@ -25,3 +25,13 @@ def test_class_names_of_any_text_are_a_line_each_and_come_back():
     names = ['a, "b"', 'two\nlines', '漢字', '\udcff']
     assert card.labels(names).encode().split(b'\n') == [b'a, "b"', b'two lines', '漢字'.encode(), rb'\udcff']
     assert json.loads(describe({'class_names': names}).encode())['class_names'] == names
+
+
+def test_the_table_tells_a_loss_of_accuracy_by_a_minus_and_a_gain_by_a_plus():
+    same = {'precision': 'int8', 'bytes': 1499, 'max_difference': 0.05, 'agreement': 0.9, 'milliseconds': None}
+    files = [
+        {'file': f'{lost}', 'accuracy': 0.9 - lost, 'loss_of_accuracy': lost} | same for lost in (0.02, -0.01, 0.0)
+    ]
+    _, rows = card.table({'accuracy_jax': 0.9, 'milliseconds_jax': 1.5, 'files': files})
+    assert [row[5] for row in rows] == ['90.00 %', '88.00 % (-2.00)', '91.00 % (+1.00)', '90.00 %']
+    assert rows[1] == ['0.02', 'int8', '1', '5.0e-02', '90.00 %', '88.00 % (-2.00)', '']

@@ -72,8 +72,9 @@ def test_xla_counts_nearly_the_same_flops():
         (named('vit_base', 1000), 224, 17_563_828_224, 17564),
         # the table of MobileNetV2 checkpoints beside the authors' code, width 0.5.
         (MobileNetV2(1000, multiplier=0.5), 224, 97_131_840, 97),
+        (named('mobilenetv2_050'), 32, 27_969_024, 27.97),
     ],
-    ids=['resnet56', 'resnet50', 'vgg19', 'vit_base', 'mobilenetv2_050'],
+    ids=['resnet56', 'resnet50', 'vgg19', 'vit_base', 'mobilenetv2_050', 'mobilenetv2_050_cifar'],
 )
 def test_macs_are_the_published_ones(network, side, macs, published):
     assert total(layer_costs(network, (side, side, 3)), 'macs') == macs

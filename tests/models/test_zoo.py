@@ -1,14 +1,20 @@
 """The networks to compare with: published counts, what each must do on a tiny variant, and what is its own."""
 
+import functools
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
+import scipy.stats
 
 from dsconv.errors import InputError
 from dsconv.models import MODELS, build_model
-from dsconv.models.complexity import layer_costs
-from dsconv.models.zoo import mobilenet
+from dsconv.models.batch_norm import BatchNorm
+from dsconv.models.complexity import CONVOLUTIONS, NORMS, layer_costs
+from dsconv.models.zoo import blocks, mobilenet
 from dsconv.models.zoo.alexnet import AlexNet, local_response_norm
 from dsconv.models.zoo.convmixer import ConvMixer
 from dsconv.models.zoo.densenet import DenseNet
@@ -173,3 +179,116 @@ def test_tokens_are_the_learned_one_then_the_places_row_by_row():
     y = ClassTokenAndPositions().apply({'params': {'token': token, 'positions': positions}}, x)
     assert np.array_equal(y[:, 0], np.broadcast_to(7 + positions[0, 0], (2, 4)))
     np.testing.assert_allclose(y[:, 1 + 3 * 1 + 2], x[:, 1, 2] + positions[0, 6], rtol=1e-6)
+
+
+def normalised(x, params, statistics):
+    return (x - statistics['mean']) / np.sqrt(statistics['var'] + 1e-3) * params['scale'] + params['bias']
+
+
+def test_layers_of_densenet_are_norm_relu_convolution_and_blocks_end_in_average_pooling():
+    network, x = DenseNet(3, growth=2, layers=(1, 1)), np.random.default_rng(0).normal(size=(2, 4, 6, 3))
+    variables = drawn_variables(network, (4, 6, 3))
+    params, statistics = variables['params'], variables['batch_stats']
+
+    def activated(x, params, statistics):
+        return np.maximum(normalised(x, params['batch_norm'], statistics['batch_norm']), 0)
+
+    def layer(x, name):
+        kernel = params[name]['conv']['kernel']
+        return convolve(
+            activated(x, params[name], statistics[name]), kernel if kernel.ndim == 4 else kernel[None, None]
+        )
+
+    y = convolve(x, params['stem']['kernel'])
+    for block in range(2):
+        if block:
+            y = layer(y, 'transition_1').reshape(2, 2, 2, 3, 2, -1).mean((2, 4))
+        new = layer(layer(y, f'block_{block}_layer_0_reduce'), f'block_{block}_layer_0')
+        y = np.concatenate([y, new], axis=-1)
+    expected = activated(y, params, statistics).mean((1, 2)) @ params['head']['kernel'] + params['head']['bias']
+    np.testing.assert_allclose(jax.jit(network.apply)(variables, np.float32(x)), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_mobilenet_is_linear_at_its_bottlenecks_cut_at_six_elsewhere_and_adds_where_shapes_agree(monkeypatch):
+    monkeypatch.setattr(mobilenet, 'STAGES', ((1, 8, 1), (2, 8, 2)))
+    network = MobileNetV2(3, multiplier=0.5, strides=(2, 1, 2))
+    images = 50 * np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
+    apply = jax.jit(functools.partial(network.apply, capture_intermediates=True))
+    _, seen = apply(drawn_variables(network, (8, 8, 3)), images)
+    seen = seen['intermediates']
+    inside = {name: block for name, block in seen.items() if name.startswith('stage')}
+    units = {'stem': seen['stem'], 'last': seen['last']}
+    units |= {f'{name}/{unit}': block[unit] for name, block in inside.items() for unit in block if unit != '__call__'}
+    for name, unit in units.items():
+        (y,) = unit['__call__']
+        assert y.min() < 0 if 'project' in name else y.min() >= 0 and y.max() <= 6, name
+    assert seen['stem']['__call__'][0].max() == 6
+    (before,), (after,) = inside['stage_1_block_0']['__call__'], inside['stage_1_block_1']['__call__']
+    np.testing.assert_allclose(after, before + inside['stage_1_block_1']['project']['__call__'][0], rtol=1e-5)
+
+
+def test_a_vision_transformer_reads_the_class_token_after_pre_norm_blocks():
+    network, images = TINY['vit'][0], np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype(np.float32)
+    variables = drawn_variables(network, (4, 4, 3))
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables['params'])
+    block = params['block_0']
+
+    def dense(x, layer):
+        return x @ layer['kernel'] + layer['bias']
+
+    def norm(x, layer):
+        x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6)
+        return x * layer['scale'] + layer['bias']
+
+    patches = images.reshape(2, 2, 2, 2, 2, 3).swapaxes(2, 3).reshape(2, 4, 12)
+    x = patches @ params['stem']['kernel'].reshape(12, 8) + params['stem']['bias']
+    x = np.concatenate([np.broadcast_to(params['tokens']['token'], (2, 1, 8)), x], axis=1)
+    x = x + params['tokens']['positions']
+    queries, keys, values = np.moveaxis(
+        dense(norm(x, block['norm_1']), block['queries_keys_values']).reshape(2, 5, 3, 2, 4), 2, 0
+    )
+    weights = scipy.special.softmax(np.einsum('bqhd,bkhd->bhqk', queries, keys) / 2, axis=-1)
+    x = x + dense(np.einsum('bhqk,bkhd->bqhd', weights, values).reshape(2, 5, 8), block['attended'])
+    hidden = dense(norm(x, block['norm_2']), block['mlp_1'])
+    x = x + dense(hidden * scipy.stats.norm.cdf(hidden), block['mlp_2'])  # GELU
+    expected = dense(norm(x, params['norm'])[:, 0], params['head'])
+    np.testing.assert_allclose(jax.jit(network.apply)(variables, images), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_kernels_of_the_zoo_are_initialised_for_relu():
+    """He et al. 2015, equation 10: a variance of two by the inputs of an output."""
+    key, x = jax.random.key(0), jnp.zeros((1, 4, 4, 16))
+    for layer, inputs in ((blocks.Conv(64, (3, 3)), 9 * 16), (blocks.PointwiseConv(256), 16)):
+        kernel = layer.init(key, x)['params']['kernel']
+        assert np.std(kernel) == pytest.approx(np.sqrt(2 / inputs), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'alexnet_cifar',
+        'convmixer_256_8',
+        'densenet_40_12',
+        'mobilenetv2_050',
+        'resnet8',
+        'resnet50',
+        'vgg16',
+        'vgg16_cifar',
+        'vit_tiny',
+    ],
+)
+def test_every_layer_has_the_groups_and_the_dtype_of_its_network(name):
+    network, groups, dtypes = build_model({'name': name, 'dtype': 'bfloat16', 'norm_groups': 2}, 10), set(), set()
+
+    def record(next_method, args, kwargs, context):
+        layer = context.module
+        if isinstance(layer, BatchNorm):
+            groups.add(layer.groups)
+        if isinstance(layer, (*CONVOLUTIONS, *NORMS)) and layer.path not in (('head',), ('norm',)):
+            dtypes.add(layer.dtype)
+        return next_method(*args, **kwargs)
+
+    with nn.intercept_methods(record):
+        jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+    assert groups == ({2} if hasattr(network, 'norm_groups') and name != 'vgg16' else set())
+    assert dtypes == {jnp.dtype('bfloat16')}

@@ -1,15 +1,11 @@
 """Compiled programs as text: loops weighed by their turns, cycles, collectives."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import pytest
 from jax import lax
 
 from dsconv.performance import hlo
-from tests.commands import python
-from tests.performance.test_topology import HAS_COMPILER
 
 PROGRAM = """HloModule jit_step
 
@@ -88,21 +84,50 @@ def test_products_with_padding_are_none():
         assert hlo._products(window % stride, [2, 8, 8, 4], [3, 3, 4, 5], [2, side, side, 5]) == 2 * taps * 4 * 5
 
 
-@pytest.mark.skipif(not HAS_COMPILER, reason='libtpu is not installed')
-def test_a_scan_for_a_tpu_is_counted_as_often_as_it_turns():
-    script = """
-import json, jax
-from dsconv.performance import step_cost, topology
-device = topology.topology_devices('v3-8')[0]
-from tests.performance.test_hlo import IMAGES, WEIGHTS, scanned, unrolled
-from jax.sharding import SingleDeviceSharding
-place = SingleDeviceSharding(device)
-found = []
-for function in scanned, unrolled:
-    compiled = jax.jit(function, in_shardings=place, out_shardings=place).lower(WEIGHTS, IMAGES).compile()
-    found.append(step_cost.counts(compiled)[:2])
-print(json.dumps(found))
+def test_a_gather_is_counted_by_what_it_makes_and_not_by_the_part_that_it_takes():
+    for result, size in (
+        ('(f32[2,5]{1,0}, f32[16,5]{1,0}) all-gather-start', 16 * 5 * 4),
+        ('f32[2,5]{1,0} reduce-scatter', 2 * 5 * 4),
+        ('(f32[5]{0}, bf16[3]{0}) all-reduce-start', 5 * 4 + 3 * 2),
+    ):
+        start = next(line for line in PROGRAM.splitlines() if '%start =' in line)
+        kind = result.rpartition(' ')[2].removesuffix('-start')
+        program = PROGRAM.replace(start, f'  %start = {result}(%c), dimensions={{0}}')
+        found = hlo.totals(program).collectives
+        before = hlo.totals(PROGRAM).collectives.get(kind, {'count': 0, 'bytes': 0})
+        assert found[kind] == {'count': before['count'] + 1, 'bytes': before['bytes'] + size}
+
+
+def test_a_loop_in_a_branch_is_counted_as_often_as_it_turns():
+    def branches(weights, images):
+        return lax.cond(images[0, 0] > 0, scanned, lambda weights, x: x, weights, images)
+
+    compiled = jax.jit(branches).lower(WEIGHTS, IMAGES).compile()
+    assert hlo.totals(compiled.as_text()).flops_factor == pytest.approx(6, rel=0.05)
+
+
+def test_products_with_the_gaps_of_a_strided_convolutions_gradient_are_none():
+    """The gradient of a convolution does as many products as the convolution."""
+    window = 'window={size=3x3 pad=1_2x1_2 lhs_dilate=2x2}, dim_labels=b01f_01io->b01f'
+    strided = 'window={size=3x3 pad=1_1x1_1 stride=2x2}, dim_labels=b01f_01io->b01f'
+    taps = hlo._products(window, [2, 4, 4, 5], [3, 3, 5, 4], [2, 8, 8, 4])
+    assert taps == hlo._products(strided, [2, 8, 8, 4], [3, 3, 4, 5], [2, 4, 4, 5]) == 2 * (3 * 4 - 1) ** 2 * 20
+
+
+def test_a_fusion_that_slices_an_array_reads_the_slice_alone():
+    program = """
+%fused (images: f32[32,64], turn: s32[]) -> f32[1,64] {
+  %images = f32[32,64]{1,0} parameter(0)
+  %turn = s32[] parameter(1)
+  %zero = s32[] constant(0)
+  ROOT %row = f32[1,64]{1,0} dynamic-slice(%images, %turn, %zero), dynamic_slice_sizes={1,64}
+}
+
+ENTRY %main (images: f32[32,64], turn: s32[]) -> f32[1,64] {
+  %images = f32[32,64]{1,0} parameter(0)
+  %turn = s32[] parameter(1)
+  ROOT %row = f32[1,64]{1,0} fusion(%images, %turn), kind=kLoop, calls=%fused
+}
 """
-    (flops, moved), (unrolled_flops, unrolled_moved) = json.loads(python('-c', script).stdout)
-    assert flops == pytest.approx(unrolled_flops, rel=0.02)
-    assert 0.8 * unrolled_moved < moved < 3 * unrolled_moved  # a loop copies what it carries
+    entry, computations = hlo.parse(program)
+    assert hlo._moved(computations[entry]['row'], computations, entry) == 2 * 64 * 4 + 4

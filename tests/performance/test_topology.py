@@ -8,11 +8,14 @@ from unittest.mock import Mock
 import jax
 import pytest
 
+from dsconv import config as configuration
+from dsconv.config_checks import resolve_without_data
 from dsconv.errors import InputError, RunError
 from dsconv.performance import step_cost, topology
 from dsconv.performance.topology import SLICES
 from tests.commands import python
 
+# One process at a time may use it: all its tests are in this file, which one worker runs.
 HAS_COMPILER = util.find_spec('libtpu') is not None
 with_compiler = pytest.mark.skipif(not HAS_COMPILER, reason='libtpu is not installed')
 SMALL = ('--config=configs/small.py', '--config.model.depth=1', '--config.model.dtype=bfloat16')
@@ -99,3 +102,38 @@ def test_augmentation_costs_the_difference_of_two_steps():
     for key, difference in result['difference'].items():
         assert 0 < difference < result['with'][key]
         assert result['with'][key] == pytest.approx(result['without'][key] + difference)
+
+
+def test_a_step_that_the_compiler_finds_too_large_is_told_by_its_size(monkeypatch):
+    config = configuration.load('configs/small.py', ['dataset.on_device=true'])
+    config = resolve_without_data(config)
+    monkeypatch.setattr(step_cost.metadata, 'version', lambda package: '1')
+    devices = [types.SimpleNamespace(device_kind='TPU v3')] * 8
+    for text, size in (
+        ('RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Used 20.50G of 15.75G hbm.', 20.5 * 2**30),
+        ('RESOURCE_EXHAUSTED: HLO temporaries (512.0M) exceed', 2**29),
+    ):
+        monkeypatch.setattr(step_cost, 'compile_step', Mock(side_effect=jax.errors.JaxRuntimeError(text)))
+        found = step_cost.estimate(config, 1, 50_000, 'v3-8', devices)
+        assert (found['fits'], found['step_ms']) == (False, None)
+        assert found['bytes_per_device'] == size + 50_000 * 32 * 32 * 3
+
+
+@with_compiler
+def test_a_scan_for_a_tpu_is_counted_as_often_as_it_turns():
+    script = """
+import json, jax
+from dsconv.performance import step_cost, topology
+device = topology.topology_devices('v3-8')[0]
+from tests.performance.test_hlo import IMAGES, WEIGHTS, scanned, unrolled
+from jax.sharding import SingleDeviceSharding
+place = SingleDeviceSharding(device)
+found = []
+for function in scanned, unrolled:
+    compiled = jax.jit(function, in_shardings=place, out_shardings=place).lower(WEIGHTS, IMAGES).compile()
+    found.append(step_cost.counts(compiled)[:2])
+print(json.dumps(found))
+"""
+    (flops, moved), (unrolled_flops, unrolled_moved) = json.loads(python('-c', script).stdout)
+    assert flops == pytest.approx(unrolled_flops, rel=0.02)
+    assert 0.8 * unrolled_moved < moved < 3 * unrolled_moved  # a loop copies what it carries

@@ -109,3 +109,15 @@ def test_what_cannot_be_reported_is_refused(tmp_path):
         with pytest.raises(ValueError):
             report_on(tmp_path, labels, names=names)
     assert not list(tmp_path.iterdir())
+
+
+def test_pictures_are_captioned_true_to_predicted_and_drawn_of_probabilities(tmp_path, undrawn, monkeypatch):
+    given = {}
+    for name in ('predictions', 'reliability', 'confusion_matrix'):
+        monkeypatch.setattr(f'dsconv.reporting.figures.{name}', lambda *parts, name=name: given.setdefault(name, parts))
+    report_on(tmp_path, confidence=[0.9, 0.9, 0.8, 0.9, 0.6, 0.9])
+    assert given['predictions'][1] == ['cat → dog|wolf, 80 %', 'dog|wolf → été, 60 %']
+    confidence, correct = given['reliability']
+    np.testing.assert_allclose(confidence, [0.9, 0.9, 0.8, 0.9, 0.6, 0.9], rtol=1e-6)
+    assert correct.tolist() == [True, True, False, True, False, True]
+    assert given['confusion_matrix'][0][:2].tolist() == [[2, 1, 0, 0], [0, 1, 1, 0]]  # rows are the true classes

@@ -75,3 +75,18 @@ def test_fast_on_eight_devices_is_plain_on_one_and_no_image_leaves_its_own():
     moves = ('all-gather(', 'all-to-all(', 'collective-permute(')
     assert [name for name in moves if name in compiled.as_text()] == []
     check_same(sharded(variables, images()), jax.jit(functools.partial(results_of, plain))(variables, images()))
+
+
+def test_images_are_folded_blocks_computed_again_and_depthwise_forms_taken_as_asked_for():
+    def traced(**options):
+        network, x = FastDSConv(**TINY | options), images()
+        variables = drawn_variables(network, x.shape[1:])
+        return jax.jit(lambda params: results_of(network, variables | {'params': params}, x)[1]).trace(
+            variables['params']
+        )
+
+    for options, marks in (({}, (False, False)), (dict(remat=True, fold=2, shards=2), (True, True))):
+        jaxpr = str(traced(**options).jaxpr)
+        assert ('remat' in jaxpr or 'checkpoint' in jaxpr, 'f32[16,2,3,8]' in jaxpr) == marks  # halves of 4×3 places
+    few, more = (traced(depthwise_form=form).lower().as_text().count('convolution(') for form in ('shift', 'lax'))
+    assert more > few
