@@ -22,8 +22,8 @@ from dsconv.errors import RunError
 from dsconv.files import write_json
 
 logger = logging.getLogger('dsconv')
-# TB/s by the makers' data sheets; a part of the name that JAX gives the device.
-BANDWIDTHS = {'H200': 4.8, 'H100 PCIe': 2.0, 'H100': 3.35, 'A100-SXM4-40GB': 1.56, 'A100': 2.0}
+# TB/s by the makers' data sheets; the first whose words are all in the name that JAX gives the device.
+BANDWIDTHS = {'H200': 4.8, 'H100 PCIe': 2.0, 'H100': 3.35, 'A100 40GB': 1.56, 'A100': 2.0}
 BANDWIDTHS |= {'L4': 0.3, 'T4': 0.32, 'V100': 0.9}
 CALLS = 5  # timed, after two that warm up
 STANDARD = (
@@ -117,8 +117,8 @@ def _by_dsconv(config):
     except Exception as error:  # not tried on a GPU: its programs may be of another form
         return seconds, found | {'uncounted': repr(error)[:300]}
     device = jax.devices()[0].device_kind
-    words = device.replace('-', ' ').split()
-    bandwidth = next((value for name, value in BANDWIDTHS.items() if name in words), None)
+    words = set(device.replace('-', ' ').split())
+    bandwidth = next((value for name, value in BANDWIDTHS.items() if words.issuperset(name.split())), None)
     found['bytes_per_image'] = moved / (config.batch_size * config.steps_per_dispatch)
     found['roofline_share'] = bandwidth and moved / (1e12 * bandwidth) / statistics.median(seconds)
     return seconds, found

@@ -39,7 +39,9 @@ def benchmark(arguments) -> None:
     module = importlib.import_module(COMPILED if 'topology' in given else CHOICES[arguments.what][0])
     if 'peers' in given:
         peers = cli.some_of('--peers', (*module.PEERS, 'none'), given['peers'])
-        given['peers'] = tuple(name for name in peers if name != 'none')
+        if 'none' in peers and len(peers) > 1:
+            raise InputError(f'--peers={given["peers"]}: none goes with no other')
+        given['peers'] = () if 'none' in peers else peers
     elif arguments.what == 'time-to-accuracy':
         given['name'] = arguments.config
     result = {'what': arguments.what} | module.measure(config, **given)

@@ -9,7 +9,7 @@ import re
 import shutil
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from dsconv.errors import InputError, did_you_mean, require_tensorflow, status_of, with_causes
@@ -61,15 +61,18 @@ def is_directory(path: Path) -> bool:
     return path.is_dir() if is_remote(path) else os.path.isdir(path)
 
 
-def name_beside(path: Path) -> str:
-    """Returns `did_you_mean` for what lies beside a path that does not exist; `''` of one that does or is remote."""
-    if is_remote(path) or os.path.lexists(path) or not is_directory(path.parent):
+def name_beside(path: Path, fits: Callable[[Path], bool]) -> str:
+    """Returns `did_you_mean` for what `fits` beside a path that does not exist; `''` of one that does or is remote."""
+    if is_remote(path) or os.path.lexists(path):
         return ''
-    return did_you_mean(path.name, os.listdir(path.parent))
+    try:
+        return did_you_mean(path.name, [each.name for each in path.parent.iterdir() if fits(each)])
+    except OSError:  # there is no such directory, or it may be entered but not listed
+        return ''
 
 
 def make_directory(path: Path) -> None:
-    """Makes a directory and those above it where they are missing; raises OSError where it cannot be written to."""
+    """Makes a directory and those above it where they are missing; raises OSError where it is not writable."""
     if not is_remote(path):
         path.mkdir(parents=True, exist_ok=True)
         if not os.access(path, os.W_OK):

@@ -19,7 +19,7 @@ def report(arguments) -> None:
 
 
 def check(workdirs, output) -> None:
-    """Raises InputError for a directory that is no workdir or is named twice, and for an unusable output."""
+    """Raises InputError for a directory that is no workdir or is named twice, OSError for an unusable output."""
     from dsconv import config as configuration
     from dsconv.reporting import read_metrics
     from dsconv.reporting.page import read_report

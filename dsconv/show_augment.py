@@ -2,7 +2,7 @@
 
 from dsconv import cli
 from dsconv.errors import InputError
-from dsconv.files import make_directory, replace_file
+from dsconv.files import is_directory, is_remote, make_directory, replace_file
 
 
 def show_augment(arguments) -> None:
@@ -13,7 +13,8 @@ def show_augment(arguments) -> None:
     if output.suffix.lower() != '.png' or output.is_dir():
         raise InputError(f'--output={output} must be a file that ends in .png')
     config = configuration.load(arguments.config, arguments.overrides)
-    make_directory(output.parent)
+    if is_remote(output) or is_directory(output.parent):  # may it be written to?
+        make_directory(output.parent)
 
     from dsconv.augment.samples import operation_blocks, training_blocks
     from dsconv.data import train_batches
@@ -24,6 +25,7 @@ def show_augment(arguments) -> None:
     batches = train_batches(split, batch_size=config.batch_size, seed=config.seed, start_step=0, num_steps=1)
     images, labels = next(batches)
     panels = operation_blocks(images, config.augment.fill), training_blocks(config, images, labels)
+    make_directory(output.parent)
     replace_file(output, contact_sheet(panels))
     print(output)
 

@@ -189,7 +189,9 @@ def test_a_file_is_replaced_in_one_request(store):
 
 def test_what_is_not_there_or_refused_is_one_line(store, monkeypatch, capsys):
     make_directory(to_path(BUCKET))
-    with pytest.raises(InputError, match='--workdir=gs://other/run cannot be made: there is no such bucket'):
+    with pytest.raises(
+        InputError, match='--workdir=gs://other/run cannot be made or written to: there is no such bucket'
+    ):
         check_workdir(to_path('gs://other/run'), tiny_config())
     assert not configuration.has_begun(to_path('gs://other/run'))
     with pytest.raises(InputError, match='gs://other/run is no directory'):

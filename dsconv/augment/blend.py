@@ -22,7 +22,7 @@ def _grey(planes, height, width):
 
 def _mean_grey(planes, height, width):
     total, pixels = jnp.sum(_luma(planes), dtype=jnp.uint32), height * width
-    mean = total // pixels + (2 * (total % pixels) >= pixels)  # rounded; twice the sum of a large image is no uint32
+    mean = total // pixels + (2 * (total % pixels) >= pixels)  # rounded; uint32 holds the sum, but not twice the sum
     return jnp.full_like(planes, mean.astype(jnp.uint8))
 
 

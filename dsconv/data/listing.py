@@ -115,9 +115,8 @@ def list_pictures(
     given = to_path(path)
     if not is_directory(given):
         wrong = 'is a file' if is_file(given) else 'does not exist'
-        raise InputError(
-            f'{given}: {wrong}; image_folder:<path> wants a folder that holds one folder a class{name_beside(given)}'
-        )
+        near = name_beside(given, is_directory)
+        raise InputError(f'{given}: {wrong}; image_folder:<path> wants a folder that holds one folder a class{near}')
     root = _unwrapped(given, names)
     notes: list[str] = []
     folders = _split_folders(root, names, notes)

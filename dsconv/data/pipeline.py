@@ -18,7 +18,7 @@ def train_batches(
     The batch of a step depends on (seed, step) alone, so a run resumed at any step sees what the uninterrupted one
     would have seen. An epoch is `num_examples // batch_size` steps, every epoch has an order of its own, and the
     examples left over at its end are dropped. Process p takes rows p·b to (p+1)·b of the global batch,
-    b = batch_size / process_count.
+    b = batch_size / processes.count.
 
     Yields: (images uint8 `(b, image_size, image_size, channels)` 0..255, labels int32 `(b,)`).
     Raises: InputError when the split holds less than one batch.
@@ -37,7 +37,7 @@ def eval_batches(
     """Yields every example once, in order, in `ceil(num_examples / batch_size)` batches on every process.
 
     Yields: (images uint8 `(b, image_size, image_size, channels)`, labels int32 `(b,)`, mask bool `(b,)`), with
-      b = batch_size / process_count; images and labels are zero where the mask is False, past the last example.
+      b = batch_size / processes.count; images and labels are zero where the mask is False, past the last example.
     """
     rows = processes.rows(batch_size)
     local_size = rows.stop - rows.start

@@ -1,4 +1,4 @@
-"""The processes of a run, which divide the first decoding of pictures among them."""
+"""The processes of a run, which divide each batch, and the first decoding of pictures, among them."""
 
 import dataclasses
 import zlib

@@ -100,7 +100,7 @@ def _read(path) -> tuple[list[str], list]:
     """Returns the header and (line, row) of each row that is not empty."""
     if not is_file(path):
         wrong = 'is a directory' if is_directory(path) else 'does not exist'
-        raise InputError(f'{path}: {wrong}; image_table:<path> wants a CSV file{name_beside(path)}')
+        raise InputError(f'{path}: {wrong}; image_table:<path> wants a CSV file{name_beside(path, is_file)}')
     try:
         content = path.read_bytes()
         if content.startswith(b'\x1f\x8b'):

@@ -120,8 +120,8 @@ def _run_each(file, pictures, keep=True):
 def _ranges(file, pictures):
     """Returns tensor's name → {'min', 'max'}: those of the least squared error of rounding the values of `pictures`.
 
-    Of the image [0, 1], of which uint8 is 255 steps; of the probabilities what uint8 has 256ths of. The quantizer's own
-    calibration takes a fifth of a second a picture, this some milliseconds.
+    The image has [0, 1], 255 steps of uint8; the probabilities have [0, 255/256], so that a step is 1/256, as LiteRT's
+    softmax wants. The quantizer's own calibration takes a fifth of a second a picture, this some milliseconds.
     """
     model = _parsed(file)
     (graph,) = model.subgraphs

@@ -39,7 +39,9 @@ def check_workdir(workdir: Path, config) -> None:
     try:
         make_directory(workdir)
     except OSError as error:
-        raise InputError(f'--workdir={workdir} cannot be made: {error.strerror}; give another directory') from error
+        raise InputError(
+            f'--workdir={workdir} cannot be made or written to: {error.strerror}; give another directory'
+        ) from error
     read_metrics(workdir)  # a damaged log is refused before anything is written
     if is_published(workdir):
         raise InputError(f'{workdir} holds a published network, which is not trained on: take another --workdir')
