@@ -2,7 +2,7 @@
 
     python -m dsconv.main --config=configs/small.py
 
-The thesis reports 93 % on the test split. Not trained for 300 epochs here yet.
+The thesis reports 93 % on the test split. 45 of the 300 epochs were run here: 85.66 % (docs/results.md).
 """
 
 from configs import common
