@@ -21,8 +21,9 @@ def _grey(planes, height, width):
 
 
 def _mean_grey(planes, height, width):
-    total, pixels = jnp.sum(_luma(planes), dtype=jnp.uint32), height * width
-    mean = total // pixels + (2 * (total % pixels) >= pixels)  # rounded; uint32 holds the sum, but not twice the sum
+    luma, pixels = _luma(planes), height * width
+    total = jnp.sum(luma, dtype=jnp.int32 if 256 * pixels < 2**31 else jnp.uint32)  # on a TPU uint32 costs more
+    mean = (total + pixels // 2) // pixels  # rounded
     return jnp.full_like(planes, mean.astype(jnp.uint8))
 
 
