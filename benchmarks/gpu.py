@@ -23,8 +23,16 @@ from dsconv.files import write_json
 
 logger = logging.getLogger('dsconv')
 # TB/s by the makers' data sheets; the first whose words are all in the name that JAX gives the device.
-BANDWIDTHS = {'H200': 4.8, 'H100 PCIe': 2.0, 'H100': 3.35, 'A100 40GB': 1.56, 'A100': 2.0}
-BANDWIDTHS |= {'L4': 0.3, 'T4': 0.32, 'V100': 0.9}
+BANDWIDTHS = {
+    'H200': 4.8,
+    'H100 PCIe': 2.0,
+    'H100': 3.35,
+    'A100 40GB': 1.56,
+    'A100': 2.0,
+    'L4': 0.3,
+    'T4': 0.32,
+    'V100': 0.9,
+}
 CALLS = 5  # timed, after two that warm up
 STANDARD = (
     'batch_size=512',

@@ -32,10 +32,16 @@ NOT_FOR_PEERS = ('TF_ENABLE_ONEDNN_OPTS',)
 TITLES = {'train': 'training, images/s', 'inference': 'inference, images/s'}
 MODES = tuple(TITLES)
 # What both modules of peers have.
-OF_PEERS = {'model.name': ('dsconv',), 'model.norm': ('batch',), 'model.dtype': ('float32',)}
-OF_PEERS |= {'model.activation': ('gelu', 'gelu_exact', 'relu', 'silu')}
-OF_PEERS |= {'optimizer.name': ('adamw',), 'optimizer.freeze': (None,), 'optimizer.body_rate': (1.0,)}
-OF_PEERS |= {'loss.name': ('cross_entropy',)}
+OF_PEERS = {
+    'model.name': ('dsconv',),
+    'model.norm': ('batch',),
+    'model.dtype': ('float32',),
+    'model.activation': ('gelu', 'gelu_exact', 'relu', 'silu'),
+    'optimizer.name': ('adamw',),
+    'optimizer.freeze': (None,),
+    'optimizer.body_rate': (1.0,),
+    'loss.name': ('cross_entropy',),
+}
 WARM_UP = 2  # the first step compiles; the second may again, for the layouts that the first returns
 TOLERANCE = 1e-3  # of logits, relative to the largest of them
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy', 'torch', 'keras', 'tensorflow', 'tensorflow-cpu')
