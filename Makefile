@@ -3,7 +3,7 @@
 # make lint    checks style
 # make lowest  writes lowest.txt, the lower end of every range, for PIP_CONSTRAINT
 # make demo    makes the page that classifies in the browser, with pretrained/small, and serves it
-# make drill   breaks runs on purpose and writes what came of it into results/drills
+# make drill   runs the fault-injection tests and writes their results into results/drills
 PYTHON ?= python3
 VENV ?= .venv
 CONFIG ?= configs/digits.py

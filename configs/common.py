@@ -99,7 +99,7 @@ def get_config() -> ConfigDict:
     config.optimizer.eps = 1e-8  # as b1, except lion
     config.optimizer.momentum = 0.9  # of sgd and muon; muon's author uses 0.95
     config.optimizer.nesterov = True  # of sgd and muon
-    config.optimizer.muon_rms = 0.2  # RMS of muon's update of a matrix, times the learning rate; Adam's is about 0.2
+    config.optimizer.muon_rms = 0.2  # RMS of muon's update of a matrix, before the learning rate; Adam's: about 0.2
     config.optimizer.clip_norm = placeholder(float)  # largest global norm of the gradient; unset: no clipping
     config.optimizer.ema_decay = placeholder(float)  # of the EMA weights, as 0.999; if set, these are evaluated
     # Factor of the learning rate for all parameters but those of the head. Below 1 for fine-tuning (init_from).
@@ -139,7 +139,7 @@ def get_config() -> ConfigDict:
     config.loss.label_smoothing = 0.0
     # balanced (examples of rarer classes have larger weights), or a number per class, as 1,2.5,1. Unset: weights of 1.
     config.loss.class_weights = placeholder(str)
-    config.loss.focal_gamma = 2.0  # of focal: the larger, the less easy examples count
+    config.loss.focal_gamma = 2.0  # of focal: a larger value gives easy examples less weight
 
     config.log = ConfigDict()
     config.log.every_steps = 50  # steps per line of metrics.jsonl; an epoch also ends a line

@@ -1,7 +1,8 @@
-"""python launch/processes.py 4 --config=configs/digits.py …: one run of several processes on this machine's CPU.
+"""python launch/processes.py 4 --config=configs/digits.py …: trains one run by several processes on this machine's CPU.
 
-What follows the number goes to each `python -m dsconv.main`. Where one of them fails, the others have a minute to leave
-by themselves. Ctrl-C and SIGTERM are passed on. The exit code is that of the first that failed, or 75 (start again).
+The flags after the number go to each `python -m dsconv.main`. If one process fails, the others have a minute to exit;
+then they are killed. Ctrl-C and SIGTERM are passed on. The exit code is that of the first process that failed, or 75
+(start again).
 """
 
 import os

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# A TPU VM, or a slice of several hosts, by gcloud alone. DRY_RUN=1 prints the commands and runs none. See docs/launch.md.
+# Manages a TPU VM, or a slice of several hosts, by gcloud alone. DRY_RUN=1 prints the commands and runs none. See docs/launch.md.
 #
 #   export NAME=my-tpu ZONE=us-west4-a BUCKET=my-bucket
 #   TYPE=v5litepod-16 launch/tpu.sh create [--spot] [--valid-until-duration=6h] [other flags of gcloud]
 #   launch/tpu.sh install            sends the checkout's HEAD to all hosts and installs what it needs
 #   launch/tpu.sh data [DATASET]     prepares CIFAR-10 or another dataset in the bucket, unless it is there
-#   launch/tpu.sh run COMMAND...     starts a command on all hosts, where it goes on without this machine
+#   launch/tpu.sh run COMMAND...     starts a command on all hosts; it continues if this machine disconnects
 #   launch/tpu.sh status | logs | stop | fetch | delete
 set -euo pipefail
 cd "$(dirname "$0")/.."
