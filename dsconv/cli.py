@@ -45,6 +45,8 @@ class Parser(argparse.ArgumentParser):
                 from dsconv import config
 
                 keys = [CONFIG_FLAG + key for key in config.flatten(config.defaults())]
+                if '--seeds' in flags:  # a study refuses --config.seed
+                    keys.remove(f'{CONFIG_FLAG}seed')
             keys = [key for key in keys if key.rpartition('.')[2] == name.removeprefix('--')]
             hint = f'; did you mean {" or ".join(keys)}?' if keys else did_you_mean(name, flags)
             self.error(f'unrecognized argument {word}{hint or "; --help lists what there is"}')

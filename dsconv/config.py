@@ -67,8 +67,8 @@ def load(path: str, overrides: list[str] = (), workdir: Path | None = None) -> C
     check_values(config)  # before numbers are computed from others
     is_settled = bool({*auto, *typed} & {'schedule.warmup_epochs'}) or is_run(path) and 'epochs' not in typed
     messages = [None if is_settled else _fit_warmup(config, workdir, run), _fit_images(config, run)]
-    check(config)
     check_is_taken(config, typed)
+    check(config)
     for message in filter(None, messages):
         say_once(message)
     return config

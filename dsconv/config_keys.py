@@ -64,6 +64,8 @@ def no_such_key(name: str, keys: dict[str, Key]) -> str:
     inside = [key for key in keys if key.startswith(f'{name}.')]
     if inside:
         return f'{name} is a group of keys; set one of them, as {inside[0]}'
+    if name.rpartition('.')[2] in ('learning_rate', 'lr'):  # the usual names
+        return 'there is no such key; did you mean schedule.peak_value?'
     leaves = {key: key.rpartition('.')[2] for key in (name, *keys)}
     leaf = nearest(leaves[name], map(leaves.get, keys), cutoff=0.6)
     meant = nearest(name, [key for key in keys if leaves[key] == leaf], cutoff=0) or nearest(name, keys, cutoff=0.85)

@@ -19,9 +19,9 @@ def build_model(model, num_classes: int):
     """Makes the Linen module that the `model` part of a config describes: `module.apply(variables, images, train=…)`.
 
     Args:
-      model: a mapping with `name`, a key of `MODELS`, `dtype` ('float32' or 'bfloat16'), `implementation` ('plain' by
-        default, or 'fast') and the options of the network; what is missing is as the network has it. Options of other
-        networks, and those that the name fixes, are left aside.
+      model: a mapping with `name`, a key of `MODELS`, `dtype` ('float32' or 'bfloat16'), `implementation` ('fast';
+        else the network is plain) and the options of the network; what is missing is as the network has it. Options of
+        other networks, and those that the name fixes, are left aside.
       num_classes: width of the head.
     """
     network = _network(model['name'], model.get('implementation'))

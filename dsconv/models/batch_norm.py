@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import lax
 
-# The thesis trained with Keras: these are its defaults.
+# The defaults of Keras. The thesis names TensorFlow, without these values.
 MOMENTUM = 0.99
 EPSILON = 1e-3
 
@@ -12,7 +12,7 @@ EPSILON = 1e-3
 class BatchNorm(nn.Module):
     """Batch normalisation (Ioffe & Szegedy 2015) with statistics over `groups` equal parts of the batch.
 
-    With as many groups as accelerator cores, each core normalises by its own images, whatever the number of devices.
+    With 8 groups, a batch is normalised as by 8 cores that each see an eighth of it, whatever the number of devices.
 
     The running statistics are averaged over the groups and move by `MOMENTUM`, faster in the first steps of a run:
     after n steps the old ones weigh min(momentum, (1 + n) / (10 + n)).

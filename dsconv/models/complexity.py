@@ -22,7 +22,9 @@ class LayerCost:
 
     Attributes:
       path: 'block_0/depthwise'.
+      kind: the class of the layer, as 'Conv'.
       output_shape: without the batch axis.
+      parameters: trainable scalars.
       macs: multiply-accumulates of convolutions, dense layers and attention's two products.
       flops: 2 a multiply-accumulate, 1 a bias or a position added, 2 a normalised element, 1 an element pooled
         globally. Activations, residual additions, pooling between layers and local response norm are not counted.

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from dsconv.errors import InputError
 from dsconv.models.batch_norm import EPSILON, BatchNorm
 
-glorot_uniform = nn.initializers.glorot_uniform()  # the default of Keras, and so of the thesis
+glorot_uniform = nn.initializers.glorot_uniform()  # the default of Keras, which the thesis probably used
 
 # GELU (Hendrycks & Gimpel 2016) by its tanh form is twice as fast on CPU and a quarter faster on TPU than by erf.
 ACTIVATIONS = {
@@ -31,7 +31,7 @@ NORMS = {
 
 
 class ConvUnit(nn.Module):
-    """A convolution, then the activation, then the norm: `(batch, height, width, …)` images → the same, in `dtype`.
+    """A convolution, then the activation, then the norm, in `dtype`: `(batch, height, width, channels)` → its shape.
 
     `convolution` is an `nn.Conv` or an `nn.Dense`, `activation` a key of `ACTIVATIONS`, `norm` one of `NORMS`; `groups`
     are those of `BatchNorm`.

@@ -1,4 +1,4 @@
-"""A network's temperature, which makes it as sure as it is right; kept beside the weights of its checkpoint."""
+"""Temperature scaling: fits the temperature that calibrates a network, and keeps it beside its checkpoint."""
 
 import json
 import math
@@ -16,8 +16,8 @@ RANGE = (1 / 20, 20)
 def fit_temperature(labels: np.ndarray, log_probabilities: np.ndarray) -> float:
     """Returns the temperature at which labels, int `(N,)`, are most likely by float32 `(N, classes)` log-probabilities.
 
-    Guo et al. 2017 (arXiv:1706.04599), section 4.2. Its logarithm has a standard normal prior, so that a few examples
-    that are all right do not ask for certainty; beside hundreds it is of no weight.
+    Guo et al. 2017 (arXiv:1706.04599), section 4.2; it is in `RANGE`. Its logarithm has a standard normal prior, so
+    that a few examples that are all right do not give certainty; beside hundreds the prior has no effect.
     """
     from scipy.optimize import minimize_scalar
 

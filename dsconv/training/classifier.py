@@ -13,7 +13,7 @@ from dsconv.training.mesh import make_mesh, to_global
 from dsconv.training.scoring import restore_network
 from dsconv.training.step import make_forward
 
-GROWTH = 8  # batches are filled up to 1, 8 or 64 pictures, since the network is compiled anew for each size
+GROWTH = 8  # batches are filled up to 1, 8, 64, … pictures a device: the network is compiled anew for each size
 
 
 class Classifier(Network):

@@ -16,7 +16,7 @@ def focal_loss(logits, targets, gamma: float):
     Lin et al. 2017 (arXiv:1708.02002), equation 4, over the classes of a softmax; γ = 0 is the cross-entropy.
     """
     log_probabilities = jax.nn.log_softmax(logits)
-    # At a probability of 1 the power of a γ below 1 has no gradient.
+    # At a probability of 1, the derivative of (1 − p)^γ is infinite for γ below 1.
     probabilities = jnp.minimum(jnp.exp(log_probabilities), 1 - jnp.finfo(logits.dtype).eps)
     return -jnp.sum(targets * (1 - probabilities) ** gamma * log_probabilities, axis=-1)
 
@@ -55,7 +55,8 @@ def resolve_class_weights(text: str | None, split, class_names) -> str | None:
     """Returns `loss.class_weights` as numbers, one for each of `class_names`, or None.
 
     'balanced' gives each class that has examples in `split` the same sum of weights: examples / (classes · examples of
-    the class), as scikit-learn's `compute_class_weight` does. Raises InputError for what is no positive number a class.
+    the class), as scikit-learn's `compute_class_weight` does. Raises InputError unless there is a number in (0, 10⁶) for
+    each class.
     """
     if text == 'balanced':
         counts = np.bincount(split.labels, minlength=len(class_names))
@@ -67,8 +68,8 @@ def resolve_class_weights(text: str | None, split, class_names) -> str | None:
     except ValueError:
         pass
     raise InputError(
-        f'loss.class_weights={shown(text)} must be none, balanced, or a number above 0 for each of the '
-        f'{len(class_names)} classes {shown(class_names)}'
+        f'loss.class_weights={shown(text)} must be none, balanced, or a number above 0 and below a million for each '
+        f'of the {len(class_names)} classes {shown(class_names)}'
     )
 
 

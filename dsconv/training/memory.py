@@ -59,7 +59,7 @@ def naming_remedies(remedy: Callable[[], str]):
         if status_of(error) != 'RESOURCE_EXHAUSTED':
             raise
         reason = str(error).splitlines()[0].removeprefix('RESOURCE_EXHAUSTED: ').rstrip('.')
-        raise InputError(f'the device has not enough memory ({reason}): {remedy()}') from error
+        raise InputError(f'the device does not have enough memory ({reason}): {remedy()}') from error
 
 
 def device_memory(mesh) -> dict[str, int]:

@@ -13,7 +13,10 @@ CPU_BYTES = 2**22  # output of a block for a microbatch that stays in a CPU's ca
 
 
 def accumulation_steps(config, mesh) -> int:
-    """Returns the microbatches of a batch, on a CPU as many as suit its caches; raises InputError."""
+    """Returns the number of microbatches per batch: that of the config, or as many as suit a CPU's caches, else 1.
+
+    Raises InputError where it does not divide what may be split.
+    """
     images, units = config.batch_size // mesh.size, most_accumulation_steps(config, mesh)
     steps = config.accumulation_steps
     if steps is None:
@@ -30,7 +33,7 @@ def accumulation_steps(config, mesh) -> int:
 
 
 def most_accumulation_steps(config, mesh) -> int:
-    """Returns the most microbatches of a device's batch: groups of batch norm stay whole, or else images."""
+    """Returns the largest number of microbatches on a device: one per norm group, or per image without batch norm."""
     images, groups = config.batch_size // mesh.size, config.model.norm_groups
     if not _norm_looks_at_batch(config):
         return images

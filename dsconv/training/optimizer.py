@@ -20,7 +20,8 @@ def _cosine_upward(start, peak, steps):
     return lambda step: downward(steps - step)
 
 
-# Name → (warm-up, decay), each made of the rates at its two ends and the steps between them.
+# Name → (warm-up, decay), each made of the rates at its two ends, which it reaches, and the steps between them. One
+# that cannot reach 0 is named in `config_checks.check`, too.
 SCHEDULES = {
     'exponential': (optax.linear_schedule, _exponential),  # thesis, section 3.1
     'cosine': (optax.linear_schedule, _cosine),  # Loshchilov & Hutter 2016 (SGDR), one period
@@ -47,8 +48,8 @@ def make_optimizer(optimizer, learning_rate: optax.Schedule) -> optax.GradientTr
     """Makes the optimizer of a config's `optimizer` section; it clips the gradient first where `clip_norm` is set.
 
     The updates of all but the head are scaled by `body_rate`, those of the parts named in `freeze` are zero. Weight
-    decay is on kernels only. AdamW, Lion and Muon take it from the kernel itself, times the learning rate (Loshchilov &
-    Hutter 2017); for Adam and SGD it is an L2 penalty, whose gradient joins the loss's.
+    decay is on kernels only. With AdamW, Lion and Muon it is decoupled (Loshchilov & Hutter 2017): a kernel shrinks by
+    the learning rate times the decay. With Adam and SGD it is an L2 penalty, whose gradient is added to the loss's.
     """
     stages = [OPTIMIZERS[optimizer['name']](optimizer, learning_rate)]
     if optimizer['clip_norm'] is not None:
@@ -82,7 +83,7 @@ def _adamw(options, rate):
 
 
 def _muon(options, rate):
-    """Jordan 2024 (kellerjordan.github.io/posts/muon): momentum, made orthogonal; AdamW for what is no matrix.
+    """Jordan 2024 (kellerjordan.github.io/posts/muon): orthogonalised momentum; AdamW for other parameters.
 
     Muon takes the pointwise kernels `(channels, features)`, 88 % of Small's parameters. AdamW, by the same schedule,
     takes biases and norms; stem and head, as in Jordan's own networks, since they map from pixels and to classes; and
@@ -127,6 +128,6 @@ def _muon_or_adamw(params):
     """Labels each parameter: 'muon' for the matrices between stem and head, 'adamw' for the others."""
 
     def label(path, leaf):
-        return 'muon' if leaf.ndim == 2 and path[-2].key != 'head' else 'adamw'
+        return 'muon' if leaf.ndim == 2 and path[0].key != 'head' else 'adamw'
 
     return jax.tree_util.tree_map_with_path(label, params)

@@ -178,4 +178,4 @@ def compile_steps(config, training: Training, state, steps: int):
 
 def count_parameters(variables) -> int:
     """Returns the number of trainable parameters of a network's variables, or of their shapes."""
-    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(variables['params']))
+    return sum(leaf.size for leaf in jax.tree.leaves(variables['params']))

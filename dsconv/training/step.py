@@ -108,7 +108,10 @@ def make_forward(config, model, mesh):
 
 
 def make_score(forward):
-    """Makes `score(variables, images, labels, mask)`, the sums of loss (nats) and hits over the unmasked images."""
+    """Makes `score(variables, images, labels, mask)`: the sums of loss (nats) and correct predictions.
+
+    Labels are int32 `(batch,)`, the mask bool `(batch,)`, True where an image counts.
+    """
 
     @jax.jit
     def score(variables, images, labels, mask):

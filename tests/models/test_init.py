@@ -72,5 +72,5 @@ def test_a_network_of_another_name_is_its_published_self_whatever_is_set_for_dsc
 )
 def test_the_comment_of_a_key_names_its_choices(key):
     text = (configuration.ROOT / 'configs' / 'common.py').read_text()
-    comment = text.partition(f'config.{key} = ')[2].partition('\n    config.')[0]
+    comment = text.partition(f'config.{key} = ')[2].partition('\n')[0]
     assert set(choices(key)) <= set(re.findall(r'\w+', comment.partition('#')[2]))

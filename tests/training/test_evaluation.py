@@ -50,5 +50,5 @@ def test_too_little_memory_is_said_with_what_helps(scored, monkeypatch):
     monkeypatch.setattr(evaluator, '_score', full)
     monkeypatch.setattr(evaluator, '_forward', full)
     for score, remedy in (('score', r'eval.batch_size below \d+'), ('log_probabilities', 'JAX_PLATFORMS=cpu')):
-        with pytest.raises(InputError, match=f'not enough memory .*{remedy}'):
+        with pytest.raises(InputError, match=f'not have enough memory .*{remedy}'):
             getattr(evaluator, score)(variables, split)

@@ -3,14 +3,18 @@
 import functools
 
 import jax
-from flax.linen.linear import canonicalize_padding
+import numpy as np
+from flax.linen.linear import canonicalize_padding  # flax.linen does not export it
 from jax import lax
 
 from dsconv.models.fast.depthwise import depthwise_conv, nhwc
 from dsconv.models.fast.folding import WHOLE, with_neighbours
 
 
-def conv_general_dilated(x, kernel, strides, padding, feature_group_count=1, layout=WHOLE, depthwise_form='auto', **_):
+def conv_general_dilated(
+    x, kernel, strides, padding, lhs_dilation=1, rhs_dilation=1, feature_group_count=1, layout=WHOLE,
+    depthwise_form='auto', **_,
+):  # fmt: skip
     """Convolves images, by the arguments of `lax.conv_general_dilated` as `nn.Conv` gives them.
 
     Args:
@@ -21,10 +25,13 @@ def conv_general_dilated(x, kernel, strides, padding, feature_group_count=1, lay
       feature_group_count: 1, or the number of channels.
       layout: how folded images stand in the batch; only a depthwise convolution with stride 1 looks across their parts.
       depthwise_form: of `depthwise.depthwise_conv`.
-      **_: the dilations, dimension numbers and precision of an `nn.Conv` with its defaults.
+      **_: the dimension numbers and the precision of an `nn.Conv` with its defaults.
 
-    Returns `(batch, …, …, features)`, of the dtype of `x`.
+    Returns `(batch, …, …, features)`, of the dtype of `x`. Raises NotImplementedError for a kernel that is not square,
+    strides that differ, or dilation.
     """
+    if len({*kernel.shape[:2]}) > 1 or len({*strides}) > 1 or {*np.ravel(lhs_dilation), *np.ravel(rhs_dilation)} != {1}:
+        raise NotImplementedError('takes square kernels, equal strides and no dilation: use a plain nn.Conv')
     size, stride, half = len(kernel), strides[0], len(kernel) // 2
     sides = x.shape[1:3]
     pads = lax.padtype_to_pads(sides, kernel.shape[:2], strides, padding) if isinstance(padding, str) else padding
@@ -57,6 +64,7 @@ def convolution_of(layer, layout=WHOLE, depthwise_form='auto'):
         return pointwise_conv
     strides = layer.strides if isinstance(layer.strides, tuple) else (layer.strides or 1,) * 2
     options = dict(strides=strides, padding=canonicalize_padding(layer.padding, 2), layout=layout)
+    options |= dict(lhs_dilation=layer.input_dilation, rhs_dilation=layer.kernel_dilation)
     options |= dict(feature_group_count=layer.feature_group_count, depthwise_form=depthwise_form)
     return functools.partial(conv_general_dilated, **options)
 

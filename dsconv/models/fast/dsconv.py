@@ -11,9 +11,10 @@ from dsconv.models.layers import GlobalAveragePool, check_patches, glorot_unifor
 
 
 class FastDSConv(DSConv):
-    """A `DSConv` with the same parameters and the same result. `remat` recomputes each block in the backward pass.
+    """A `DSConv` with the same parameters and, for an odd `kernel_size`, the same result.
 
-    `fold` and `shards` are those of `folding.Layout` in training, `depthwise_form` that of `depthwise_conv`.
+    `fold` and `shards` are the `parts` and `shards` of `folding.Layout` in training, `depthwise_form` that of
+    `depthwise_conv`. `remat` recomputes each block in the backward pass.
     """
 
     fold: int | None = None

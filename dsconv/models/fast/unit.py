@@ -1,7 +1,7 @@
 """A convolution, the activation and batch norm, differentiated as one operation.
 
-The backward pass keeps the output of the convolution alone and recomputes the activation, so that fewer activations
-move through memory: a step does that more than it computes, on CPU as on TPU.
+The backward pass keeps the input and the output of the convolution and recomputes the activation: a training step is
+limited by memory bandwidth, on CPU as on TPU.
 """
 
 import functools
@@ -97,7 +97,7 @@ conv_unit.defvjp(_forward, _backward)
 
 
 class FastConvUnit(ConvUnit):
-    """A `ConvUnit` with the same parameters and the same result; images may be folded as `layout` says."""
+    """A `ConvUnit` of a convolution with bias, with the same result; images may be folded as `layout` says."""
 
     layout: Layout = WHOLE
     depthwise_form: str = 'auto'

@@ -74,3 +74,17 @@ def test_a_layer_of_flax_is_the_same(layer):
     expected = layer.apply(variables, x)
     np.testing.assert_allclose(plugged.apply(variables, x), expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(convolution_of(layer)(x, variables['params']['kernel']), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    'layer',
+    [nn.Conv(4, (3, 1)), nn.Conv(4, (3, 3), (1, 2)), nn.Conv(4, (3, 3), kernel_dilation=2)],
+    ids=str,
+)
+def test_a_layer_that_it_cannot_compute_is_refused(layer):
+    x = jnp.ones((2, 6, 6, 3))
+    variables = layer.init(jax.random.key(0), x)
+    with pytest.raises(NotImplementedError):
+        layer.clone(conv_general_dilated=conv_general_dilated).apply(variables, x)
+    with pytest.raises(NotImplementedError):
+        convolution_of(layer)(x, variables['params']['kernel'])
