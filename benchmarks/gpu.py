@@ -124,12 +124,16 @@ def _by_dsconv(config):
         _, moved, *_ = counts(compiled)
     except Exception as error:  # not tried on a GPU: its programs may be of another form
         return seconds, found | {'uncounted': repr(error)[:300]}
-    device = jax.devices()[0].device_kind
-    words = set(device.replace('-', ' ').split())
-    bandwidth = next((value for name, value in BANDWIDTHS.items() if words.issuperset(name.split())), None)
+    bandwidth = bandwidth_of(jax.devices()[0].device_kind)
     found['bytes_per_image'] = moved / (config.batch_size * config.steps_per_dispatch)
     found['roofline_share'] = bandwidth and moved / (1e12 * bandwidth) / statistics.median(seconds)
     return seconds, found
+
+
+def bandwidth_of(device: str) -> float | None:
+    """Returns the TB/s of a GPU by the name that JAX gives it, None of one that is not known."""
+    words = set(device.replace('-', ' ').split())
+    return next((value for name, value in BANDWIDTHS.items() if words.issuperset(name.split())), None)
 
 
 def equal_dispatches(config, training, split):

@@ -24,4 +24,5 @@ def run(module, line, capsys=None):
 def python(*words, cwd=ROOT, stdout=subprocess.PIPE, **environment):
     """Runs Python in a process of its own; returns what `subprocess.run` returns."""
     line, environment = [sys.executable, *words], os.environ | {'PYTHONPATH': str(ROOT)} | environment
-    return subprocess.run(line, cwd=cwd, env=environment, stdout=stdout, stderr=subprocess.PIPE, text=True)
+    pipes = dict(stdout=stdout, stderr=subprocess.PIPE, text=True)
+    return subprocess.run(line, cwd=cwd, env=environment, **pipes, timeout=600)

@@ -55,8 +55,8 @@ def resolve_class_weights(text: str | None, split, class_names) -> str | None:
     """Returns `loss.class_weights` as numbers, one for each of `class_names`, or None.
 
     'balanced' gives each class that has examples in `split` the same sum of weights: examples / (classes · examples of
-    the class), as scikit-learn's `compute_class_weight` does. Raises InputError unless there is a number in (0, 10⁶) for
-    each class.
+    the class), as scikit-learn's `compute_class_weight` does. Raises InputError unless there is a number in (0, 10⁶)
+    for each class.
     """
     if text == 'balanced':
         counts = np.bincount(split.labels, minlength=len(class_names))

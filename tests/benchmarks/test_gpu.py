@@ -17,6 +17,13 @@ def test_the_config_of_a_trial_is_valid(trial):
     assert gpu.config_of(trial, rehearse=True).model.dim == 8
 
 
+@pytest.mark.parametrize(
+    ('device', 'bandwidth'), [('NVIDIA H100 PCIe', 2.0), ('NVIDIA A100-SXM4-40GB', 1.56), ('NVIDIA L40S', None)]
+)
+def test_the_bandwidth_is_that_of_a_card_whose_words_are_all_in_the_name(device, bandwidth):
+    assert gpu.bandwidth_of(device) == bandwidth
+
+
 def test_all_dispatches_are_of_one_length(monkeypatch):
     monkeypatch.setattr(feed, 'MEMORY_IMAGES', 40)  # an epoch of 5 steps
     config = gpu.config_of(gpu.TRIALS[0], rehearse=True)

@@ -86,11 +86,8 @@ def test_what_cannot_be_read(tmp_path, monkeypatch):
     for name in ('whole.png', 'whole.jpg'):
         data = saved(tmp_path, noise, name).read_bytes()
         (tmp_path / f'cut_{name}').write_bytes(data[: len(data) // 2])
-    (tmp_path / 'text.png').write_text('not a picture')
     for name, message in {
-        'absent.png': 'absent.png: there is no such file',
         '.': 'is a folder without pictures$',
-        'text.png': 'text.png: is not a picture',
         'cut_whole.png': 'cut_whole.png: is damaged',
         'cut_whole.jpg': 'cut_whole.jpg: is damaged',
     }.items():

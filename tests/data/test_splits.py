@@ -6,18 +6,6 @@ from dsconv.data.stratified import stratified_split
 from dsconv.errors import InputError
 
 
-def test_division_parts():
-    division = Division({'train': 1000, 'test': 7}, validation_fraction=0.1, train_fraction=0.5)
-    assert list(division.sizes.items()) == [('train', 450), ('validation', 100), ('test', 7)]
-    labels = np.arange(1000) % 10
-    train, validation = (division.members(name, labels, tuple('abcdefghij')) for name in ('train', 'validation'))
-    assert not set(train) & set(validation)
-    assert set(np.bincount(labels[train])) == {45} and set(np.bincount(labels[validation])) == {10}
-    assert (division.own_split('validation'), division.own_split('test')) == ('train', 'test')
-    whole = Division({'train': 1000}, 0.1, 1.0)  # the fraction leaves the validation part alone
-    assert np.array_equal(whole.members('validation', labels, tuple('abcdefghij')), validation)
-
-
 @pytest.mark.parametrize(
     'sizes, validation, train, message',
     [
@@ -94,7 +82,9 @@ def test_a_balanced_epoch_has_each_class_equally_often_and_each_of_its_examples_
 
 def test_validation_and_training_parts_are_those_of_the_runs_of_before():
     labels, names = np.arange(1000) % 10, tuple('abcdefghij')
-    division = Division({'train': 1000}, validation_fraction=0.1, train_fraction=0.5)
+    division = Division({'train': 1000, 'test': 7}, validation_fraction=0.1, train_fraction=0.5)
+    assert list(division.sizes.items()) == [('train', 450), ('validation', 100), ('test', 7)]
+    assert (division.own_split('validation'), division.own_split('test')) == ('train', 'test')
     rest, held = stratified_split(labels, 100, 20_151)
     assert np.array_equal(division.members('validation', labels, names), held)
     kept, _ = stratified_split(labels[rest], 450, 20_152)

@@ -84,14 +84,12 @@ def test_what_is_wrong_with_a_table(listed, text, changed, message):
         listed(text, **changed)
 
 
-def test_a_table_that_is_gzipped_cut_short_or_missing(settings, tmp_path):
+def test_a_table_that_is_gzipped_or_cut_short(settings, tmp_path):
     (tmp_path / 'ALL.CSV.GZ').write_bytes(gzip.compress(b'path,label\na.png,cat\nb.png,dog\n'))
     assert list_table(tmp_path / 'ALL.CSV.GZ', settings()).class_names == ('cat', 'dog')
     (tmp_path / 'cut.csv.gz').write_bytes(gzip.compress(b'path,label\n' * 9)[:-9])
     with pytest.raises(InputError, match='cut.csv.gz is damaged'):
         list_table(tmp_path / 'cut.csv.gz', settings())
-    with pytest.raises(InputError, match='no.csv: does not exist'):
-        list_table(tmp_path / 'no.csv', settings())
 
 
 def test_a_group_is_in_one_split_and_the_classes_keep_their_shares(settings, write_pictures):

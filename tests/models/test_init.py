@@ -2,7 +2,6 @@
 
 import re
 
-import jax
 import jax.numpy as jnp
 import pytest
 
@@ -50,11 +49,7 @@ def test_an_option_that_the_network_does_not_take_is_refused_where_it_is_typed()
 
 
 def test_the_default_config_is_the_small_network(settings):
-    network = build_model(settings, 10)
-    assert network == DSConv(num_classes=10)
-    variables = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3))))
-    # The name in the config is not a scope of the parameters: checkpoints do not depend on it.
-    assert {'stem', 'block_0', 'head'} <= set(variables['params'])
+    assert build_model(settings, 10) == DSConv(num_classes=10)
 
 
 @pytest.mark.parametrize('name', sorted(set(MODELS) - {'dsconv'}))

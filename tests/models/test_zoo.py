@@ -11,7 +11,7 @@ import scipy.special
 import scipy.stats
 
 from dsconv.errors import InputError
-from dsconv.models import MODELS, build_model
+from dsconv.models import MODELS, FastDSConv, build_model
 from dsconv.models.batch_norm import BatchNorm
 from dsconv.models.complexity import CONVOLUTIONS, NORMS, layer_costs
 from dsconv.models.zoo import blocks, mobilenet
@@ -21,9 +21,10 @@ from dsconv.models.zoo.densenet import DenseNet
 from dsconv.models.zoo.mobilenet import MobileNetV2, rounded
 from dsconv.models.zoo.resnet import Block, ConvNorm, ResNet
 from dsconv.models.zoo.vgg import VGG
-from dsconv.models.zoo.vit import AttentionProduct, ClassTokenAndPositions, ViT
+from dsconv.models.zoo.vit import ViT
 from dsconv.training.setup import count_parameters
 from tests.models.networks import convolve, drawn_variables
+from tests.models.test_batch_norm import normalise
 
 
 def named(name, classes=10):
@@ -52,10 +53,23 @@ COUNTS = [
 
 
 @pytest.mark.parametrize(('name', 'classes', 'side', 'count'), COUNTS)
-def test_parameters_are_the_published_ones(name, classes, side, count):
-    network = named(name, classes)
-    images = jnp.zeros((1, side, side, 3))
-    variables = jax.eval_shape(network.init, jax.random.key(0), images)
+def test_parameters_are_the_published_ones_and_layers_are_as_asked_for(name, classes, side, count):
+    network = build_model({'name': name, 'dtype': 'bfloat16', 'norm_groups': 2}, classes)
+    images, groups, dtypes = jnp.zeros((2, side, side, 3)), set(), set()
+
+    def record(next_method, args, kwargs, context):
+        layer = context.module
+        if isinstance(layer, BatchNorm):
+            groups.add(layer.groups)
+        if isinstance(layer, (*CONVOLUTIONS, *NORMS)) and layer.path not in (('head',), ('norm',)):
+            dtypes.add(layer.dtype)
+        return next_method(*args, **kwargs)
+
+    with nn.intercept_methods(record):
+        logits, variables = jax.eval_shape(network.init_with_output, jax.random.key(0), images)
+    assert groups == ({2} if 'batch_stats' in variables else set())
+    assert (logits.dtype, dtypes) == (jnp.float32, {jnp.dtype('bfloat16')})
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype('float32')}
     assert count_parameters(variables) == count
     assert sum(row.parameters for row in layer_costs(network, (side, side, 3))) == count
     if 'batch_stats' in variables:  # recalibration gives no random numbers: no network has batch norm and dropout
@@ -105,9 +119,6 @@ def test_forward_and_gradient(name, monkeypatch):
     for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
         assert np.all(np.isfinite(leaf)), path
         assert np.any(leaf), path
-    logits, narrow = jax.eval_shape(network.clone(dtype=jnp.bfloat16).init_with_output, jax.random.key(0), images)
-    assert logits.dtype == jnp.float32
-    assert {leaf.dtype for leaf in jax.tree.leaves(narrow)} == {jnp.dtype('float32')}
     any_number = jax.ShapeDtypeStruct((*jax.export.symbolic_shape('batch'), side, side, 3), jnp.float32)
     assert jax.eval_shape(network.apply, variables, any_number).shape == (any_number.shape[0], 3)  # for StableHLO
 
@@ -118,6 +129,8 @@ def test_forward_and_gradient(name, monkeypatch):
         (named('alexnet_cifar'), (14, 15), 'images of 14×15 are too small for this network, which needs 15×15 or more'),
         (named('vgg16_cifar'), (31, 32), 'needs 32×32 or more'),
         (ConvMixer(3), (7, 8), 'a dataset.image_size that is a multiple of 2'),
+        (named('dsconv'), (8, 7), '8×7 do not divide into the 2×2 patches'),
+        (FastDSConv(3), (8, 7), '8×7 do not divide into the 2×2 patches'),
     ],
 )
 def test_images_that_do_not_fit_are_refused(network, shape, message):
@@ -147,8 +160,7 @@ def test_the_residual_of_convmixer_is_around_the_depthwise_convolution_alone():
     np.testing.assert_allclose(*logits_without('pointwise_0'), atol=1e-6)
 
 
-def test_features_of_mobilenet_are_rounded_as_in_table_2_at_half_width():
-    assert [rounded(width / 2) for width in (32, 16, 24, 64, 96, 320)] == [16, 8, 16, 32, 48, 160]
+def test_features_of_mobilenet_are_rounded_to_eights_and_not_below_nine_tenths():
     assert (rounded(17), rounded(11)) == (16, 16)  # 8 would be less than nine tenths of 11
 
 
@@ -164,34 +176,14 @@ def test_a_residual_block_is_the_relu_of_shortcut_plus_branch():
     np.testing.assert_allclose(block.apply(variables, x, False), np.maximum(y, 0), rtol=1e-4, atol=1e-5)
 
 
-def test_attention_is_the_softmax_of_scaled_products():
-    queries, keys, values = np.random.default_rng(0).normal(size=(3, 2, 5, 3, 4)).astype(np.float32)
-    expected = np.empty_like(values)
-    for image, head in np.ndindex(2, 3):
-        weights = np.exp(queries[image, :, head] @ keys[image, :, head].T / np.sqrt(4))
-        expected[image, :, head] = weights / weights.sum(1, keepdims=True) @ values[image, :, head]
-    np.testing.assert_allclose(AttentionProduct().apply({}, queries, keys, values), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_tokens_are_the_learned_one_then_the_places_row_by_row():
-    x = np.random.default_rng(0).normal(size=(2, 2, 3, 4)).astype(np.float32)
-    token, positions = np.full((1, 1, 4), 7, np.float32), np.arange(28, dtype=np.float32).reshape(1, 7, 4)
-    y = ClassTokenAndPositions().apply({'params': {'token': token, 'positions': positions}}, x)
-    assert np.array_equal(y[:, 0], np.broadcast_to(7 + positions[0, 0], (2, 4)))
-    np.testing.assert_allclose(y[:, 1 + 3 * 1 + 2], x[:, 1, 2] + positions[0, 6], rtol=1e-6)
-
-
-def normalised(x, params, statistics):
-    return (x - statistics['mean']) / np.sqrt(statistics['var'] + 1e-3) * params['scale'] + params['bias']
-
-
 def test_layers_of_densenet_are_norm_relu_convolution_and_blocks_end_in_average_pooling():
     network, x = DenseNet(3, growth=2, layers=(1, 1)), np.random.default_rng(0).normal(size=(2, 4, 6, 3))
     variables = drawn_variables(network, (4, 6, 3))
     params, statistics = variables['params'], variables['batch_stats']
 
     def activated(x, params, statistics):
-        return np.maximum(normalised(x, params['batch_norm'], statistics['batch_norm']), 0)
+        mean, var = (statistics['batch_norm'][name] for name in ('mean', 'var'))
+        return np.maximum(normalise(x, params['batch_norm'], mean, var), 0)
 
     def layer(x, name):
         kernel = params[name]['conv']['kernel']
@@ -261,34 +253,3 @@ def test_kernels_of_the_zoo_are_initialised_for_relu():
     for layer, inputs in ((blocks.Conv(64, (3, 3)), 9 * 16), (blocks.PointwiseConv(256), 16)):
         kernel = layer.init(key, x)['params']['kernel']
         assert np.std(kernel) == pytest.approx(np.sqrt(2 / inputs), rel=0.05)
-
-
-@pytest.mark.parametrize(
-    'name',
-    [
-        'alexnet_cifar',
-        'convmixer_256_8',
-        'densenet_40_12',
-        'mobilenetv2_050',
-        'resnet8',
-        'resnet50',
-        'vgg16',
-        'vgg16_cifar',
-        'vit_tiny',
-    ],
-)
-def test_every_layer_has_the_groups_and_the_dtype_of_its_network(name):
-    network, groups, dtypes = build_model({'name': name, 'dtype': 'bfloat16', 'norm_groups': 2}, 10), set(), set()
-
-    def record(next_method, args, kwargs, context):
-        layer = context.module
-        if isinstance(layer, BatchNorm):
-            groups.add(layer.groups)
-        if isinstance(layer, (*CONVOLUTIONS, *NORMS)) and layer.path not in (('head',), ('norm',)):
-            dtypes.add(layer.dtype)
-        return next_method(*args, **kwargs)
-
-    with nn.intercept_methods(record):
-        jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
-    assert groups == ({2} if hasattr(network, 'norm_groups') and name != 'vgg16' else set())
-    assert dtypes == {jnp.dtype('bfloat16')}

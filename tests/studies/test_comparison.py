@@ -8,7 +8,7 @@ from dsconv.models import MODELS
 from dsconv.models.complexity import layer_costs
 from dsconv.reporting import markdown_table
 from dsconv.studies import comparison
-from dsconv.studies.cells import make_cells, resolve_config
+from dsconv.studies.cells import make_cells, resolve_config, train_cells
 from dsconv.studies.study import of_models
 from dsconv.training.setup import build_network
 from tests.conftest import tiny_config
@@ -23,12 +23,9 @@ def cells_of(study, directory, *overrides):
 
 
 def test_the_table_and_what_others_have_published_on_cifar10_alone(tmp_path, monkeypatch):
-    accuracies = {('dsconv', 0): 0.8, ('dsconv', 1): 0.9, ('resnet8', 0): 0.7, ('resnet8', 1): 0.7}
-    runs, study = Runs(monkeypatch, accuracies), of_models('dsconv,resnet8', MODELS)
-    cells = cells_of(study, tmp_path)
-    for cell in cells:
-        runs.train(cell.config, cell.workdir)
-        runs.report_run(cell.workdir, 'validation', 'latest')
+    Runs(monkeypatch, {('dsconv', 0): 0.8, ('dsconv', 1): 0.9, ('resnet8', 0): 0.7, ('resnet8', 1): 0.7})
+    study = of_models('dsconv,resnet8', MODELS)
+    cells = list(train_cells(cells_of(study, tmp_path)))
     result = comparison.summarise(study, cells) | MEASURED
     text = comparison.as_text(result, markdown_table)
     rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in text.splitlines() if line.startswith('|')]

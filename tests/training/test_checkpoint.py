@@ -45,19 +45,15 @@ def test_the_newest_and_the_best_are_kept(tmp_path):
     assert steps(tmp_path) == [2, 4, 5]
     with Checkpoints(tmp_path, read_only=True) as checkpoints:
         assert [checkpoints.choose(which) for which in (None, 'best', 'latest', '4')] == [2, 2, 5, 4]
-        with pytest.raises(InputError, match='--checkpoint=3: there are latest, best, 2, 4, 5'):
-            checkpoints.choose('3')
 
 
-def test_without_validation_there_is_no_best(tmp_path):
+def test_without_validation_the_newest_are_kept(tmp_path):
     with Checkpoints(tmp_path, keep=2) as checkpoints:
         for step in (1, 2, 3):
             checkpoints.save(make_state(step), None)
     assert steps(tmp_path) == [2, 3]
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.choose(None) == 3
-        with pytest.raises(InputError, match='no validation split to choose the best by'):
-            checkpoints.choose('best')
 
 
 @pytest.mark.parametrize(('saved_on', 'restored_on'), [(8, 1), (1, 8)])
@@ -95,12 +91,13 @@ def two_saved(tmp_path):
     return tmp_path
 
 
-def test_a_flipped_bit_of_a_leaf_is_noticed_and_the_sound_ones_are_named(two_saved):
+@pytest.mark.parametrize('has_checksum', [True, False])
+def test_a_leaf_that_is_not_as_its_checksum_says_is_noticed_and_the_sound_ones_are_named(two_saved, has_checksum):
     file, kernel = two_saved / 'checkpoints' / '4' / 'checksums' / 'metadata', 4 * VALUES
     written, key = json.loads(file.read_text()), "['model']['variables']['params']['layer']['kernel']"
-    assert written[key] == checksums(kernel)['']
+    assert written.pop(key) == checksums(kernel)['']
     kernel.view(np.uint32)[0, 1] ^= 1
-    file.write_text(json.dumps(written | {key: checksums(kernel)['']}))
+    file.write_text(json.dumps(written | ({key: checksums(kernel)['']} if has_checksum else {})))
     shape = make_state(4)
     with Checkpoints(two_saved) as checkpoints:
         with pytest.raises(InputError, match=r"/4: damaged, .*\['kernel'\] not as it was saved; .* are: 3\)"):
@@ -241,30 +238,12 @@ def test_a_checkpoint_that_cannot_be_written_is_said(tmp_path):
         assert checkpoints.restore_newest(make_state(1)).step == 1
 
 
-def test_where_none_can_be_restored_as_for_another_network_all_stay(tmp_path):
-    with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(make_state(3), None)
-    other = make_state(3).replace(variables={'params': {'layer': {'kernel': jnp.zeros((5, 2))}}})
-    refused = pytest.raises(InputError, match='config.json is not their own. To start anew, move the directory away')
-    with Checkpoints(tmp_path) as checkpoints, refused:
-        checkpoints.restore_newest(other)
-    assert steps(tmp_path) == [3]
-
-
 def test_what_one_process_of_a_run_cannot_restore_no_other_restores(two_saved, monkeypatch):
     def gather(array):  # its peer agrees, and finds a fault in every checkpoint
         return np.stack([array, np.ones_like(array) if array.dtype == bool else array])
 
     monkeypatch.setattr(checkpoint, 'peers', lambda: Processes(0, 2, gather))
-    with Checkpoints(two_saved) as checkpoints, pytest.raises(InputError, match='none of the checkpoints'):
+    message = 'none of the checkpoints .* config.json is not their own. To start anew, move the directory away'
+    with Checkpoints(two_saved) as checkpoints, pytest.raises(InputError, match=message):
         checkpoints.restore_newest(make_state(1))
     assert steps(two_saved) == [3, 4]
-
-
-def test_a_leaf_without_a_checksum_is_damage(two_saved):
-    file = two_saved / 'checkpoints' / '4' / 'checksums' / 'metadata'
-    written = json.loads(file.read_text())
-    del written["['model']['variables']['params']['layer']['kernel']"]
-    file.write_text(json.dumps(written))
-    with Checkpoints(two_saved) as checkpoints:
-        assert checkpoints.restore_newest(make_state(1)).step == 3

@@ -63,14 +63,6 @@ def test_certainty_keeps_the_gradient_finite(name, gamma):
     assert np.isfinite(jax.grad(total)(certain)).all()
 
 
-def test_class_weights_are_the_sample_weights_of_scikit_learn():
-    labels, weights = np.array([0, 0, 0, 1, 2, 2]), '0.5,2,1'
-    losses = loss('cross_entropy', class_weights=weights)(LOGITS[:, :3], np.eye(3, dtype=np.float32)[labels])
-    samples = np.array([0.5, 2, 1])[labels]
-    expected = log_loss(labels, softmax(LOGITS[:, :3].astype(float), axis=1), sample_weight=samples) * samples.sum()
-    np.testing.assert_allclose(losses.sum(), expected, rtol=1e-5)
-
-
 def test_balanced_class_weights_are_those_of_scikit_learn():
     labels = np.array([0] * 90 + [1] * 9 + [3])
     resolved = resolve_class_weights('balanced', Split(labels, None, True), 'abcd')

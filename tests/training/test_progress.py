@@ -47,6 +47,12 @@ def test_only_the_part_of_a_wait_in_which_the_device_has_nothing_to_do_counts(cl
         clock.now += 5 - min(device_ends_after, 5)
     ended.set()
     assert run.summarise(2, state_at(2))['input_wait_fraction'] == pytest.approx(share)
+    run._in_flight[-1].result(60)
+    with run.waiting_for_input():  # of the next line of the log
+        clock.now += 1
+    clock.now += 3
+    run.advance(3, state_at(3), np.float32(0))
+    assert run.summarise(3, state_at(3))['input_wait_fraction'] == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize(
@@ -92,16 +98,3 @@ def test_a_trace_that_the_end_of_the_run_cuts_short_is_told_as_what_it_is(
             trace.advance(10 * dispatch, np.float32(0))
     assert [message in line for line in caplog.messages] == [True]
     assert calls == (['start', 'stop'] if dispatches > 2 else [])
-
-
-def test_a_line_of_the_log_counts_the_waits_of_its_own_steps(clock):
-    run, shares = start(), []
-    run.advance(1, state_at(1), np.float32(0))  # compiles
-    for step, wait in ((2, 3), (3, 0), (4, 1)):
-        run._in_flight[-1].result(60)
-        with run.waiting_for_input():
-            clock.now += wait
-        clock.now += 4 - wait
-        run.advance(step, state_at(step), np.float32(0))
-        shares.append(run.summarise(step, state_at(step))['input_wait_fraction'])
-    assert shares == pytest.approx([0.75, 0, 0.25])

@@ -51,11 +51,15 @@ def test_fast_is_plain(options):
     check_same(*both(variables, images()))
 
 
-def test_bfloat16_is_the_dtype_of_everything_but_pool_and_head():
-    fast, x = FastDSConv(**TINY, fold=2, shards=2, dtype=jnp.bfloat16), images()
-    variables = drawn_variables(fast, x.shape[1:])
-    options = dict(train=True, capture_intermediates=True, mutable=['intermediates', 'batch_stats'])
-    _, changed = jax.eval_shape(functools.partial(fast.apply, **options), variables, x)
+@pytest.mark.parametrize(
+    ('network', 'train'),
+    [(DSConv(**TINY, dtype=jnp.bfloat16), False), (FastDSConv(**TINY, fold=2, shards=2, dtype=jnp.bfloat16), True)],
+    ids=['plain', 'fast'],
+)
+def test_bfloat16_is_the_dtype_of_everything_but_pool_and_head(network, train):
+    options = dict(train=train, capture_intermediates=True, mutable=['intermediates', 'batch_stats'])
+    apply, variables = functools.partial(network.apply, **options), drawn_variables(network, (8, 6, 3))
+    _, changed = jax.eval_shape(apply, variables, images())
     outputs = jax.tree_util.tree_leaves_with_path(changed['intermediates'])
     assert {path[0].key for path, output in outputs if output.dtype == jnp.float32} == {'pool', 'head', '__call__'}
     assert {leaf.dtype for leaf in jax.tree.leaves(changed['batch_stats'])} == {jnp.dtype('float32')}
