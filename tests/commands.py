@@ -4,8 +4,11 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from dsconv import cli
 from dsconv.config import ROOT
+from dsconv.errors import InputError
 from tests.conftest import TINY
 
 DIGITS = ['--config=configs/digits.py', *(f'--config.{key}={value}' for key, value in TINY.items())]
@@ -19,6 +22,14 @@ def run(module, line, capsys=None):
     except SystemExit as end:
         code = end.code
     return (code, *capsys.readouterr()) if capsys else code
+
+
+def refusal(function, *arguments):
+    """Returns the message, one line, with which a function refuses what it is given."""
+    with pytest.raises(InputError) as caught:
+        function(*arguments)
+    assert '\n' not in str(caught.value)
+    return str(caught.value)
 
 
 def python(*words, cwd=ROOT, stdout=subprocess.PIPE, **environment):

@@ -1,4 +1,4 @@
-"""The whole command with a real, tiny run, and what a person types wrong."""
+"""The whole command with a real, tiny run."""
 
 import json
 
@@ -26,12 +26,3 @@ def test_a_real_run_and_one_that_the_data_refuses(tmp_path, capsys):
     before = (workdir / 'metrics.jsonl').stat().st_mtime_ns
     assert run(ablate, [*line, '--shard=1/2']) == 0  # the one that is finished
     assert (workdir / 'metrics.jsonl').stat().st_mtime_ns == before
-
-
-def test_wrong_flags_are_one_line(capsys):
-    for flags, message in (
-        (['--study=kernels'], '--study=kernels: there is no such study, nor file; did you mean kernel_size?'),
-        (['--study=dim', '--config.seed=4'], '--config.seed=4: --seeds says which'),
-    ):
-        code, _, errors = run(ablate, ['--config=configs/digits.py', '--dry-run', *flags], capsys)
-        assert (code, errors.count('\n')) == (2, 1) and errors.startswith(f'python -m dsconv.ablate: error: {message}')

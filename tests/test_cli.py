@@ -26,7 +26,6 @@ def run(capsys, line, command):
         (['--b1', '3'], 'unrecognized argument --b1; did you mean --config.optimizer.b1?'),
         ([SMALL, '--conf=x'], 'unrecognized argument --conf; did you mean --config?'),
         ([SMALL, 'extra\nword'], 'unrecognized argument extra word; --help lists what there is'),
-        ([SMALL, '--config.model.dimm=3'], '--config.model.dimm=3: there is no such key; did you mean model.dim?'),
         ([SMALL, '--config.epochs', '--config.seed=3'], '--config.epochs needs a value: --config.epochs=VALUE'),
         ([SMALL, '--config.epochs=\udcff'], r"--config.epochs='\udcff' must be a whole number"),
     ],
@@ -122,15 +121,10 @@ def test_output_whose_reader_has_ended_is_one_line():
 
 
 def test_help_imports_nothing_heavy():
-    script = (
-        'import sys\n'
-        'from dsconv import cli, main\n'
-        'try:\n    cli.run(main.flags(), main.main, arguments=["--help"])\n'
-        'finally:\n    print(*sorted({name.split(".")[0] for name in sys.modules}))'
-    )
-    done = commands.python('-c', script)
-    assert (done.returncode, done.stderr) == (0, '')
-    assert done.stdout.startswith('usage: python -m dsconv.main')
-    imported = set(done.stdout.splitlines()[-1].split())
+    done = commands.python('-X', 'importtime', '-m', 'dsconv.main', '--help')
+    assert done.returncode == 0 and done.stdout.startswith('usage: python -m dsconv.main')
+    lines = done.stderr.splitlines()
+    assert all(line.startswith('import time: ') for line in lines)
+    imported = {line.rpartition('|')[2].strip().partition('.')[0] for line in lines}
     assert 'dsconv' in imported
     assert not imported & {'jax', 'flax', 'tensorflow', 'orbax', 'sklearn', 'matplotlib', 'numpy'}

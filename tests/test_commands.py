@@ -1,10 +1,10 @@
-"""evaluate, predict, publish and summary, run in this process, and report in one of its own."""
+"""evaluate, publish and summary, run in this process, and report in one of its own."""
 
 import json
 from pathlib import Path
 from unittest.mock import create_autospec
 
-from dsconv import evaluate, predict, publish, summary
+from dsconv import evaluate, publish, summary
 from dsconv.training import scoring
 from tests.commands import python, run
 
@@ -32,11 +32,6 @@ def test_the_report_of_other_data_has_its_name():
         assert evaluate._output(arguments, Path('run')) == Path('run', f'report-{name}')
         arguments.split = 'train'  # a report of its own beside that of all
         assert evaluate._output(arguments, Path('run')) == Path('run', f'report-{name}_train')
-
-
-def test_a_checkpoint_of_a_file_is_refused(capsys):
-    code, _, errors = run(predict, ['--model=model.onnx', '--checkpoint=best', 'a.png'], capsys)
-    assert code == 2 and errors.endswith('model.onnx is a file of one checkpoint: leave checkpoint=best out\n')
 
 
 def test_a_shipped_network_is_found_from_any_directory_whatever_the_name_of_the_output(tmp_path, monkeypatch):

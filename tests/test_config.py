@@ -7,15 +7,7 @@ from dsconv import config as configuration
 from dsconv import files
 from dsconv.config import ROOT, defaults, differences, flatten, load, load_run, name_of, save_run
 from dsconv.errors import InputError
-from tests.commands import python
-
-
-def refusal(path, *overrides):
-    """Returns the message with which `load` refuses; one line."""
-    with pytest.raises(InputError) as caught:
-        load(path, overrides)
-    assert '\n' not in str(caught.value)
-    return str(caught.value)
+from tests.commands import python, refusal
 
 
 def test_shipped_configs_load_and_overrides_win_over_them_the_last_over_the_first():
@@ -36,7 +28,7 @@ def test_shipped_configs_load_and_overrides_win_over_them_the_last_over_the_firs
     ],
 )
 def test_no_such_file(path, hint):
-    message = refusal(path)
+    message = refusal(load, path)
     assert message.startswith(f'--config={path.removesuffix(":x")}: there is no such file; ')
     assert hint in message
 
@@ -50,12 +42,11 @@ def test_no_such_file(path, hint):
         (b'from configs import common\ndef get_config():\n    config = common.get_config().lock()\n    config.x = 3',
          'Key "x" does not exist and cannot be added since the config is locked. (line 4)'),
         (b'def get_config():\n    return {"model": {"dimm": 3}}', 'mine.py: model.dimm=3: there is no such key; did'),
-        (b'def get_config(folder):\n    pass', "get_config() missing 1 required positional argument: 'folder'"),
     ],
 )  # fmt: skip
 def test_wrong_files(tmp_path, text, message):
     (tmp_path / 'mine.py').write_bytes(text)
-    assert message in refusal(str(tmp_path / 'mine.py'))
+    assert message in refusal(load, str(tmp_path / 'mine.py'))
 
 
 def test_a_file_of_ones_own_may_be_a_plain_dict_and_take_an_argument(tmp_path):
@@ -66,7 +57,7 @@ def test_a_file_of_ones_own_may_be_a_plain_dict_and_take_an_argument(tmp_path):
     assert config.batch_size == defaults().batch_size
     mine.write_text('def get_config(folder):\n    return {"dataset": {"name": f"image_folder:{folder}"}}')
     assert load(f'{mine}:gs://a:b/c d').dataset.name == 'image_folder:gs://a:b/c d'
-    assert 'get_config() takes 0 positional arguments but 1' in refusal('configs/small.py:x')
+    assert 'get_config() takes 0 positional arguments but 1' in refusal(load, 'configs/small.py:x')
     assert name_of('configs/small.py') == 'small'
     assert name_of('~/pictures.py:/data/ants bees/') == 'pictures-ants bees'
     for table in ('/data/ants.csv', 'gs://data/ants.tsv.gz', '/data/ants/train.csv'):
@@ -92,7 +83,7 @@ def test_a_warmup_is_cut_to_a_third_and_said_once_unless_it_was_typed(caplog):
         (['epochs=12', 'schedule.warmup_epochs=5'], 5.0),
     ):
         assert load('configs/small.py', overrides).schedule.warmup_epochs == warmup
-    message = refusal('configs/small.py', 'epochs=3', 'schedule.warmup_epochs=5')
+    message = refusal(load, 'configs/small.py', ['epochs=3', 'schedule.warmup_epochs=5'])
     assert message.startswith('schedule.warmup_epochs=5.0 must be shorter than epochs=3; take 1')
     caplog.set_level('INFO', 'dsconv')
     configuration.say_once.cache_clear()
@@ -154,9 +145,7 @@ def test_damaged_runs(tmp_path, content, message):
     (tmp_path / 'config.json').write_bytes(content)
     with pytest.raises(InputError, match=f'; did you mean {tmp_path}\\?$'):
         load_run(f'{tmp_path}x')
-    with pytest.raises(InputError) as caught:
-        load_run(tmp_path)
-    assert message in str(caught.value)
+    assert message in refusal(load_run, tmp_path)
     assert (tmp_path / 'config.json').read_bytes() == content
 
 

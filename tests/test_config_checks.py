@@ -6,7 +6,7 @@ import pytest
 from dsconv.config import defaults, flatten
 from dsconv.config_checks import CHOICES, RANGES, check, check_splits, resolve
 from dsconv.config_keys import read_keys
-from dsconv.errors import InputError
+from tests.commands import refusal
 
 FREE_TEXT = 'name data_dir archive root splits fold fingerprint class_names image_key label_key split_key'
 FREE_TEXT = {f'dataset.{name}' for name in [*FREE_TEXT.split(), 'group_key']}
@@ -23,12 +23,6 @@ def config_with(**changes):
 def source_with(**changes):
     facts = dict(image_size=32, channels=3, class_names=['cat', 'dog'], flippable=True, crop_scale=None)
     return types.SimpleNamespace(**facts | changes)
-
-
-def refusal(function, *arguments):
-    with pytest.raises(InputError) as caught:
-        function(*arguments)
-    return str(caught.value)
 
 
 def test_every_number_has_a_range_and_every_text_choices_unless_it_is_free_and_a_value_outside_is_refused():

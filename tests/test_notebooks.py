@@ -74,13 +74,11 @@ def test_evaluate_restores_a_checkpoint_reports_names_a_picture_and_exports(fini
         assert {'model.tflite', 'model.onnx', 'labels.txt'} <= set(ZipFile(workdir / 'export.zip').namelist())
 
 
-def test_pictures_are_unpacked_trained_on_from_a_trained_network_and_new_ones_named(finished_run, tmp_path):
-    for name, color in (('reds', 'red'), ('blues', 'blue')):
-        (tmp_path / 'my photos' / name).mkdir(parents=True)
-        for index in range(10):
-            picture = Image.effect_noise((32, 32), 9 + index) if index % 2 else Image.new('RGB', (32, 32), color)
-            picture.save(tmp_path / 'my photos' / name / f'{index}.png')
-    shutil.make_archive(str(tmp_path / 'my photos'), 'zip', tmp_path / 'my photos')
+def test_pictures_are_unpacked_trained_on_from_a_trained_network_and_new_ones_named(
+    finished_run, tmp_path, write_pictures
+):
+    root = write_pictures(classes=('reds', 'blues'), size=32, root='my photos')
+    shutil.make_archive(str(root), 'zip', root)
     quick = {'batch_size': 8, 'dataset.image_size': 8, 'augment.mix_probability': 0, 'optimizer.name': 'adamw'}
     text, shown = execute(
         'pictures',

@@ -15,6 +15,7 @@ import pytest
 
 from dsconv import config, process
 from dsconv.errors import InputError, Preempted
+from tests.commands import refusal
 
 COMMAND = ['/venv/bin/python', '-m', 'dsconv.main', '--config=x.py']
 
@@ -38,16 +39,6 @@ def machine(monkeypatch):
     monkeypatch.setattr(signal, 'signal', lambda *_: None)
 
 
-def test_nothing_else_restarts(machine, monkeypatch):
-    for words in (
-        ['-m', 'pytest', '-m', 'dsconv.main'],
-        ['/venv/bin/coverage', 'run', '-m', 'dsconv.main'],
-        ['-m', 'dsconvert.main'],
-    ):
-        monkeypatch.setattr(sys, 'orig_argv', ['python', *words])
-        process.prepare_process()
-
-
 def test_the_allocator_is_left_alone_when_the_surroundings_say_so(machine, monkeypatch):
     for name in ('DSCONV_ALLOCATOR', 'LD_PRELOAD', 'GLIBC_TUNABLES', 'JAX_PLATFORMS'):
         with monkeypatch.context() as patch:
@@ -69,14 +60,18 @@ def test_the_allocator_is_left_alone_when_the_surroundings_say_so(machine, monke
 @pytest.mark.parametrize(
     ('words', 'environment', 'directory'),
     [
-        (COMMAND, {'HOME': '/home/me'}, '/home/me/.cache/dsconv/here'),
-        (COMMAND, {'JAX_COMPILATION_CACHE_DIR': '/mine'}, '/mine'),
-        (['python', 'notebook.py'], {'HOME': '/home/me'}, None),
+        (COMMAND, {'HOME': '/home/me', 'DSCONV_ALLOCATOR': 'system'}, '/home/me/.cache/dsconv/here'),
+        (COMMAND, {'JAX_COMPILATION_CACHE_DIR': '/mine', 'DSCONV_ALLOCATOR': 'system'}, '/mine'),
+        (['python', 'notebook.py'], {}, None),
+        (['python', '-m', 'pytest', '-m', 'dsconv.main'], {}, None),
+        (['python', '/venv/bin/coverage', 'run', '-m', 'dsconv.main'], {}, None),
+        (['python', '-m', 'dsconvert.main'], {}, None),
     ],
 )
-def test_commands_keep_what_they_compile(machine, monkeypatch, words, environment, directory):
+def test_commands_keep_what_they_compile_and_nothing_else_does_or_restarts(
+    machine, monkeypatch, words, environment, directory
+):
     monkeypatch.delenv('XDG_CACHE_HOME', raising=False)
-    monkeypatch.setenv('DSCONV_ALLOCATOR', 'system')
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, 'orig_argv', words)
@@ -160,9 +155,7 @@ def test_connect_refuses_what_would_wait_or_crash(joined, monkeypatch):
             (('127.0.0.1:80', 2, None), '--coordinator=127.0.0.1:80 needs --num-processes=N and --process-id from 0'),
             ((taken, 2, 0), f'--coordinator={taken}: port {taken[10:]} cannot be used (Address already'),
         ):
-            with pytest.raises(InputError) as caught:
-                process.connect(*arguments)
-            assert str(caught.value).startswith(message)
+            assert refusal(process.connect, *arguments).startswith(message)
         assert joined == []
         process.connect(taken, 2, 1)  # the port is of process 0
     assert joined == [(taken, 2, 1)]

@@ -11,7 +11,7 @@ import sys
 import pytest
 from PIL import Image
 
-from dsconv import evaluate, main, predict, publish
+from dsconv import ablate, evaluate, main, predict, publish, report, show_augment
 from tests import commands
 from tests.commands import DIGITS
 
@@ -92,7 +92,7 @@ def refuse(finished_run, tmp_path, monkeypatch, capsys):
     return refused
 
 
-NAME = '--config.dataset.name=image_folder:pictures'
+CONFIG, NAME = '--config=configs/digits.py', '--config.dataset.name=image_folder:pictures'
 FOLDER = (main, ['--config.batch_size=8', '--workdir=new', NAME])
 CIFAR10, DATA = '--config.dataset.name=cifar10', '--config.dataset.data_dir='
 PREDICT = (predict, ['--workdir=run', 'right.png'])
@@ -131,6 +131,21 @@ CASES = {
     'no classes to publish': (
         set_config(dataset__class_names=None), publish, ['--workdir=run', '--output=new'],
         'dataset.class_names=none must be known of a run'),
+    'no workdir for a page': (
+        {'empty': None}, report, ['--workdirs', 'empty', '--output=page'], 'empty is not the workdir of a run'),
+    'a run twice': ({}, report, ['--workdirs', 'run', 'run/../run', '--output=page'], 'run/../run is named twice'),
+    "a run's report for a page": ({}, report, ['--workdirs', 'run', '--output=run/report'], "is a run's own report"),
+    'no such study': (
+        {}, ablate, [CONFIG, '--study=kernels'], 'there is no such study, nor file; did you mean kernel_size?'),
+    "a study's seed": ({}, ablate, [CONFIG, '--study=dim', '--config.seed=4'], '--config.seed=4: --seeds says which'),
+    'corruptions of a file': ({}, evaluate, ['--model=model.onnx', '--robustness'], '--robustness is for a run: give'),
+    'a checkpoint of a file': (
+        {}, predict, ['--model=model.onnx', '--checkpoint=best', 'right.png'],
+        'model.onnx is a file of one checkpoint: leave checkpoint=best out'),
+    'a sheet that is no picture': (
+        {}, show_augment, [CONFIG, '--output=sheet.jpg'], '--output=sheet.jpg must be a file that ends in .png'),
+    'a directory for a sheet': (
+        {'x.png': None}, show_augment, [CONFIG, '--output=x.png'], '--output=x.png must be a file that ends in .png'),
 }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """The scripts' syntax, and what the JobSet asks of its slice and does on an exit code."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -84,3 +85,10 @@ def test_slurm_queues_a_run_again_that_was_told_to_leave(tmp_path, code, queued_
     queued = tmp_path / 'work' / 'scontrol'
     assert queued.exists() == queued_again
     assert not queued_again or queued.read_text() == 'requeue 7\n'
+
+
+def test_a_task_of_an_array_trains_its_part(tmp_path):
+    task = {'SLURM_ARRAY_TASK_ID': '2', 'SLURM_ARRAY_TASK_COUNT': '8', 'SLURM_SUBMIT_DIR': str(tmp_path)}
+    environment = task | {'PATH': os.environ['PATH'], 'PYTHON': 'echo'}
+    line = ['bash', LAUNCH / 'study.sbatch', 'ablate', '--study=a b']
+    assert subprocess.check_output(line, env=environment, text=True) == '-m dsconv.ablate --study=a b --shard=2/8\n'
