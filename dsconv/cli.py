@@ -125,6 +125,13 @@ def path(text: str) -> Path:
         raise ArgumentTypeError(error) from error
 
 
+def text(word: str) -> str:
+    """Converts a flag that is any text but an empty one."""
+    if not word:
+        raise ArgumentTypeError('must not be empty')
+    return word
+
+
 def number(low: float, high: float | None = None) -> Callable[[str], float]:
     """Returns a converter of a flag that is a number from `low` to `high`, a whole one where there is no `high`."""
     kind, what = (int, f'whole number from {low}') if high is None else (float, f'number from {low} to {high}')
@@ -208,6 +215,10 @@ def _verdict(error):
         where = f'{error.filename}: ' if error.filename else ''
         is_input = isinstance(error, UNUSABLE_PATH) or error.errno in UNUSABLE_CODES
         return f'{where}{error.strerror}', 2 if is_input else 1
+    if isinstance(error, RuntimeError) and str(error).startswith('Unable to initialize backend '):  # of JAX
+        platforms = os.environ.get('JAX_PLATFORMS')
+        where = f'JAX_PLATFORMS={platforms}: ' if platforms else ''
+        return f'{where}{describe(error)}', 2 if platforms else 1
     return (f'the object store failed: {describe(error)}', 1) if is_store_fault(error) else None
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import runpy
+import shlex
 import sys
 import traceback
 from pathlib import Path
@@ -109,6 +110,11 @@ def _fit_images(config, run):
         trained = run or load_run(find_workdir(config.init_from))
     except InputError as error:
         raise InputError(f'init_from={config.init_from}: {error}') from error
+    if not run and config.dataset.channels not in (None, trained.dataset.channels):
+        raise InputError(
+            f'dataset.channels={config.dataset.channels}, but init_from={config.init_from} takes '
+            f'{trained.dataset.channels}: leave dataset.channels unset'
+        )
     _lay_over(config, {key: get(trained, key) for key in unset}, f'{config.init_from}: ')
     config.dataset.auto = tuple(key for key in auto if key not in unset) or None
     return f'{", ".join(unset)}: as of init_from={config.init_from}'
@@ -161,7 +167,13 @@ def load_run(workdir: Path) -> ConfigDict:
 
 def _read_run(file) -> dict:
     try:
-        return flatten(json.loads(to_path(file).read_text(encoding='utf-8'))['config'])
+        written = json.loads(to_path(file).read_text(encoding='utf-8'))
+        if 'config' not in written:
+            raise InputError(f'{file} is not the config.json of a run: it has no key config')
+        dict(written.get('versions') or {}), shlex.split(written.get('command') or '')  # what else is read of it
+        return flatten(written['config'])
+    except InputError:
+        raise
     except Exception as error:  # damage has many forms
         raise InputError(f'{file} is damaged ({type(error).__name__}: {error}); restore it from a copy') from error
 

@@ -4,13 +4,15 @@ from pathlib import Path
 
 from dsconv import cli
 from dsconv.errors import InputError
-from dsconv.files import absolute
+from dsconv.files import absolute, is_file
 
 
 def evaluate(arguments) -> None:
     """Scores a split, writes its report and prints the accuracy."""
     from dsconv.reporting.sections import loss, percent, top5
 
+    if arguments.output and is_file(arguments.output):  # said before anything is scored
+        raise InputError(f'--output={arguments.output} is a file: give a directory')
     scored = {'split': arguments.split, 'dataset': arguments.dataset, 'where': arguments.overrides}
     scored |= {'drawn_examples': arguments.examples, 'predictions': arguments.predictions}
     report, output = (_of_file if arguments.model else _of_run)(arguments, scored)
@@ -69,9 +71,9 @@ def flags() -> cli.Parser:
     parser = cli.parser('evaluate', 'Scores a split by a trained network and writes the report.')
     cli.add_network_flags(parser)
     text = 'test, validation or train (default: test, or validation where the data has no test split)'
-    parser.add_argument('--split', help=text)
+    parser.add_argument('--split', type=cli.text, help=text)
     text = 'other data, its classes matched by name: image_folder:PATH, image_table:FILE.csv, or a name of TFDS'
-    parser.add_argument('--dataset', metavar='NAME', help=text)
+    parser.add_argument('--dataset', type=cli.text, metavar='NAME', help=text)
     text = (
         "the report's directory (default: WORKDIR/report, of other splits WORKDIR/report_SPLIT, of other data "
         'WORKDIR/report-NAME; of a published network in runs/published/NAME, of a file FILE.report)'

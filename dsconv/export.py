@@ -5,7 +5,7 @@ import re
 from argparse import ArgumentTypeError
 
 from dsconv import cli
-from dsconv.errors import RunError
+from dsconv.errors import InputError, RunError
 from dsconv.exporting import FORMATS, PRECISIONS
 
 
@@ -20,6 +20,12 @@ def export(arguments) -> None:
     from dsconv.reporting.tables import markdown_table
     from dsconv.training.run import output_of
 
+    if 'int8' not in arguments.precision and (arguments.calibration_pictures or arguments.largest_loss is not None):
+        raise InputError('--calibration-pictures and --largest-loss go with --precision=int8: leave them out')
+    if arguments.runtime and 'web' not in arguments.format:
+        raise InputError('--runtime goes with --format=web: leave it out')
+    arguments.calibration_pictures = arguments.calibration_pictures or 500
+    arguments.largest_loss = 0.01 if arguments.largest_loss is None else arguments.largest_loss
     workdir = arguments.workdir = find_workdir(arguments.workdir)
     output = arguments.output or output_of(workdir) / 'export'
     report, faults = bundle.export(output, arguments)
@@ -63,9 +69,9 @@ def flags() -> cli.Parser:
     text = 'pictures to check on (default: 5000)'
     parser.add_argument('--check-pictures', type=cli.positive, default=5000, metavar='N', help=text)
     text = 'training pictures that int8 is calibrated by (default: 500)'
-    parser.add_argument('--calibration-pictures', type=cli.positive, default=500, metavar='N', help=text)
+    parser.add_argument('--calibration-pictures', type=cli.positive, metavar='N', help=text)
     text = 'points of accuracy that int8 may lose (default: 1)'
-    parser.add_argument('--largest-loss', type=points, default=0.01, metavar='POINTS', help=text)
+    parser.add_argument('--largest-loss', type=points, metavar='POINTS', help=text)
     text = 'of browsers, for --format=web: an installed npm package onnxruntime-web, or its archive by npm pack'
     parser.add_argument('--runtime', type=cli.path, metavar='PATH', help=text)
     text = 'of the network, as Apache-2.0: an SPDX identifier for the files and the model card (default: none is named)'

@@ -77,7 +77,10 @@ def open_exported(path: str | Path) -> ExportedNetwork:
     content = path.read_bytes()
     place = CHECKSUM.search(content)
     if not place:
-        raise InputError(f'{path} has no checksum, so it is damaged or of an older version: export it again')
+        raise InputError(
+            f'{path} has no checksum: it is not of python -m dsconv.export, or of an older version, or damaged; export '
+            f'it again'
+        )
     if place[1] != _digest(content, *place.span(1)):
         raise InputError(f'{path} is damaged, or was altered after its export: its checksum differs; export it again')
     try:

@@ -109,6 +109,10 @@ def replace_file(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())  # else a power cut may keep the rename and lose the content
         os.replace(partial, path)
+    except OSError as error:
+        if error.filename == os.fspath(partial):  # of which a person knows nothing
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+        raise
     finally:
         partial.unlink(missing_ok=True)
 
@@ -117,8 +121,10 @@ def require_new(path: Path) -> None:
     """Raises InputError where `path` exists, or is in an object store, where no directory appears as a whole."""
     if is_remote(path):
         raise InputError(f'--output={path} must be a directory of this machine')
-    if path.exists():
+    if os.path.lexists(path):  # a link that leads nowhere, too
         raise InputError(f'{path} exists: give another --output, or move it away')
+    if not is_directory(above := next(filter(os.path.lexists, path.absolute().parents))):
+        raise InputError(f'--output={path}: {above} is not a directory')
 
 
 @contextlib.contextmanager

@@ -18,12 +18,15 @@ def predict(arguments) -> None:
     from dsconv.data.unlabelled import answers, find_pictures
     from dsconv.reporting.predictions import PredictionsFile
 
+    if arguments.output and (arguments.json or arguments.top is not None):
+        raise InputError('--json and --top are for what is printed: leave them out, since --output holds all classes')
     network = load(arguments.model or arguments.workdir, arguments.checkpoint)
     paths = find_pictures(arguments.pictures)
     unreadable, unsure, faults = 0, 0, []
     with PredictionsFile(arguments.output, network.class_names) if arguments.output else nullcontext() as file:
+        is_watched = sys.stderr is not None and sys.stderr.isatty()  # None where the shell has closed it by `2>&-`
         is_silent = file or not sys.stdout.isatty()  # else the lines themselves show how far it is
-        for path, answer in _counted(answers(network, paths), len(paths), is_silent and sys.stderr.isatty()):
+        for path, answer in _counted(answers(network, paths), len(paths), is_silent and is_watched):
             if isinstance(answer, InputError):
                 unreadable += 1
                 faults += [str(answer)] if len(faults) < NAMED else []
@@ -55,7 +58,7 @@ def _counted(items, total, is_shown):
 
 def _print(path, answer, class_names, arguments) -> None:
     """Prints the most probable classes of a picture, as text or as a line of JSON."""
-    best = (-answer).argsort(kind='stable')[: arguments.top]
+    best = (-answer).argsort(kind='stable')[: arguments.top or 5]
     classes = {class_names[index]: round(float(answer[index]), 6) for index in best}
     is_none = answer[best[0]] < arguments.threshold
     if arguments.json:
@@ -71,7 +74,7 @@ def flags() -> cli.Parser:
     cli.add_network_flags(parser)
     text = 'a table .csv, or .jsonl, of path, class, and the probability of each class'
     parser.add_argument('--output', type=cli.path, metavar='FILE', help=text)
-    parser.add_argument('--top', type=cli.positive, default=5, metavar='N', help='classes to name (default: 5)')
+    parser.add_argument('--top', type=cli.positive, metavar='N', help='classes to name (default: 5)')
     parser.add_argument('--json', action='store_true', help='prints one JSON object per line: picture, classes')
     text = 'least probability of a class: below it a picture is none of the classes (default: 0)'
     parser.add_argument('--threshold', type=cli.probability, default=0.0, metavar='P', help=text)

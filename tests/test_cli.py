@@ -63,6 +63,8 @@ def test_overrides_with_and_without_an_equals_sign(capsys):
     ('error', 'code', 'message'),
     [
         (InputError('of two\nlines'), 2, f'{PROGRAM}of two lines\n'),
+        (RuntimeError("Unable to initialize backend 'x': y"), 2,
+         f"{PROGRAM}JAX_PLATFORMS=x: RuntimeError: Unable to initialize backend 'x': y\n"),
         (RunError('diverged'), 1, f'{PROGRAM}diverged\n'),
         (PermissionError(13, 'Permission denied', '/x'), 2, f'{PROGRAM}/x: Permission denied\n'),
         (OSError(28, 'No space left on device'), 1, f'{PROGRAM}No space left on device\n'),
@@ -75,7 +77,8 @@ def test_overrides_with_and_without_an_equals_sign(capsys):
         (ConnectionResetError(104, 'reset'), None, None),
     ],
 )  # fmt: skip
-def test_exit_codes(capsys, error, code, message):
+def test_exit_codes(capsys, monkeypatch, error, code, message):
+    monkeypatch.setenv('JAX_PLATFORMS', 'x')
     if code is None:
         with pytest.raises(type(error)):
             run(capsys, ['--config=x'], Mock(side_effect=error))

@@ -11,7 +11,7 @@ import sys
 import pytest
 from PIL import Image
 
-from dsconv import ablate, evaluate, main, predict, publish, report, show_augment
+from dsconv import ablate, evaluate, export, main, predict, preflight, publish, report, show_augment
 from tests import commands
 from tests.commands import DIGITS
 
@@ -94,11 +94,20 @@ def refuse(finished_run, tmp_path, monkeypatch, capsys):
 
 CONFIG, NAME = '--config=configs/digits.py', '--config.dataset.name=image_folder:pictures'
 FOLDER = (main, ['--config.batch_size=8', '--workdir=new', NAME])
+SPLITS = '--config.dataset.splits=train='
 CIFAR10, DATA = '--config.dataset.name=cifar10', '--config.dataset.data_dir='
 PREDICT = (predict, ['--workdir=run', 'right.png'])
 # What is made beside a run, or done to it; the command; what its line says.
 CASES = {
     'no such folder': ({'picture': None}, *FOLDER, 'pictures: does not exist', 'did you mean picture?'),
+    'no such split of a folder': (
+        {f'pictures/{part}/{name}/1.png': PNG for part in ('train', 'test') for name in ('cat', 'dog')}, main,
+        ['--workdir=new', NAME, f'{SPLITS}train,test=tset'], 'pictures has no split tset; did you mean test?'),
+    'no such split of a table': (
+        TWO | {'pictures/table.csv': b'path,label\ncat/1.png,cat\ndog/1.png,dog\n'}, main,
+        ['--workdir=new', '--config.dataset.name=image_table:pictures/table.csv', f'{SPLITS}a'],
+        'table.csv has no split a'),
+    'a column for digits': ({}, main, ['--config.dataset.label_key=x'], 'dataset.label_key=x has no effect on digits'),
     'no such table': (
         {'train.csv': b''}, main, ['--workdir=new', '--config.dataset.name=image_table:trian.csv'],
         'did you mean train.csv?'),
@@ -118,6 +127,40 @@ CASES = {
     'data that are a pickle': (
         {'prepared/cifar10/3.0.2/dataset_info.json': PICKLE}, main, [CIFAR10, f'{DATA}prepared'], 'cifar10',
         'prepared'),
+    'a line of metrics without its numbers': (
+        lambda run: (run / 'metrics.jsonl').write_text('{"step": 19}\n{"step": 20}\n'), evaluate, ['--workdir=run'],
+        'metrics.jsonl, line 1'),
+    'a report without its accuracy': (
+        lambda run: (at := run / 'report/report.json').write_text(at.read_text().replace('"ece": ', '"ece": "", "": ')),
+        report, ['--workdirs', 'run', '--output=page'], 'run/report/report.json is damaged'),
+    'a command that is no command': (
+        lambda run: (run / 'config.json').write_text('{"config": {}, "command": "python \'x"}'), publish,
+        ['--workdir=run', '--output=new'], 'config.json is damaged (ValueError: No closing quotation)'),
+    'a report for a config': (
+        {}, main, ['--config=run/report/report.json'], 'report.json is not the config.json of a run'),
+    'a temperature of nothing': (
+        overwrite('temperature.json', b'{"temperature": 1, "split": 3, "examples": "x"}'), *PREDICT,
+        'temperature.json is damaged'),
+    'other channels than the network': (
+        {}, main, ['--workdir=new', '--config.init_from=run', '--config.dataset.channels=3'],
+        'dataset.channels=3, but init_from=run takes 1'),
+    'no such part': ({}, main, ['--workdir=new', '--config.optimizer.freeze=stme'], 'did you mean stem?'),
+    'an empty split': ({}, evaluate, ['--workdir=run', '--split='], 'argument --split: must not be empty'),
+    'a file for a report': ({'file': b''}, evaluate, ['--workdir=run', '--output=file'], 'file is a file: give a dir'),
+    'a link for a network': (
+        {'link': '/no/where'}, publish, ['--workdir=run', '--output=link'], 'link exists: give another --output'),
+    'a file above a network': (
+        {'file': b''}, publish, ['--workdir=run', '--output=file/x'], '--output=file/x: ', 'file is not a directory'),
+    'two forms of answers': (
+        {}, predict, ['--workdir=run', '--output=x.csv', '--top=2', 'right.png'], '--json and --top are for what is'),
+    'int8 of no int8': (
+        {}, export, ['--workdir=run', '--format=onnx', '--largest-loss=0'], 'go with --precision=int8: leave them out'),
+    'a runtime of no page': ({}, export, ['--workdir=run', '--format=onnx', '--runtime=x'], '--runtime goes with'),
+    'no such pictures': (
+        {'picture': None}, export, ['--workdir=run', '--format=onnx', '--pictures=pictures'],
+        '--pictures=pictures does not exist; did you mean picture?'),
+    'a directory for an estimate': (
+        {'x': None}, preflight, [CONFIG, '--topology=v3-8', '--output=x'], '--output=x is a directory: give the name'),
     'a split of no run': ({}, evaluate, ['--workdir=run', '--split=tset'], "there is no split 'tset'"),
     'a place without its section': ({}, evaluate, ['--workdir=run', '--data_dir=x'], '--config.dataset.data_dir?'),
     'a checkpoint of no step': ({}, evaluate, ['--workdir=run', '--checkpoint=²'], '--checkpoint=²: there are latest'),
@@ -137,6 +180,12 @@ CASES = {
     "a run's report for a page": ({}, report, ['--workdirs', 'run', '--output=run/report'], "is a run's own report"),
     'no such study': (
         {}, ablate, [CONFIG, '--study=kernels'], 'there is no such study, nor file; did you mean kernel_size?'),
+    'folds without pictures': (
+        TWO, ablate, ['--config=configs/pictures.py:pictures', '--study=as_it_is', '--folds=40', '--dry-run'],
+        'of 20 examples none is left for'),
+    'the place of another study': (
+        {'out/study.json': b'{"study": "depth"}'}, ablate, [CONFIG, '--study=dim', '--output=out'],
+        '--output=out holds the study depth'),
     "a study's seed": ({}, ablate, [CONFIG, '--study=dim', '--config.seed=4'], '--config.seed=4: --seeds says which'),
     'corruptions of a file': ({}, evaluate, ['--model=model.onnx', '--robustness'], '--robustness is for a run: give'),
     'a checkpoint of a file': (

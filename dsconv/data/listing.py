@@ -90,6 +90,14 @@ def split_names(dataset) -> dict[str, str]:
     return names or SPLIT_NAMES
 
 
+def check_splits(where, names: dict[str, str], there) -> None:
+    """Raises InputError where `dataset.splits` gives a split a name, of `split_names`, that is not `there`."""
+    there = list(there)
+    for name in names:
+        if names is not SPLIT_NAMES and name not in map(str.lower, there):
+            raise InputError(f'dataset.splits: {where} has no split {name}{did_you_mean(name, there)}')
+
+
 def least_classes(whole: bool) -> int:
     """Returns how many classes pictures must have: one where they are taken as a `whole`, not to train on."""
     return 1 if whole else 2
@@ -183,6 +191,7 @@ def _split_folders(root: pathlib.Path, names: dict[str, str], notes: list[str]) 
         return {'': root}
     if not found['train']:
         raise InputError(f'{root}: holds {next(iter(filter(None, found.values())))[0].name}/ but no train/')
+    check_splits(root, names, (folder.name for folders in (*found.values(), others) for folder in folders))
     for split, folders in found.items():
         if len(folders) > 1:
             raise InputError(f'{folders[0]} and {folders[1]} both stand for the {split} split: keep one')

@@ -4,7 +4,7 @@ from dsconv.data.cifar_archive import describe_cifar, open_cifar_archive
 from dsconv.data.digits import open_digits
 from dsconv.data.processes import ALONE, Processes
 from dsconv.data.source import FOLDER_PREFIX, TABLE_PREFIX, Source
-from dsconv.errors import InputError, require_tensorflow
+from dsconv.errors import InputError, require_tensorflow, shown
 
 
 def open_source(
@@ -39,12 +39,9 @@ def open_source(
         if dataset.name in (prefix, prefix[:-1]):
             other = '--config=configs/pictures.py:PATH'
             raise InputError(f'dataset.name={dataset.name} needs the path of a {what}: {prefix}PATH, or {other}')
-    for key in ('root', 'split_key', 'group_key'):
-        if getattr(dataset, key) is not None and not dataset.name.startswith(TABLE_PREFIX):
-            raise InputError(
-                f'dataset.{key}={getattr(dataset, key)} is for image_table:FILE.csv alone, not {dataset.name!r}: leave '
-                f'it unset'
-            )
+    for key in _unread(dataset):
+        if (value := getattr(dataset, key)) is not None:
+            raise InputError(f'dataset.{key}={shown(value)} has no effect on {dataset.name}: leave it unset')
     if dataset.name == 'digits':
         return open_digits(dataset)
     if dataset.name.startswith((FOLDER_PREFIX, TABLE_PREFIX)):
@@ -60,3 +57,13 @@ def open_source(
     from dsconv.data.tfds_source import open_tfds
 
     return open_tfds(dataset, prepared, whole)
+
+
+def _unread(dataset) -> set[str]:
+    """Returns the keys that say how data is read, and have no effect on data of this kind."""
+    of_tables = {'root', 'split_key', 'group_key'}
+    if dataset.name == 'digits' or dataset.archive:
+        return of_tables | {'image_key', 'label_key', 'splits'}
+    if dataset.name.startswith(FOLDER_PREFIX):
+        return of_tables | {'image_key', 'label_key'}
+    return set() if dataset.name.startswith(TABLE_PREFIX) else of_tables

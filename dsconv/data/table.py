@@ -9,7 +9,7 @@ import zlib
 
 import numpy as np
 
-from dsconv.data.listing import Listing, least_classes, split_names
+from dsconv.data.listing import Listing, check_splits, least_classes, split_names
 from dsconv.data.picture import EXTENSIONS
 from dsconv.errors import InputError
 from dsconv.files import is_directory, is_file, is_remote, name_beside, to_path
@@ -55,7 +55,10 @@ def list_table(path, dataset, whole: bool = False) -> Listing:
         facts = {key: unicodedata.normalize('NFC', value) for key, value in values.items() if key != 'image_key'}
         if seen.setdefault(values['image_key'], facts) != facts:
             raise InputError(f'{path}, line {line}: {values["image_key"]} is there twice, with other values')
-    splits = _splits(path, seen, columns, header, split_names(dataset))
+    names = split_names(dataset)
+    splits = _splits(path, seen, columns, header, names)
+    if not whole:
+        check_splits(path, names, {facts.get('split_key', '') for facts in seen.values()})
     labels = [facts['label_key'] for facts in seen.values()]
     class_names = _sorted(set(labels))
     if len(class_names) < (least := least_classes(whole)):

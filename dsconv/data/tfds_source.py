@@ -10,7 +10,7 @@ import os
 import numpy as np
 
 from dsconv.config_auto import choose_sizes, is_auto
-from dsconv.data.listing import split_names
+from dsconv.data.listing import check_splits, split_names
 from dsconv.data.picture import drawn_crop, fit, open_picture
 from dsconv.data.read_ahead import import_tensorflow
 from dsconv.data.source import (
@@ -141,7 +141,8 @@ def _builder(tfds, name: str, directory: str):
 
 
 def _nearest(name: str, known: list[str]) -> str:
-    return ', '.join(difflib.get_close_matches(name, known, n=3, cutoff=0.5) or ['digits', 'cifar10'])
+    found = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)  # TFDS's names are in lower case
+    return ', '.join(found or ['digits', 'cifar10'])
 
 
 def _require_prepared(builder, name: str, directory: str) -> None:
@@ -174,6 +175,8 @@ def _splits(builder, dataset) -> dict[str, str]:
             f'{dataset.name} has the splits {", ".join(there)}, whose names say nothing here: '
             f'say which is which, e.g. --config.dataset.splits=train={there[0]}'
         )
+    if builder.info.splits:
+        check_splits(dataset.name, names, builder.info.splits)
     return {name: theirs[name] for name in ('train', 'validation', 'test') if name in theirs}
 
 

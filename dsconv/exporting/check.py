@@ -16,7 +16,7 @@ from dsconv.data.picture import EXTENSIONS, read_picture
 from dsconv.data.source import public_name
 from dsconv.data.stratified import evenly, stratified_split
 from dsconv.errors import InputError
-from dsconv.files import absolute, to_path
+from dsconv.files import absolute, is_directory, is_file, name_beside, to_path
 from dsconv.performance.timing import in_turn, seconds_per_call
 from dsconv.training.examples import match_classes
 from dsconv.training.setup import open_source
@@ -85,7 +85,9 @@ def _of_run(config, workdir, count, calibrating):
 def _of_folder(folder, dataset, count, calibrating):
     paths = [path for path in map(to_path, unlabelled.find_pictures([folder])) if path.suffix.lower() in EXTENSIONS]
     if not paths:
-        raise InputError(f'--pictures={folder} has no pictures')
+        is_there = is_directory(folder) or is_file(folder)
+        wrong = 'has no pictures' if is_there else f'does not exist{name_beside(folder, is_directory)}'
+        raise InputError(f'--pictures={folder} {wrong}')
     paths = [paths[row] for row in evenly(len(paths), max(count, calibrating))]
     images = np.stack([read_picture(path, dataset.image_size, dataset.channels, dataset.resize) for path in paths])
     labels = match_classes([path.parent.name for path in paths], dataset.class_names)

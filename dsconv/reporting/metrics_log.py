@@ -61,6 +61,17 @@ def read_metrics(workdir: str | Path) -> list[dict]:
     return [metrics for _, metrics in _whole_lines(to_path(workdir) / FILE_NAME)]
 
 
+def _parsed(line: bytes) -> dict:
+    """Parses a line; raises ValueError, TypeError or KeyError where it is none that `MetricsLog.write` writes."""
+    metrics = json.loads(line)
+    needed = ['step', 'epoch'] if metrics['split'] == 'train' else ['step', 'epoch', 'accuracy']
+    numbers = [metrics[name] for name in needed]
+    numbers += [value for name, value in metrics.items() if name != 'split' and value is not None]
+    if not isinstance(metrics['split'], str) or not {type(value) for value in numbers} <= {int, float}:
+        raise ValueError
+    return metrics | {'step': int(metrics['step'])}
+
+
 def _whole_lines(path: Path) -> list[tuple[bytes, dict]]:
     """Returns each line as bytes and as parsed."""
     if not path.exists():
@@ -69,9 +80,7 @@ def _whole_lines(path: Path) -> list[tuple[bytes, dict]]:
     whole = []
     for number, line in enumerate(lines, start=1):
         try:
-            metrics = json.loads(line)
-            metrics['step'] = int(metrics['step'])
-            whole.append((line, metrics))
+            whole.append((line, _parsed(line)))
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             # A crash tears the last line only, and the beginning of an object never parses.
             if number < len(lines):

@@ -26,7 +26,7 @@ def read_report(workdir: Path) -> dict | None:
         return None
     try:
         report = dict(json.loads(file.read_text(encoding='utf-8')))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise InputError(
             f'{file} is damaged ({error}): write it anew by python -m dsconv.evaluate --workdir={workdir}'
         ) from error
@@ -38,7 +38,15 @@ def write_page(output: Path, places: Mapping[Path, Path]) -> None:
 
     `places` are workdir → directory that holds its `report`.
     """
-    runs = [_read_run(*paths, f'run-{number}') for number, paths in enumerate(places.items(), start=1)]
+    runs = []
+    for number, (workdir, place) in enumerate(places.items(), start=1):
+        try:
+            runs.append(_read_run(workdir, place, f'run-{number}'))
+        except (ValueError, TypeError, LookupError, AttributeError) as error:  # damage has many forms
+            raise InputError(
+                f'{place}/report/report.json is damaged ({type(error).__name__}: {error}): write it anew by python -m '
+                f'dsconv.evaluate --workdir={workdir}'
+            ) from error
     columns = [name for name in runs[0]['overview'] if any(run['overview'][name] is not None for run in runs)]
     for run in runs:
         run['overview'] = [run['overview'][name] for name in columns]
@@ -83,7 +91,7 @@ def _read_run(workdir: Path, place: Path, anchor: str) -> dict:
     pictures = {name: file.read_bytes() for name, file in files.items() if file.exists()}
     commands = {run.get('command'): 'Trained by'}
     commands.setdefault(report['command'], 'Scored by')
-    versions = ', '.join(f'{name} {version}' for name, version in run.get('versions', {}).items())
+    versions = ', '.join(f'{name} {version}' for name, version in (run.get('versions') or {}).items())
     rows = [('devices', run.get('devices')), ('git revision', run.get('git_revision')), ('versions', versions)]
     return {
         'name': str(workdir),
@@ -101,7 +109,7 @@ def _overview(report: dict, config: dict, metrics: list[dict]) -> dict:
     return {
         'dataset': report['dataset'],
         'split': report['split'],
-        'model': config['model']['name'],
+        'model': config.get('model', {}).get('name', 'dsconv'),  # not in the first runs
         'parameters': report['parameters'],
         'images': report['num_examples'],
         'accuracy': percent(report['accuracy']),
@@ -109,5 +117,5 @@ def _overview(report: dict, config: dict, metrics: list[dict]) -> dict:
         'worst class': worst_class(report),
         'ECE': percent(report['ece']),
         'corrupted': mean_robust(report),
-        'epochs': f'{trained:g} of {config["epochs"]}' if metrics else None,
+        'epochs': f'{trained:g} of {config.get("epochs", "?")}' if metrics else None,
     }

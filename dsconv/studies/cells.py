@@ -50,7 +50,7 @@ def make_cells(
         if (key := override.split('=')[0]) in GIVEN_BY_THE_STUDY:
             raise InputError(f'--config.{override}: {GIVEN_BY_THE_STUDY[key]}')
     fold_of = {seed: {'dataset.fold': f'{seed % folds + 1}/{folds}'} if folds else {} for seed in seeds}
-    first_fold = [f'{key}={value}' for key, value in fold_of[seeds[0]].items()]
+    first_fold = [f'dataset.fold={folds}/{folds}'] if folds else []  # the smallest
     try:  # errors here are not of a variant
         as_dsconv = 'model.name=dsconv'  # which takes every key of `model`; the variants are checked below
         validation_fraction(configuration.load(path, [*overrides, as_dsconv, *first_fold]).dataset)

@@ -44,7 +44,7 @@ def read_study(study: str) -> Study:
     where = f'--study={study}'
     try:
         written = tomllib.loads(file.read_text(encoding='utf-8'))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f'{where}: {file} is not TOML: {error}') from error
     for key in set(written) - {'title', 'variants'}:
         raise InputError(f'{where}: there is no key {key}{did_you_mean(key, ("title", "variants"))}')

@@ -1,11 +1,13 @@
 """Runs a study, from a command's flags to its three files."""
 
+import contextlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 from dsconv.config import name_of
 from dsconv.errors import InputError, RunError
-from dsconv.files import make_directory, replace_file, write_json
+from dsconv.files import make_directory, read_if_there, replace_file, write_json
 from dsconv.reporting import markdown_table
 from dsconv.reporting.markdown import code_block, plain
 from dsconv.studies.cells import Cell, is_finished, make_cells, read_outcome, train_cells
@@ -37,6 +39,9 @@ def run_study(study: Study, arguments, kind, measure: Callable[[list[Cell]], dic
             is_finished(cell)
         except InputError as error:
             raise InputError(f'--output={output} holds another study, take another directory: {error}') from error
+    with contextlib.suppress(ValueError, TypeError, AttributeError):  # what is damaged is written anew
+        if (other := json.loads(read_if_there(output / 'study.json') or '{}').get('study', study.name)) != study.name:
+            raise InputError(f'--output={output} holds the study {other}: take another directory')
     make_directory(output)
     from dsconv.process import command_line
 

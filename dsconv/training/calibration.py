@@ -43,9 +43,10 @@ def read_temperature(workdir: Path, step: int) -> dict | None:
         return None
     try:
         found = dict(json.loads(content))
-        if RANGE[0] <= found['temperature'] <= RANGE[1] and found.keys() >= {'split', 'examples'}:
+        are_facts = isinstance(found['split'], str) and type(found['examples']) is int
+        if RANGE[0] <= found['temperature'] <= RANGE[1] and are_facts:
             return found
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         pass
     raise InputError(
         f'{_file(workdir, step)} is damaged: remove it, or fit it anew by python -m dsconv.evaluate '

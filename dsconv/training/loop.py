@@ -41,13 +41,12 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
     check_trackers(config.log.trackers)
     source, train_split, config = open_data(config, source or open_source(config, workdir))
     training = build_training(config, train_split.num_examples)
+    shape = jax.eval_shape(training.new_state)  # before anything is written: the network may refuse this image size
     check_workdir(workdir, config)
     monitored = 'validation' if 'validation' in source.split_sizes else config.eval.final_split
     monitored_split = source.load(monitored)
 
     with lock_workdir(workdir), Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
-        # Before anything is written: if the network refuses this image size, the workdir stays unused.
-        shape = jax.eval_shape(training.new_state)
         state = checkpoints.restore_newest(shape) or initial_state(config, training)
         first_step, last_step = int(state.step), training.total_steps
         if first_step > last_step:

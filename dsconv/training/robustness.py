@@ -39,7 +39,8 @@ def _cifar10_c(dataset) -> Callable | None:
         return None
 
     def open_test(name, severity):
-        own = dict(archive=None, validation_fraction=0.0, fold=None, name=f'cifar10_corrupted/{name}_{severity}')
+        own = dict(archive=None, splits=None, validation_fraction=0.0, fold=None)
+        own['name'] = f'cifar10_corrupted/{name}_{severity}'
         return data.open_source(types.SimpleNamespace(**dict(dataset.items()) | own))
 
     try:

@@ -113,6 +113,7 @@ def test_absent_data_fails_without_a_network(settings, tmp_path, monkeypatch):
     [
         ('cifar1O', 'nearest .*cifar10'),
         ('emnist/leters', 'nearest emnist/letters'),
+        ('MNIST', 'nearest mnist'),
         ('glue', 'not a set of labelled pictures'),
         ('cifar\udcff', 'TensorFlow opens no path that is not UTF-8'),
         ('pictures', 'for the pictures in that folder say image_folder:pictures$'),

@@ -57,8 +57,14 @@ def test_an_interrupted_cut_loses_nothing(tmp_path, monkeypatch):
 
 
 def test_a_foreign_line_is_named(tmp_path):
-    for line in ('nonsense', '[1, 2]', '{"step": null}'):
-        (tmp_path / 'metrics.jsonl').write_text(f'{{"step": 1}}\n{line}\n{{"step": 2}}\n')
+    good = '{"step": 1, "epoch": 1.0, "split": "train"}'
+    wrong = (
+        f'{good[:-1]}, "step": null}}',
+        f'{good[:-1]}, "loss": "x"}}',
+        '{"step": 1, "epoch": 1.0, "split": "test"}',
+    )
+    for line in ('nonsense', '[1, 2]', *wrong):
+        (tmp_path / 'metrics.jsonl').write_text(f'{good}\n{line}\n{good}\n')
         with pytest.raises(InputError, match='line 2'):
             read_metrics(tmp_path)
 

@@ -32,7 +32,7 @@ def make_workdir(path, names=HOSTILE, dataset='pets', robust=None):
     """A finished run with a report: every class once right, the first taken for the others as well."""
     labels = np.concatenate([np.arange(len(names)), np.zeros(len(names) - 1, int)])
     predictions = np.concatenate([np.arange(len(names)), np.arange(1, len(names))])
-    metrics = [{'step': 10 * epoch, 'epoch': float(epoch), 'split': 'test', 'loss': 1.0} for epoch in (1, 2, 3)]
+    metrics = [{'step': 10 * epoch, 'epoch': float(epoch), 'split': 'train', 'loss': 1.0} for epoch in (1, 2, 3)]
     with pytest.MonkeyPatch.context() as patch:
         files = set(write.PICTURES) - (set() if robust else {'corruptions.png'})
         patch.setattr(write, '_draw', lambda *_: {name: f'{path} {name}'.encode() for name in files})
