@@ -43,10 +43,10 @@ class Parser(argparse.ArgumentParser):
                 keys = [f'{CONFIG_FLAG}dataset.{key}' for key in ('data_dir', 'archive')]
             elif '--config' in flags:
                 from dsconv import config
+                from dsconv.studies.study import GIVEN_BY_THE_STUDY
 
-                keys = [CONFIG_FLAG + key for key in config.flatten(config.defaults())]
-                if '--seeds' in flags:  # a study refuses --config.seed
-                    keys.remove(f'{CONFIG_FLAG}seed')
+                given = GIVEN_BY_THE_STUDY if '--seeds' in flags else ()  # which a study refuses
+                keys = [CONFIG_FLAG + key for key in config.flatten(config.defaults()) if key not in given]
             keys = [key for key in keys if key.rpartition('.')[2] == name.removeprefix('--')]
             hint = f'; did you mean {" or ".join(keys)}?' if keys else did_you_mean(name, flags)
             self.error(f'unrecognized argument {word}{hint or "; --help lists what there is"}')
@@ -104,9 +104,7 @@ def add_study_flags(flags: Parser, output: str) -> None:
     """Adds the flags of a study; `output` is the default of `--output`, for --help."""
     add_config_flag(flags)
     flags.add_argument('--seeds', type=seeds, help='each is trained once per seed (default: 0,1,2, or one per fold)')
-    text = (
-        'divides the training images into N folds, each of them the validation split of one run, or of every Nth seed'
-    )
+    text = 'divides the training images into N folds, each the validation split of one run, or of every Nth seed'
     flags.add_argument('--folds', type=number(2), metavar='N', help=text)
     text = 'trains only part I of N of the runs, as 2/4'
     flags.add_argument('--shard', type=shard, default=(1, 1), metavar='I/N', help=text)
@@ -115,21 +113,19 @@ def add_study_flags(flags: Parser, output: str) -> None:
     flags.add_argument('--dry-run', action='store_true', help='prints the command of each run and trains nothing')
 
 
-def path(text: str) -> Path:
-    """Converts a flag that names a file or a directory; `~` is expanded, `gs://…` is allowed."""
-    if not text:
-        raise ArgumentTypeError('must not be empty')
-    try:
-        return to_path(text)
-    except InputError as error:
-        raise ArgumentTypeError(error) from error
-
-
 def text(word: str) -> str:
     """Converts a flag that is any text but an empty one."""
     if not word:
         raise ArgumentTypeError('must not be empty')
     return word
+
+
+def path(word: str) -> Path:
+    """Converts a flag that names a file or a directory; `~` is expanded, `gs://…` is allowed."""
+    try:
+        return to_path(text(word))
+    except InputError as error:
+        raise ArgumentTypeError(error) from error
 
 
 def number(low: float, high: float | None = None) -> Callable[[str], float]:
@@ -217,8 +213,7 @@ def _verdict(error):
         return f'{where}{error.strerror}', 2 if is_input else 1
     if isinstance(error, RuntimeError) and str(error).startswith('Unable to initialize backend '):  # of JAX
         platforms = os.environ.get('JAX_PLATFORMS')
-        where = f'JAX_PLATFORMS={platforms}: ' if platforms else ''
-        return f'{where}{describe(error)}', 2 if platforms else 1
+        return (f'JAX_PLATFORMS={platforms}: {describe(error)}', 2) if platforms else (describe(error), 1)
     return (f'the object store failed: {describe(error)}', 1) if is_store_fault(error) else None
 
 

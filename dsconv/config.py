@@ -7,7 +7,6 @@ import json
 import os
 import re
 import runpy
-import shlex
 import sys
 import traceback
 from pathlib import Path
@@ -15,10 +14,10 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from dsconv.config_auto import say_once
-from dsconv.config_checks import check, check_is_taken, check_values, get
+from dsconv.config_checks import check, check_is_taken, check_values, get, unread
 from dsconv.config_keys import no_such_key, read_keys
 from dsconv.errors import InputError, nearest, shown
-from dsconv.files import is_directory, is_file, is_remote, make_directory, to_path, write_json
+from dsconv.files import is_directory, is_file, make_directory, name_beside, to_path, write_json
 
 ROOT = Path(__file__).resolve().parent.parent  # of the checkout, with configs/ and pretrained/
 if not (ROOT / 'configs' / 'common.py').exists():  # installed: setup.py puts them here
@@ -111,10 +110,8 @@ def _fit_images(config, run):
     except InputError as error:
         raise InputError(f'init_from={config.init_from}: {error}') from error
     if not run and config.dataset.channels not in (None, trained.dataset.channels):
-        raise InputError(
-            f'dataset.channels={config.dataset.channels}, but init_from={config.init_from} takes '
-            f'{trained.dataset.channels}: leave dataset.channels unset'
-        )
+        takes = f'init_from={config.init_from} takes {trained.dataset.channels}'
+        raise InputError(f'dataset.channels={config.dataset.channels}, but {takes}: leave dataset.channels unset')
     _lay_over(config, {key: get(trained, key) for key in unset}, f'{config.init_from}: ')
     config.dataset.auto = tuple(key for key in auto if key not in unset) or None
     return f'{", ".join(unset)}: as of init_from={config.init_from}'
@@ -153,14 +150,12 @@ def load_run(workdir: Path) -> ConfigDict:
         if is_file(to_path(workdir) / 'study.json'):
             raise InputError(f'{workdir} is the directory of a study: its runs are {workdir}/cells/*/seed-*')
         if not is_directory(to_path(workdir)):
-            holder = to_path(workdir).parent
-            runs = [] if is_remote(holder) else [run.parent.name for run in holder.glob('*/config.json')]
-            meant = nearest(to_path(workdir).name, runs)
-            hint = f'; did you mean {holder / meant}?' if meant else ''
-            raise InputError(f'{workdir} is no directory: give the workdir of a run{hint}')
+            near = name_beside(to_path(workdir), lambda each: is_file(each / 'config.json'))
+            raise InputError(f'{workdir} is no directory: give the workdir of a run{near}')
         raise InputError(f'{workdir} is not the workdir of a run: it has no config.json')
     config = defaults()
     _lay_over(config, _read_run(file), f'{file}: ')
+    config.dataset.update(dict.fromkeys(unread(config.dataset)))  # of a run that began before they were refused
     check(config)
     return config
 
@@ -168,14 +163,11 @@ def load_run(workdir: Path) -> ConfigDict:
 def _read_run(file) -> dict:
     try:
         written = json.loads(to_path(file).read_text(encoding='utf-8'))
-        if 'config' not in written:
-            raise InputError(f'{file} is not the config.json of a run: it has no key config')
-        dict(written.get('versions') or {}), shlex.split(written.get('command') or '')  # what else is read of it
+        dict(written.get('versions') or {})  # what else is read of it
         return flatten(written['config'])
-    except InputError:
-        raise
     except Exception as error:  # damage has many forms
-        raise InputError(f'{file} is damaged ({type(error).__name__}: {error}); restore it from a copy') from error
+        fault = f'{type(error).__name__}: {error}'
+        raise InputError(f'{file} is damaged ({fault}); restore it from a copy, or give that of a run') from error
 
 
 def differences(old: ConfigDict, new: ConfigDict) -> list[str]:

@@ -98,6 +98,13 @@ def located(dataset) -> dict:
     return {'name': name} | {key: path and str(absolute(path)) for key, path in paths.items()}
 
 
+def unread(dataset) -> list[str]:
+    """Returns the keys that say how data is read, and have no effect on that of a `dataset` section."""
+    kind, is_fixed = dataset.name.partition(':')[0], dataset.name == 'digits' or bool(dataset.archive)
+    keys = ['image_key', 'label_key'] * (kind in ('digits', 'image_folder')) + ['splits'] * is_fixed
+    return keys + ['root', 'split_key', 'group_key'] * (kind != 'image_table')
+
+
 def resolve_without_data(config: ConfigDict, images: int = 50_000) -> ConfigDict:
     """Resolves a config for so many random images to train on, of CIFAR-10's form where it leaves that open."""
     names = config.dataset.class_names or tuple(map(str, range(10)))

@@ -4,15 +4,15 @@ from pathlib import Path
 
 from dsconv import cli
 from dsconv.errors import InputError
-from dsconv.files import absolute, is_file
+from dsconv.files import absolute, check_output
 
 
 def evaluate(arguments) -> None:
     """Scores a split, writes its report and prints the accuracy."""
     from dsconv.reporting.sections import loss, percent, top5
 
-    if arguments.output and is_file(arguments.output):  # said before anything is scored
-        raise InputError(f'--output={arguments.output} is a file: give a directory')
+    if arguments.output:
+        check_output(arguments.output)  # before anything is scored
     scored = {'split': arguments.split, 'dataset': arguments.dataset, 'where': arguments.overrides}
     scored |= {'drawn_examples': arguments.examples, 'predictions': arguments.predictions}
     report, output = (_of_file if arguments.model else _of_run)(arguments, scored)

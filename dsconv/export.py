@@ -58,12 +58,8 @@ def flags() -> cli.Parser:
     text = f'of LiteRT and C, some of {",".join(PRECISIONS)} (default: float32)'
     precisions = functools.partial(cli.some_of, '--precision', PRECISIONS)
     parser.add_argument('--precision', type=precisions, default=['float32'], metavar='NAME,…', help=text)
-    parser.add_argument(
-        '--output',
-        type=cli.path,
-        metavar='DIR',
-        help='a new directory (default: WORKDIR/export; of a published network runs/published/NAME/export)',
-    )
+    text = 'a new directory (default: WORKDIR/export; of a published network runs/published/NAME/export)'
+    parser.add_argument('--output', type=cli.path, metavar='DIR', help=text)
     text = 'to check on and to calibrate by, instead of the data of the run; folders in it may be classes'
     parser.add_argument('--pictures', type=cli.path, metavar='FOLDER', help=text)
     text = 'pictures to check on (default: 5000)'

@@ -72,15 +72,11 @@ def open_exported(path: str | Path) -> ExportedNetwork:
     try:
         runtime = importlib.import_module(module)
     except ImportError as error:
-        message = f'{path} needs {name}: pip install -r requirements-export.txt'
-        raise InputError(message) from error
+        raise InputError(f'{path} needs {name}: pip install -r requirements-export.txt') from error
     content = path.read_bytes()
     place = CHECKSUM.search(content)
     if not place:
-        raise InputError(
-            f'{path} has no checksum: it is not of python -m dsconv.export, or of an older version, or damaged; export '
-            f'it again'
-        )
+        raise InputError(f'{path} has no checksum: it is damaged, too old or not of dsconv; export it again')
     if place[1] != _digest(content, *place.span(1)):
         raise InputError(f'{path} is damaged, or was altered after its export: its checksum differs; export it again')
     try:

@@ -110,11 +110,20 @@ def replace_file(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())  # else a power cut may keep the rename and lose the content
         os.replace(partial, path)
     except OSError as error:
-        if error.filename == os.fspath(partial):  # of which a person knows nothing
-            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+        error.filename = error.filename and os.fspath(path)  # a person knows nothing of the partial file
         raise
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
+
+
+def check_output(directory: Path) -> None:
+    """Raises InputError or OSError, and makes nothing, where a directory cannot be made or written to."""
+    if not is_remote(directory):
+        directory = next(filter(os.path.lexists, (directory.absolute(), *directory.absolute().parents)))
+        if not is_directory(directory):
+            raise InputError(f'--output: {directory} is not a directory')
+    make_directory(directory)
 
 
 def require_new(path: Path) -> None:
@@ -123,8 +132,7 @@ def require_new(path: Path) -> None:
         raise InputError(f'--output={path} must be a directory of this machine')
     if os.path.lexists(path):  # a link that leads nowhere, too
         raise InputError(f'{path} exists: give another --output, or move it away')
-    if not is_directory(above := next(filter(os.path.lexists, path.absolute().parents))):
-        raise InputError(f'--output={path}: {above} is not a directory')
+    check_output(path.parent)
 
 
 @contextlib.contextmanager

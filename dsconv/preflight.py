@@ -11,16 +11,16 @@ def preflight(arguments) -> None:
     from dsconv import config as configuration
     from dsconv.config_checks import resolve_without_data
     from dsconv.data.splits import Division
-    from dsconv.files import is_directory, is_remote, make_directory, write_json
+    from dsconv.files import check_output, is_directory, make_directory, write_json
     from dsconv.models.complexity import layer_costs
     from dsconv.performance import step_cost
     from dsconv.performance.topology import topology_devices
     from dsconv.training.setup import build_network, image_shape
 
-    if arguments.output and arguments.output.is_dir():
+    if arguments.output and is_directory(arguments.output):
         raise InputError(f'--output={arguments.output} is a directory: give the name of a file')
-    if arguments.output and (is_remote(arguments.output) or is_directory(arguments.output.parent)):
-        make_directory(arguments.output.parent)  # may it be written to?
+    if arguments.output:
+        check_output(arguments.output.parent)
     slices = {name: topology_devices(name) for name in arguments.topology.split(',')}
     config = configuration.load(arguments.config, arguments.overrides)
     images = arguments.images or Division.of({'train': 50_000}, config.dataset).sizes['train']

@@ -1,11 +1,10 @@
 """python -m dsconv.report --workdirs DIR DIR … --output=DIR: the reports of several runs on one page."""
 
 import logging
-import os
 
 from dsconv import cli
 from dsconv.errors import InputError
-from dsconv.files import is_remote, make_directory
+from dsconv.files import check_output
 
 
 def report(arguments) -> None:
@@ -35,8 +34,7 @@ def check(workdirs, output) -> None:
             raise InputError(f'--workdirs: {workdir} is named twice, or has the name of another published network')
         if output.resolve() in (resolved[index] / 'report', workdir.resolve() / 'report'):
             raise InputError(f"--output={output} is a run's own report: give another directory")
-    if is_remote(output) or os.path.lexists(output):  # may it be written to?
-        make_directory(output)
+    check_output(output)
 
 
 def complete(workdir, robustness: bool):

@@ -2,7 +2,7 @@
 
 from dsconv import cli
 from dsconv.errors import InputError
-from dsconv.files import is_directory, is_remote, make_directory, replace_file
+from dsconv.files import check_output, make_directory, replace_file
 
 
 def show_augment(arguments) -> None:
@@ -13,8 +13,7 @@ def show_augment(arguments) -> None:
     if output.suffix.lower() != '.png' or output.is_dir():
         raise InputError(f'--output={output} must be a file that ends in .png')
     config = configuration.load(arguments.config, arguments.overrides)
-    if is_remote(output) or is_directory(output.parent):  # may it be written to?
-        make_directory(output.parent)
+    check_output(output.parent)
 
     from dsconv.augment.samples import operation_blocks, training_blocks
     from dsconv.data import train_batches

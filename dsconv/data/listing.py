@@ -80,9 +80,7 @@ def split_names(dataset) -> dict[str, str]:
     for pair in dataset.splits or ():
         ours, _, theirs = pair.partition('=')
         if ours not in ('train', 'validation', 'test') or not theirs:
-            raise InputError(
-                f'dataset.splits: {pair!r} must be train=NAME, validation=NAME or test=NAME, the NAME of the data'
-            )
+            raise InputError(f"dataset.splits: {pair!r} must be train=, validation= or test= and the data's own name")
         if theirs.lower() in names:
             both = f'{names[theirs.lower()]} and {ours}'
             raise InputError(f'dataset.splits: {theirs} cannot be both {both}: leave one out')
@@ -90,17 +88,12 @@ def split_names(dataset) -> dict[str, str]:
     return names or SPLIT_NAMES
 
 
-def check_splits(where, names: dict[str, str], there) -> None:
+def check_split_names(where, names: dict[str, str], there) -> None:
     """Raises InputError where `dataset.splits` gives a split a name, of `split_names`, that is not `there`."""
     there = list(there)
     for name in names:
         if names is not SPLIT_NAMES and name not in map(str.lower, there):
             raise InputError(f'dataset.splits: {where} has no split {name}{did_you_mean(name, there)}')
-
-
-def least_classes(whole: bool) -> int:
-    """Returns how many classes pictures must have: one where they are taken as a `whole`, not to train on."""
-    return 1 if whole else 2
 
 
 def list_pictures(
@@ -115,7 +108,7 @@ def list_pictures(
       path: of the folder.
       names: folder's name in lower case → split, of `split_names`.
       instead: key of `dataset` by which the validation split is made instead of that of the folder; or None.
-      whole: as for `least_classes`.
+      whole: they are taken as a whole, not to train on: one class is enough.
 
     Raises: InputError when there is no such folder, a link beside the classes leads nowhere or to a folder above it,
       two folders stand for one split, a class is unknown in training, or there are too few.
@@ -141,11 +134,9 @@ def list_pictures(
             left_out = folders.pop(split)
             notes.append(f'{left_out}: left out, since it holds none of the classes: `predict` is for such pictures')
     class_names = tuple(sorted(classes[training]))
-    if len(class_names) < (least := least_classes(whole)):
-        raise InputError(
-            f'{folders[training]}: holds {len(class_names)} class folder(s); at least {least} are needed '
-            f'(<class>/<picture>, or train/<class>/<picture> and test/<class>/<picture>)'
-        )
+    if len(class_names) < (least := 1 if whole else 2):
+        form = '(<class>/<picture>, or train/<class>/<picture> and test/<class>/<picture>)'
+        raise InputError(f'{folders[training]}: holds {len(class_names)} class folder(s), not {least} or more {form}')
     if folders[training] != holder:
         first = ', '.join(class_names[:3]) + (', …' if len(class_names) > 3 else '')
         notes.append(f'{holder}: holds one folder alone, so the classes are those in {folders[training]}: {first}')
@@ -156,10 +147,8 @@ def list_pictures(
             above = _real_path(root), _real_path(folder)
             found = sorted(path for each in classes[split][name] for path in pictures_below(each, above, others))
             if found and name not in class_names:
-                raise InputError(
-                    f'class {name!r} is in {folder} but not in {folders[training]}: no network can learn it there'
-                    f'{did_you_mean(name, class_names)}'
-                )
+                unknown = f'class {name!r} is in {folder} but not in {folders[training]}: no network can learn it there'
+                raise InputError(f'{unknown}{did_you_mean(name, class_names)}')
             rows += [(path, name, split) for path in found]
     where = {split: str(folder) for split, folder in folders.items()}
     return Listing.of(root, where, class_names, rows, other_files=others, notes=tuple(notes))
@@ -191,7 +180,7 @@ def _split_folders(root: pathlib.Path, names: dict[str, str], notes: list[str]) 
         return {'': root}
     if not found['train']:
         raise InputError(f'{root}: holds {next(iter(filter(None, found.values())))[0].name}/ but no train/')
-    check_splits(root, names, (folder.name for folders in (*found.values(), others) for folder in folders))
+    check_split_names(root, names, (folder.name for folders in (*found.values(), others) for folder in folders))
     for split, folders in found.items():
         if len(folders) > 1:
             raise InputError(f'{folders[0]} and {folders[1]} both stand for the {split} split: keep one')

@@ -1,5 +1,6 @@
 """Name → a source. The way into this package."""
 
+from dsconv.config_checks import unread
 from dsconv.data.cifar_archive import describe_cifar, open_cifar_archive
 from dsconv.data.digits import open_digits
 from dsconv.data.processes import ALONE, Processes
@@ -31,15 +32,13 @@ def open_source(
         raise InputError(f'dataset.image_size={dataset.image_size} must be positive')
     if dataset.archive and dataset.name != 'cifar10':
         raise InputError(f'dataset.archive is for dataset.name=cifar10 alone, not {dataset.name!r}: leave it unset')
-    if dataset.name.startswith(('/', '.', '~')):
-        raise InputError(
-            f'dataset.name={dataset.name} is a path: for the pictures in it say {FOLDER_PREFIX}{dataset.name}'
-        )
+    if (name := dataset.name).startswith(('/', '.', '~')):
+        raise InputError(f'dataset.name={name} is a path: for the pictures in it say {FOLDER_PREFIX}{name}')
     for prefix, what in ((FOLDER_PREFIX, 'folder'), (TABLE_PREFIX, 'CSV file')):
         if dataset.name in (prefix, prefix[:-1]):
             other = '--config=configs/pictures.py:PATH'
             raise InputError(f'dataset.name={dataset.name} needs the path of a {what}: {prefix}PATH, or {other}')
-    for key in _unread(dataset):
+    for key in unread(dataset):
         if (value := getattr(dataset, key)) is not None:
             raise InputError(f'dataset.{key}={shown(value)} has no effect on {dataset.name}: leave it unset')
     if dataset.name == 'digits':
@@ -57,13 +56,3 @@ def open_source(
     from dsconv.data.tfds_source import open_tfds
 
     return open_tfds(dataset, prepared, whole)
-
-
-def _unread(dataset) -> set[str]:
-    """Returns the keys that say how data is read, and have no effect on data of this kind."""
-    of_tables = {'root', 'split_key', 'group_key'}
-    if dataset.name == 'digits' or dataset.archive:
-        return of_tables | {'image_key', 'label_key', 'splits'}
-    if dataset.name.startswith(FOLDER_PREFIX):
-        return of_tables | {'image_key', 'label_key'}
-    return set() if dataset.name.startswith(TABLE_PREFIX) else of_tables

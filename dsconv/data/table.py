@@ -9,7 +9,7 @@ import zlib
 
 import numpy as np
 
-from dsconv.data.listing import Listing, check_splits, least_classes, split_names
+from dsconv.data.listing import Listing, check_split_names, split_names
 from dsconv.data.picture import EXTENSIONS
 from dsconv.errors import InputError
 from dsconv.files import is_directory, is_file, is_remote, name_beside, to_path
@@ -58,20 +58,19 @@ def list_table(path, dataset, whole: bool = False) -> Listing:
     names = split_names(dataset)
     splits = _splits(path, seen, columns, header, names)
     if not whole:
-        check_splits(path, names, {facts.get('split_key', '') for facts in seen.values()})
+        column = columns.get('split_key', len(header))  # of rows without a label, too
+        there = {unicodedata.normalize('NFC', row[column].strip()) for _, row in rows if row[column:]}
+        check_split_names(path, names, there)
     labels = [facts['label_key'] for facts in seen.values()]
     class_names = _sorted(set(labels))
-    if len(class_names) < (least := least_classes(whole)):
+    if len(class_names) < (least := 1 if whole else 2):
         raise InputError(f'{path}: holds {len(class_names)} class(es); at least {least} are needed')
     training = 'train' if 'split_key' in columns else ''
-    return Listing.of(
-        root,
-        {split: f'{path} ({split})'.removesuffix(' ()') for split in dict.fromkeys([training, *splits])},
-        class_names,
-        list(zip(_located(path, root, list(seen)), labels, splits, strict=True)),
-        notes=(f'{path}: {unlabelled} row(s) without a label are left out',) if unlabelled else (),
-        groups=_groups(path, seen, splits) if 'group_key' in columns else None,
-    )
+    where = {split: f'{path} ({split})'.removesuffix(' ()') for split in dict.fromkeys([training, *splits])}
+    rows = list(zip(_located(path, root, list(seen)), labels, splits, strict=True))
+    notes = (f'{path}: {unlabelled} row(s) without a label are left out',) if unlabelled else ()
+    groups = _groups(path, seen, splits) if 'group_key' in columns else None
+    return Listing.of(root, where, class_names, rows, notes=notes, groups=groups)
 
 
 def write_list(listing: Listing, root) -> bytes:
@@ -147,10 +146,8 @@ def _columns(path, header: list[str], dataset) -> dict[str, int]:
         columns['label_key'] = left[0]
     for key, what in (('image_key', 'paths'), ('label_key', 'labels')):
         if key not in columns:
-            raise InputError(
-                f'{path}: which column holds the {what}? It has {", ".join(header)}: '
-                f'name it, e.g. --config.dataset.{key}={header[left[-1] if left else -1]}'
-            )
+            flag = f'--config.dataset.{key}={header[left[-1] if left else -1]}'
+            raise InputError(f'{path}: which column holds the {what}? It has {", ".join(header)}: name it, e.g. {flag}')
     return columns
 
 
@@ -175,10 +172,8 @@ def _groups(path, seen, splits) -> np.ndarray:
     split_of = {}
     for name, split in zip(names, splits, strict=True):
         if split_of.setdefault(name, split) != split:
-            raise InputError(
-                f'{path}: the group {name} is in {split_of[name]} and in {split}: what was learned would be tested '
-                f'(dataset.group_key=- leaves the groups aside)'
-            )
+            why = 'what was learned would be tested (dataset.group_key=- leaves the groups aside)'
+            raise InputError(f'{path}: the group {name} is in {split_of[name]} and in {split}: {why}')
     numbers = {name: number for number, name in enumerate(split_of)}
     return np.array([numbers[name] for name in names], np.int64)
 

@@ -10,17 +10,10 @@ import os
 import numpy as np
 
 from dsconv.config_auto import choose_sizes, is_auto
-from dsconv.data.listing import check_splits, split_names
+from dsconv.data.listing import check_split_names, split_names
 from dsconv.data.picture import drawn_crop, fit, open_picture
 from dsconv.data.read_ahead import import_tensorflow
-from dsconv.data.source import (
-    FOLDER_PREFIX,
-    TABLE_PREFIX,
-    Source,
-    are_characters,
-    choose_class_names,
-    fits_in_memory,
-)
+from dsconv.data.source import FOLDER_PREFIX, TABLE_PREFIX, Source, are_characters, choose_class_names, fits_in_memory
 from dsconv.data.splits import TEST_FRACTION, Division, Split
 from dsconv.data.stream import READ_BATCH, StreamedSplit, read_labels
 from dsconv.data.tfds_features import Features, encode_arrays, find_features, plain_labels, read_vocabulary
@@ -92,15 +85,9 @@ def open_tfds(dataset, prepared: bool = True, whole: bool = False) -> Source:
                 raise InputError(f'{where}: a picture {error}: remove the directory and prepare it again') from error
             return images, check(labels)
 
-        split = StreamedSplit(
-            records,
-            decode,
-            stored_labels=functools.cache(lambda: check(read_labels(records, where))),
-            num_stored=sizes[name],
-            num_bytes=builder.info.splits[theirs[name]].num_bytes,
-            where=where,
-            cropped=bool(scale),
-        )
+        stored_labels = functools.cache(lambda: check(read_labels(records, where)))
+        num_bytes = builder.info.splits[theirs[name]].num_bytes
+        split = StreamedSplit(records, decode, stored_labels, sizes[name], num_bytes, where, cropped=bool(scale))
         return _loaded(split, image_size, channels) if in_memory and not (scale and name == 'train') else split
 
     names = choose_class_names(class_names or dataset.class_names, dataset)
@@ -125,10 +112,8 @@ def _builder(tfds, name: str, directory: str):
         for is_there, what, prefix in kinds:
             if is_there(name):
                 raise InputError(f'there is no dataset {name!r}; for the pictures in that {what} say {prefix}{name}')
-        raise InputError(
-            f'there is no dataset {name!r}: nearest {_nearest(family, ["digits", *known])}; pictures of '
-            f'your own: {FOLDER_PREFIX}<path>'
-        )
+        near = _nearest(family, ['digits', *known])
+        raise InputError(f'there is no dataset {name!r}: nearest {near}; pictures of your own: {FOLDER_PREFIX}<path>')
     try:
         return tfds.builder(name, data_dir=directory, try_gcs=False)
     except Exception as error:  # a builder's module may raise anything, e.g. for a package it wants
@@ -141,8 +126,7 @@ def _builder(tfds, name: str, directory: str):
 
 
 def _nearest(name: str, known: list[str]) -> str:
-    found = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)  # TFDS's names are in lower case
-    return ', '.join(found or ['digits', 'cifar10'])
+    return ', '.join(difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5) or ['digits', 'cifar10'])
 
 
 def _require_prepared(builder, name: str, directory: str) -> None:
@@ -159,24 +143,19 @@ def _require_prepared(builder, name: str, directory: str) -> None:
 
 def _splits(builder, dataset) -> dict[str, str]:
     """Maps our splits to the dataset's own; none where it is not prepared."""
-    names, theirs = split_names(dataset), {}
-    for split in builder.info.splits:
+    names, theirs, there = split_names(dataset), {}, list(builder.info.splits)
+    if there:
+        check_split_names(dataset.name, names, there)
+    for split in there:
         ours = names.get(split.lower())
         if ours in theirs:
-            raise InputError(
-                f'{dataset.name}: {theirs[ours]} and {split} both stand for the {ours} split: '
-                f'say which, e.g. --config.dataset.splits=train=train,{ours}={split}'
-            )
+            both, flag = f'{theirs[ours]} and {split}', f'--config.dataset.splits=train=train,{ours}={split}'
+            raise InputError(f'{dataset.name}: {both} both stand for the {ours} split: say which, e.g. {flag}')
         if ours:
             theirs[ours] = split
-    if builder.info.splits and not theirs:
-        there = list(builder.info.splits)
-        raise InputError(
-            f'{dataset.name} has the splits {", ".join(there)}, whose names say nothing here: '
-            f'say which is which, e.g. --config.dataset.splits=train={there[0]}'
-        )
-    if builder.info.splits:
-        check_splits(dataset.name, names, builder.info.splits)
+    if there and not theirs:
+        which = f'say which is which, e.g. --config.dataset.splits=train={there[0]}'
+        raise InputError(f'{dataset.name} has the splits {", ".join(there)}, whose names say nothing here: {which}')
     return {name: theirs[name] for name in ('train', 'validation', 'test') if name in theirs}
 
 
@@ -208,10 +187,8 @@ def _common_size(shape, name: str) -> int:
     height, width = shape[:2]
     if height is None or height != width:
         size = 'differ in size' if None in (height, width) else f'are {height}x{width}, not square'
-        raise InputError(
-            f'the images of {name} {size}: give the size to bring them to, e.g. '
-            f'--config.dataset.image_size={64 if height is None else height}'
-        )
+        flag = f'--config.dataset.image_size={height or 64}'
+        raise InputError(f'the images of {name} {size}: give the size to bring them to, e.g. {flag}')
     return height
 
 
@@ -261,10 +238,8 @@ def _records(tfds, builder, split: str, features: Features, to_label, to_image, 
 
 def _checked_labels(labels: np.ndarray, num_classes: int, where: str) -> np.ndarray:
     if len(labels) and not (labels.min() >= 0 and labels.max() < num_classes):
-        raise InputError(
-            f'{where}: has examples without a label (labels {labels.min()}..{labels.max()}, '
-            f'{num_classes} classes): choose another split'
-        )
+        found = f'labels {labels.min()}..{labels.max()}, {num_classes} classes'
+        raise InputError(f'{where}: has examples without a label ({found}): choose another split')
     return labels.astype(np.int32)
 
 

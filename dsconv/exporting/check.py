@@ -127,21 +127,17 @@ def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float | None:
 
 def fault(result: dict, precision: str, largest_loss: float) -> str | None:
     """Returns what disqualifies a file, or None."""
-    if precision in ROUNDING:
-        allowed = ROUNDING[precision]
-        if not result['max_difference'] <= allowed:  # it may be NaN
-            return f'a probability differs by {result["max_difference"]:.2g}, where {allowed:g} is rounding'
-        return None
+    if allowed := ROUNDING.get(precision):
+        differs = result['max_difference']  # it may be NaN
+        return None if differs <= allowed else f'a probability differs by {differs:.2g}, where {allowed:g} is rounding'
     loss, pictures, what = result['loss_of_accuracy'], result['labelled'], 'accuracy'
     if loss is None:
         loss, what = 1 - result['agreement'], 'top-1 agreement'
     lost = round(loss * pictures)
-    if lost > largest_loss * pictures + 1e-6:  # neither is exact
-        return (
-            f'{100 * loss:.2f} points of {what} are lost, {lost:,} of {pictures:,} pictures, where '
-            f'--largest-loss={100 * largest_loss:g}: raise that, or leave int8 out'
-        )
-    return None
+    if lost <= largest_loss * pictures + 1e-6:  # neither is exact
+        return None
+    found = f'{100 * loss:.2f} points of {what} are lost, {lost:,} of {pictures:,} pictures'
+    return f'{found}, where --largest-loss={100 * largest_loss:g}: raise that, or leave int8 out'
 
 
 def milliseconds(networks: dict[str, Callable], image: np.ndarray) -> dict[str, float]:

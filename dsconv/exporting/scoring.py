@@ -6,6 +6,7 @@ import numpy as np
 
 from dsconv import data
 from dsconv.config import defaults
+from dsconv.config_checks import unread
 from dsconv.data.unlabelled import BATCH_SIZE
 from dsconv.exported import open_exported
 from dsconv.process import command_line
@@ -35,6 +36,7 @@ def report_exported(
     config = defaults()
     config.dataset.update({**facts['dataset'], **{key: facts[key] for key in OF_IMAGES}})
     config.dataset.class_names = network.class_names
+    config.dataset.update(dict.fromkeys(unread(config.dataset)))
     if dataset:
         scored = other_examples(config, dataset, split, where)
     else:

@@ -73,9 +73,8 @@ class DSConv(nn.Module):
     @nn.compact
     def __call__(self, images, train: bool = False):
         check_patches(images, self.patch_size)
-        unit = functools.partial(
-            ConvUnit, activation=self.activation, norm=self.norm, groups=self.norm_groups, dtype=self.dtype
-        )
+        options = dict(activation=self.activation, norm=self.norm, groups=self.norm_groups, dtype=self.dtype)
+        unit = functools.partial(ConvUnit, **options)
         x = unit(self.stem(), name='stem_unit')(images, train)
         for index in range(self.depth):
             x = Block(*self.block_options(), unit, self.dtype, name=f'block_{index}')(x, train)
@@ -84,10 +83,8 @@ class DSConv(nn.Module):
 
     def stem(self):
         """Makes the patch embedding (equation 1): a convolution with stride `patch_size`."""
-        size, stride = self.stem_kernel_size or self.patch_size, self.patch_size
-        return nn.Conv(
-            self.dim, (size, size), (stride, stride), kernel_init=glorot_uniform, dtype=self.dtype, name='stem'
-        )
+        size, stride = (self.stem_kernel_size or self.patch_size,) * 2, (self.patch_size,) * 2
+        return nn.Conv(self.dim, size, stride, kernel_init=glorot_uniform, dtype=self.dtype, name='stem')
 
     def block_options(self):
         """Returns what a `Block` takes, but for the unit and the dtype."""

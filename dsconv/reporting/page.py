@@ -26,11 +26,12 @@ def read_report(workdir: Path) -> dict | None:
         return None
     try:
         report = dict(json.loads(file.read_text(encoding='utf-8')))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise InputError(
-            f'{file} is damaged ({error}): write it anew by python -m dsconv.evaluate --workdir={workdir}'
-        ) from error
-    return report if report.keys() >= NEEDED else None
+        if is_whole := report.keys() >= NEEDED:
+            headline(report), sections(report, ())  # damage has many forms
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        command = f'python -m dsconv.evaluate --workdir={workdir}'
+        raise InputError(f'{file} is damaged ({type(error).__name__}: {error}): write it anew by {command}') from error
+    return report if is_whole else None
 
 
 def write_page(output: Path, places: Mapping[Path, Path]) -> None:
@@ -38,15 +39,7 @@ def write_page(output: Path, places: Mapping[Path, Path]) -> None:
 
     `places` are workdir → directory that holds its `report`.
     """
-    runs = []
-    for number, (workdir, place) in enumerate(places.items(), start=1):
-        try:
-            runs.append(_read_run(workdir, place, f'run-{number}'))
-        except (ValueError, TypeError, LookupError, AttributeError) as error:  # damage has many forms
-            raise InputError(
-                f'{place}/report/report.json is damaged ({type(error).__name__}: {error}): write it anew by python -m '
-                f'dsconv.evaluate --workdir={workdir}'
-            ) from error
+    runs = [_read_run(*paths, f'run-{number}') for number, paths in enumerate(places.items(), start=1)]
     columns = [name for name in runs[0]['overview'] if any(run['overview'][name] is not None for run in runs)]
     for run in runs:
         run['overview'] = [run['overview'][name] for name in columns]

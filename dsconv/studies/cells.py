@@ -129,10 +129,9 @@ def is_finished(cell: Cell) -> bool:
         config.loss.class_weights = saved.loss.class_weights
     check_workdir(cell.workdir, config)
     if saved.epochs != config.epochs:
-        raise InputError(
-            f'{cell.workdir} holds a run of epochs={saved.epochs}, not {config.epochs}: take another --output, since a '
-            f'run that is made longer is not one that was planned so long'
-        )
+        why = 'since a run that is made longer is not one that was planned so long'
+        held = f'{cell.workdir} holds a run of epochs={saved.epochs}, not {config.epochs}'
+        raise InputError(f'{held}: take another --output, {why}')
     scored = max((line['epoch'] for line in _validations(read_metrics(cell.workdir))), default=0)
     return scored >= config.epochs and (cell.workdir / 'report' / 'report.json').exists()  # evaluate writes one too
 

@@ -103,10 +103,8 @@ def _find(study):
 
 def _overrides(where, name, keys):
     if not SAFE_NAME.fullmatch(name) or name.endswith(('.', ' ')):
-        raise InputError(
-            f'{where}: the variant {name!r} cannot be a directory: begin with a letter or digit and take these, '
-            f'spaces and . , = + - ( ) alone, up to 60'
-        )
+        form = 'begin with a letter or digit and take these, spaces and . , = + - ( ) alone, up to 60'
+        raise InputError(f'{where}: the variant {name!r} cannot be a directory: {form}')
     if not isinstance(keys, dict):
         raise InputError(f'{where}: the variant {name} must be a table, [variants."{name}"]')
     values = flatten(keys)

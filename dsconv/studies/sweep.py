@@ -50,13 +50,9 @@ def run_study(study: Study, arguments, kind, measure: Callable[[list[Cell]], dic
     def write_result():
         result = kind.summarise(study, cells) | measured
         replace_file(output / 'study.png', kind.draw(result))
-        parts = [
-            f'# {kind.as_text(result, markdown_table, plain)}',
-            f'![{plain(result["title"])}](study.png)',
-            f'Made by\n\n{code_block(result["command"])}',
-            'The command of each run is in `study.json`.\n',
-        ]
-        replace_file(output / 'study.md', '\n\n'.join(parts).encode(errors='backslashreplace'))
+        text = f'# {kind.as_text(result, markdown_table, plain)}\n\n![{plain(result["title"])}](study.png)\n\n'
+        text += f'Made by\n\n{code_block(result["command"])}\n\nThe command of each run is in `study.json`.\n'
+        replace_file(output / 'study.md', text.encode(errors='backslashreplace'))
         write_json(output / 'study.json', result)
         return result
 

@@ -42,16 +42,13 @@ def read_temperature(workdir: Path, step: int) -> dict | None:
     if content is None:
         return None
     try:
-        found = dict(json.loads(content))
-        are_facts = isinstance(found['split'], str) and type(found['examples']) is int
-        if RANGE[0] <= found['temperature'] <= RANGE[1] and are_facts:
-            return found
+        kept = dict(json.loads(content))
+        if RANGE[0] <= kept['temperature'] <= RANGE[1] and (type(kept['split']), type(kept['examples'])) == (str, int):
+            return kept
     except (ValueError, TypeError, KeyError, RecursionError):
         pass
-    raise InputError(
-        f'{_file(workdir, step)} is damaged: remove it, or fit it anew by python -m dsconv.evaluate '
-        f'--workdir={workdir} --calibrate'
-    )
+    command = f'python -m dsconv.evaluate --workdir={workdir} --calibrate'
+    raise InputError(f'{_file(workdir, step)} is damaged: remove it, or fit it anew by {command}')
 
 
 def _file(workdir, step):

@@ -50,10 +50,8 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
         state = checkpoints.restore_newest(shape) or initial_state(config, training)
         first_step, last_step = int(state.step), training.total_steps
         if first_step > last_step:
-            raise InputError(
-                f'epochs={config.epochs} ends at step {last_step}, but {workdir} has been trained to step '
-                f'{first_step}: take more epochs or another --workdir'
-            )
+            trained = f'{workdir} has been trained to step {first_step}: take more epochs or another --workdir'
+            raise InputError(f'epochs={config.epochs} ends at step {last_step}, but {trained}')
         patience = Patience(config, read_metrics(workdir), first_step)
         if patience.is_over and first_step < last_step:
             logger.info('ended at step %d of %d: %s', first_step, last_step, patience)

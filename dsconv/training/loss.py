@@ -67,10 +67,8 @@ def resolve_class_weights(text: str | None, split, class_names) -> str | None:
             return text
     except ValueError:
         pass
-    raise InputError(
-        f'loss.class_weights={shown(text)} must be none, balanced, or a number above 0 and below a million for each '
-        f'of the {len(class_names)} classes {shown(class_names)}'
-    )
+    numbers = f'a number in (0, 1000000) for each of the {len(class_names)} classes {shown(class_names)}'
+    raise InputError(f'loss.class_weights={shown(text)} must be none, balanced, or {numbers}')
 
 
 def _numbers(text: str) -> list[float]:

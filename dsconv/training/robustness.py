@@ -39,9 +39,8 @@ def _cifar10_c(dataset) -> Callable | None:
         return None
 
     def open_test(name, severity):
-        own = dict(archive=None, splits=None, validation_fraction=0.0, fold=None)
-        own['name'] = f'cifar10_corrupted/{name}_{severity}'
-        return data.open_source(types.SimpleNamespace(**dict(dataset.items()) | own))
+        own = dict(dataset.items(), archive=None, splits=None, validation_fraction=0.0, fold=None)
+        return data.open_source(types.SimpleNamespace(**own | {'name': f'cifar10_corrupted/{name}_{severity}'}))
 
     try:
         for name in CIFAR10_C:

@@ -62,10 +62,9 @@ def open_data(config, source: data.Source | None = None):
         dataset.mean, dataset.std = dataset.mean or mean, dataset.std or std
     found = data.fingerprint(source.own('train'))
     if dataset.fingerprint not in (None, found):
-        raise InputError(
-            f'dataset.fingerprint={shown(dataset.fingerprint)}, but the training images of {dataset.name} have '
-            f'{found}: give the data that the config was made with, or --config.dataset.fingerprint=none'
-        )
+        give = 'give the data that the config was made with, or --config.dataset.fingerprint=none'
+        has = f'the training images of {dataset.name} have {found}'
+        raise InputError(f'dataset.fingerprint={shown(dataset.fingerprint)}, but {has}: {give}')
     if not peers().agree(found, tuple(dataset.mean), tuple(dataset.std)):
         raise InputError(f'{dataset.name}: the processes of the run see different images: give all the same data')
     dataset.fingerprint = found
@@ -77,10 +76,8 @@ def _check_options(dataset, split):
     gigabytes, most = image_bytes(dataset, split.num_examples) / 1e9, dataset.memory_gigabytes
     if dataset.balanced and not hasattr(split, 'balanced'):
         instead = 'leave dataset.crop_scale out' if dataset.crop_scale else f'raise dataset.memory_gigabytes={most:g}'
-        raise InputError(
-            f'dataset.balanced=true is for what can be read in any order, and {dataset.name} is streamed: take '
-            f'loss.class_weights=balanced, or {instead}'
-        )
+        streamed = f'{dataset.name} is streamed: take loss.class_weights=balanced, or {instead}'
+        raise InputError(f'dataset.balanced=true is for what can be read in any order, and {streamed}')
     if not dataset.on_device:
         return
     if dataset.crop_scale:
