@@ -110,7 +110,8 @@ def replace_file(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())  # else a power cut may keep the rename and lose the content
         os.replace(partial, path)
     except OSError as error:
-        error.filename = error.filename and os.fspath(path)  # a person knows nothing of the partial file
+        if error.filename:
+            error.filename = os.fspath(path)  # a person knows nothing of the partial file
         raise
     finally:
         with contextlib.suppress(OSError):

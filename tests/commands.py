@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from dsconv import cli
 from dsconv.config import ROOT
 from dsconv.errors import InputError
+from dsconv.reporting.scores import scores
 from tests.conftest import TINY
 
 DIGITS = ['--config=configs/digits.py', *(f'--config.{key}={value}' for key, value in TINY.items())]
@@ -22,6 +24,12 @@ def run(module, line, capsys=None):
     except SystemExit as end:
         code = end.code
     return (code, *capsys.readouterr()) if capsys else code
+
+
+def report_of(**facts) -> dict:
+    """Returns the content of a report.json, of two images."""
+    found = scores(np.array([0, 1]), np.log(np.full((2, 2), 0.5)), ['a', 'b'])
+    return {'dataset': 'digits', 'parameters': 1, 'command': '', **found, **facts}
 
 
 def refusal(function, *arguments):

@@ -10,9 +10,8 @@ from dsconv import config as configuration
 from dsconv import report
 from dsconv.data.corruptions import CORRUPTIONS
 from dsconv.errors import InputError
-from dsconv.reporting.page import NEEDED
 from dsconv.training import robustness, scoring
-from tests.commands import run
+from tests.commands import report_of, run
 from tests.conftest import tiny_config
 
 
@@ -43,12 +42,13 @@ def asked(monkeypatch):
 def test_robustness_is_measured_once_for_the_split_and_checkpoint_of_the_report(tmp_path, asked):
     configuration.save_run(tmp_path, tiny_config(), {})
     (tmp_path / 'checkpoints' / '38').mkdir(parents=True)
-    old = dict.fromkeys(NEEDED) | {'split': 'validation', 'checkpoint_step': 38}
+    old = report_of(split='validation', checkpoint_step=38)
+    robustness = {'source': 'made here', 'mean_accuracy': 0.5, 'accuracy': {'jpeg': [0.5]}}
     (tmp_path / 'report').mkdir()
     for there, is_asked, scored in (
         (old, False, []),
         (old, True, [('validation', '38')]),
-        (old | {'robustness': {}}, True, []),
+        (old | {'robustness': robustness}, True, []),
         (old | {'checkpoint_step': 57}, True, [('test', None)]),  # which is there no more
     ):
         (tmp_path / 'report' / 'report.json').write_text(json.dumps(there))
@@ -63,7 +63,7 @@ def test_nothing_is_written_into_a_published_network(tmp_path, monkeypatch, aske
     configuration.save_run(workdir, tiny_config(), {'published_step': 7})
     assert report.complete(workdir, robustness=False) == output
     assert asked == [(workdir, 'test', None, output / 'report', False)]
-    old = dict.fromkeys(NEEDED) | {'split': 'validation', 'checkpoint_step': 7}
+    old = report_of(split='validation', checkpoint_step=7)
     (output / 'report').mkdir(parents=True)
     (output / 'report' / 'report.json').write_text(json.dumps(old))
     assert report.complete(workdir, robustness=False) == output and len(asked) == 2  # it is of another network

@@ -111,7 +111,7 @@ CASES = {
     'no such table': (
         {'train.csv': b''}, main, ['--workdir=new', '--config.dataset.name=image_table:trian.csv'],
         'did you mean train.csv?'),
-    'a file for a class': ({'pictures/cat/1.png': PNG, 'pictures/dog': PNG}, *FOLDER, 'holds 1 class folder(s); at'),
+    'a file for a class': ({'pictures/cat/1.png': PNG, 'pictures/dog': PNG}, *FOLDER, 'holds 1 class folder(s), not 2'),
     'empty classes': ({'pictures/cat': None, 'pictures/dog': None}, *FOLDER, '0 of its 2 classes have a picture'),
     'a newline, bytes that are no text': (
         TWO | {'pictures/two\n\udcff': '/no/where'}, *FOLDER, r'two \udcff: this link leads nowhere'),

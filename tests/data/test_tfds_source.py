@@ -229,10 +229,16 @@ def test_features_and_splits_by_any_name(settings, tmp_path, case):
         (None, {}, dict(label_key='labl'), r'label_key=labl is no feature of .*; did you mean label\?'),
         (dict(image=PHOTO, label=tfds.features.Sequence(NAME)), dict(label=[0, 1]), {}, 'has 2 labels; one is needed'),
         (dict(image=FLOATS[8, 8], label=NAME), dict(image=-np.ones((8, 8), np.float32)), {}, r'have pixels from -1 to'),
-        (None, {}, dict(splits=('train=trains',)), 'has the splits (training, testing|testing, training), .*train='),
+        (None, {}, dict(splits=('train=trains',)), r'own has no split trains; did you mean training\?'),
     ],
 )  # fmt: skip
 def test_features_that_cannot_be_read(settings, tmp_path, features, example, changed, message):
     store_as(tmp_path, features, lambda i: example)
     with pytest.raises(InputError, match=message):
         open_source(settings(name='own', data_dir=str(tmp_path), **changed))
+
+
+def test_splits_whose_names_say_nothing_are_named(settings, tmp_path):
+    store(tmp_path, a=IMAGES[:10])
+    with pytest.raises(InputError, match='cifar10 has the splits a, whose names say nothing .*splits=train=a$'):
+        open_source(settings(name='cifar10', data_dir=str(tmp_path)))

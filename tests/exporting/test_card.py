@@ -6,14 +6,14 @@ import types
 from dsconv import config as configuration
 from dsconv.exported import describe
 from dsconv.exporting import card
-from dsconv.reporting.page import NEEDED
+from tests.commands import report_of
 
 
 def test_the_accuracy_is_of_the_checkpoint_that_is_exported(tmp_path):
     config = configuration.defaults()
     config.dataset.update({'name': 'digits', 'channels': 1, 'class_names': ('a', 'b')})
     (tmp_path / 'report').mkdir()
-    report = dict.fromkeys(NEEDED) | {'checkpoint_step': 7, 'accuracy': 0.9, 'split': 'test'}
+    report = report_of(checkpoint_step=7, accuracy=0.9, split='test')
     (tmp_path / 'report' / 'report.json').write_text(json.dumps(report))
     for step, accuracy, split in ((7, 0.9, 'test'), (8, None, None)):
         network = types.SimpleNamespace(config=config, temperature=None, variables={'params': {}}, step=step)
