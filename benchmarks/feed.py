@@ -21,7 +21,6 @@ from dsconv.performance.timing import in_turn
 MEMORY_IMAGES, MEMORY_BYTES = 50_000, 500_000_000  # CIFAR-10's training split, or as many larger images
 STREAMED_PICTURES, SIDE = 2_000, 224  # JPEGs, and their width and height in pixels, before they are resized
 WARM_UP = 2  # dispatches: those that are read in parallel arrive together
-PACKAGES = ('jax', 'jaxlib', 'numpy', 'pillow', 'tensorflow', 'tensorflow-cpu', 'tensorflow-datasets')
 CASES = {
     'memory': 'from memory to the devices',
     'memory, host alone': 'from memory, batches not put on the devices',
@@ -51,7 +50,7 @@ def measure(config, rounds: int = 5, seconds: float = 1.5, pictures: int = STREA
         'image_shape': [config.dataset.image_size] * 2 + [config.dataset.channels],
         'rounds': rounds,
         'devices': machine.devices(),
-        **machine.surroundings(PACKAGES),
+        **machine.surroundings(),
         'images_per_second': {
             case: {'median': statistics.median(rates), 'min': min(rates), 'max': max(rates), 'by_round': rates}
             for case, rates in values.items()

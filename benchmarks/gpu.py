@@ -171,7 +171,7 @@ def measure_all(arguments) -> None:
 
     began, results = time.monotonic(), []
     about = {'what': 'gpu', 'device': machine.devices(), 'standard': STANDARD, 'rehearsed': arguments.rehearse}
-    about |= machine.surroundings(('jax', 'jaxlib', 'flax', 'optax', 'numpy', 'torch'))
+    about |= machine.surroundings()
     for trial in TRIALS:
         if time.monotonic() - began > arguments.seconds:
             logger.warning('left out, as %g s have passed: %s', arguments.seconds, trial.name)

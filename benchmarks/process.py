@@ -88,7 +88,6 @@ def random_batch(task: dict):
 
 
 def main(module: str, settings: dict) -> None:
-    """Runs the process."""
     if settings.get('as_command'):
         prepare_process()  # may restart it
     if settings.get('core') is not None:

@@ -40,8 +40,7 @@ def flags() -> cli.Parser:
     about = 'Writes cats and dogs of CIFAR-10, dogs a hundred times rarer.'
     parser = cli.Parser(prog='python -m benchmarks.rare_class', description=about, allow_abbrev=False)
     parser.add_argument('directory', type=cli.path, metavar='DIR')
-    text = 'where CIFAR-10 is: data_dir or archive'
-    cli.add_place_flag(parser, text)
+    cli.add_place_flag(parser, 'where CIFAR-10 is: data_dir or archive')
     return parser
 
 

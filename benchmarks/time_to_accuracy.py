@@ -20,7 +20,6 @@ BASELINE = 'configs/small.py'
 SEEDS = (0, 1)
 TARGETS = (65.0, 70.0, 75.0, 80.0)  # percent
 WORKDIR = Path('runs', 'time-to-accuracy')
-PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy')
 
 
 def measure(config, name: str, baseline=BASELINE, seeds=SEEDS, targets=TARGETS, workdir: Path = WORKDIR) -> dict:
@@ -54,7 +53,7 @@ def measure(config, name: str, baseline=BASELINE, seeds=SEEDS, targets=TARGETS, 
         'recipes': {recipe: configuration.differences(configuration.defaults(), recipes[recipe]) for recipe in runs},
         'seeds': list(seeds),
         'targets': list(targets),
-        **machine.surroundings(PACKAGES),
+        **machine.surroundings(),
         'runs': runs,
         'ratio': {_percent(target): _ratio(runs[other], runs[ours], _percent(target)) for target in targets},
     }

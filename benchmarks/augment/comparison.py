@@ -18,7 +18,6 @@ from dsconv.training.setup import build_training, image_shape
 OURS = 'dsconv'
 # Settings of `augment` that the peers follow, or that do not matter; of the others they have the defaults alone.
 FOLLOWED = ('crop_padding', 'randaugment_layers', 'randaugment_magnitude', 'fill', 'clean_tail_epochs')
-PACKAGES = ('jax', 'jaxlib', 'numpy', 'pillow', 'torch', 'torchvision', 'keras', 'tensorflow', 'tensorflow-cpu')
 # One thread on the CPU, whatever the library.
 ONE_THREAD = {'JAX_PLATFORMS': 'cpu', 'CUDA_VISIBLE_DEVICES': ''}
 ONE_THREAD |= dict.fromkeys(
@@ -62,7 +61,7 @@ def measure(config, peers=PEERS, rounds: int = 9, seconds: float = 1.0) -> dict:
         'rounds': rounds,
         'devices': machine.devices(),
         'allocator': os.environ.get('DSCONV_ALLOCATOR', 'system'),
-        **machine.surroundings(PACKAGES),
+        **machine.surroundings(),
         'step': step,
         'peers': race(config, peers, rounds, seconds) if peers else [],
     }

@@ -1,11 +1,10 @@
 """What augmentation costs on a TPU slice, by its compiler: the training step compiled with and without it."""
 
-from importlib import metadata
-
 from dsconv.augment import OFF
 from dsconv.config_checks import resolve_without_data
 from dsconv.performance.step_cost import counts
 from dsconv.performance.topology import compile_step, topology_devices
+from dsconv.process import versions
 
 
 def measure(config, topology: str) -> dict:
@@ -22,7 +21,7 @@ def measure(config, topology: str) -> dict:
         'dtype': config.model.dtype,
         'batch_size': config.batch_size,
         'augment': config.augment.to_dict(),
-        'versions': {package: metadata.version(package) for package in ('jax', 'jaxlib', 'libtpu')},
+        'versions': versions(('jax', 'jaxlib', 'libtpu')),
         **costs,
     }
 

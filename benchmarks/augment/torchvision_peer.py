@@ -13,18 +13,10 @@ def prepare(task: dict) -> dict:
     images, labels = (torch.from_numpy(part) for part in random_batch(task))
     images, labels, fill = images.permute(0, 3, 1, 2).contiguous(), labels.long(), settings['fill']
     magnitude = round(3 * settings['randaugment_magnitude'])  # of its 31 bins
-    augment = v2.Compose(
-        [
-            v2.RandomCrop(images.shape[-1], padding=settings['crop_padding']),
-            v2.RandomHorizontalFlip(),
-            v2.RandomChoice(
-                [
-                    v2.RandAugment(settings['randaugment_layers'], magnitude, fill=fill),
-                    v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10, fill=fill),
-                ]
-            ),
-        ]
-    )
+    crop = v2.RandomCrop(images.shape[-1], padding=settings['crop_padding'])
+    randaugment = v2.RandAugment(settings['randaugment_layers'], magnitude, fill=fill)
+    autoaugment = v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10, fill=fill)
+    augment = v2.Compose([crop, v2.RandomHorizontalFlip(), v2.RandomChoice([randaugment, autoaugment])])
     mixup = v2.MixUp(alpha=settings['mixup_alpha'], num_classes=classes)
     cutmix = v2.CutMix(alpha=settings['cutmix_alpha'], num_classes=classes)
     share = settings['cutmix_probability']

@@ -44,7 +44,6 @@ OF_PEERS = {
 }
 WARM_UP = 2  # the first step compiles; the second may again, for the layouts that the first returns
 TOLERANCE = 1e-3  # of logits, relative to the largest of them
-PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy', 'torch', 'keras', 'tensorflow', 'tensorflow-cpu')
 
 
 class Peer(NamedTuple):
@@ -102,7 +101,7 @@ def measure(config, peers=tuple(PEERS), rounds: int = 5, steps: int = 5) -> dict
         'batch_size': config.batch_size,
         'rounds': rounds,
         'steps': steps,
-        **machine.surroundings(PACKAGES),
+        **machine.surroundings(),
         **summarise(facts, config.batch_size),
     }
 
@@ -162,7 +161,8 @@ def measure_one(name: str, contender, settings: dict, expected: dict, steps: int
             raise InputError(f'--peers={peer}: {process.missing} cannot be imported; {INSTALL}')
         if facts['parameters'] != expected['parameters']:
             raise RunError(f'{name} has {facts["parameters"]:,} parameters, not {expected["parameters"]:,}')
-        facts['difference'] = difference(process.call('inference')['values'], expected['logits'])
+        logits, largest = np.asarray(process.call('inference')['values'], float), np.max(np.abs(expected['logits']))
+        facts['difference'] = float(np.max(np.abs(logits - expected['logits'])) / largest)  # NaN where one is
         if not facts['difference'] <= TOLERANCE:
             raise RunError(f'{name} is another network: its logits differ by {facts["difference"]:.2g} of the largest')
         facts['losses'] = [process.call('train')['values'] for _ in range(WARM_UP)]
@@ -172,11 +172,6 @@ def measure_one(name: str, contender, settings: dict, expected: dict, steps: int
     speeds = ', '.join(f'{statistics.median(facts[mode]):.3g} s' for mode in MODES)
     logging.getLogger('dsconv').info('%s: a training step and an inference step take %s', name, speeds)
     return facts
-
-
-def difference(logits, expected) -> float:
-    """Returns the largest absolute difference of logits `(batch, classes)` ÷ the largest expected, NaN where one is."""
-    return float(np.max(np.abs(np.asarray(logits, float) - expected)) / np.max(np.abs(expected)))
 
 
 def summarise(facts: dict[str, list[dict]], batch_size: int) -> dict:

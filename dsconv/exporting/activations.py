@@ -14,19 +14,17 @@ def find_activations(graph: list[Node]) -> dict[Node, tuple[str, Node]]:
 
     How JAX writes an activation differs between versions; its values do not.
     """
-    chains, users, found = {}, {}, {}  # node → (source, its values where those of the source are SAMPLES)
+    chains, found = {}, {}  # node → (source, its values where those of the source are SAMPLES)
     for node in graph:
         inputs = [chains.get(x, (x, SAMPLES)) if isinstance(x, Node) else (None, x) for x in node.inputs]
-        for x in node.inputs:
-            if isinstance(x, Node):
-                users.setdefault(x, []).append(node)
         origins = {source for source, _ in inputs if source}
         if node.op in ELEMENTWISE and len(origins) == 1 and all(source or not x.ndim for source, x in inputs):
             arguments = [np.broadcast_to(x, SAMPLES.shape) for _, x in inputs]
             chains[node] = origins.pop(), np.asarray(node.primitive.bind(*arguments, **node.params))
     known = {name: np.asarray(function(SAMPLES)) for name, function in ACTIVATIONS.items()}
     for node, (source, values) in chains.items():
-        inside = [user in chains and chains[user][0] is source for user in users.get(node, ())]
+        users = [user for user in graph if any(x is node for x in user.inputs)]
+        inside = [user in chains and chains[user][0] is source for user in users]
         if not inside or not all(inside):  # others need it
             close = [name for name in known if np.allclose(values, known[name], rtol=1e-5, atol=1e-6)]
             if close:

@@ -19,6 +19,7 @@ from dsconv.exporting.network import Exported
 from dsconv.files import new_directory, require_new, to_json, write_json
 from dsconv.models.complexity import layer_costs
 from dsconv.training.examples import OF_ITS_PLACE, say_where
+from dsconv.training.setup import image_shape
 
 
 def export(output: Path, options) -> tuple[dict, list[str]]:
@@ -82,7 +83,7 @@ def _write(directory, network, pictures, runtime, options):
         if name == 'c':
             content = micro.from_c(file.read_text())
             result |= {'bytes_of_model': len(content), **micro.needs(content)}
-            result['macs'] = sum(layer.macs for layer in layer_costs(network.module(), network.shape))
+            result['macs'] = sum(layer.macs for layer in layer_costs(network.module(), image_shape(network.config)))
         files.append(result)
         if fault := check.fault(result, precision, options.largest_loss):
             faults.append(f'{path}: {fault}')

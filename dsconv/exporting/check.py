@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import os
 import statistics
@@ -145,12 +146,10 @@ def milliseconds(networks: dict[str, Callable], image: np.ndarray) -> dict[str, 
 
     In CPU time of this process: others on the same core do not count.
     """
-    for network in networks.values():  # compiles
-        network(image[None])
-    measures = {
-        name: lambda network=network: seconds_per_call(lambda: network(image[None]), SECONDS, time.process_time)
-        for name, network in networks.items()
-    }
+    calls = {name: functools.partial(network, image[None]) for name, network in networks.items()}
+    for call in calls.values():  # compiles
+        call()
+    measures = {name: functools.partial(seconds_per_call, calls[name], SECONDS, time.process_time) for name in calls}
     with _one_core():
         taken = in_turn(measures, ROUNDS)
     return {name: 1000 * statistics.median(values) for name, values in taken.items()}

@@ -38,11 +38,6 @@ class Exported:
         _, variables, step = restore_network(workdir, config, which)
         return cls(config, jax.device_get(variables), step, read_temperature(workdir, step))
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of a picture."""
-        return image_shape(self.config)
-
     def logits(self, images, float_input: bool = False, implementation: str = 'plain'):
         """Returns float32 `(batch, classes)`, divided by the temperature, of uint8 images or of float32 ones in [0, 1].
 
@@ -82,4 +77,4 @@ class Exported:
         return jax.export.export(probabilities, platforms=['cpu', 'cuda', 'tpu'])(self._images(batch, float_input))
 
     def _images(self, batch, float_input):
-        return jax.ShapeDtypeStruct((batch, *self.shape), jnp.float32 if float_input else jnp.uint8)
+        return jax.ShapeDtypeStruct((batch, *image_shape(self.config)), jnp.float32 if float_input else jnp.uint8)

@@ -108,22 +108,21 @@ class _Writer:
     def _convert_element_type(self, node, x):
         return self.emit('Cast', [self.get(x)], to=TYPES[node.dtype]), 'NHWC'
 
-    def _conv(self, node, x, kernel, bias=None):
+    def _conv(self, node, x, kernel, *bias):
         kernel = kernel.transpose(3, 2, 0, 1)
         (top, bottom), (left, right) = node.params['padding']
-        inputs = [self.get(x, 'NCHW'), kernel, *([] if bias is None else [bias])]
+        inputs = [self.get(x, 'NCHW'), kernel, *bias]
         attributes = dict(strides=node.params['strides'], pads=(top, left, bottom, right), group=node.params['groups'])
         return self.emit('Conv', inputs, kernel_shape=kernel.shape[2:], **attributes), 'NCHW'
 
-    def _dense(self, node, x, kernel, bias=None):
-        inputs = [] if bias is None else [bias]
+    def _dense(self, node, x, kernel, *bias):
         if len(x.shape) == 4:
             kernel = kernel.T[:, :, None, None]
-            return self.emit('Conv', [self.get(x, 'NCHW'), kernel, *inputs], kernel_shape=(1, 1)), 'NCHW'
+            return self.emit('Conv', [self.get(x, 'NCHW'), kernel, *bias], kernel_shape=(1, 1)), 'NCHW'
         if len(x.shape) == 2:
-            return self.emit('Gemm', [self.get(x), kernel, *inputs]), 'NHWC'
+            return self.emit('Gemm', [self.get(x), kernel, *bias]), 'NHWC'
         product = self.emit('MatMul', [self.get(x), kernel])
-        return (product if bias is None else self.emit('Add', [product, bias])), 'NHWC'
+        return (self.emit('Add', [product, *bias]) if bias else product), 'NHWC'
 
     def _mean(self, node, x):
         pooled = self.emit('GlobalAveragePool', [self.get(x, 'NCHW')])
@@ -149,21 +148,15 @@ class _Writer:
 
     def _dot_general(self, node, x, y):  # by Einsum a block of attention takes 1.3 times as long in onnxruntime 1.32
         (of_x, of_y), (batch_x, batch_y) = node.params['dimension_numbers']
-        free_x, free_y = (
-            [axis for axis in range(len(array.shape)) if axis not in (*contracted, *batch)]
-            for array, contracted, batch in ((x, of_x, batch_x), (y, of_y, batch_y))
-        )
-        sides = []
-        for array, axes, parts in (
-            (x, (*batch_x, *free_x, *of_x), (free_x, of_x)),
-            (y, (*batch_y, *of_y, *free_y), (of_y, free_y)),
-        ):
-            transposed = self.emit('Transpose', [self.get(array)], perm=axes)
-            shape = [array.shape[axis] for axis in axes[: len(batch_x)]]
-            shape += [math.prod(array.shape[axis] for axis in part) for part in parts]
-            sides.append(self.emit('Reshape', [transposed, np.int64(_any_batch(shape))]))
-        product = self.emit('MatMul', sides)
+        product = self.emit('MatMul', [self._matrices(x, batch_x, of_x, True), self._matrices(y, batch_y, of_y, False)])
         return self.emit('Reshape', [product, np.int64(_any_batch(node.shape))]), 'NHWC'
+
+    def _matrices(self, x, batch, contracted, is_left):
+        free = [axis for axis in range(len(x.shape)) if axis not in (*contracted, *batch)]
+        rows, columns = (free, contracted) if is_left else (contracted, free)
+        transposed = self.emit('Transpose', [self.get(x)], perm=(*batch, *rows, *columns))
+        shape = [math.prod(x.shape[axis] for axis in axes) for axes in (*([axis] for axis in batch), rows, columns)]
+        return self.emit('Reshape', [transposed, np.int64(_any_batch(shape))])
 
     def _reshape(self, node, x):
         return self.emit('Reshape', [self.get(x), np.int64(_any_batch(node.shape))]), 'NHWC'
@@ -180,17 +173,11 @@ class _Writer:
 
     def _slice(self, node, x):
         layout, params = self.layout(x), node.params
-        strides = params['strides'] or (1,) * len(x.shape)
-        taken = [
-            (axis, start, limit, stride)
-            for axis, (start, limit, stride) in enumerate(
-                zip(params['start_indices'], params['limit_indices'], strides, strict=True)
-            )
-            if (start, limit, stride) != (0, x.shape[axis], 1)
-        ]
-        axes, starts, limits, strides = zip(*taken, strict=True)
-        axes = [_order(x, layout).index(axis) for axis in axes]
-        return self.emit('Slice', [self.get(x, layout), *map(np.int64, (starts, limits, axes, strides))]), layout
+        bounds = params['start_indices'], params['limit_indices'], params['strides'] or (1,) * len(x.shape)
+        axes = [axis for axis, size in enumerate(x.shape) if node.shape[axis] != size]  # not the batch, of any size
+        starts, limits, strides = ([each[axis] for axis in axes] for each in bounds)
+        places = [_order(x, layout).index(axis) for axis in axes]
+        return self.emit('Slice', [self.get(x, layout), *map(np.int64, (starts, limits, places, strides))]), layout
 
     def _pad(self, node, x, value):
         layout = self.layout(x)

@@ -7,6 +7,10 @@ from pathlib import Path
 
 from dsconv.process import versions
 
+# What a measurement may depend on, where it is installed.
+PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy', 'pillow', 'torch', 'torchvision', 'keras', 'tensorflow')
+PACKAGES += ('tensorflow-cpu', 'tensorflow-datasets')
+
 
 def cpu_model() -> str:
     """Returns the processor's name, or its architecture where there is no name to read."""
@@ -17,10 +21,10 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-def surroundings(packages) -> dict:
+def surroundings() -> dict:
     """Returns what every benchmark's JSON says of the machine: `cores` for this process, `cpu` and `versions`."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    return {'cores': cores, 'cpu': cpu_model(), 'versions': versions(packages)}
+    return {'cores': cores, 'cpu': cpu_model(), 'versions': versions(PACKAGES)}
 
 
 def devices() -> str:

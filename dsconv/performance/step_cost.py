@@ -2,7 +2,6 @@
 
 import re
 import time
-from importlib import metadata
 from typing import NamedTuple
 
 import jax
@@ -10,6 +9,7 @@ import jax
 from dsconv.errors import InputError
 from dsconv.performance import hlo
 from dsconv.performance.topology import compile_step
+from dsconv.process import versions
 from dsconv.training.memory import bytes_of, image_bytes
 
 
@@ -75,7 +75,7 @@ def estimate(config, macs: int, num_examples: int, topology: str, devices: list)
         'device_kind': kind,
         'model': config.model.to_dict(),
         'batch_size': config.batch_size,
-        'versions': {package: metadata.version(package) for package in ('jax', 'jaxlib', 'libtpu')},
+        'versions': versions(('jax', 'jaxlib', 'libtpu')),
         'memory_per_device': chip.memory,
         'macs_per_image': macs,
     }

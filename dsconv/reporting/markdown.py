@@ -1,5 +1,6 @@
 """Markdown as GitHub shows it, with names in it that are not markup."""
 
+import html
 import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -7,13 +8,11 @@ from pathlib import PurePosixPath
 from dsconv.reporting.sections import Section
 from dsconv.reporting.tables import markdown_table
 
-ENTITIES = {'&': '&amp;', '<': '&lt;', '>': '&gt;', '~': '&#126;'}
-
 
 def plain(text) -> str:
     """Escapes whatever would be markup and joins lines into one; a vertical bar is left to `markdown_table`."""
     escaped = re.sub(r'[\\`*_\[\]]', r'\\\g<0>', ' '.join(str(text).split()))
-    return re.sub('[&<>~]', lambda found: ENTITIES[found[0]], escaped)
+    return html.escape(escaped, quote=False).replace('~', '&#126;')
 
 
 def code_block(text: str) -> str:

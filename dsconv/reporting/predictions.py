@@ -1,5 +1,6 @@
 """A table of predictions, a row a picture, written as they come: CSV or JSON lines."""
 
+import contextlib
 import csv
 import os
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ NONE = '–'  # in the place of a class where none is sure enough
 DIGITS = 6  # of a probability after the point
 
 
-class PredictionsFile:
+class PredictionsFile(contextlib.AbstractContextManager):
     """Writes predictions; a context manager. The file takes its name when it is complete.
 
     Until then it is `FILE.partial` beside it, which stays, with whole rows, where the work is broken off (but in an
@@ -60,9 +61,6 @@ class PredictionsFile:
             self._csv.writerow([*facts, *cells])
         else:
             self._file.write(f'{to_json(dict(zip(self._facts, facts, strict=True)) | answer)}\n')
-
-    def __enter__(self) -> 'PredictionsFile':
-        return self
 
     def __exit__(self, *exception) -> None:
         with self._file:

@@ -3,6 +3,7 @@
 Where they keep them: WANDB_MODE, WANDB_PROJECT, MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME, ….
 """
 
+import contextlib
 import importlib.util
 import itertools
 import json
@@ -61,7 +62,7 @@ def check_trackers(names) -> None:
             raise InputError(f'log.trackers={name} needs a package that is not installed: pip install {name}')
 
 
-class Trackers:
+class Trackers(contextlib.AbstractContextManager):
     """Tells all of a run's trackers; a context manager. One that fails is named in a warning, and told no more."""
 
     def __init__(self, names, workdir: Path, config: dict):
@@ -84,9 +85,6 @@ class Trackers:
     def write(self, step: int, scalars: dict[str, float]) -> None:
         """Tells the scalars of a step."""
         self._tell(lambda tracker: tracker.write(scalars, step=step))
-
-    def __enter__(self) -> 'Trackers':
-        return self
 
     def __exit__(self, *exception) -> None:
         self._tell(lambda tracker: tracker.close(exception[0] is not None))

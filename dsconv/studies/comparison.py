@@ -1,5 +1,6 @@
 """The result of a comparison of networks: accuracy, cost, speed, and what others have published."""
 
+import contextlib
 import logging
 import statistics
 import tomllib
@@ -15,7 +16,6 @@ from dsconv.studies.study import Study
 
 PUBLISHED = Path(__file__).with_name('published.toml')
 PUBLISHED_ON = 'cifar10'
-PACKAGES = ('jax', 'jaxlib', 'flax', 'numpy')
 BATCH = 64  # images whose latency is measured beside that of one
 ROUNDS = 5
 SECONDS = 0.2  # of a measurement, at least one call
@@ -28,11 +28,9 @@ def measure(cells: list[Cell]) -> dict:
     """Measures `latency` (network → seconds, by `measure_latency`), and says on which machine."""
     configs = {}
     for cell in cells:
-        try:
+        with contextlib.suppress(InputError):  # reported when the cell is tried
             configs[cell.variant] = resolve_config(cell.config)
-        except InputError:  # reported when the cell is tried
-            continue
-    return {'latency': measure_latency(configs), **machine.surroundings(PACKAGES)}
+    return {'latency': measure_latency(configs), **machine.surroundings()}
 
 
 def measure_latency(configs: dict, rounds: int = ROUNDS, seconds: float = SECONDS) -> dict[str, dict[str, float]]:

@@ -6,6 +6,8 @@ The runs of two variants with one seed are a pair: they share initial weights an
 import math
 import statistics
 
+from dsconv.reporting.sections import percent
+
 CONFIDENCE = 0.95
 ROUNDING = 1e-9  # of differences between accuracies; one image in a million is 1e-6
 
@@ -59,14 +61,14 @@ def sentence(variants: dict[str, dict]) -> str:
     elif first not in done:
         best = max(done, key=done.get)
         clauses = [
-            f'{first}, which the others are compared with, has no finished run; best is {best}, {_of(done[best])}'
+            f'{first}, which the others are compared with, has no finished run; best is {best}, {percent(done[best])}'
         ]
     elif not others:
         low, high = variants[first]['mean_interval'] or (None, None)
         interval = '' if low is None else f', 95 % interval from {100 * low:.2f} to {100 * high:.2f}'
-        clauses = [f'{first}: {_of(done[first])} over {variants[first]["runs"]} run(s){interval}']
+        clauses = [f'{first}: {percent(done[first])} over {variants[first]["runs"]} run(s){interval}']
     elif not paired:
-        clauses = [f'No other variant has a run with a seed of those of {first}, {_of(done[first])}']
+        clauses = [f'No other variant has a run with a seed of those of {first}, {percent(done[first])}']
     else:
         best = max(paired, key=lambda name: paired[name]['difference'])
         clauses = [_about_the_best(first, done[first], best, paired.pop(best)), *_about_the_rest(first, paired)]
@@ -79,11 +81,11 @@ def sentence(variants: dict[str, dict]) -> str:
 def _about_the_best(first, mean, best, found):
     difference, interval = found['difference'], _interval(found)
     if abs(difference) < ROUNDING:
-        return f'Nothing is better than {first}, {_of(mean)}; {best} is level with it ({interval})'
-    against = f'{_points(difference)} against {first} ({interval})'
+        return f'Nothing is better than {first}, {percent(mean)}; {best} is level with it ({interval})'
+    against = f'{signed(difference)} points against {first} ({interval})'
     if difference > 0:
         return f'Best is {best}: {against}'
-    return f'Best is {first}, {_of(mean)}; nearest is {best}: {against}'
+    return f'Best is {first}, {percent(mean)}; nearest is {best}: {against}'
 
 
 def _about_the_rest(first, others):
@@ -93,7 +95,7 @@ def _about_the_rest(first, others):
     for name, found in others.items():
         low, high = found['interval'] or (None, None)
         group = unknown if low is None else above if low > 0 else below if high < 0 else alike
-        group.append(f'{name} ({_points(found["difference"])})')
+        group.append(f'{name} ({signed(found["difference"])} points)')
     return [f'{about}: {", ".join(names)}' for about, names in groups.items() if names]
 
 
@@ -109,11 +111,3 @@ def _interval(found):
 def signed(share: float) -> str:
     """Returns percentage points with their sign, as '−1.20'."""
     return f'{round(100 * share, 2) + 0:+.2f}'.replace('-', '−')  # + 0: no −0.00
-
-
-def _points(share):
-    return f'{signed(share)} points'
-
-
-def _of(accuracy):
-    return f'{100 * accuracy:.2f} %'

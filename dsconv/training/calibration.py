@@ -1,5 +1,6 @@
 """Temperature scaling: fits the temperature that calibrates a network, and keeps it beside its checkpoint."""
 
+import contextlib
 import json
 import math
 from pathlib import Path
@@ -41,12 +42,10 @@ def read_temperature(workdir: Path, step: int) -> dict | None:
     content = read_if_there(_file(workdir, step))
     if content is None:
         return None
-    try:
+    with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
         kept = dict(json.loads(content))
         if RANGE[0] <= kept['temperature'] <= RANGE[1] and (type(kept['split']), type(kept['examples'])) == (str, int):
             return kept
-    except (ValueError, TypeError, KeyError, RecursionError):
-        pass
     command = f'python -m dsconv.evaluate --workdir={workdir} --calibrate'
     raise InputError(f'{_file(workdir, step)} is damaged: remove it, or fit it anew by {command}')
 

@@ -50,7 +50,7 @@ def _network(name, seed, directory):
         return np.float32(leaf + generator.normal(0, 0.1, leaf.shape)) if kind in ('bias', 'mean') else leaf
 
     exported = Exported(config, jax.tree_util.tree_map_with_path(stirred, variables), step=0)
-    images = generator.integers(0, 256, (PICTURES, *exported.shape), np.uint8)
+    images = generator.integers(0, 256, (PICTURES, *image_shape(config)), np.uint8)
     spread = float(jax.jit(exported.logits)(images).std())  # an untrained network may be so sure that the rest are 0
     exported = dataclasses.replace(exported, temperature={'temperature': spread})
     expected, graph = np.log(exported.reference()(images)), exported.graph()
