@@ -107,7 +107,6 @@ def test_augmentation_costs_the_difference_of_two_steps():
 def test_a_step_that_the_compiler_finds_too_large_is_told_by_its_size(monkeypatch):
     config = configuration.load('configs/small.py', ['dataset.on_device=true'])
     config = resolve_without_data(config)
-    monkeypatch.setattr(step_cost.metadata, 'version', lambda package: '1')
     devices = [types.SimpleNamespace(device_kind='TPU v3')] * 8
     for text, size in (
         ('RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Used 20.50G of 15.75G hbm.', 20.5 * 2**30),
