@@ -33,7 +33,8 @@ def main(arguments) -> None:
     split = source.final_split(config.eval.final_split)
     has_trained = train(config, workdir, source, arguments.profile)
     if not has_trained and is_reported(workdir, split):
-        logger.info('%s is trained to its end; its report: %s', workdir, workdir / 'report' / 'report.md')
+        file = workdir / 'report' / 'report.md'
+        logger.info('%s is trained to its end (more: --config.epochs=N); its report: %s', workdir, file)
         return
     report = report_run(workdir, split, source=source, calibrate='validation' in source.split_sizes)
     if report:  # this is the process that writes

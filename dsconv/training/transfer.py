@@ -11,6 +11,7 @@ from dsconv.training.mesh import replicated
 from dsconv.training.scoring import restore_network
 
 logger = logging.getLogger('dsconv')
+NOT_IN_ARRAYS = ('activation', 'residual_block', 'residual_depthwise')  # of `model`: the same shapes, another network
 
 
 def initial_state(config, training):
@@ -37,6 +38,10 @@ def initial_state(config, training):
             f'init_from={config.init_from}: its network does not fit this one: {"; ".join(differing[:3])}'
             f'{"; …" if len(differing) > 3 else ""}; set model.* as in its config.json'
         )
+    for key in NOT_IN_ARRAYS:
+        if old.model[key] != config.model[key]:
+            text = '%s was trained with model.%s=%s, here it is %s'
+            logger.warning(text, config.init_from, key, shown(old.model[key]), shown(config.model[key]))
     head = f'the head is new, for {len(config.dataset.class_names)} classes' if is_new_head else 'with its head'
     logger.info('starts from %s, step %d: %s', config.init_from, step, head)
     return state.replace(variables=unflatten_dict(jax.device_put(there, replicated(training.mesh))))

@@ -40,6 +40,13 @@ def test_shapes_that_do_not_fit_are_named(finished_run):
         state_of(finished_run, model__depth=2)
 
 
+def test_an_activation_of_another_kind_is_told(finished_run, caplog):
+    state_of(finished_run)
+    assert 'was trained with' not in caplog.text
+    state_of(finished_run, model__activation='relu')
+    assert 'was trained with model.activation=gelu, here it is relu' in caplog.text
+
+
 def test_a_published_network_is_found_from_any_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match='init_from=pretrained/small: .*/mean 32 there, 2 here'):
