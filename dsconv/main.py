@@ -32,13 +32,12 @@ def main(arguments) -> None:
     source = open_source(config, workdir)
     split = source.final_split(config.eval.final_split)
     has_trained = train(config, workdir, source, arguments.profile)
+    file = workdir / 'report' / 'report.md'
     if not has_trained and is_reported(workdir, split):
-        file = workdir / 'report' / 'report.md'
         logger.info('%s is trained to its end (more: --config.epochs=N); its report: %s', workdir, file)
         return
     report = report_run(workdir, split, source=source, calibrate='validation' in source.split_sizes)
     if report:  # this is the process that writes
-        file = workdir / 'report' / 'report.md'
         logger.info('%s: accuracy %.2f %%; report: %s', report['split'], 100 * report['accuracy'], file)
 
 

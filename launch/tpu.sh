@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Manages a TPU VM, or a slice of several hosts, by gcloud alone. DRY_RUN=1 prints the commands and runs none. See docs/launch.md.
+# Manages a TPU VM, or a slice of several hosts, by gcloud alone: docs/launch.md. DRY_RUN=1 prints the commands only.
 #
 #   export NAME=my-tpu ZONE=us-west4-a BUCKET=my-bucket
 #   TYPE=v5litepod-16 launch/tpu.sh create [--spot] [--valid-until-duration=6h] [other flags of gcloud]

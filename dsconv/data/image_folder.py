@@ -8,7 +8,7 @@ import numpy as np
 
 from dsconv.config_auto import choose_sizes, is_auto
 from dsconv.data.first_pass import decode_all, read_headers, reasons, repeated
-from dsconv.data.listing import Listing, list_pictures, split_names
+from dsconv.data.listing import Listing, least_classes, list_pictures, split_names
 from dsconv.data.picture import drawn_crop, read_picture
 from dsconv.data.processes import Processes
 from dsconv.data.source import FOLDER_PREFIX, TABLE_PREFIX, Source, are_characters, fits_in_memory, folder_class_names
@@ -43,7 +43,7 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
     if not processes.agree([path.removeprefix(str(listing.root)) for path in listing.paths]):
         raise InputError(f'{listing.root}: the processes of the run see different pictures: give all the same folder')
     found = len(listing.paths)
-    least = 1 if whole else 2
+    least = least_classes(whole)
     _check(listing, [], found, least)
     are_promised = listed or dataset.name.startswith(TABLE_PREFIX)
     listing, headers, broken = read_headers(listing, processes, bool(are_promised))

@@ -88,6 +88,11 @@ def split_names(dataset) -> dict[str, str]:
     return names or SPLIT_NAMES
 
 
+def least_classes(whole: bool) -> int:
+    """Returns how many classes pictures must have: one where they are taken as a `whole`, not to train on."""
+    return 1 if whole else 2
+
+
 def check_split_names(where, names: dict[str, str], there) -> None:
     """Raises InputError where `dataset.splits` gives a split a name, of `split_names`, that is not `there`."""
     there = list(there)
@@ -108,7 +113,7 @@ def list_pictures(
       path: of the folder.
       names: folder's name in lower case → split, of `split_names`.
       instead: key of `dataset` by which the validation split is made instead of that of the folder; or None.
-      whole: they are taken as a whole, not to train on: one class is enough.
+      whole: as for `least_classes`.
 
     Raises: InputError when there is no such folder, a link beside the classes leads nowhere or to a folder above it,
       two folders stand for one split, a class is unknown in training, or there are too few.
@@ -134,7 +139,7 @@ def list_pictures(
             left_out = folders.pop(split)
             notes.append(f'{left_out}: left out, since it holds none of the classes: `predict` is for such pictures')
     class_names = tuple(sorted(classes[training]))
-    if len(class_names) < (least := 1 if whole else 2):
+    if len(class_names) < (least := least_classes(whole)):
         form = '(<class>/<picture>, or train/<class>/<picture> and test/<class>/<picture>)'
         raise InputError(f'{folders[training]}: holds {len(class_names)} class folder(s), not {least} or more {form}')
     if folders[training] != holder:

@@ -9,7 +9,7 @@ import zlib
 
 import numpy as np
 
-from dsconv.data.listing import Listing, check_split_names, split_names
+from dsconv.data.listing import Listing, check_split_names, least_classes, split_names
 from dsconv.data.picture import EXTENSIONS
 from dsconv.errors import InputError
 from dsconv.files import is_directory, is_file, is_remote, name_beside, to_path
@@ -63,7 +63,7 @@ def list_table(path, dataset, whole: bool = False) -> Listing:
         check_split_names(path, names, there)
     labels = [facts['label_key'] for facts in seen.values()]
     class_names = _sorted(set(labels))
-    if len(class_names) < (least := 1 if whole else 2):
+    if len(class_names) < (least := least_classes(whole)):
         raise InputError(f'{path}: holds {len(class_names)} class(es); at least {least} are needed')
     training = 'train' if 'split_key' in columns else ''
     where = {split: f'{path} ({split})'.removesuffix(' ()') for split in dict.fromkeys([training, *splits])}

@@ -132,8 +132,12 @@ def is_finished(cell: Cell) -> bool:
         why = 'since a run that is made longer is not one that was planned so long'
         held = f'{cell.workdir} holds a run of epochs={saved.epochs}, not {config.epochs}'
         raise InputError(f'{held}: take another --output, {why}')
-    scored = max((line['epoch'] for line in read_metrics(cell.workdir) if line['split'] == 'validation'), default=0)
+    scored = max((line['epoch'] for line in _validations(read_metrics(cell.workdir))), default=0)
     return scored >= config.epochs and (cell.workdir / 'report' / 'report.json').exists()  # evaluate writes one too
+
+
+def _validations(lines):
+    return [line for line in lines if line['split'] == 'validation']
 
 
 def open_once(dataset):
@@ -178,8 +182,7 @@ def read_outcome(cell: Cell) -> dict:
         return facts | ({'state': 'unfinished'} if reason is None else {'state': 'failed', 'error': reason.decode()})
     # Not from the report, which `evaluate` may have replaced by one of another split or checkpoint.
     lines = read_metrics(cell.workdir)
-    accuracies = [line['accuracy'] for line in lines if line['split'] == 'validation']
-    facts |= {'state': 'finished', 'accuracy': accuracies[-1]}
+    facts |= {'state': 'finished', 'accuracy': _validations(lines)[-1]['accuracy']}
     facts['validation_images'] = open_once(cell.config.dataset).split_sizes['validation']
     if rates := [line['images_per_second'] for line in lines if 'images_per_second' in line]:
         facts['images_per_second'] = statistics.median(rates)
