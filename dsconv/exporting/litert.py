@@ -1,5 +1,6 @@
 """LiteRT (.tflite) files: float32 by way of StableHLO, float16 weights, or 8-bit integers throughout."""
 
+import collections
 import copy
 import functools
 import warnings
@@ -12,6 +13,7 @@ from ai_edge_litert.tools import flatbuffer_utils
 from litert_converter import converter_api_ext as converter
 from litert_converter.mlir import ir, passmanager
 from litert_quantizer import qtyping, quantizer, recipe
+from litert_quantizer.utils.tfl_flatbuffer_utils import get_tensor_data
 
 from dsconv.data.stratified import evenly
 from dsconv.errors import InputError
@@ -120,8 +122,9 @@ def _run_each(file, pictures, keep=True):
 def _ranges(file, pictures):
     """Returns tensor's name → {'min', 'max'}: those of the least squared error of rounding the values of `pictures`.
 
-    The image has [0, 1], 255 steps of uint8; the probabilities have [0, 255/256], so that a step is 1/256, as LiteRT's
-    softmax wants. The quantizer's own calibration takes a fifth of a second a picture, this some milliseconds.
+    An error of a channel counts by how much the layers that read it multiply it. The image has [0, 1], 255 steps of
+    uint8; the probabilities have [0, 255/256], so that a step is 1/256, as LiteRT's softmax wants. The quantizer's own
+    calibration takes a fifth of a second a picture, this some milliseconds.
     """
     model = _parsed(file)
     (graph,) = model.subgraphs
@@ -134,17 +137,39 @@ def _ranges(file, pictures):
     if any(graph.tensors[index].type != schema.TensorType.FLOAT32 for index in computed):
         raise InputError('this network chooses between numbers, as attention does: leave int8 out of --precision')
     names = {index: graph.tensors[index].name.decode() for index in computed}
-    seen, generator = {index: [] for index in computed}, np.random.default_rng(0)
+    seen, generator = {index: ([], []) for index in computed}, np.random.default_rng(0)
+    gains = _squared_gains(model)
     for values in _run_each(file, pictures):
-        for index, samples in seen.items():
+        for index, (samples, weights) in seen.items():
             value = values(names[index]).ravel()
-            samples.append(value[generator.integers(0, value.size, min(SAMPLES, value.size))])
+            chosen = generator.integers(0, value.size, min(SAMPLES, value.size))
+            samples.append(value[chosen])
+            weights.append(gains[index][chosen % len(gains[index])])
     ranges, known = {}, {graph.inputs[0]: (0, 1), graph.outputs[0]: (0, 255 / 256)}
-    for index, samples in seen.items():
-        ends = known.get(index) or _best_range(np.concatenate(samples), activations.get(index))
+    for index, sampled in seen.items():
+        ends = known.get(index) or _best_range(*map(np.concatenate, sampled), activations.get(index))
         low, high = (np.full((1,) * len(graph.tensors[index].shape), end, np.float32) for end in ends)
         ranges[names[index]] = {'min': low, 'max': high}
     return ranges
+
+
+def _squared_gains(model):
+    """Returns tensor → `(channels,)`: how much of a channel's squared error the layers that read the tensor let on."""
+    (graph,) = model.subgraphs
+    gains = collections.defaultdict(lambda: np.ones(1))
+    for operator in reversed(graph.operators):
+        name, gain = flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex), gains[operator.outputs[0]]
+        arrays = {i: get_tensor_data(graph.tensors[i], model.buffers) for i in operator.inputs if i >= 0}
+        constants = [np.square(array, dtype=np.float64) for array in arrays.values() if array is not None]
+        if name in WITH_WEIGHTS:  # the last axis of the kernel is that of the channels that it reads
+            gain = constants[0].reshape(-1, constants[0].shape[-1]).sum(0)
+        elif name == 'MUL' and constants:
+            gain = gain * constants[0].ravel()
+        for index in (index for index, array in arrays.items() if array is None):
+            channels = graph.tensors[index].shape[-1]
+            own = gain if gain.size == channels else np.full(channels, gain.mean())
+            gains[index] = gains[index] + own if index in gains else own
+    return gains
 
 
 def _unbiased(rounded, file, pictures):
@@ -194,12 +219,13 @@ def _means(runs, ends):
     return {name: total / count for name, total in totals.items()}
 
 
-def _best_range(values, activation=None):
-    """Returns (low, high) by which 255 steps round `values` with the least squared error; zero lies within.
+def _best_range(values, weights, activation=None):
+    """Returns (low, high) by which 255 steps round `values` with the least weighted squared error; zero lies within.
 
     Where an activation alone takes them, the error is that of its results: what lies far below zero needs no steps.
     """
-    values = values[:: max(1, len(values) // 20_000)]
+    every = max(1, len(values) // 20_000)
+    values, weights = values[::every], weights[::every]
     activation = activation or np.asarray
     wanted = np.asarray(activation(values))
 
@@ -207,7 +233,7 @@ def _best_range(values, activation=None):
         step = (high - low) / 255 or 1.0
         zero = np.round(-low / step)
         rounded = (np.clip(np.round(values / step) + zero, 0, 255) - zero) * step
-        return np.square(np.asarray(activation(rounded)) - wanted).mean()
+        return weights @ np.square(np.asarray(activation(rounded)) - wanted)
 
     lowest, highest = min(values.min(), 0), max(values.max(), 0)
     low, high = lowest, highest

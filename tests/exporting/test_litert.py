@@ -1,5 +1,7 @@
 """LiteRT files, of graphs that are made here: what rounding to 8-bit integers does."""
 
+import collections
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -68,14 +70,41 @@ def test_a_network_that_compares_numbers_is_refused_in_int8():
 
 def test_the_range_of_int8_leaves_outliers_out():
     values = np.concatenate([np.random.default_rng(0).normal(0, 2, 10_000), [40.0]])
-    low, high = litert._best_range(values)
+    equal = np.ones(len(values))
+    low, high = litert._best_range(values, equal)
     assert -9 < low < -4 and 5 < high < 40
-    assert -3.5 < litert._best_range(values, ACTIVATIONS['gelu_tanh'])[0] < 0
-    assert -6 < litert._best_range(values, ACTIVATIONS['silu'])[0] < -3.5
+    assert -3.5 < litert._best_range(values, equal, ACTIVATIONS['gelu_tanh'])[0] < 0
+    assert -6 < litert._best_range(values, equal, ACTIVATIONS['silu'])[0] < -3.5
+
+
+def test_the_range_of_int8_serves_the_channels_that_later_layers_multiply(monkeypatch):
+    """By the logits of NumPy; the first of four channels is a hundred times as large and read a thousandth as much."""
+    generator = np.random.default_rng(0)
+    kernel, last = (np.float32(generator.normal(0, 0.3, shape)) for shape in ((50, 4), (4, 3)))
+    kernel[:, 0] *= 100
+    factor = np.float32([1e-5, 1, 1, 1])
+    images = generator.integers(0, 256, (200, 50), np.uint8)
+    hidden = np.maximum(images / 255 @ kernel, 0) * factor
+    nodes = [Node('input', [], {}, (1, 50), np.dtype(np.float32))]
+    layers = ('dense', [kernel], 4), ('relu', [], 4), ('mul', [factor], 4), ('dense', [last], 3)
+    for op, constants, channels in layers:
+        nodes.append(Node(op, [nodes[-1], *constants], {}, (1, channels), np.dtype(np.float32)))
+    file = litert.to_litert([*nodes, Node('softmax', [nodes[-1]], {}, (1, 3), np.dtype(np.float32))])
+
+    def error():
+        rounded = litert.to_int8(file, images)
+        (graph,) = litert._parsed(rounded).subgraphs
+        name = graph.tensors[graph.operators[-2].inputs[0]].name.decode()
+        logits = np.concatenate([values(name) for values in litert._run_each(rounded, images)])
+        return np.abs(logits - hidden @ last).mean()
+
+    weighted = error()
+    monkeypatch.setattr(litert, '_squared_gains', lambda model: collections.defaultdict(lambda: np.ones(1)))
+    assert weighted < 0.3 * error()
 
 
 @pytest.mark.parametrize('sign', [1, -1])
 def test_zero_lies_in_the_range_of_values_of_one_sign(sign):
-    low, high = litert._best_range(sign * np.linspace(1, 4, 1000, dtype=np.float32))
+    low, high = litert._best_range(sign * np.linspace(1, 4, 1000, dtype=np.float32), np.ones(1000))
     assert low <= 0 <= high
     assert max(abs(low), abs(high)) > 3.9
