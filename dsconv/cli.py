@@ -36,20 +36,22 @@ class Parser(argparse.ArgumentParser):
 
     def _refuse(self, words):
         """Ends the process with the first of `words`, and the keys of the config or the flag that may be meant."""
-        for word in words:
-            name, keys = word.split('=')[0], []
-            flags = [flag for flag in self._option_string_actions if flag.startswith('--')]
-            if PLACE_FLAG in flags:
-                keys = [f'{CONFIG_FLAG}dataset.{key}' for key in ('data_dir', 'archive')]
-            elif '--config' in flags:
-                from dsconv import config
-                from dsconv.studies.study import GIVEN_BY_THE_STUDY
+        word = next(iter(words), None)
+        if word is None:
+            return
+        name, keys = word.split('=')[0], []
+        flags = [flag for flag in self._option_string_actions if flag.startswith('--')]
+        if PLACE_FLAG in flags:
+            keys = [f'{CONFIG_FLAG}dataset.{key}' for key in ('data_dir', 'archive')]
+        elif '--config' in flags:
+            from dsconv import config
+            from dsconv.studies.study import GIVEN_BY_THE_STUDY
 
-                given = GIVEN_BY_THE_STUDY if '--seeds' in flags else ()  # which a study refuses
-                keys = [CONFIG_FLAG + key for key in config.flatten(config.defaults()) if key not in given]
-            keys = [key for key in keys if key.rpartition('.')[2] == name.removeprefix('--')]
-            hint = f'; did you mean {" or ".join(keys)}?' if keys else did_you_mean(name, flags)
-            self.error(f'unrecognized argument {word}{hint or "; --help lists what there is"}')
+            given = GIVEN_BY_THE_STUDY if '--seeds' in flags else ()  # which a study refuses
+            keys = [CONFIG_FLAG + key for key in config.flatten(config.defaults()) if key not in given]
+        keys = [key for key in keys if key.rpartition('.')[2] == name.removeprefix('--')]
+        hint = f'; did you mean {" or ".join(keys)}?' if keys else did_you_mean(name, flags)
+        self.error(f'unrecognized argument {word}{hint or "; --help lists what there is"}')
 
     def exit(self, status=0, message=None):
         try:

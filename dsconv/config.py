@@ -14,7 +14,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from dsconv.config_auto import say_once
-from dsconv.config_checks import check, check_is_taken, check_values, get, unread
+from dsconv.config_checks import check, check_is_taken, check_values, unread
 from dsconv.config_keys import no_such_key, read_keys
 from dsconv.errors import InputError, nearest, shown
 from dsconv.files import is_directory, is_file, make_directory, name_beside, to_path, write_json
@@ -65,8 +65,9 @@ def load(path: str, overrides: list[str] = (), workdir: Path | None = None) -> C
         _lay_over(config, {key: began[key] for key in auto if key in began}, f'{workdir}: ')
     config.dataset.auto = None if run else auto or None
     check_values(config)  # before numbers are computed from others
-    is_settled = bool({*auto, *typed} & {'schedule.warmup_epochs'}) or is_run(path) and 'epochs' not in typed
-    messages = [None if is_settled else _fit_warmup(config, workdir, run), _fit_images(config, run)]
+    is_set = 'schedule.warmup_epochs' in (*auto, *typed)
+    is_repeated = is_run(path) and 'epochs' not in typed
+    messages = [None if is_set or is_repeated else _fit_warmup(config, workdir, run), _fit_images(config, run)]
     check_is_taken(config, typed)
     check(config)
     for message in filter(None, messages):
@@ -112,7 +113,7 @@ def _fit_images(config, run):
     if not run and config.dataset.channels not in (None, trained.dataset.channels):
         takes = f'init_from={config.init_from} takes {trained.dataset.channels}'
         raise InputError(f'dataset.channels={config.dataset.channels}, but {takes}: leave dataset.channels unset')
-    _lay_over(config, {key: get(trained, key) for key in unset}, f'{config.init_from}: ')
+    _lay_over(config, {key: trained[key] for key in unset}, f'{config.init_from}: ')
     config.dataset.auto = tuple(key for key in auto if key not in unset) or None
     return f'{", ".join(unset)}: as of init_from={config.init_from}'
 
@@ -186,8 +187,7 @@ def _lay_over(config, values, where, typed=False):
             value = keys[name].convert(keys[name].parse(value) if typed else value)
         except (TypeError, OverflowError) as error:
             raise InputError(f'{where}{name}={shown(value)} must be {keys[name].description}') from error
-        group, _, leaf = name.rpartition('.')
-        (get(config, group) if group else config)[leaf] = value
+        config.update_from_flattened_dict({name: value})
 
 
 def is_run(path: str) -> bool:

@@ -75,11 +75,10 @@ def choose(config: ConfigDict, source) -> None:
     chosen = {}
 
     def setting(key, value):
-        group, _, leaf = key.rpartition('.')
-        section = config[group] if group else config
         if key in wanted:
-            section[leaf] = chosen[key] = value
-        return section[leaf]
+            chosen[key] = value
+            config.update_from_flattened_dict({key: value})
+        return config[key]
 
     if config.model.name == 'dsconv' and 'model.patch_size' in wanted and not _is_cut(size):
         fits = next(side for side in range(size, 0, -1) if _is_cut(side))

@@ -100,9 +100,14 @@ def located(dataset) -> dict:
 
 def unread(dataset) -> list[str]:
     """Returns the keys that say how data is read, and have no effect on that of a `dataset` section."""
-    kind, is_fixed = dataset.name.partition(':')[0], dataset.name == 'digits' or bool(dataset.archive)
-    keys = ['image_key', 'label_key'] * (kind in ('digits', 'image_folder')) + ['splits'] * is_fixed
-    return keys + ['root', 'split_key', 'group_key'] * (kind != 'image_table')
+    kind, keys = dataset.name.partition(':')[0], []
+    if kind in ('digits', 'image_folder'):
+        keys += ['image_key', 'label_key']
+    if dataset.name == 'digits' or dataset.archive:
+        keys += ['splits']
+    if kind != 'image_table':
+        keys += ['root', 'split_key', 'group_key']
+    return keys
 
 
 def resolve_without_data(config: ConfigDict, images: int = 50_000) -> ConfigDict:
@@ -121,7 +126,7 @@ def resolve_without_data(config: ConfigDict, images: int = 50_000) -> ConfigDict
 def check_resolved(config: ConfigDict) -> None:
     """Raises InputError unless a run's config has what `resolve` and the pixel statistics fill in, and it fits."""
     for key in FOUND_IN_DATA:
-        _demand(config, key, get(config, key) is not None, 'must be known of a run; restore config.json from a copy')
+        _demand(config, key, config[key] is not None, 'must be known of a run; restore config.json from a copy')
     _check_images(config)
 
 
@@ -139,7 +144,7 @@ def _check_images(config):
     _demand(config, 'augment.crop_padding', padding < size, f'must be smaller than the {images}')
     _demand(config, 'augment.cutout_size', cutout <= size, f'must not be larger than the {images}')
     for key in ('dataset.mean', 'dataset.std'):
-        fits = get(config, key) is None or len(get(config, key)) == channels
+        fits = config[key] is None or len(config[key]) == channels
         _demand(config, key, fits, f'must hold {channels} number(s), one for each channel')
 
 
@@ -162,11 +167,11 @@ def check_splits(config: ConfigDict, sizes: dict[str, int]) -> None:
 def check_values(config: ConfigDict) -> None:
     """Raises InputError for the first value that is none of its choices, or outside its range."""
     for key in CHOICES:
-        names, value = ', '.join(map(shown, choices(key))), get(config, key)
+        names, value = ', '.join(map(shown, choices(key))), config[key]
         for each in value if isinstance(value, tuple) else (value,):
             _demand(config, key, each in choices(key), f'is not one of {names}{did_you_mean(each, choices(key))}')
     for key, interval in RANGES.items():
-        value = get(config, key)
+        value = config[key]
         numbers = value if isinstance(value, tuple) else (value,)
         fits = all(number is None or _is_within(number, interval) for number in numbers)
         _demand(config, key, fits, f'must be in {interval}')
@@ -194,7 +199,7 @@ def check(config: ConfigDict) -> None:
     ):
         _demand(config, key, fits, message)
     for key in ('dataset.crop_scale', 'dataset.crop_ratio'):
-        fits = get(config, key) is None or len(get(config, key)) == 2 and get(config, key)[0] <= get(config, key)[1]
+        fits = config[key] is None or len(config[key]) == 2 and config[key][0] <= config[key][1]
         _demand(config, key, fits, 'must be two numbers, the least first, as 0.35,1')
 
 
@@ -221,16 +226,9 @@ def check_is_taken(config: ConfigDict, keys) -> None:
         _demand(config, key, False, f'has no effect: model.name={which} does not take it; leave it out')
 
 
-def get(config: ConfigDict, key: str):
-    """Returns the value at a dotted key, as `model.dim`."""
-    for part in key.split('.'):
-        config = config[part]
-    return config
-
-
 def _demand(config, key, fits, message):
     if not fits:
-        raise InputError(f'{key}={shown(get(config, key))} {message}')
+        raise InputError(f'{key}={shown(config[key])} {message}')
 
 
 def _is_within(number, interval):

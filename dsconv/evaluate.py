@@ -60,8 +60,9 @@ def _output(arguments, workdir) -> Path:
     from dsconv.training.run import output_of
 
     if arguments.dataset:
-        if flag := '--robustness' * arguments.robustness or '--calibrate' * arguments.calibrate:
-            raise InputError(f"{flag} is of the run's own data and does not go with --dataset")
+        for flag in ('robustness', 'calibrate'):
+            if getattr(arguments, flag):
+                raise InputError(f"--{flag} is of the run's own data and does not go with --dataset")
         if arguments.output and arguments.output.resolve() == (workdir / 'report').resolve():
             raise InputError(f"--output={arguments.output} is the run's own report: give another directory")
     return arguments.output or output_of(workdir) / _name(arguments)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.process import Process
-from dsconv.config_checks import get, resolve_without_data
+from dsconv.config_checks import resolve_without_data
 from dsconv.errors import InputError, RunError
 from dsconv.performance import machine
 from dsconv.performance.timing import in_turn, median_ratio
@@ -119,7 +119,7 @@ def check_installed(peers) -> None:
 def check_same_network(config) -> None:
     """Raises InputError unless the peers have what `config` asks for."""
     for key, has in OF_PEERS.items():
-        if (value := get(config, key)) not in has:
+        if (value := config[key]) not in has:
             raise InputError(f'{key}={value}: the peers have {", ".join(map(str, has))} alone; take --peers=none')
 
 

@@ -34,8 +34,9 @@ def decode_all(listing: Listing, read: Callable, shape: tuple, keep: bool, proce
     result, width = (read, shape) if keep else (lambda path: _digest(read(path)), (8,))
     results, good, row = np.empty((len(listing.paths), *width), np.uint8), [], 0
     for block, done in processes.attempt_all(result, listing.paths, np.empty(width, np.uint8)):
-        rows = slice(row, row := row + int(done.sum()))
-        results[rows] = block[done]
+        decoded = block[done]
+        results[row : row + len(decoded)] = decoded
+        row += len(decoded)
         good.append(done)
     good, results = np.concatenate(good), results[:row]  # a view: a copy would need the memory twice
     digests = np.fromiter(map(_digest, results), np.dtype((np.uint8, 8)), row) if keep else results

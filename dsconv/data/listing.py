@@ -128,14 +128,15 @@ def list_pictures(
     folders = _split_folders(root, names, notes)
     if instead and 'validation' in folders:
         notes.append(f'{folders.pop("validation")}: left out, since dataset.{instead} takes its place')
-    training, classes = next(iter(folders)), {}
+    training, *further = folders
     holder = folders[training] if training else given
-    for split, folder in folders.items():
-        folders[split] = _unwrapped(folder, classes.get(training, {})) if split else folder
+    if training:
+        folders[training] = _unwrapped(folders[training], {})
+    classes = {training: _classes(folders[training])}
+    for split in further:
+        folders[split] = _unwrapped(folders[split], classes[training])
         classes[split] = _classes(folders[split])
-    for split in list(folders)[1:]:
-        there = set(classes[split])
-        if len(there) < 2 and not there & set(classes[training]):  # one folder may hold all its pictures
+        if len(classes[split]) < 2 and not classes[split].keys() & classes[training].keys():  # all in one folder?
             left_out = folders.pop(split)
             notes.append(f'{left_out}: left out, since it holds none of the classes: `predict` is for such pictures')
     class_names = tuple(sorted(classes[training]))

@@ -67,6 +67,7 @@ def open_tfds(dataset, prepared: bool = True, whole: bool = False) -> Source:
     class_names, to_label, to_image = features.class_names, None, None
     if sizes and (features.is_sequence or class_names is None or not features.is_encoded):
         class_names, to_label, to_image = _conversions(tfds, builder, features, theirs)
+    names = choose_class_names(class_names or dataset.class_names, dataset)
 
     def own(name: str):
         where = f'split {theirs[name]!r} in {builder.data_dir}'
@@ -90,7 +91,6 @@ def open_tfds(dataset, prepared: bool = True, whole: bool = False) -> Source:
         split = StreamedSplit(records, decode, stored_labels, sizes[name], num_bytes, where, cropped=bool(scale))
         return _loaded(split, image_size, channels) if in_memory and not (scale and name == 'train') else split
 
-    names = choose_class_names(class_names or dataset.class_names, dataset)
     family = dataset.name.split(':')[0]
     numbered = names == tuple(map(str, range(len(names))))  # how TFDS names classes that have no names
     characters = {family, family.split('/')[0]} & CHARACTER_DATASETS or (not numbered and are_characters(names))

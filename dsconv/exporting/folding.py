@@ -155,11 +155,14 @@ class _Folding:
             x, y = y, x
         one, other = self.pending[x], self.pending[y]
         # The sum is computed in the units of one side, which then needs no multiplication.
-        common = one.scale
-        if _is_one(common) or not _may_divide(common) or _is_one(other.scale) and not self._rescale(y, common):
+        common, is_unscaled = one.scale, _is_one(other.scale)
+        may_share = not _is_one(common) and _may_divide(common)
+        if may_share and is_unscaled:
+            may_share = self._rescale(y, common)  # changes the weights of y
+        if not may_share:
             common = ONE
             nodes = [self._affine(side.node, side.scale) for side in (one, other)]
-        elif _is_one(other.scale):
+        elif is_unscaled:
             nodes = [one.node, other.node]
         else:
             nodes = [one.node, self._affine(other.node, other.scale / common)]

@@ -33,7 +33,9 @@ def options_of(model) -> set[str]:
     """Returns the keys of a config's `model` section that have an effect for its `name` and `implementation`."""
     implementation = 'plain' if model['implementation'] == 'plain' else 'fast'  # 'auto' may become fast
     taken = OF_EVERY_NETWORK | _fields(_network(model['name'], implementation))
-    return (taken | {'implementation'} if model['name'] == 'dsconv' else taken) & set(model)
+    if model['name'] == 'dsconv':
+        taken.add('implementation')
+    return taken & set(model)
 
 
 def _network(name, implementation):

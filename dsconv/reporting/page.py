@@ -26,12 +26,14 @@ def read_report(workdir: Path) -> dict | None:
         return None
     try:
         report = dict(json.loads(file.read_text(encoding='utf-8')))
-        if is_whole := report.keys() >= NEEDED:
-            headline(report), sections(report, ())  # damage has many forms
+        if not report.keys() >= NEEDED:
+            return None
+        headline(report)  # raises where a value is damaged
+        sections(report, ())
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         command = f'python -m dsconv.evaluate --workdir={workdir}'
         raise InputError(f'{file} is damaged ({type(error).__name__}: {error}): write it anew by {command}') from error
-    return report if is_whole else None
+    return report
 
 
 def write_page(output: Path, places: Mapping[Path, Path]) -> None:

@@ -151,9 +151,10 @@ class Checkpoints(contextlib.AbstractContextManager):
         on_host = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), shapes)
         items = {name: ocp.args.StandardRestore(tree) for name, tree in on_host.items()}
         items['checksums'] = ocp.args.JsonRestore()
+        if 'training' not in shapes:  # one leaf of it: for the others the optimizer must be known
+            leaf, as_array = {'nonfinite_steps': np.int32(0)}, {'nonfinite_steps': ocp.RestoreArgs(np.ndarray)}
+            items['training'] = ocp.args.PyTreeRestore(leaf, restore_args=as_array, partial_restore=True)
         restored = dict(self._manager.restore(step, args=ocp.args.Composite(**items)))
-        if 'training' not in shapes:
-            restored['training'] = _restore_nonfinite_steps(self._directory / str(step) / 'training')
         restored['metrics'] = self._manager.metrics(step)
         written, read = restored.pop('checksums'), checksums(restored)
         if wrong := [path for path, checksum in read.items() if written.get(path) != checksum]:
@@ -235,14 +236,6 @@ class Checkpoints(contextlib.AbstractContextManager):
 
 class _Damaged(Exception):
     """What is restored is not what was saved."""
-
-
-def _restore_nonfinite_steps(directory):
-    """Restores that leaf alone of the item `training`, whose other leaves need the optimizer to be known."""
-    leaf, options = {'nonfinite_steps': np.int32(0)}, {'nonfinite_steps': ocp.RestoreArgs(restore_type=np.ndarray)}
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-        arguments = ocp.args.PyTreeRestore(leaf, restore_args=options, partial_restore=True)
-        return checkpointer.restore(directory, args=arguments)
 
 
 def _split(state: TrainState) -> tuple[dict, dict]:
