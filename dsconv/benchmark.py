@@ -1,6 +1,7 @@
 """python -m dsconv.benchmark --config=configs/small.py: how fast the network is, or a part, compared with others.
 
-What is compared is measured in turn, in one run, by `benchmarks`: ratios hold on a busy machine, images per second not.
+What is compared is measured in turn, in one run, by `benchmarks`: on a busy machine, ratios stay valid, and images per
+second do not.
 """
 
 import argparse

@@ -19,7 +19,7 @@ CONFIG_FLAG, PLACE_FLAG = '--config.', '--config.dataset.KEY'
 OWN_PACKAGES = ('dsconv', 'configs', 'benchmarks')
 UNUSABLE_PATH = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 UNUSABLE_CODES = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)  # errors of paths that have no class of their own
-# Raised by open files without a name; EPIPE by stdout when its reader has ended, such as `head`.
+# Errors that carry no file name; EPIPE is that of stdout when its reader, such as `head`, has exited.
 NAMELESS_CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE, errno.EPIPE)
 
 
@@ -55,7 +55,7 @@ class Parser(argparse.ArgumentParser):
 
     def exit(self, status=0, message=None):
         try:
-            sys.stdout.flush()  # what was printed stands before the message
+            sys.stdout.flush()  # so that the message comes after what was printed
         except OSError:  # Python would report it again when it ends
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if message:
@@ -203,7 +203,7 @@ def run(flags: Parser, command: Callable, arguments: list[str] | None = None) ->
 
 
 def _verdict(error):
-    """Returns (line, exit code) for what a person can mend, None for a fault of the program."""
+    """Returns (message, exit code) for an error that the user can fix, None for a bug in dsconv."""
     logging.getLogger('dsconv').debug('this is the traceback of the error below', exc_info=error)
     if isinstance(error, (InputError, RunError)):
         return error, 2 if isinstance(error, InputError) else 1

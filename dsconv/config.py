@@ -1,6 +1,6 @@
 """Configurations: loaded from a Python file, overridden, checked, kept beside a run and read back.
 
-`configs/common.py` is the schema: what a person writes, and an old `config.json`, are laid over it key by key.
+`configs/common.py` is the schema: a config file, or the `config.json` of a run, overrides its values key by key.
 """
 
 import json
@@ -216,14 +216,14 @@ def name_of(path: str) -> str:
 
 
 def _run_file(path):
-    """Returns the keys that the `get_config()` of a person's file sets, by dotted name."""
+    """Returns the keys that the `get_config()` of the user's file sets, by dotted name."""
     name, argument = split_argument(path)
     file = str(find_file(name))
     try:
         get_config = runpy.run_path(file).get('get_config')
         written = get_config(*argument) if callable(get_config) else None
         values = flatten(written) if isinstance(written, (ConfigDict, dict)) else None
-    except (Exception, SystemExit) as error:  # whatever a person's own Python file does wrong is their input
+    except (Exception, SystemExit) as error:  # any error in the user's file is wrong input
         raise InputError(f'--config={path} cannot be loaded: {_fault(error, file)}') from error
     if values is None:
         raise InputError(f'--config={path} must define get_config(), which returns a ConfigDict, as configs/digits.py')
@@ -249,7 +249,7 @@ def find_workdir(path: str | Path) -> Path:
 
 
 def _fault(error, file):
-    """Says what went wrong in a person's file, and on which of its lines."""
+    """Says what went wrong in the user's file, and on which of its lines."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)  # str() of a KeyError is a repr
     first = re.split(r'\n| Other fields present', text)[0]  # ml_collections goes on with the whole config

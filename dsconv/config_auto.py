@@ -34,19 +34,19 @@ def is_auto(dataset, key: str) -> bool:
 
 
 def image_size(shorter: int, are_equal: bool) -> int:
-    """Returns the pixels a side for pictures whose shorter side is `shorter` in the median; equal squares may stay."""
+    """Returns pixels per side for pictures whose shorter side is `shorter` in the median; equal squares may stay."""
     if are_equal and shorter <= SIDES[-1] and _is_cut(shorter):
         return shorter
     return max((side for side in SIDES if side <= shorter), default=SIDES[0])
 
 
 def choose_sizes(where, sides, size: int | None, dataset) -> tuple[int, tuple[float, float] | None]:
-    """Returns pixels a side and the random crop's scale, or None; says what of them is chosen.
+    """Returns pixels per side and the random crop's scale, or None; says what of them is chosen.
 
     Args:
       where: the name of the pictures.
       sides: int array `(n, 2)`, the sides of each picture in either order.
-      size: pixels a side where that is known.
+      size: pixels per side where that is known.
       dataset: of a config.
     """
     shorter, scale = int(statistics.median(sides.min(1).tolist())), dataset.crop_scale

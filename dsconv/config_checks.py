@@ -10,8 +10,8 @@ from dsconv.config_auto import KEYS, choose
 from dsconv.errors import InputError, did_you_mean, shown
 from dsconv.files import absolute
 
-# A key's choices, or the table whose keys they are: it stands where its entries are defined, and is imported when a
-# config is checked, not before, since --help must not wait for JAX.
+# The choices of a key, or the name of the table whose keys they are. The table is imported when a config is checked,
+# so that --help does not import JAX.
 CHOICES = {
     'model.name': 'dsconv.models:MODELS',
     'model.implementation': ('auto', 'plain', 'fast'),
@@ -32,8 +32,8 @@ CHOICES = {
     'dataset.resize': ('squash', 'crop', 'pad'),
 }
 FOUND_IN_DATA = ('dataset.image_size', 'dataset.channels', 'dataset.class_names', 'dataset.mean', 'dataset.std')
-# The interval of each number, and of each number of a tuple. An upper end that nothing else gives is far above what
-# is of use: it keeps a slip of the finger from filling the memory.
+# The interval of each number, and of each number of a tuple. Where there is no natural upper bound, it is far above
+# useful values, so that a typing error does not exhaust the memory.
 RANGES = {
     key: interval
     for interval, keys in {
@@ -91,7 +91,7 @@ def resolve(config: ConfigDict, source) -> ConfigDict:
 
 
 def located(dataset) -> dict:
-    """Returns the paths of a `dataset` section, to be found again from whatever directory one stands in."""
+    """Returns the name and the paths of a `dataset` section, made absolute."""
     kind, _, path = dataset.name.partition(':')
     name = f'{kind}:{absolute(path)}' if kind in ('image_folder', 'image_table') else dataset.name
     paths = {key: dataset[key] for key in ('root', 'data_dir', 'archive')}
@@ -204,7 +204,7 @@ def check(config: ConfigDict) -> None:
 
 
 def choices(key: str) -> tuple:
-    """Returns what the key, one of `CHOICES`, may be."""
+    """Returns the allowed values of a key of `CHOICES`."""
     table = CHOICES[key]
     names = tuple(pkgutil.resolve_name(table) if isinstance(table, str) else table)
     return ('auto', *names) if key == 'augment.flip' else names

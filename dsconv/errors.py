@@ -14,7 +14,7 @@ STATUS_CODES = (
 
 
 class InputError(Exception):
-    """What a person typed or supplied is wrong; exit code 2. The message is one line: what is wrong, what to do."""
+    """The user's input is wrong; exit code 2. The message is one line that says what is wrong and what to do."""
 
 
 class RunError(Exception):
@@ -69,7 +69,7 @@ def did_you_mean(name, names) -> str:
 
 
 def shown(value) -> str:
-    """Returns a config's value as a person types it, on one line of at most 100 characters."""
+    """Returns a config's value as the user types it, on one line of at most 100 characters."""
     if isinstance(value, (tuple, list)) and value:
         text = ','.join(shown(part) for part in value)
     elif value is None or isinstance(value, bool):

@@ -28,7 +28,7 @@ class ExportedNetwork(Network):
     """The network of a file, as `open_exported` returns it.
 
     Attributes:
-      metadata: all that the file says of itself.
+      metadata: the JSON object stored in the file.
     """
 
     def __init__(self, run: Callable, metadata: dict):
@@ -43,7 +43,7 @@ class ExportedNetwork(Network):
 
 
 def describe(metadata: dict) -> str:
-    """Returns the text of the metadata that stands in a file, with a place for the checksum."""
+    """Returns the metadata as the JSON text that is stored in a file, with zeros in place of the checksum."""
     return to_json(metadata | {'sha256': '0' * 64})
 
 
@@ -88,7 +88,7 @@ def open_exported(path: str | Path) -> ExportedNetwork:
 
 @contextlib.contextmanager
 def quiet_runtime():
-    """Keeps off stderr what LiteRT writes there by itself, past Python, of how it runs a file."""
+    """Silences the messages that LiteRT writes to file descriptor 2, bypassing `sys.stderr`."""
     kept = os.dup(2)
     try:
         with open(os.devnull, 'wb') as nowhere:

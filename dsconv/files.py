@@ -79,7 +79,7 @@ def make_directory(path: Path) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))
         return
     bucket = to_path('/'.join(os.fspath(path).split('/')[:3]))
-    if not bucket.exists():  # TensorFlow, told to make a directory, would look for what is above it for ever
+    if not bucket.exists():  # TensorFlow's makedirs would loop over the parents without end
         raise FileNotFoundError(errno.ENOENT, 'there is no such bucket', os.fspath(bucket))
 
 
@@ -111,7 +111,7 @@ def replace_file(path: Path, content: bytes) -> None:
         os.replace(partial, path)
     except OSError as error:
         if error.filename:
-            error.filename = os.fspath(path)  # a person knows nothing of the partial file
+            error.filename = os.fspath(path)  # the name that the user gave, not that of the partial file
         raise
     finally:
         with contextlib.suppress(OSError):
@@ -131,7 +131,7 @@ def require_new(path: Path) -> None:
     """Raises InputError where `path` exists, or is in an object store, where no directory appears as a whole."""
     if is_remote(path):
         raise InputError(f'--output={path} must be a directory of this machine')
-    if os.path.lexists(path):  # a link that leads nowhere, too
+    if os.path.lexists(path):  # also a broken link
         raise InputError(f'{path} exists: give another --output, or move it away')
     check_output(path.parent)
 

@@ -1,4 +1,4 @@
-"""python -m dsconv.predict --workdir=DIR|--model=FILE PICTURE…: the classes of a person's own pictures."""
+"""python -m dsconv.predict --workdir=DIR|--model=FILE PICTURE…: the classes of the user's own pictures."""
 
 import sys
 import time

@@ -38,7 +38,7 @@ def preflight(arguments) -> None:
 
 
 def flags() -> cli.Parser:
-    parser = cli.parser('preflight', 'Compiles a training step for a TPU slice that need not be there, and estimates.')
+    parser = cli.parser('preflight', 'Compiles a training step for a TPU slice, without a TPU, and estimates its time.')
     cli.add_config_flag(parser)
     text = "as v3-8, or the compiler's own, v3:2x2x1; several, as v3-8,v4-8, make a table"
     parser.add_argument('--topology', required=True, metavar='SLICES', help=text)

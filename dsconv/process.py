@@ -18,7 +18,7 @@ from dsconv.errors import InputError, Preempted, status_of
 
 PREEMPTED = 75  # exit code: the same command resumes
 SWITCH = 'DSCONV_ALLOCATOR'
-PATIENCE = 30  # seconds without a sign of life after which a process of the run counts as lost
+PATIENCE = 30  # seconds without a heartbeat after which a process of the run counts as lost
 # glibc returns every step's buffers to the kernel and faults them in again, page by page: with these settings Small at
 # batch 256 on two cores trains 1.5 times as fast (results/allocator.json). glibc reads them when a process starts.
 ALLOCATOR = {
@@ -69,7 +69,7 @@ def prepare_process() -> None:
 
 @contextlib.contextmanager
 def without_absl_warnings():
-    """Silences warnings of libraries that log by absl, where they are of no concern to a person."""
+    """Silences warnings that libraries log through absl and that do not concern the user."""
     logger = logging.getLogger('absl')
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -101,7 +101,7 @@ def _compilation_cache() -> dict[str, str]:
 
 
 def _on_unraisable(unraisable) -> None:
-    """Handles what Python would report and forget, as in a callback of the garbage collector: JAX has one.
+    """Handles exceptions that Python cannot propagate, such as those in JAX's garbage-collector callback.
 
     A SIGINT or SIGTERM in it is sent again afterwards; what Orbax leaves of a damaged checkpoint is not reported.
     """

@@ -1,4 +1,4 @@
-"""What the Python of a hosted notebook, with its site's packages, has of the project's requirements."""
+"""Checks which of the project's requirements the Python of a hosted notebook (Colab, Kaggle) lacks."""
 
 import tomllib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The notebooks, executed as a person's Jupyter would in their own directory, and what they promise in writing."""
+"""The notebooks, executed as the user's Jupyter would, in their own directory, and what their text promises."""
 
 import importlib.util
 import json

@@ -81,7 +81,7 @@ def test_commands_keep_what_they_compile_and_nothing_else_does_or_restarts(
 
 
 def test_libraries_are_quiet_and_ours_is_heard(monkeypatch):
-    monkeypatch.setenv('TF_CPP_MIN_LOG_LEVEL', '0')  # a person's own choice
+    monkeypatch.setenv('TF_CPP_MIN_LOG_LEVEL', '0')  # the user's own choice
     process.prepare_process()
     assert os.environ['TF_CPP_MIN_LOG_LEVEL'] == '0'
     assert logging.getLogger('dsconv').isEnabledFor(logging.INFO)

@@ -114,7 +114,7 @@ CASES = {
     'a file for a class': ({'pictures/cat/1.png': PNG, 'pictures/dog': PNG}, *FOLDER, 'holds 1 class folder(s), not 2'),
     'empty classes': ({'pictures/cat': None, 'pictures/dog': None}, *FOLDER, '0 of its 2 classes have a picture'),
     'a newline, bytes that are no text': (
-        TWO | {'pictures/two\n\udcff': '/no/where'}, *FOLDER, r'two \udcff: this link leads nowhere'),
+        TWO | {'pictures/two\n\udcff': '/no/where'}, *FOLDER, r'two \udcff: this link is broken'),
     'larger than can be trained on': (
         dict.fromkeys(TWO, png(5000, 5000)), *FOLDER, 'of 5000x5000 pixels', 'image_size=32'),
     'a class of broken pictures': (

@@ -15,7 +15,7 @@ def array_source(
 
     Args:
       splits: split's name → (images uint8 `(n, size, size, channels)`, labels `(n,)`).
-      class_names: one a label.
+      class_names: one per label.
       flippable: see `Source`.
       dataset: as for `open_source`. Other sizes and channels than the arrays' are made once when a split is loaded,
         or, where that exceeds `memory_gigabytes`, whenever an image is read.

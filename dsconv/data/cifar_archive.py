@@ -1,4 +1,4 @@
-"""CIFAR-10 from `cifar-10-binary.tar.gz`, the archive as its authors publish it, which a person already has."""
+"""CIFAR-10 from `cifar-10-binary.tar.gz`, the archive that its authors publish, as a local file."""
 
 import hashlib
 import io

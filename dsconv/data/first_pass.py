@@ -1,4 +1,4 @@
-"""The first pass over a person's pictures: which are broken, how large they are, which are there twice."""
+"""The first pass over the user's pictures: finds broken files, sizes and duplicates."""
 
 import hashlib
 from collections.abc import Callable, Iterator

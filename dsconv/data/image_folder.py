@@ -1,4 +1,4 @@
-"""A person's own pictures: one folder a class, or a table of paths and labels."""
+"""The user's own pictures: one folder per class, or a table of paths and labels."""
 
 import dataclasses
 import logging
@@ -18,7 +18,7 @@ from dsconv.data.threads import map_images
 from dsconv.errors import InputError
 from dsconv.files import to_path
 
-LARGEST = 4096  # pixels a side of what is trained on without being asked for
+LARGEST = 4096  # pixels per side of what is trained on without being asked for
 BROKEN_SHARE, BROKEN_COUNT = 0.1, 3  # more broken pictures than both stop the run
 
 log = logging.getLogger('dsconv')
@@ -28,7 +28,7 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
     """Opens a folder (see `list_pictures`) or a table (see `list_table`), and says in one line how it was read.
 
     Every picture is decoded once here, so that the sizes of the splits are true before training starts: what cannot
-    be decoded, a link that leads nowhere among it, is logged and left out. What fits in `dataset.memory_gigabytes` is
+    be decoded, a broken link among it, is logged and left out. What fits in `dataset.memory_gigabytes` is
     kept, the rest is read from its file whenever it is needed. Pictures without splits get a test split of a fixed
     fifth of each class, unless `dataset.fold` is set; so does a training split alone, unless `dataset.fold` or
     `dataset.validation_fraction` is set.
@@ -165,7 +165,7 @@ def _lacks_test(listing: Listing, dataset) -> bool:
 
 
 def _tell(listing: Listing, broken: list[str], is_tested: bool) -> None:
-    """Logs how the pictures were read in one line, and what a person should know in one line each."""
+    """Logs in one line how the pictures were read, then one line for each note and warning."""
     counts = {split: int(np.sum(listing.splits == split)) for split in listing.where}
     names = {
         split: split if where.endswith(f'({split})') else f'{where.removeprefix(str(listing.root))[1:]}/'

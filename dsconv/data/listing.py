@@ -37,12 +37,12 @@ class Listing:
     Attributes:
       root: the folder that holds the classes or the splits, or the table.
       where: split, training first, → what a message calls it; {'': …} where the data has no splits.
-      class_names: one a label, in Unicode's composed form (NFC), sorted.
+      class_names: one per label, in Unicode's composed form (NFC), sorted.
       paths: text `(n,)`.
       labels: int32 `(n,)`.
       splits: text `(n,)`, keys of `where`.
       other_files: extension → number of files that are no pictures.
-      notes: what a person should know of what was left out.
+      notes: what the user should know about what was left out.
       groups: int64 `(n,)`: those of equal numbers stay together when a split is divided; None where there are none.
     """
 
@@ -115,7 +115,7 @@ def list_pictures(
       instead: key of `dataset` by which the validation split is made instead of that of the folder; or None.
       whole: as for `least_classes`.
 
-    Raises: InputError when there is no such folder, a link beside the classes leads nowhere or to a folder above it,
+    Raises: InputError when there is no such folder, a link beside the classes is broken or leads to a folder above it,
       two folders stand for one split, a class is unknown in training, or there are too few.
     """
     given = to_path(path)
@@ -204,10 +204,10 @@ def _is_left_behind(path: pathlib.Path) -> bool:
 
 
 def _classes(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
-    """Maps each composed name to its folders: two where a copy from a Mac has the same name in another form."""
+    """Maps each NFC name to its folders: two if a copy from macOS has the same name in NFD."""
     for entry in sorted(folder.iterdir()):
         if not _is_left_behind(entry) and _is_broken_link(entry):
-            raise InputError(f'{entry}: this link leads nowhere: mend or remove it')
+            raise InputError(f'{entry}: this link is broken: repair or remove it')
     classes = collections.defaultdict(list)
     for entry in _subfolders(folder):
         classes[unicodedata.normalize('NFC', entry.name)].append(entry)
@@ -241,7 +241,7 @@ def pictures_below(folder: pathlib.Path, above: tuple[str, ...], others: collect
 
 
 def _is_broken_link(path: pathlib.Path) -> bool:
-    """Returns whether it is a link that leads nowhere, or to itself."""
+    """Returns whether it is a broken link, or one to itself."""
     return not is_remote(path) and path.is_symlink() and not path.exists()
 
 

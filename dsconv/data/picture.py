@@ -48,7 +48,7 @@ def read_picture(
     """Reads a picture file.
 
     PNG, JPEG, BMP, GIF (first frame), WebP, AVIF, TIFF and PPM/PGM, HEIC where pillow-heif is installed, whatever the
-    file is called, in any colour mode: see `fit` for what becomes of it.
+    file's extension, in any colour mode: see `fit` for what becomes of it.
 
     Returns: uint8 `(image_size, image_size, channels)`, 0..255.
     Raises: InputError, naming the file, when it is missing, unreadable, damaged, too large or not a picture.
@@ -79,7 +79,7 @@ def _decoding():
 def fit(picture, image_size: int, channels: int, resize: str = 'squash', crop: Callable | None = None) -> np.ndarray:
     """Brings a Pillow image to uint8 `(image_size, image_size, channels)`.
 
-    The EXIF orientation is applied. What is transparent is composited on white, the page such pictures are drawn for.
+    The EXIF orientation is applied. Transparent pixels are composited on white.
     16 bits become 8 by dividing by 257 (65535 → 255), floating-point pixels are taken to lie in [0, 1]. Colour
     becomes grey by ITU-R 601 luma. The size is changed by Pillow's antialiased bilinear filter.
 
@@ -182,7 +182,7 @@ def _file(path):
         if is_remote(path):
             yield io.BytesIO(path.read_bytes())
             return
-        if os.path.exists(path) and not os.path.isfile(path):  # to open a pipe could take for ever
+        if os.path.exists(path) and not os.path.isfile(path):  # opening a pipe could block
             raise InputError('is a folder without pictures' if os.path.isdir(path) else 'is not a file')
         with path.open('rb') as file:
             yield file

@@ -1,4 +1,4 @@
-"""Batches read by threads, side by side and in order, ahead of the step that needs them."""
+"""Batches read ahead of the step that needs them, by threads in parallel, and returned in order."""
 
 import collections
 import contextlib
@@ -34,7 +34,7 @@ def read_ahead(requests: Iterable, read: Callable) -> Iterator[tuple[np.ndarray,
       requests: iterated over by one thread, a few ahead.
       read: a request → (images uint8 `(b, S, S, C)`, labels int32 `(b,)`); called by `SIDE_BY_SIDE` threads.
 
-    Yields: what `read` returned, in the order of the requests. What either raises arrives at its batch.
+    Yields: what `read` returned, in the order of the requests. An exception of either is raised when its batch is due.
     """
     requests = iter(requests)
     ahead = collections.deque()

@@ -24,8 +24,8 @@ class Source:
     Attributes:
       image_size: height and width of every image that its splits yield.
       channels: 1 or 3.
-      class_names: one name a label.
-      flippable: False where the pictures are characters, whose mirror image is another one or none.
+      class_names: one name per label.
+      flippable: False where the pictures are characters, whose mirror image is not the same character.
       division: how 'train', 'validation' and 'test' are cut out of the dataset's own splits.
       own: name of a split that the dataset comes with → `Split` (or `stream.StreamedSplit`); called once a name.
       table: () → the table of its pictures with their labels and splits, gzipped, to open the same again; None where

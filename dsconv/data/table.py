@@ -27,7 +27,7 @@ NO_COLUMN = '-'  # as a `split_key` or `group_key`: the table has none, whatever
 
 
 def list_table(path, dataset, whole: bool = False) -> Listing:
-    """Lists the pictures of a table: a row a picture, separated by commas, semicolons or tabs, UTF-8, gzipped or not.
+    """Lists the pictures of a table: one row per picture; commas, semicolons or tabs; UTF-8; gzipped or not.
 
     `dataset.{image,label,split,group}_key` name columns; the other columns are found by their usual names (`USUAL`).
     Where one column alone is left beside the paths, it holds the labels. Paths are relative to `dataset.root`, else to
@@ -88,7 +88,7 @@ def write_list(listing: Listing, root) -> bytes:
 
 
 def read_list(path, root, class_names: tuple[str, ...]) -> Listing:
-    """Reads a table of `write_list`, to the letter. Raises InputError where it is damaged."""
+    """Reads a table of `write_list`, names unchanged. Raises InputError where it is damaged."""
     _, rows = _read(path)
     try:
         rows = [(str(root / name), label, split) for _, (name, label, split) in rows]

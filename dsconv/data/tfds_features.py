@@ -18,8 +18,8 @@ class Features:
       image_key: of the image.
       label_key: of the label.
       shape: of the image, height and width None where they differ.
-      class_names: one a label; None where the labels of all examples must be read first.
-      is_encoded: whether images are stored as files, which are then decoded as a person's own.
+      class_names: one per label; None where the labels of all examples must be read first.
+      is_encoded: whether images are stored as files, which are then decoded as the user's own.
       is_sequence: whether the label is the only one of a sequence.
     """
 

@@ -24,7 +24,7 @@ from dsconv.process import without_absl_warnings
 log = logging.getLogger('dsconv')
 MEASURED = 100  # images whose sides say what size suits them
 
-# Of characters, yet with class names that do not say so.
+# Datasets of characters whose class names do not show it.
 CHARACTER_DATASETS = frozenset((
     'binarized_mnist', 'binary_alpha_digits', 'cmaterdb', 'emnist', 'kmnist', 'mnist', 'mnist_corrupted', 'omniglot',
     'svhn_cropped', 'visual_domain_decathlon/omniglot', 'visual_domain_decathlon/svhn',

@@ -1,4 +1,4 @@
-"""Pictures to classify: files, folders and patterns as a person gives them, and a network's answers to them."""
+"""Pictures to classify, given as files, folders or patterns, and the network's probabilities for them."""
 
 import abc
 import collections
@@ -48,7 +48,7 @@ class Network(abc.ABC):
     """A trained network: uint8 pictures of any size in, a probability for each class out.
 
     Attributes:
-      class_names: one a column of the answers.
+      class_names: one per column of the result.
       image_size, channels: of the images that the network takes; whatever else is brought to that.
       resize: what becomes of a picture that is not square, as `dataset.resize`.
     """

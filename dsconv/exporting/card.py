@@ -1,4 +1,4 @@
-"""What an export says of itself: the metadata in its files, and the model card beside them."""
+"""Describes an export: the metadata in its files, and the model card beside them."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ PREPARATION = (
 
 
 def metadata(network, workdir: Path, float_input: bool, licence: str | None = None) -> dict:
-    """Returns what the files hold as JSON: `class_names`, `image_size`, `channels`, `input`, and what a person asks."""
+    """Returns what the files hold as JSON: `class_names`, `image_size`, `channels`, `input`, …."""
     dataset = network.config.dataset
     report = read_report(workdir) or {}
     if report.get('checkpoint_step') != network.step:
@@ -100,7 +100,7 @@ def write(report: dict) -> str:
 
 
 def _chip(file):
-    """Says what the C array asks of a chip."""
+    """Returns a paragraph on what the C array requires of a microcontroller."""
     operators = ', '.join(f'{count} {name}' for name, count in file['operators'].items())
     lacks = ', '.join(file['missing'])
     lacks = f'TensorFlow Lite Micro has no {lacks}: it does not run there' if lacks else 'TensorFlow Lite Micro has all'

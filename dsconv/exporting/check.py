@@ -1,4 +1,4 @@
-"""Holds an exported file, run by its own runtime, to the network in JAX."""
+"""Compares an exported file, run by its own runtime, with the network in JAX."""
 
 import contextlib
 import dataclasses

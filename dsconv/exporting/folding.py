@@ -2,9 +2,9 @@
 
 A multiplication or an addition by a number for each channel is not computed where it is met. It is kept beside the
 array (`Pending`) until the next layer takes it into its weights, or the convolution before it does; where neither can,
-it becomes a node. So batch norm behind an activation goes into the next dense layer; the residual stream carries the
-norm's shift along to the layers that read it. Zeros that pad an image are no zeros before a shift: a padded
-convolution takes a factor only.
+it becomes a node. So batch norm after an activation is folded into the next dense layer, and the norm's shift on a
+residual path into the layers that read it. A convolution with zero padding takes the factor only: the padding is zero
+after the shift, not before it.
 """
 
 import dataclasses
@@ -261,7 +261,7 @@ def _is_one(scale):
 
 
 def _may_divide(scale):
-    """Whether channels divided by `scale` stay within reach of each other: 8-bit integers round all by one step."""
+    """Returns whether the scales are of similar size: int8 quantizes all channels of an activation by one step."""
     return np.abs(scale).min() > 0.2 * np.abs(scale).max()
 
 

@@ -124,7 +124,7 @@ def _ranges(file, pictures):
 
     An error of a channel counts by how much the layers that read it multiply it. The image has [0, 1], 255 steps of
     uint8; the probabilities have [0, 255/256], so that a step is 1/256, as LiteRT's softmax wants. The quantizer's own
-    calibration takes a fifth of a second a picture, this some milliseconds.
+    calibration takes 0.2 s per picture, this a few milliseconds.
     """
     model = _parsed(file)
     (graph,) = model.subgraphs
@@ -175,8 +175,8 @@ def _squared_gains(model):
 def _unbiased(rounded, file, pictures):
     """Moves the biases of each layer, in order, by how much its mean outputs differ from those of the float32 file.
 
-    M. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019, section 4.2. What
-    the range of a tensor cuts off on purpose is no difference.
+    M. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019, section 4.2.
+    Both outputs are first clipped to the range of the quantized tensor.
     """
     model = _parsed(rounded)
     (graph,) = model.subgraphs

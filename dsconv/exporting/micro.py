@@ -35,10 +35,10 @@ def from_c(text: str) -> bytes:
 
 
 def needs(file: bytes) -> dict:
-    """Returns what a .tflite file asks of a chip.
+    """Returns what a .tflite file requires of a microcontroller.
 
     Returns:
-      `operators`: name → how often; `missing`: those of them that Micro has not; `arena_bytes`: of the activations,
+      `operators`: name → how often; `missing`: those that Micro lacks; `arena_bytes`: of the activations,
       placed as Micro's greedy planner does, without what its kernels keep besides; `peak_bytes`: of the activations
       that are alive at once.
     """

@@ -28,7 +28,7 @@ class LayerCost:
       macs: multiply-accumulates of convolutions, dense layers and attention's two products.
       flops: 2 a multiply-accumulate, 1 a bias or a position added, 2 a normalised element, 1 an element pooled
         globally. Activations, residual additions, pooling between layers and local response norm are not counted.
-      thesis_flops: the thesis's count: 1 a multiply-accumulate, 2 a normalized element, 1 an element pooled.
+      thesis_flops: the thesis's count: 1 a multiply-accumulate, 2 a normalised element, 1 an element pooled.
     """
 
     path: str

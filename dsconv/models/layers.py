@@ -1,4 +1,4 @@
-"""What the networks share: activations, norms, a convolution with both behind it, global average pooling."""
+"""What the networks share: activations, norms, a convolution followed by both, global average pooling."""
 
 import functools
 
@@ -58,7 +58,7 @@ class GlobalAveragePool(nn.Module):
 
 
 def check_size(images, smallest: int) -> None:
-    """Raises InputError for images of fewer than `smallest` pixels a side, of which pooling would leave nothing."""
+    """Raises InputError for images of fewer than `smallest` pixels per side, of which pooling would leave nothing."""
     height, width = images.shape[1:3]
     if min(height, width) < smallest:
         needs = f'needs {smallest}×{smallest} or more; take another model.name, or a larger dataset.image_size'
@@ -66,7 +66,7 @@ def check_size(images, smallest: int) -> None:
 
 
 def check_patches(images, patch: int) -> None:
-    """Raises InputError for images that do not divide into patches of `patch` pixels a side."""
+    """Raises InputError for images that do not divide into patches of `patch` pixels per side."""
     height, width = images.shape[1:3]
     if height % patch or width % patch:
         cut = f'images of {height}×{width} do not divide into the {patch}×{patch} patches of this network'

@@ -1,4 +1,4 @@
-"""What a training run costs on a TPU slice that need not be there: memory, time by roofline, what devices exchange."""
+"""Estimates a training run on a TPU slice without a TPU: memory, time by roofline, collectives."""
 
 import re
 import time

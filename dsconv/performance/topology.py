@@ -1,4 +1,4 @@
-"""Compiles the training step for a TPU slice that need not be there, with libtpu."""
+"""Compiles the training step for a TPU slice, with libtpu, on a machine without a TPU."""
 
 import os
 from importlib import util

@@ -1,4 +1,4 @@
-"""What a run leaves for a person to read: the metrics log, the evaluation report, its pictures and tables.
+"""The output of a run: the metrics log, the evaluation report, its pictures and tables.
 
 Light to import: TensorFlow, scikit-learn, matplotlib, jinja2 and tabulate are imported by the functions that use them.
 """

@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
-CELL = 64  # the most pixels a side of a picture
+CELL = 64  # maximum pixels per side of a picture
 GAP, MARGIN = 3, 20
 HEADING = 44  # height of the line above a block
 INK, GREY = (20, 20, 20), (110, 110, 110)

@@ -13,7 +13,7 @@ CASTAGNOLI = 0x82F63B78  # the polynomial of CRC-32C, its bits reversed
 
 
 def new_name() -> str:
-    """Returns a name by which TensorBoard finds the file, and which no other has."""
+    """Returns a unique file name that TensorBoard recognises."""
     seconds, rest = divmod(time.time_ns(), 10**9)
     return f'events.out.tfevents.{seconds}.{platform.node()}.{os.getpid()}.{rest}'
 

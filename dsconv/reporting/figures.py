@@ -29,7 +29,7 @@ def png(figure: Figure) -> bytes:
     """Returns the figure as the content of a PNG file."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        # A character without a glyph is drawn as a box, which says enough.
+        # A character without a glyph is drawn as a box; the warning adds nothing.
         warnings.filterwarnings('ignore', message='Glyph .* missing from')
         figure.savefig(buffer, format='png', bbox_inches='tight')
     return buffer.getvalue()

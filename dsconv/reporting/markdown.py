@@ -1,4 +1,4 @@
-"""Markdown as GitHub shows it, with names in it that are not markup."""
+"""GitHub-flavoured Markdown, in which names are escaped."""
 
 import html
 import re

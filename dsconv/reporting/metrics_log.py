@@ -11,11 +11,11 @@ from dsconv.files import is_remote, make_directory, replace_file, to_path
 from dsconv.reporting.event_file import EventFile, new_name
 
 FILE_NAME = 'metrics.jsonl'
-SECONDS_BETWEEN_UPLOADS = 10  # the file is sent whole each time, while the training waits
+SECONDS_BETWEEN_UPLOADS = 10  # each upload sends the whole file and blocks training
 
 
 class MetricsLog(contextlib.ExitStack):
-    """Appends to `workdir/metrics.jsonl`, one JSON object a line, and to TensorBoard event files beside it.
+    """Appends to `workdir/metrics.jsonl`, one JSON object per line, and to TensorBoard event files beside it.
 
     A resumed run repeats the steps after its checkpoint, so opening the log first drops every line with step >
     `restored_step`, and a last line torn by a crash. (Event files cannot be cut.) In an object store lines are uploaded
@@ -84,5 +84,5 @@ def _whole_lines(path: Path) -> list[tuple[bytes, dict]]:
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             # A crash tears the last line only, and the beginning of an object never parses.
             if number < len(lines):
-                raise InputError(f'{path}, line {number}: not a line of metrics. Mend or remove the file.') from error
+                raise InputError(f'{path}, line {number}: not a line of metrics. Repair or remove the file.') from error
     return whole

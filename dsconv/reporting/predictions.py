@@ -1,4 +1,4 @@
-"""A table of predictions, a row a picture, written as they come: CSV or JSON lines."""
+"""A table of predictions, one row per picture, written incrementally: CSV or JSON lines."""
 
 import contextlib
 import csv

@@ -13,7 +13,7 @@ OURS, PUBLISHED = 'C0', '0.45'
 def variants_figure(
     accuracies: Mapping[str, Sequence[float]], intervals: Mapping[str, Sequence[float]], title: str
 ) -> Figure:
-    """Draws accuracies at the left, a dot a run and a line at their mean; at the right the differences from the first.
+    """Draws accuracies at the left, one dot per run and a line at the mean; at the right, differences from the first.
 
     `accuracies` are variant → percent of each run; `intervals` variant → (low, high) points around its difference.
     """

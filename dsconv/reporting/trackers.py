@@ -58,12 +58,12 @@ def check_trackers(names) -> None:
     """Raises InputError for one of `names` whose package is not installed."""
     for name in names or ():
         spec = importlib.util.find_spec(name)
-        if spec is None or spec.origin is None:  # a mere directory of that name, as wandb leaves behind, is none
+        if spec is None or spec.origin is None:  # a namespace package is only a directory, such as wandb's logs
             raise InputError(f'log.trackers={name} needs a package that is not installed: pip install {name}')
 
 
 class Trackers(contextlib.AbstractContextManager):
-    """Tells all of a run's trackers; a context manager. One that fails is named in a warning, and told no more."""
+    """Sends scalars to the trackers of a run; a context manager. One that fails is named in a warning and dropped."""
 
     def __init__(self, names, workdir: Path, config: dict):
         """Opens, or resumes, the run in each of `names`, with the parameters `config`; raises InputError."""
@@ -76,14 +76,14 @@ class Trackers(contextlib.AbstractContextManager):
         for name in names or ():
             try:
                 self._open[name] = TRACKERS[name](workdir, config, runs.get(name))
-            except Exception as error:  # of whatever kind, as for want of a key or of the network
+            except Exception as error:  # of any type, such as a missing API key or network
                 self.__exit__(type(error))
                 raise InputError(f'log.trackers={name}: {" ".join(str(error).split())[:300]}') from error
             runs[name] = self._open[name].id
             replace_file(file, json.dumps(runs).encode())
 
     def write(self, step: int, scalars: dict[str, float]) -> None:
-        """Tells the scalars of a step."""
+        """Sends the scalars of a step."""
         self._tell(lambda tracker: tracker.write(scalars, step=step))
 
     def __exit__(self, *exception) -> None:

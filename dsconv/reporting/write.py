@@ -84,7 +84,7 @@ def write_report(
     replace_file(output / 'report.md', ('\n\n'.join(page) + '\n').encode(errors='backslashreplace'))
     for name in set(PICTURES) - set(pictures):
         (output / name).unlink(missing_ok=True)
-    # One key a line: a matrix with a line for each number could not be read.
+    # One key per line: `indent` would put each number of the confusion matrix on a line of its own.
     values = {key: json.dumps(value, ensure_ascii=False, allow_nan=False) for key, value in report.items()}
     text = '{\n' + ',\n'.join(f'  "{key}": {value}' for key, value in values.items()) + '\n}\n'
     replace_file(output / 'report.json', text.encode(errors='backslashreplace'))

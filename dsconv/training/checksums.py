@@ -1,4 +1,4 @@
-"""Checksums of what a checkpoint holds, by which what is read is known to be what was saved."""
+"""Checksums of the content of a checkpoint, to verify that what is restored is what was saved."""
 
 import json
 import zlib

@@ -1,4 +1,4 @@
-"""The memory that a training step takes, what the device has, and what to set where it is too little."""
+"""The memory that a training step needs, that of the device, and the settings that reduce the former."""
 
 import contextlib
 import logging

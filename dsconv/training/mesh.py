@@ -1,4 +1,4 @@
-"""Where arrays live: one mesh axis, `data`, over all devices of all processes."""
+"""Placement of arrays: one mesh axis, `data`, over all devices of all processes."""
 
 import functools
 

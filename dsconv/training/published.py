@@ -1,4 +1,4 @@
-"""A published network: a run's directory with the weights that are scored and nothing to train on with."""
+"""A published network: a run's directory with the evaluated weights, without the state to resume training."""
 
 import json
 import shlex

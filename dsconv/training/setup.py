@@ -28,7 +28,7 @@ from dsconv.training.step import make_train_step
 logger = logging.getLogger('dsconv')
 # Where the fast form was measured, or estimated by the compiler, to be faster: docs/cpu.md, docs/tpu.md.
 FAST_PLATFORMS = ('cpu', 'tpu')
-FAST_OPTIONS = ('fold', 'depthwise_form', 'remat')  # which the plain form has not
+FAST_OPTIONS = ('fold', 'depthwise_form', 'remat')  # which the plain form lacks
 
 
 def open_source(config, workdir=None) -> data.Source:

@@ -1,4 +1,4 @@
-"""Reasons to stop: SIGTERM, the notice of a preemption; SIGINT, Ctrl-C; a validation accuracy that rises no more."""
+"""Reasons to stop: SIGTERM, the notice of a preemption; SIGINT, Ctrl-C; a validation accuracy that stops improving."""
 
 import collections
 import logging

@@ -92,7 +92,7 @@ def test_environments(monkeypatch):
         assert tuned == (ALLOCATOR if name.endswith('+allocator') else {}), name
         assert {SWITCH, 'TF_ENABLE_ONEDNN_OPTS'}.isdisjoint(contender.environment)
         assert contender.environment['JAX_PLATFORMS'] == 'cpu'
-    # What a person has set is left alone, but where this project's are asked for.
+    # The user's settings are kept, unless those of the project are asked for.
     monkeypatch.setenv('MALLOC_TOP_PAD_', '5')
     monkeypatch.setenv(SWITCH, 'system')
     found = comparison.contenders(('torch',))

@@ -34,4 +34,4 @@ def test_python_ends_while_batches_are_being_read():
         'from dsconv.data.read_ahead import read_ahead\n'
         'next(read_ahead(range(1000), lambda number: time.sleep(0.3) or (number, number)))\n'
     )
-    assert python('-c', script).returncode == 0  # it hung for ever
+    assert python('-c', script).returncode == 0  # it hung

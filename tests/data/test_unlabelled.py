@@ -1,4 +1,4 @@
-"""Pictures as a person gives them: which files they are, and how they are brought to a network."""
+"""Pictures as the user gives them: which files they are, and how they are prepared for a network."""
 
 import numpy as np
 from PIL import Image

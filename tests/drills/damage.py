@@ -111,7 +111,7 @@ def _taken(workdir, shape, expected, what):
 
 
 def _command_after_damage(workdir, newest):
-    """What a person reads when the command is started again."""
+    """What the user sees when the command is started again."""
     undamaged = last_state(workdir)
     KINDS['truncated'](workdir / 'checkpoints' / str(newest) / 'model' / 'manifest.ocdbt', random)
     errors = finish(start(command(workdir, '--config.optimizer.ema_decay=0.9')))

@@ -12,7 +12,7 @@ CHATTY = ('--config.log.every_steps=1', '--config.epochs=30', '--config.checkpoi
 
 
 def drill(seed, directory):
-    """Returns the line that a person reads in each case."""
+    """Returns the line that the user sees in each case."""
     finish(start(command(directory / 'undisturbed')))
     finish(start(command(directory / 'chatty', *CHATTY)))
     said = {}

@@ -1,6 +1,6 @@
 """The networks that DSConv is compared with, each module with a table `NETWORKS`: name → what makes the network.
 
-A new module in this folder is found by itself.
+A new module in this folder is found automatically.
 """
 
 import importlib

@@ -21,7 +21,7 @@ class AlexNet(nn.Module):
       features: of the five convolutions.
       stem: kernel size, stride and padding of the first of them.
       hidden: widths of the dense layers before the head, each with dropout of a half (section 4.2).
-      smallest: pixels a side that leave one place after the last pooling.
+      smallest: pixels per side that leave one place after the last pooling.
     """
 
     num_classes: int

@@ -13,7 +13,7 @@ class ConvMixer(nn.Module):
     """The classifier: `(batch, height, width, channels)` normalised images → `(batch, num_classes)` float32 logits.
 
     Attributes:
-      patch: pixels a side; divides height and width.
+      patch: pixels per side; divides height and width.
       layers: pairs of a depthwise convolution, with a residual, and a pointwise one, of `width` features.
       kernel: side of the depthwise kernel, odd.
     """

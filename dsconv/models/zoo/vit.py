@@ -63,7 +63,7 @@ class ViT(nn.Module):
     """The classifier: `(batch, height, width, channels)` normalised images → `(batch, num_classes)` float32 logits.
 
     Attributes:
-      patch: pixels a side; divides height and width.
+      patch: pixels per side; divides height and width.
       width: features of a token, a multiple of `heads`, those of the attention.
       layers: encoder blocks.
       dropout: rate, after the positions and after every dense layer but those of queries, keys and values (B.1).
