@@ -65,6 +65,8 @@ def test_overrides_with_and_without_an_equals_sign(capsys):
         (InputError('of two\nlines'), 2, f'{PROGRAM}of two lines\n'),
         (RuntimeError("Unable to initialize backend 'x': y"), 2,
          f"{PROGRAM}JAX_PLATFORMS=x: RuntimeError: Unable to initialize backend 'x': y\n"),
+        (ValueError("invalid truth value 'flase' for environment 'JAX_ENABLE_X64'"), 2,
+         f"{PROGRAM}invalid truth value 'flase' for environment 'JAX_ENABLE_X64'\n"),
         (RunError('diverged'), 1, f'{PROGRAM}diverged\n'),
         (PermissionError(13, 'Permission denied', '/x'), 2, f'{PROGRAM}/x: Permission denied\n'),
         (OSError(28, 'No space left on device'), 1, f'{PROGRAM}No space left on device\n'),
