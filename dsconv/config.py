@@ -186,7 +186,8 @@ def _lay_over(config, values, where, typed=False):
         try:
             value = keys[name].convert(keys[name].parse(value) if typed else value)
         except (TypeError, OverflowError) as error:
-            raise InputError(f'{where}{name}={shown(value)} must be {keys[name].description}') from error
+            said = shown(repr(value) if isinstance(value, str) and not typed else value)  # a number in quotes is a text
+            raise InputError(f'{where}{name}={said} must be {keys[name].description}') from error
         config.update_from_flattened_dict({name: value})
 
 

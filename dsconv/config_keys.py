@@ -77,6 +77,8 @@ def _parse(text, kind):
 
 
 def _convert(value, kind):
+    if type(value).__module__ == 'numpy' and not value.ndim:  # a number that a config file has computed
+        value = value.item()
     if kind is float and type(value) is int:
         value = float(value)
     if type(value) is not kind or kind is str and (not value or '\0' in value):  # no path holds a NUL

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image, ImageOps, features
+from PIL import Image, features
 
 from dsconv.errors import InputError
 from dsconv.files import is_remote, to_path
@@ -40,6 +40,15 @@ GREY_MODES = ('1', 'L', 'LA', 'La', 'I', 'F')
 PADDING = 128  # level of the margins of a padded picture
 REDUCED = 2  # a JPEG's box is decoded at no less than this multiple of the image's side
 ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)  # the tag of EXIF, and its values that exchange width and height
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def read_picture(
@@ -95,11 +104,13 @@ def fit(picture, image_size: int, channels: int, resize: str = 'squash', crop: C
     box = None
     if crop is not None:
         # Pillow gives the size of a TIFF upright, that of other files as stored.
-        turned = picture.format != 'TIFF' and picture.getexif().get(ORIENTATION) in SIDEWAYS
+        turned = picture.format != 'TIFF' and _orientation(picture) in SIDEWAYS
         box = crop(picture.size[::-1] if turned else picture.size)
         factor = _reduce(picture, min(box[2] - box[0], box[3] - box[1]) / (REDUCED * image_size))
         box = tuple(side * factor for side in box)
-    picture = _eight_bits(ImageOps.exif_transpose(picture))
+    picture = _eight_bits(_upright(picture))
+    if picture.mode == 'LAB':  # Pillow converts it only to RGB
+        picture = picture.convert('RGB')
     if picture.has_transparency_data:
         picture = picture.convert('RGBA')
         picture = Image.alpha_composite(Image.new('RGBA', picture.size, 'white'), picture)
@@ -209,6 +220,23 @@ def open_picture(file) -> Image.Image:
     return picture
 
 
+def _orientation(picture) -> int | None:
+    try:
+        return picture.getexif().get(ORIENTATION)
+    except Exception:  # Pillow has many; a damaged EXIF leaves the pixels intact
+        return None
+
+
+def _upright(picture):
+    """Rotates and mirrors a picture by its EXIF orientation.
+
+    `ImageOps.exif_transpose` also rewrites the EXIF, which fails where another tag has a value of a wrong type.
+    """
+    picture.load()  # which turns a TIFF
+    turn = TURNS.get(_orientation(picture))
+    return picture if turn is None else picture.transpose(turn)
+
+
 def _eight_bits(picture):
     """Rescales modes of more than 8 bits, which Pillow's own conversion would clip at 255."""
     if not (picture.mode in ('I', 'F') or picture.mode.startswith('I;16')):
@@ -217,4 +245,7 @@ def _eight_bits(picture):
     pixels = np.asarray(picture, np.float64)
     if not (pixels.min() >= 0 and pixels.max() <= top):
         raise InputError(f'has pixels of mode {picture.mode} outside 0..{top:.0f}: convert it to 8 bits first')
-    return Image.fromarray(np.rint(pixels * (255 / top)).astype(np.uint8))
+    grey = Image.fromarray(np.rint(pixels * (255 / top)).astype(np.uint8))
+    if (level := picture.info.get('transparency')) is not None:  # the transparent level of a PNG
+        grey.putalpha(Image.fromarray(np.where(pixels == level, 0, 255).astype(np.uint8)))
+    return grey

@@ -65,6 +65,8 @@ def list_table(path, dataset, whole: bool = False) -> Listing:
     class_names = _sorted(set(labels))
     if len(class_names) < (least := least_classes(whole)):
         raise InputError(f'{path}: holds {len(class_names)} class(es); at least {least} are needed')
+    if torn := [name for name in class_names if any('\ud800' <= letter <= '\udfff' for letter in name)]:
+        raise InputError(f'{path}: the label {torn[0]!r} is not UTF-8: save the table as CSV in UTF-8')
     training = 'train' if 'split_key' in columns else ''
     where = {split: f'{path} ({split})'.removesuffix(' ()') for split in dict.fromkeys([training, *splits])}
     rows = list(zip(_located(path, root, list(seen)), labels, splits, strict=True))
@@ -114,7 +116,7 @@ def _read(path) -> tuple[list[str], list]:
     # A name of a file may hold bytes that are no text.
     text = content.decode('utf-8-sig', errors='surrogateescape')
     first = text.partition('\n')[0]
-    reader = csv.reader(io.StringIO(text, newline=''), delimiter=max(',;\t', key=first.count))
+    reader = csv.reader(io.StringIO(text, newline=''), delimiter=max(',;\t', key=first.count), strict=True)
     try:
         rows = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
     except csv.Error as error:

@@ -128,27 +128,28 @@ def encode_arrays(images, features: Features, where: str):
     """Returns a function of TensorFlow: image as an array → PNG, so that it is read as a picture in a file is.
 
     Args:
-      images: a `tf.data.Dataset` of some of them, whose pixels tell their range: [0, 1] or [0, 255] of numbers that are
-        not uint8 or uint16.
+      images: a `tf.data.Dataset` of some of them, which give the range of the pixels: [0, 255] of uint8, [0, 1]
+        or [0, 255] of other numbers, or all of uint16.
 
     Raises: InputError when they lie elsewhere.
     """
     tf = import_tensorflow()
     spec = images.element_spec
-    scale = 1.0
-    if spec.dtype not in (tf.uint8, tf.uint16):
+    scale, is_deep = 1.0, False
+    if spec.dtype != tf.uint8:
         ends = [(image.min(), image.max()) for image in images.take(SCANNED).as_numpy_iterator() if image.size]
         low, high = min(low for low, _ in ends), max(high for _, high in ends)
-        if not (low >= 0 and high <= 255):
+        is_deep = spec.dtype == tf.uint16 and high > 255  # PNG stores these as they are
+        if not (is_deep or low >= 0 and high <= 255):
             raise InputError(
                 f'{where}: the images in {features.image_key} ({spec.dtype.name}{tuple(spec.shape)}) have pixels from '
                 f'{low:g} to {high:g}, and not in 0..1 or 0..255'
             )
-        scale = 255.0 if spec.dtype.is_floating and high <= 1 else 1.0
+        scale = 255.0 if high <= 1 else 1.0
 
     def encode(image):
         image = image[..., None] if image.shape.rank == 2 else image
-        if image.dtype not in (tf.uint8, tf.uint16):
+        if image.dtype != tf.uint8 and not is_deep:
             image = tf.round(tf.clip_by_value(tf.cast(image, tf.float32) * scale, 0.0, 255.0))
             image = tf.cast(image, tf.uint8)
         return tf.io.encode_png(image)

@@ -25,7 +25,7 @@ OPERATIONS = {
         ),
         bias,
     ),
-    'dense': lambda x, kernel, bias=None: _biased(x @ kernel, bias),
+    'dense': lambda x, kernel, bias=None: _dense(x, kernel, bias),
     'mul': jnp.multiply,
     'add': jnp.add,
     'mean': lambda x: jnp.mean(x, axis=(1, 2)),
@@ -40,7 +40,7 @@ ACTIVATIONS = {
     'relu': jax.nn.relu,
     'relu6': jax.nn.relu6,
     'leaky_relu': jax.nn.leaky_relu,
-    'elu': jax.nn.elu,
+    'elu': lambda x: jnp.maximum(x, 0) + (jnp.exp(jnp.minimum(x, 0)) - 1),  # without comparisons, as int8 needs
 }
 LOOPS = ('scan', 'while')
 NUMPY = {
@@ -54,6 +54,12 @@ NUMPY = {
 
 def _biased(x, bias):
     return x if bias is None else x + bias
+
+
+def _dense(x, kernel, bias):
+    if x.ndim > 2 and x.size == x.shape[-1]:  # LiteRT's converter takes a single row only in two dimensions
+        return _dense(x.reshape(1, -1), kernel, bias).reshape(*x.shape[:-1], -1)
+    return _biased(x @ kernel, bias)
 
 
 @dataclasses.dataclass(eq=False)

@@ -135,7 +135,8 @@ def _ranges(file, pictures):
     }
     computed = sorted({*graph.inputs, *(output for operator in graph.operators for output in operator.outputs)})
     if any(graph.tensors[index].type != schema.TensorType.FLOAT32 for index in computed):
-        raise InputError('this network chooses between numbers, as attention does: leave int8 out of --precision')
+        what = 'as attention and model.activation=gelu_exact do'
+        raise InputError(f'this network compares numbers, {what}: leave int8 out of --precision')
     names = {index: graph.tensors[index].name.decode() for index in computed}
     seen, generator = {index: ([], []) for index in computed}, np.random.default_rng(0)
     gains = _squared_gains(model)

@@ -40,7 +40,7 @@ def report_exported(
     if dataset:
         scored = other_examples(config, dataset, split, where)
     else:
-        say_where(config, where, OF_ITS_PLACE)
+        say_where(config, where, (*OF_ITS_PLACE, 'root'))  # the file holds no path
         scored = own_examples(config, data.open_source(config.dataset), split)
     batches = scored.images.in_order(BATCH_SIZE, slice(None))
     with np.errstate(divide='ignore'):  # an 8-bit probability may be 0

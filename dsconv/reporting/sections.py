@@ -105,6 +105,8 @@ def _classification_report(report: dict) -> str:
     text = classification_report(
         labels, predictions, labels=range(len(names)), target_names=names, digits=4, zero_division=0
     ).rstrip()
+    # Where no prediction is right, the counts are floats.
+    text = re.sub(r'(\d+)\.0$', r'  \1', text, flags=re.MULTILINE)
     # Of a class without examples, support 0, neither recall nor F1 is known.
     return re.sub(r'(\d\.\d{4} +)0\.0000( +)0\.0000( +0)$', r'\1     –\2     –\3', text, flags=re.MULTILINE)
 

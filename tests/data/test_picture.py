@@ -1,6 +1,7 @@
 """Pictures as Pillow writes them, against their own pixels and against Pillow."""
 
 import contextlib
+import struct
 
 import numpy as np
 import pytest
@@ -58,6 +59,8 @@ def test_transparency_is_composited_on_white_that_of_a_palette_too(tmp_path):
     assert np.abs(picture[..., 1] - 255 * (1 - alpha)).max() <= 1
     picture = Image.merge('LA', [Image.fromarray(RAMP), Image.new('L', (4, 4), 0)])
     assert (read(saved(tmp_path, picture), 1) == 255).all()
+    deep = saved(tmp_path, Image.fromarray(RAMP.astype(np.uint16) * 257), transparency=int(RAMP[1, 1]) * 257)
+    assert np.array_equal(read(deep, 1)[..., 0], np.where(RAMP[1, 1] == RAMP, 255, RAMP))
     picture = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8)).convert('P')
     picture.putpalette([10, 20, 30, 40, 50, 60])
     expected = np.array([[[10, 20, 30], [40, 50, 60]], [[40, 50, 60], [10, 20, 30]]])
@@ -69,6 +72,7 @@ def test_transparency_is_composited_on_white_that_of_a_palette_too(tmp_path):
 def test_cmyk_and_lab(tmp_path):
     red = saved(tmp_path, Image.new('LAB', (4, 4), (138, 209, 198)), 'p.tif')  # CIELAB of D50: (54.3, 81, 70)
     assert np.abs(read(red)[0, 0].astype(int) - [255, 0, 0]).max() <= 6
+    assert abs(int(read(red, 1)[0, 0, 0]) - 76) <= 2  # the luma of red
     red = saved(tmp_path, Image.new('CMYK', (4, 4), (0, 255, 255, 0)), 'p.jpg', quality=100)
     assert np.abs(read(red).astype(int) - [255, 0, 0]).max() <= 3
 
@@ -76,6 +80,10 @@ def test_cmyk_and_lab(tmp_path):
 def test_orientation_is_applied_and_the_first_frame_of_an_animation_taken(tmp_path):
     path = saved(tmp_path, Image.fromarray(RAMP), exif=rotated(6))  # "rotate by 90 degrees clockwise to see it upright"
     assert np.array_equal(read(path, 1)[..., 0], np.rot90(RAMP, -1))
+    # The same in bytes, and a text where a fraction belongs, the horizontal resolution.
+    tags = struct.pack('<HHII', 0x0112, 3, 1, 6) + struct.pack('<HHI4s', 0x011A, 2, 4, b'72dp')
+    odd = b'Exif\0\0II*\0' + struct.pack('<IH', 8, 2) + tags + bytes(4)
+    assert np.array_equal(read(saved(tmp_path, Image.fromarray(RAMP), exif=odd), 1)[..., 0], np.rot90(RAMP, -1))
     frames = [Image.new('RGB', (4, 4), colour) for colour in ('red', 'blue')]
     for name in ('p.gif', 'P.TIFF'):
         assert (read(saved(tmp_path, frames[0], name, save_all=True, append_images=frames[1:])) == [255, 0, 0]).all()

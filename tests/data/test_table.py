@@ -77,6 +77,8 @@ def test_paths_begin_at_the_root_that_is_named(listed, tmp_path):
         ('path,label\na,cat\na,dog\n', {}, 'line 3: a is there twice, with other values'),
         ('path,label,split,patient\na,cat,train,p\nb,dog,test,p\n', {}, 'the group p is in train and in test'),
         ('path,label\na,cat\n', dict(encoding='utf-16'), 'save it as CSV in UTF-8'),
+        ('path,label\na,café\nb,dog\n', dict(encoding='cp1252'), 'is not UTF-8: save the table as CSV in UTF-8'),
+        ('path,label\na,cat\nb,"dog\nc,cat\n', {}, 'line 4: unexpected end of data'),
     ],
 )
 def test_what_is_wrong_with_a_table(listed, text, changed, message):

@@ -202,7 +202,17 @@ FEATURES = {
         lambda i: dict(scan=PIXELS[i], diagnosis=i % 3, age=i)),
     'from 0 to 1': (dict(image=FLOATS[8, 8, 3], label=NAME), lambda i: dict(image=np.float32(PIXELS[i] / 255))),
     'no channels': (dict(image=FLOATS[8, 8], label=NAME), lambda i: dict(image=np.float32(PIXELS[i, ..., 0]))),
+    'eight bits of sixteen': (dict(image=tfds.features.Tensor(shape=(8, 8), dtype=np.uint16), label=NAME),
+        lambda i: dict(image=np.uint16(PIXELS[i, ..., 0]))),
 }  # fmt: skip
+
+
+def test_integers_of_0_and_1_are_black_and_white(settings, tmp_path):
+    features, masks = dict(image=tfds.features.Tensor(shape=(8, 8), dtype=np.int64), label=NAME), PIXELS[..., :1] > 99
+    store_as(tmp_path, features, lambda i: dict(image=np.int64(masks[i, ..., 0])))
+    train = open_source(settings(name='own', data_dir=str(tmp_path))).load('train')
+    expected = sorted((255 * np.uint8(mask)).tobytes() for mask in masks[::2])
+    assert sorted(image.tobytes() for image in train.images(np.arange(5))) == expected
 
 
 @pytest.mark.parametrize('case', FEATURES)

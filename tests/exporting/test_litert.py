@@ -62,6 +62,21 @@ def test_biases_of_int8_make_up_for_the_rounding_of_weights(monkeypatch):
     assert corrected < 0.3 * error()
 
 
+def test_an_elu_and_a_network_of_a_single_place_are_converted():
+    kernel, bias = (np.float32(np.random.default_rng(0).normal(0, 1, shape)) for shape in ((4, 3), 3))
+    images = np.random.default_rng(1).integers(0, 256, (9, 1, 1, 4), np.uint8)
+    graph = [Node('input', [], {}, (1, 1, 1, 4), np.dtype(np.float32))]
+    for op, constants in (('dense', [kernel, bias]), ('elu', []), ('softmax', [])):
+        graph.append(Node(op, [graph[-1], *constants], {}, (1, 1, 1, 3), np.dtype(np.float32)))
+    file = litert.to_litert(graph)
+    expected = jax.nn.softmax(jax.nn.elu(images / 255 @ kernel + bias))
+    for content, tolerance in ((file, 1e-6), (litert.to_int8(file, images), 0.03)):
+        (model,) = litert._parsed(content).subgraphs
+        name = model.tensors[model.outputs[0]].name.decode()
+        answers = np.concatenate([values(name) for values in litert._run_each(content, images)])
+        np.testing.assert_allclose(answers.reshape(9, 3), expected.reshape(9, 3), atol=tolerance)
+
+
 def test_a_network_that_compares_numbers_is_refused_in_int8():
     graph = read(lambda x: jnp.where(x > 0.3, x, x * x), jax.ShapeDtypeStruct((1, 4), np.float32))
     with pytest.raises(InputError, match='leave int8 out'):
