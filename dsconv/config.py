@@ -141,7 +141,7 @@ def has_begun(workdir: Path) -> bool:
 def has_checkpoints(workdir: Path) -> bool:
     """Returns whether a workdir holds a checkpoint."""
     checkpoints = to_path(workdir) / 'checkpoints'
-    return is_directory(checkpoints) and any(checkpoints.glob('[0-9]*'))
+    return is_directory(checkpoints) and any(path.name.isdecimal() for path in checkpoints.glob('[0-9]*'))
 
 
 def load_run(workdir: Path) -> ConfigDict:

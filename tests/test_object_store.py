@@ -125,6 +125,17 @@ def test_a_damaged_checkpoint_is_moved_aside_and_one_that_is_out_of_reach_is_not
     assert not any(name.startswith('runs/damaged/checkpoints/4/') for name in store.names())
 
 
+def test_what_is_not_written_to_its_end_is_no_checkpoint(store):
+    workdir = to_path(f'{BUCKET}/runs/unfinished')
+    for step in (3, 4):
+        with Checkpoints(workdir) as checkpoints:
+            checkpoints.save(make_state(step), {'accuracy': 0.5})
+    for name in ('commit_success.txt', 'metrics/metrics'):
+        (workdir / 'checkpoints' / '4' / name).unlink()
+    with Checkpoints(workdir, read_only=True) as checkpoints:
+        assert checkpoints.choose('latest') == 3
+
+
 def test_lines_arrive_with_a_flush_and_at_the_end(store):
     workdir = to_path(f'{BUCKET}/runs/lines')
     line = {'epoch': 0.1, 'split': 'train', 'loss': 1.0}

@@ -118,7 +118,7 @@ def _train(cell):
 
 def is_finished(cell: Cell) -> bool:
     """Returns whether the cell has been trained to its end and has its report; raises InputError for another run."""
-    from dsconv.training.run import check_workdir
+    from dsconv.training.run import PICTURES, check_workdir
 
     if not (cell.workdir / 'config.json').exists():
         return False
@@ -128,11 +128,20 @@ def is_finished(cell: Cell) -> bool:
     if config.loss.class_weights == 'balanced':
         config.loss.class_weights = saved.loss.class_weights
     check_workdir(cell.workdir, config)
+    if not configuration.has_begun(cell.workdir):
+        return False
+    table, kept = open_once(cell.config.dataset).table, read_if_there(cell.workdir / PICTURES)
+    if table and kept not in (None, table()):
+        raise InputError(f'{cell.workdir} began with other pictures: put them back, or take another --output')
     if saved.epochs != config.epochs:
         why = 'since a run that is made longer is not one that was planned so long'
         held = f'{cell.workdir} holds a run of epochs={saved.epochs}, not {config.epochs}'
         raise InputError(f'{held}: take another --output, {why}')
     scored = max((line['epoch'] for line in _validations(read_metrics(cell.workdir))), default=0)
+    batches, asked = (each.eval.recalibration_batches for each in (saved, config))
+    if scored >= config.epochs and batches != asked:
+        held = f'{cell.workdir} ended with eval.recalibration_batches={batches}, not {asked}'
+        raise InputError(f'{held}: take another --output')
     return scored >= config.epochs and (cell.workdir / 'report' / 'report.json').exists()  # evaluate writes one too
 
 

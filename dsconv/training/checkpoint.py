@@ -11,6 +11,7 @@ deleted: it is moved to `workdir/damaged` when a run goes on from an older one. 
 import contextlib
 import errno
 import itertools
+import json
 import logging
 import operator
 from pathlib import Path
@@ -71,7 +72,7 @@ class Checkpoints(contextlib.AbstractContextManager):
     def _listed(self) -> list[int]:
         """Returns the steps in the directory, in order; raises OSError where it cannot be read."""
         try:
-            return sorted(int(path.name) for path in self._directory.iterdir() if path.name.isdecimal())
+            return sorted(int(path.name) for path in self._directory.iterdir() if _is_saved(path))
         except Exception as error:
             if isinstance(error, FileNotFoundError) or status_of(error) == 'NOT_FOUND':
                 return []
@@ -80,6 +81,15 @@ class Checkpoints(contextlib.AbstractContextManager):
     def __exit__(self, *exception):
         with self._saving():
             self._manager.close()
+
+    @contextlib.contextmanager
+    def finishing(self):
+        """Waits at its exit for saves that have begun, while `StopRequest` still keeps a signal from ending the run."""
+        try:
+            yield
+        finally:
+            with self._saving():
+                self._manager.wait_until_finished()
 
     def save(self, state: TrainState, validation: dict | None) -> None:
         """Starts to save; the state may be donated at once. `validation` holds `accuracy`, where there is one."""
@@ -90,6 +100,7 @@ class Checkpoints(contextlib.AbstractContextManager):
         self._save(step, {'variables': variables, 'average': None}, {'nonfinite_steps': np.int32(0)}, None)
 
     def _save(self, step, model, training, metrics):
+        metrics = json.loads(json.dumps(metrics))  # as they are read: JSON has one NaN, floats have several
         # Both ways arrays pass through the host: Orbax takes several times as long where it handles those of devices.
         model, training = jax.device_get((model, training))
         items = ocp.args.Composite(
@@ -232,6 +243,11 @@ class Checkpoints(contextlib.AbstractContextManager):
         if which not in by_name:
             raise InputError(f'--checkpoint={which}: there are latest, best, {", ".join(map(str, steps))}')
         return by_name[which]
+
+
+def _is_saved(path):
+    """Returns whether a path is a complete checkpoint: in an object store, Orbax writes it in place, this file last."""
+    return path.name.isdecimal() and (not is_remote(path) or (path / 'commit_success.txt').exists())
 
 
 class _Damaged(Exception):

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from dsconv import data
-from dsconv.config import flatten
+from dsconv.config import flatten, load_run
 from dsconv.errors import InputError, Preempted
 from dsconv.reporting import MetricsLog, read_metrics
 from dsconv.reporting.trackers import Trackers, check_trackers
@@ -49,9 +49,12 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
     with lock_workdir(workdir), Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
         state = checkpoints.restore_newest(shape) or initial_state(config, training)
         first_step, last_step = int(state.step), training.total_steps
-        if first_step > last_step:
-            trained = f'{workdir} has been trained to step {first_step}: take more epochs or another --workdir'
-            raise InputError(f'epochs={config.epochs} ends at step {last_step}, but {trained}')
+        planned = load_run(workdir).epochs if first_step else config.epochs
+        if first_step >= last_step and config.epochs < planned:  # the end of a run differs from a step within it
+            trained = f'{workdir} has been trained to step {first_step} of epochs={planned}'
+            raise InputError(
+                f'epochs={config.epochs} ends at step {last_step}, but {trained}: take more epochs or another --workdir'
+            )
         patience = Patience(config, read_metrics(workdir), first_step)
         if patience.is_over and first_step < last_step:
             logger.info('ended at step %d of %d: %s', first_step, last_step, patience)
@@ -65,6 +68,7 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
         with (
             _open_log(workdir, config, first_step, training.steps_per_epoch) as (log, flush_log),
             StopRequest(training.mesh) as stop,
+            checkpoints.finishing(),
             naming_remedies(lambda: remedies(config, training.mesh)),
             Trace(workdir / 'profile', profile) as trace,
         ):

@@ -1,5 +1,6 @@
 import json
 import shlex
+import shutil
 
 import pytest
 
@@ -9,6 +10,7 @@ from dsconv.errors import InputError, RunError
 from dsconv.studies import ablation
 from dsconv.studies.cells import is_finished, make_cells, open_once, read_outcome, train_cells
 from dsconv.studies.study import Study, read_study
+from dsconv.training.run import PICTURES
 from tests.studies.grid import OVERRIDES, STUDY, Runs
 
 
@@ -131,3 +133,21 @@ def test_a_run_of_another_config_or_length_is_no_cell(cells, monkeypatch, tmp_pa
         is_finished(other)
     (tried,) = train_cells(cells_of(tmp_path / 'a study', {'first': []}, [*OVERRIDES, 'epochs=4']))
     assert 'holds a run of epochs=3, not 4: take another --output' in read_outcome(tried)['error']
+    (other,) = cells_of(tmp_path / 'a study', {'first': ['eval.recalibration_batches=5']})
+    with pytest.raises(InputError, match='ended with eval.recalibration_batches=0, not 5'):
+        is_finished(other)
+    shutil.rmtree(cells[0].workdir / 'report')
+    assert not is_finished(tried)  # without a checkpoint it may begin with other settings
+
+
+def test_pictures_that_changed_during_a_study_are_noticed(monkeypatch, tmp_path, write_pictures):
+    Runs(monkeypatch, {('a', 0): 0.5})
+    (cell,) = cells_of(
+        tmp_path / 'a study', {'a': []}, [*OVERRIDES, f'dataset.name=image_folder:{write_pictures(count=60)}']
+    )
+    list(train_cells([cell]))
+    (cell.workdir / PICTURES).write_bytes(open_once(cell.config.dataset).table())
+    assert is_finished(cell)
+    (cell.workdir / PICTURES).write_bytes(b'those of yesterday')
+    with pytest.raises(InputError, match='began with other pictures: put them back'):
+        is_finished(cell)

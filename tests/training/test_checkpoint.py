@@ -56,6 +56,13 @@ def test_without_validation_the_newest_are_kept(tmp_path):
         assert checkpoints.choose(None) == 3
 
 
+def test_a_loss_that_is_a_nan_of_either_sign_is_no_damage(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(make_state(1), {'accuracy': 0.5, 'loss': float(np.copysign(np.nan, -1))})
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.restore_newest(make_state(0)).step == 1
+
+
 @pytest.mark.parametrize(('saved_on', 'restored_on'), [(8, 1), (1, 8)])
 def test_a_state_restores_onto_other_devices(tmp_path, saved_on, restored_on):
     state = make_state(7, devices=saved_on)

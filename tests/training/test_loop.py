@@ -76,8 +76,15 @@ def test_a_run_that_is_told_to_leave_goes_on_to_the_same_bits(finished_run, tmp_
             while 'stopping after this step' not in caplog.text:
                 time.sleep(0.01)
 
+    def save_and_be_told_again(self, state, validation, save=Checkpoints.save):
+        save(self, state, validation)
+        self._manager.wait_until_finished = lambda: (wait(), signals and os.kill(os.getpid(), signals.pop()))
+        wait = type(self._manager).wait_until_finished.__get__(self._manager)
+
+    signals = [signal.SIGTERM]  # which would end the process after the loop
     with monkeypatch.context() as patch:
         patch.setattr(loop.Progress, 'advance', advance_until)
+        patch.setattr(Checkpoints, 'save', save_and_be_told_again)
         with pytest.raises(Preempted, match='stopped after step 4 of 57, which is saved'):
             loop.train(tiny_config(), tmp_path)
     # From here on the batches are drawn on the devices.
@@ -119,6 +126,9 @@ def test_a_finished_run_can_be_given_more_epochs(traced, tmp_path):
     assert loop.train(tiny_config(epochs=2, eval__batch_size=64, **SHORT), tmp_path / 'run')
     assert read_metrics(tmp_path / 'run')[-1]['step'] == 2 * STEPS_PER_EPOCH
     assert configuration.load_run(tmp_path / 'run').epochs == 2
+    shutil.rmtree(tmp_path / 'run' / 'checkpoints' / str(2 * STEPS_PER_EPOCH))  # as if it had been killed before
+    with pytest.raises(InputError, match=r'trained to step 19 of epochs=2: take more epochs'):
+        loop.train(tiny_config(epochs=1, **SHORT), tmp_path / 'run')
 
 
 def test_the_step_whose_memory_is_told_is_not_compiled_again(traced):

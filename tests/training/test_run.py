@@ -24,7 +24,9 @@ def test_what_may_change_on_resume_and_what_may_not(tmp_path):
     write_config(tmp_path, tiny_config())
     check_workdir(tmp_path, tiny_config(batch_size=32))  # nothing is lost yet
     assert configuration.load('configs/digits.py', [], tmp_path) == configuration.load('configs/digits.py', [])
-    (tmp_path / 'checkpoints' / '19').mkdir(parents=True)
+    (tmp_path / 'checkpoints' / '19.orbax-checkpoint-tmp').mkdir(parents=True)  # killed during its first save
+    check_workdir(tmp_path, tiny_config(batch_size=32))
+    (tmp_path / 'checkpoints' / '19').mkdir()
     may = dict(epochs=9, steps_per_dispatch=4, log__every_steps=3, eval__batch_size=99, dataset__data_dir='/elsewhere')
     check_workdir(tmp_path, tiny_config(**may))
     for key, value in {'seed': 1, 'batch_size': 32, 'optimizer__weight_decay': 0.5}.items():
