@@ -216,7 +216,7 @@ def _verdict(error):
     if isinstance(error, RuntimeError) and str(error).startswith('Unable to initialize backend '):  # of JAX
         platforms = os.environ.get('JAX_PLATFORMS')
         return (f'JAX_PLATFORMS={platforms}: {describe(error)}', 2) if platforms else (describe(error), 1)
-    if isinstance(error, ValueError) and str(error).startswith('invalid truth value '):  # of a variable of JAX
+    if isinstance(error, ValueError) and str(error).startswith(('invalid truth value ', 'Invalid value "')):  # of JAX
         return error, 2
     return (f'the object store failed: {describe(error)}', 1) if is_store_fault(error) else None
 

@@ -17,7 +17,7 @@ from dsconv.config_auto import say_once
 from dsconv.config_checks import check, check_is_taken, check_values, unread
 from dsconv.config_keys import no_such_key, read_keys
 from dsconv.errors import InputError, nearest, shown
-from dsconv.files import is_directory, is_file, make_directory, name_beside, to_path, write_json
+from dsconv.files import is_directory, is_file, is_remote, make_directory, name_beside, to_path, write_json
 
 ROOT = Path(__file__).resolve().parent.parent  # of the checkout, with configs/ and pretrained/
 if not (ROOT / 'configs' / 'common.py').exists():  # installed: setup.py puts them here
@@ -141,7 +141,12 @@ def has_begun(workdir: Path) -> bool:
 def has_checkpoints(workdir: Path) -> bool:
     """Returns whether a workdir holds a checkpoint."""
     checkpoints = to_path(workdir) / 'checkpoints'
-    return is_directory(checkpoints) and any(path.name.isdecimal() for path in checkpoints.glob('[0-9]*'))
+    return is_directory(checkpoints) and any(map(is_saved, checkpoints.glob('[0-9]*')))
+
+
+def is_saved(path: Path) -> bool:
+    """Returns whether a path is a complete checkpoint: in an object store, Orbax writes it in place, this file last."""
+    return path.name.isdecimal() and (not is_remote(path) or (path / 'commit_success.txt').exists())
 
 
 def load_run(workdir: Path) -> ConfigDict:

@@ -88,7 +88,10 @@ def flags() -> cli.Parser:
     parser.add_argument('--robustness', action='store_true', help=text)
     text = 'draws the predictions of N examples, chosen by a fixed seed, into examples.png (default: none)'
     parser.add_argument('--examples', type=cli.positive, default=0, metavar='N', help=text)
-    text = 'where the data is, as --config.dataset.data_dir=DIR; of other data also root, label_key, splits, …'
+    text = (
+        'where the data is, as --config.dataset.data_dir=DIR; of a file also root; of other data also root, label_key, '
+        'splits, …'
+    )
     cli.add_place_flag(parser, text)
     return parser
 

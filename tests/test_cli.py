@@ -67,6 +67,8 @@ def test_overrides_with_and_without_an_equals_sign(capsys):
          f"{PROGRAM}JAX_PLATFORMS=x: RuntimeError: Unable to initialize backend 'x': y\n"),
         (ValueError("invalid truth value 'flase' for environment 'JAX_ENABLE_X64'"), 2,
          f"{PROGRAM}invalid truth value 'flase' for environment 'JAX_ENABLE_X64'\n"),
+        (ValueError('Invalid value "abc" for JAX flag jax_num_cpu_devices'), 2,
+         f'{PROGRAM}Invalid value "abc" for JAX flag jax_num_cpu_devices\n'),
         (RunError('diverged'), 1, f'{PROGRAM}diverged\n'),
         (PermissionError(13, 'Permission denied', '/x'), 2, f'{PROGRAM}/x: Permission denied\n'),
         (OSError(28, 'No space left on device'), 1, f'{PROGRAM}No space left on device\n'),

@@ -120,7 +120,8 @@ def _read(path) -> tuple[list[str], list]:
     try:
         rows = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
     except csv.Error as error:
-        raise InputError(f'{path}, line {reader.line_num}: {error}') from error
+        remedy = 'close each quotation mark, and double one inside a text'
+        raise InputError(f'{path}, line {reader.line_num}: {error}: {remedy}') from error
     if not rows:
         raise InputError(f'{path}: is empty')
     return [name.strip() for name in rows[0][1]], rows[1:]

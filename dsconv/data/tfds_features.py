@@ -137,7 +137,8 @@ def encode_arrays(images, features: Features, where: str):
     spec = images.element_spec
     scale, is_deep = 1.0, False
     if spec.dtype != tf.uint8:
-        ends = [(image.min(), image.max()) for image in images.take(SCANNED).as_numpy_iterator() if image.size]
+        some = images if spec.dtype == tf.uint16 else images.take(SCANNED)  # one above 255 changes the range of all
+        ends = [(image.min(), image.max()) for image in some.as_numpy_iterator() if image.size]
         low, high = min(low for low, _ in ends), max(high for _, high in ends)
         is_deep = spec.dtype == tf.uint16 and high > 255  # PNG stores these as they are
         if not (is_deep or low >= 0 and high <= 255):

@@ -40,7 +40,7 @@ ACTIVATIONS = {
     'relu': jax.nn.relu,
     'relu6': jax.nn.relu6,
     'leaky_relu': jax.nn.leaky_relu,
-    'elu': lambda x: jnp.maximum(x, 0) + (jnp.exp(jnp.minimum(x, 0)) - 1),  # without comparisons, as int8 needs
+    'elu': lambda x: jnp.maximum(x, jnp.exp(jnp.minimum(x, 0)) - 1),  # without comparisons, as int8 needs
 }
 LOOPS = ('scan', 'while')
 NUMPY = {

@@ -23,6 +23,7 @@ from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
 from dsconv import files
+from dsconv.config import is_saved
 from dsconv.errors import InputError, RunError, status_of, with_causes
 from dsconv.files import describe, is_remote
 from dsconv.training.checksums import checksums, has_damaged_metrics
@@ -37,6 +38,7 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 class Checkpoints(contextlib.AbstractContextManager):
     """The checkpoints in `workdir/checkpoints`; a context manager that waits for saves under way.
 
+    One object restores either states or networks: Orbax binds a handler to the item `training` at its first use.
     Raises InputError where the metrics of all are damaged, or, `read_only`, of one; RunError where one cannot be read
     or written.
     """
@@ -72,7 +74,7 @@ class Checkpoints(contextlib.AbstractContextManager):
     def _listed(self) -> list[int]:
         """Returns the steps in the directory, in order; raises OSError where it cannot be read."""
         try:
-            return sorted(int(path.name) for path in self._directory.iterdir() if _is_saved(path))
+            return sorted(int(path.name) for path in self._directory.iterdir() if is_saved(path))
         except Exception as error:
             if isinstance(error, FileNotFoundError) or status_of(error) == 'NOT_FOUND':
                 return []
@@ -243,11 +245,6 @@ class Checkpoints(contextlib.AbstractContextManager):
         if which not in by_name:
             raise InputError(f'--checkpoint={which}: there are latest, best, {", ".join(map(str, steps))}')
         return by_name[which]
-
-
-def _is_saved(path):
-    """Returns whether a path is a complete checkpoint: in an object store, Orbax writes it in place, this file last."""
-    return path.name.isdecimal() and (not is_remote(path) or (path / 'commit_success.txt').exists())
 
 
 class _Damaged(Exception):

@@ -50,7 +50,8 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
         state = checkpoints.restore_newest(shape) or initial_state(config, training)
         first_step, last_step = int(state.step), training.total_steps
         planned = load_run(workdir).epochs if first_step else config.epochs
-        if first_step >= last_step and config.epochs < planned:  # the end of a run differs from a step within it
+        is_within = first_step == last_step and config.epochs < planned  # what comes at a run's end is not done yet
+        if first_step > last_step or is_within:
             trained = f'{workdir} has been trained to step {first_step} of epochs={planned}'
             raise InputError(
                 f'epochs={config.epochs} ends at step {last_step}, but {trained}: take more epochs or another --workdir'

@@ -93,7 +93,7 @@ def test_the_range_of_int8_leaves_outliers_out():
 
 
 def test_the_range_of_int8_serves_the_channels_that_later_layers_multiply(monkeypatch):
-    """By the logits of NumPy; the first of four channels is a hundred times as large and read a thousandth as much."""
+    """By the logits of NumPy; the first of four channels is a hundred times as large and adds a thousandth as much."""
     generator = np.random.default_rng(0)
     kernel, last = (np.float32(generator.normal(0, 0.3, shape)) for shape in ((50, 4), (4, 3)))
     kernel[:, 0] *= 100

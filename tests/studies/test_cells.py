@@ -149,5 +149,5 @@ def test_pictures_that_changed_during_a_study_are_noticed(monkeypatch, tmp_path,
     (cell.workdir / PICTURES).write_bytes(open_once(cell.config.dataset).table())
     assert is_finished(cell)
     (cell.workdir / PICTURES).write_bytes(b'those of yesterday')
-    with pytest.raises(InputError, match='began with other pictures: put them back'):
+    with pytest.raises(InputError, match='began with other pictures: restore them'):
         is_finished(cell)
