@@ -35,7 +35,9 @@ demo: $(VENV)/installed-export
 
 # A file that is newer than its requirements, so that pip runs only when they change.
 $(VENV)/installed: requirements.txt requirements-light.txt
-	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	@# one without pip, or of a Python that is too old or too new, is made again
+	$(VENV)/bin/python -c 'import pip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || \
+	  $(PYTHON) -m venv $(if $(wildcard $(VENV)/pyvenv.cfg),--clear) $(VENV)
 	$(VENV)/bin/pip install -q -r requirements.txt
 	touch $@
 

@@ -37,7 +37,7 @@ def main(line: list[str]) -> int:
         time.sleep(0.1)
     failed, code = next((index, process.returncode) for index, process in enumerate(processes) if process.returncode)
     how = signal.Signals(-code).name if code < 0 else f'exit code {code}'
-    again = '' if code == 2 else '; start again to go on'  # 2: the input is wrong
+    again = '' if code == 2 else '; run the same command to resume'  # 2: the input is wrong
     print(f'process {failed} of {len(processes)} ended by {how}{again}', file=sys.stderr)
     end = time.monotonic() + PATIENCE
     for process in processes:

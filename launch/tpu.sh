@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 create() { # asks for the VM and waits for it
-  case ${TYPE:?as v3-8 or v5litepod-16} in # the images that the vendor's page names for JAX
+  case ${TYPE:?set it, e.g. to v3-8 or v5litepod-16} in # Google's images for JAX
     v[234]-*) image=tpu-ubuntu2204-base ;;
     v5litepod-*) image=v2-alpha-tpuv5-lite ;;
     v5p-*) image=v2-alpha-tpuv5 ;;
@@ -24,11 +24,12 @@ create() { # asks for the VM and waits for it
     if [[ $state =~ FAILED|SUSPENDED ]]; then echo "$NAME is $state: delete it" >&2 && exit 1; fi
     sleep "${POLL_SECONDS:-30}"
     state=$(tpus queued-resources describe "$NAME" '--format=value(state.state)') || true # asks again without a network
-    echo "$NAME is ${state:-out of sight}"
+    echo "$NAME: ${state:-state unknown}"
   done
 }
 
 install() { # the images have Python 3.10; pip of Ubuntu 24.04 installs for a user only if told so
+  require_idle all # the code of a running command must stay
   call mkdir -p runs
   call git archive --format=tar.gz --prefix=dsconv/ --output=runs/dsconv.tar.gz HEAD
   tpus tpu-vm scp runs/dsconv.tar.gz "$NAME:" --worker=all
@@ -39,7 +40,7 @@ python3 -m uv pip install --quiet --python venv -r dsconv/requirements.txt "jax[
 }
 
 start() { # HOSTS COMMAND...: in a session of its own, which outlives the connection; the lock keeps a second one out
-  on "$1" 'flock --nonblock lock true || { echo something runs there already; exit 1; }' # on none, if it runs on one
+  require_idle "$1" # it starts on no host if it runs on one
   on "$1" "export TFDS_DATA_DIR=gs://$BUCKET/tensorflow_datasets
 setsid nohup flock --nonblock lock bash dsconv/launch/tpu.sh hold $(printf '%q ' "${@:2}")>>log 2>&1 </dev/null &"
 }
@@ -51,12 +52,14 @@ hold() { # COMMAND...: on a host, what `start` starts
   echo "exit code $code"
 }
 
+require_idle() { on "$1" 'flock --nonblock lock true || { echo a command is running there; exit 1; }'; }
 on() { tpus tpu-vm ssh "$NAME" "--worker=$1" "--command=$2"; }
 tpus() { call gcloud compute tpus "$@" "--zone=$ZONE" --quiet; }
 call() { if [[ ${DRY_RUN:-} ]]; then printf '%q ' "$@" && echo; else "$@"; fi; }
 
 prepare="import tensorflow_datasets as tfds; tfds.builder('${2:-cifar10}').download_and_prepare(download_dir='/tmp/tfds')"
-[[ ${1:-hold} == hold ]] || : "${NAME:?of the VM}" "${ZONE:?as us-west4-a}" "${BUCKET:?for data and runs, without gs://}"
+[[ ${1:-hold} == hold ]] || : "${NAME:?set it to the name of the VM}" "${ZONE:?set it, e.g. to us-west4-a}" \
+  "${BUCKET:?set it, without gs://}"
 case ${1:-} in
   create | install | hold) "$@" ;;
   data) start 0 python -c "$prepare" ;;

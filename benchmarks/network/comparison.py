@@ -205,10 +205,14 @@ def as_text(result: dict) -> str:
         speeds = [(result['images_per_second'][mode][name], result['ratio'][mode].get(name)) for mode in MODES]
         rows.append([name, *speeds[0], *speeds[1], f'{result["logits_difference"][name]:.0e}'])
     about = (
-        f'{result["parameters"][OURS]:,} parameters, batches of {result["batch_size"]}, float32, {result["cores"]} '
-        f'cores ({result["cpu"]}).\nMedians of {result["rounds"]} rounds in turn, each of {result["steps"]} steps '
-        f'after {WARM_UP} in a new process. {TUNED}: with the malloc settings that {OURS} gives itself.'
+        f'{result["parameters"][OURS]:,} parameters, batches of {result["batch_size"]}, {result["model"]["dtype"]}, '
+        f'{result["cores"]} cores ({result["cpu"]}).\nMedians of {result["rounds"]} rounds in turn, each of '
+        f'{result["steps"]} steps after {WARM_UP} in a new process. {TUNED}: with the malloc settings that {OURS} '
+        'gives itself.'
     )
+    groups = result['model']['norm_groups']
+    if groups > 1 and len(result['parameters']) > 1:
+        about += f'\n{OURS} trains in {groups} norm groups, by microbatches; the others over the whole batch.'
     return f'{about}\n\n{text_table(header, rows)}'
 
 

@@ -75,6 +75,8 @@ def estimate(config, macs: int, num_examples: int, topology: str, devices: list)
         'device_kind': kind,
         'model': config.model.to_dict(),
         'batch_size': config.batch_size,
+        'images': num_examples,
+        'classes': len(config.dataset.class_names),
         'versions': versions(('jax', 'jaxlib', 'libtpu')),
         'memory_per_device': chip.memory,
         'macs_per_image': macs,
@@ -115,9 +117,11 @@ def as_text(results: dict[str, dict], config) -> str:
     """Formats `estimate`'s result of one slice for a terminal, of several, by name, as a Markdown table."""
     from dsconv.reporting import markdown_table, text_table
 
+    one = next(iter(results.values()))
     about = (
-        f"{config.model.name} in {config.model.dtype}, batch {config.batch_size}: the compiler's counts, and the time\n"
-        'that memory and arithmetic take at their best. Nothing was run; the links and the host are left out.\n'
+        f'{config.model.name} in {config.model.dtype}, batch {config.batch_size}, {one["images"]:,} training images '
+        f"(--images) of {one['classes']} classes:\nthe compiler's counts, and the time that memory and arithmetic take "
+        'at their best. Nothing was run; the links\nand the host are left out.\n'
     )
     rows = {name: _cells(result, config) for name, result in results.items()}
     (first, *others) = rows.values()

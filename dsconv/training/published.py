@@ -14,6 +14,7 @@ from dsconv.training.scoring import restore_network
 # Of `config.json`: they say where a run lay on one machine, and nothing about the network.
 PATHS = ('data_dir', 'archive', 'root')
 PATH_FLAGS = ('--workdir', '--output', '--config.init_from', *(f'--config.dataset.{name}' for name in PATHS))
+PATH_FLAGS += ('--coordinator', '--num-processes', '--process-id')  # the machines of the run
 
 
 def publish(workdir: Path, output: Path, which: str | None = None) -> int:

@@ -163,7 +163,7 @@ def test_a_run_outlives_its_connection_once_and_saves_when_stopped(cloud):
     with open(f'/proc/{pid}/environ') as file:
         assert 'TFDS_DATA_DIR=gs://b/tensorflow_datasets' in file.read().split('\0')
     again = cloud('run', 'python', '-c', '')
-    assert (again.returncode, again.stdout) == (1, 'something runs there already\n')
+    assert (again.returncode, again.stdout) == (1, 'a command is running there\n')
     assert cloud('status').stdout == 'running\n'
     assert cloud('stop').returncode == 0
     wait_for(lambda: cloud('status').stdout == f'exit code {PREEMPTED}\n')
@@ -202,5 +202,5 @@ def test_what_is_committed_is_sent_to_all_hosts(cloud, tmp_path):
         assert archive.getnames() == ['dsconv', 'dsconv/launch', 'dsconv/launch/tpu.sh']
     assert (tmp_path / 'dsconv' / 'launch' / 'tpu.sh').exists()
     assert (tmp_path / 'python3').read_text().splitlines()[-1].endswith('-r dsconv/requirements.txt jax[tpu]')
-    assert [words[3] for words in calls(cloud)] == ['scp', 'ssh']
+    assert [words[3] for words in calls(cloud)] == ['ssh', 'scp', 'ssh']
     assert all('--worker=all' in words for words in calls(cloud))

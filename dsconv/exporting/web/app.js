@@ -7,6 +7,9 @@ const view = at('view'), pen = view.getContext('2d', {willReadFrequently: true})
 let network, facts, stream, running = 0;
 
 async function load() {
+  // A new export replaces the kept files while this page is loaded: begin again, with the new ones alone.
+  const workers = navigator.serviceWorker;
+  if (workers?.controller) workers.addEventListener('controllerchange', () => location.reload());
   facts = await (await fetch('model.json')).json();
   ort.env.wasm.wasmPaths = new URL('.', location.href).href;
   ort.env.wasm.numThreads = 1; // several need headers that a plain server does not send
@@ -25,7 +28,7 @@ async function load() {
     at('camera').disabled = true;
   } else {
     say('');
-    navigator.serviceWorker?.register('worker.js');
+    workers?.register('worker.js');
   }
   document.body.dataset.ready = 'yes';
 }
@@ -68,12 +71,16 @@ function show(probabilities) {
 async function open(file) {
   if (!file) return;
   stop();
+  const mine = running;
   try {
+    if (!await loaded) return;
     const image = await createImageBitmap(file);
+    if (mine !== running) return; // another picture or the camera was chosen meanwhile
     const took = await classify(image, image.width, image.height);
     at('speed').textContent = `${took.toFixed(1)} ms for the network`;
     say(file.name);
   } catch (error) {
+    if (mine !== running) return;
     say(`${file.name} cannot be read as a picture (${error.message}).`);
   }
 }
@@ -96,6 +103,7 @@ async function film(deviceId) {
   stop();
   const mine = running;
   try {
+    if (!await loaded || mine !== running) return;
     if (!navigator.mediaDevices) throw new DOMException('', 'NotFoundError');
     const wanted = deviceId ? {deviceId: {exact: deviceId}} : {facingMode: 'environment'};
     const opened = await navigator.mediaDevices.getUserMedia({video: wanted});
@@ -133,7 +141,10 @@ async function chooseFrom(current) {
 
 at('camera').onclick = () => (stream ? stop() : film());
 at('cameras').onchange = event => film(event.target.value);
-at('file').onchange = event => open(event.target.files[0]);
+at('file').onchange = event => {
+  open(event.target.files[0]);
+  event.target.value = ''; // the same picture, chosen again, is a change then, too
+};
 document.ondragover = event => { event.preventDefault(); document.body.classList.add('over'); };
 document.ondragleave = () => document.body.classList.remove('over');
 document.ondrop = event => {
@@ -141,4 +152,6 @@ document.ondrop = event => {
   document.body.classList.remove('over');
   open(event.dataTransfer.files[0]);
 };
-load().catch(error => say(`The network cannot be loaded (${error.message}): reload the page.`));
+const loaded = load().then(() => true, error => {
+  say(`The network cannot be loaded (${error.message}): reload the page.`);
+});
