@@ -1,1 +1,1 @@
-"""What measures dsconv against others. `python -m dsconv.benchmark` is the way to it."""
+"""Benchmarks of dsconv against other libraries. Run them with `python -m dsconv.benchmark`."""

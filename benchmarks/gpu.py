@@ -1,7 +1,7 @@
-"""python -m benchmarks.gpu: how fast a GPU trains Small, Medium and Large, beside PyTorch where that is installed.
+"""python -m benchmarks.gpu: how fast a GPU trains Small, Medium and Large, compared with PyTorch if it is installed.
 
-One trial after the other, the most telling first, until `--seconds` have passed. `--output` is written anew after each,
-so that nothing is lost where the machine's time ends. A trial that fails has an `error` in place of its figures.
+Trials run one after another, the most important first, until `--seconds` have passed. `--output` is rewritten after
+each, so that nothing is lost if the job is ended. A trial that fails has an `error` in place of its figures.
 
 dsconv trains on random images by `dispatches` and `train_step`, as a run does, without augmentation and averaging.
 PyTorch takes one normalised batch, which lies on the device, and reads the loss once in `steps_per_dispatch` steps.

@@ -1,4 +1,4 @@
-"""A process for each library that is measured, so that no library meets another: PyTorch crashes beside TensorFlow.
+"""Measures each library in a separate process: PyTorch crashes if TensorFlow is loaded in the same one.
 
     python -m benchmarks.process MODULE SETTINGS
 

@@ -1,4 +1,4 @@
-"""The thesis's Small on CIFAR-10 in 45 epochs: the most accurate recipe that was trained here to its end.
+"""The thesis's Small on CIFAR-10 in 45 epochs: the most accurate recipe that was trained here.
 
     python -m dsconv.main --config=configs/best.py
 

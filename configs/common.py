@@ -46,7 +46,7 @@ def get_config() -> ConfigDict:
     config.dataset.label_key = placeholder(str)  # as image_key; unset: the usual names, in TFDS supervised_keys
     config.dataset.split_key = placeholder(str)  # a table's column of splits
     config.dataset.group_key = placeholder(str)  # a table's column of picture groups (patients) that stay in one split
-    config.dataset.splits = placeholder(tuple)  # the data's own names of splits, as train=a,validation=b,test=c
+    config.dataset.splits = placeholder(tuple)  # names of the splits in the data, e.g. train=a,validation=b,test=c
     config.dataset.resize = 'squash'  # of pictures that are not square: squash, crop (the centre), pad (grey margins)
     # Least and largest fraction of a picture's area that a random crop takes. Crops are drawn again in each epoch, when
     # the pictures of a folder, a table or TFDS are decoded. Unset: no random crop.
@@ -78,7 +78,7 @@ def get_config() -> ConfigDict:
     config.model.residual_block = True  # add the input of the block to its output
     config.model.activation = 'gelu'  # gelu (tanh form), gelu_exact, relu, leaky_relu, elu, silu
     config.model.norm = 'batch'  # batch, layer, none
-    config.model.norm_groups = 1  # ghost batch norm: equal groups of the batch, each with statistics of its own
+    config.model.norm_groups = 1  # ghost batch norm: equal groups of the batch, each with its own statistics
     # Option of fast, same result: horizontal strips that an image is cut into, stacked along the batch, in training.
     # Unset: as many as fill the 128 lanes of a TPU core; 1 elsewhere.
     config.model.fold = placeholder(int)
@@ -101,10 +101,10 @@ def get_config() -> ConfigDict:
     config.optimizer.nesterov = True  # of sgd and muon
     config.optimizer.muon_rms = 0.2  # RMS of muon's update of a matrix, before the learning rate; Adam's: about 0.2
     config.optimizer.clip_norm = placeholder(float)  # largest global norm of the gradient; unset: no clipping
-    config.optimizer.ema_decay = placeholder(float)  # of the EMA weights, as 0.999; if set, these are evaluated
+    config.optimizer.ema_decay = placeholder(float)  # of the EMA weights, e.g. 0.999; if set, these are evaluated
     # Factor of the learning rate for all parameters but those of the head. Below 1 for fine-tuning (init_from).
     config.optimizer.body_rate = 1.0
-    config.optimizer.freeze = placeholder(tuple)  # modules whose parameters are not trained, as stem,block_0
+    config.optimizer.freeze = placeholder(tuple)  # modules whose parameters are not trained, e.g. stem,block_0
 
     config.schedule = ConfigDict()
     # The decay after a linear warm-up. one_cycle has a cosine warm-up and a cosine decay.
@@ -124,7 +124,7 @@ def get_config() -> ConfigDict:
     config.augment.randaugment_layers = 2  # operations per image
     config.augment.randaugment_magnitude = 5.0  # 0 to 10, the ends of the paper's ranges
     config.augment.randaugment_spread = 0.0  # standard deviation of the magnitude of an operation
-    config.augment.fill = 128  # level that warps bring in from outside the image, and of Cutout; not of crops
+    config.augment.fill = 128  # level of the pixels that warps fill, and of Cutout's square; crops use crop_mode
     config.augment.cutout_size = 0  # pixels per side of a square cut out of every image; 0: off
     config.augment.erase_probability = 0.0  # of random erasing
     config.augment.mixup_alpha = 0.8  # λ is drawn from Beta(α, α); 0: no MixUp
@@ -137,7 +137,7 @@ def get_config() -> ConfigDict:
     config.loss = ConfigDict()
     config.loss.name = 'cross_entropy'  # cross_entropy, focal, binary_cross_entropy
     config.loss.label_smoothing = 0.0
-    # balanced (examples of rarer classes have larger weights), or a number per class, as 1,2.5,1. Unset: weights of 1.
+    # balanced (examples of rarer classes have larger weights), or one number per class: 1,2.5,1. Unset: weights of 1.
     config.loss.class_weights = placeholder(str)
     config.loss.focal_gamma = 2.0  # of focal: a larger value gives easy examples less weight
 

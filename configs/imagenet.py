@@ -1,6 +1,6 @@
 """ImageNet at 224×224 pixels, which the thesis lists first as future work. Not trained on ImageNet.
 
-    python -m dsconv.main --config=configs/imagenet.py    # imagenet2012 of TensorFlow Datasets, prepared before
+    python -m dsconv.main --config=configs/imagenet.py    # imagenet2012 of TensorFlow Datasets, already prepared
     python -m dsconv.main --config=configs/imagenet.py --config.dataset.name=image_folder:PATH    # train/, val/
 
 Patches of 14 pixels give 16×16 positions, as Small has on CIFAR-10; patches of 7 give 32×32, as Large has. Pictures are

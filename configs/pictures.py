@@ -2,7 +2,7 @@
 
     python -m dsconv.main --config=configs/pictures.py:PATH    # a folder, or a table FILE.csv
 
-The recipe is that of configs/fast.py. Values that you set, as --config.epochs=50, are kept.
+The recipe is that of configs/fast.py. Values that you set, e.g. --config.epochs=50, are kept.
 """
 
 from configs import common

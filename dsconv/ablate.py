@@ -14,10 +14,10 @@ def ablate(arguments) -> None:
 
 def flags() -> cli.Parser:
     parser = cli.parser(
-        'ablate', 'Trains the variants of a study, several seeds each, and says what made a difference.'
+        'ablate', 'Trains the variants of a study, several seeds each, and compares them with the first.'
     )
     parser.add_argument(
-        '--study', required=True, metavar='NAME|FILE', help='one of configs/studies, as kernel_size, or a TOML file'
+        '--study', required=True, metavar='NAME|FILE', help='one of configs/studies, e.g. kernel_size, or a TOML file'
     )
     cli.add_study_flags(parser, output='runs/<study>-<name of the config>')
     return parser

@@ -41,7 +41,7 @@ def benchmark(arguments) -> None:
     if 'peers' in given:
         peers = cli.some_of('--peers', (*module.PEERS, 'none'), given['peers'])
         if 'none' in peers and len(peers) > 1:
-            raise InputError(f'--peers={given["peers"]}: none goes with no other')
+            raise InputError(f'--peers={given["peers"]}: use either none or libraries')
         given['peers'] = () if 'none' in peers else peers
     elif arguments.what == 'time-to-accuracy':
         given['name'] = arguments.config
@@ -60,9 +60,9 @@ def given_flags(arguments) -> dict:
     for name in given:
         if arguments.what not in TAKEN_BY[name]:
             having = ' or '.join(f'--what={what}' for what in TAKEN_BY[name])
-            raise InputError(f'--{name} goes with {having}, not with --what={arguments.what}')
+            raise InputError(f'--{name} can only be used with {having}, not with --what={arguments.what}')
         if 'topology' in given and name != 'topology':
-            raise InputError(f'--{name} has no effect with --topology, by which nothing is run: leave it out')
+            raise InputError(f'--{name} has no effect with --topology, which runs nothing: leave it out')
     return given
 
 
@@ -73,7 +73,7 @@ def targets(text: str) -> tuple[float, ...]:
     except ValueError:
         numbers = [0]
     if not all(0 < number <= 100 for number in numbers):
-        raise argparse.ArgumentTypeError(f'{text!r} must be percentages, as 65,70')
+        raise argparse.ArgumentTypeError(f'{text!r} must be percentages, e.g. 65,70')
     return tuple(numbers)
 
 
@@ -97,19 +97,21 @@ def flags() -> cli.Parser:
         'torch-compile, keras-tensorflow, keras-jax; augment: pillow, torchvision, keras'
     )
     parser.add_argument('--peers', metavar='LIBRARIES', help=text)
-    text = 'in which all are measured in turn (default: 5, of augment 9)'
+    text = 'rounds, in each of which all are measured in turn (default: 5, with --what=augment 9)'
     parser.add_argument('--rounds', type=cli.positive, help=text)
-    parser.add_argument('--steps', type=cli.positive, help='of network: timed in a round (default: 5)')
-    text = "of augment, instead: a TPU compiler's estimates for a slice, as v3-8 (pip install 'jax[tpu]')"
+    parser.add_argument('--steps', type=cli.positive, help='with --what=network: steps per round (default: 5)')
+    text = "with --what=augment: the TPU compiler's estimates for a slice, e.g. v3-8 (pip install 'jax[tpu]')"
     parser.add_argument('--topology', metavar='SLICE', help=text)
-    parser.add_argument('--baseline', metavar='FILE', help='of time-to-accuracy: a config (default: configs/small.py)')
-    parser.add_argument('--seeds', type=cli.seeds, help='of time-to-accuracy: of the runs of each (default: 0,1)')
-    text = 'of time-to-accuracy: percent of the validation split (default: 65,70,75,80)'
+    parser.add_argument(
+        '--baseline', metavar='FILE', help='with --what=time-to-accuracy: a config (default: configs/small.py)'
+    )
+    parser.add_argument('--seeds', type=cli.seeds, help='with --what=time-to-accuracy: seeds (default: 0,1)')
+    text = 'with --what=time-to-accuracy: accuracies in percent (default: 65,70,75,80)'
     parser.add_argument('--targets', type=targets, help=text)
-    text = 'of time-to-accuracy: for the runs, which are resumed (default: runs/time-to-accuracy)'
+    text = 'with --what=time-to-accuracy: directory of the runs (default: runs/time-to-accuracy)'
     parser.add_argument('--workdir', type=cli.path, metavar='DIR', help=text)
     parser.add_argument('--json', action='store_true', help='one JSON object')
-    text = 'for the same JSON object, benchmark.json, and a picture of it where there is one; or FILE.json'
+    text = 'writes the same JSON object to DIR/benchmark.json, some also a plot; or to FILE.json'
     parser.add_argument('--output', type=cli.path, metavar='DIR', help=text)
     return parser
 

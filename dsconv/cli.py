@@ -51,7 +51,7 @@ class Parser(argparse.ArgumentParser):
             keys = [CONFIG_FLAG + key for key in config.flatten(config.defaults()) if key not in given]
         keys = [key for key in keys if key.rpartition('.')[2] == name.removeprefix('--')]
         hint = f'; did you mean {" or ".join(keys)}?' if keys else did_you_mean(name, flags)
-        self.error(f'unrecognized argument {word}{hint or "; --help lists what there is"}')
+        self.error(f'unrecognized argument {word}{hint or "; --help lists all of them"}')
 
     def exit(self, status=0, message=None):
         try:
@@ -78,7 +78,7 @@ def add_config_flag(flags: Parser) -> None:
     """Adds `--config=FILE`, which is required, and `--config.KEY=VALUE`, for --help alone: `run` parses those."""
     text = 'configs/small.py or another file, FILE.py:ARG where it takes an argument, or the config.json of a run'
     flags.add_argument('--config', required=True, metavar='FILE', help=text)
-    text = 'overrides a key of the config, as --config.model.dim=64; configs/common.py lists them all'
+    text = 'overrides a key of the config, e.g. --config.model.dim=64; configs/common.py lists them all'
     flags.add_argument('--config.KEY', metavar='VALUE', default=argparse.SUPPRESS, help=text)
 
 
@@ -90,7 +90,7 @@ def add_place_flag(flags: Parser, text: str) -> None:
 
 def add_checkpoint_flag(flags: Parser) -> None:
     """Adds `--checkpoint`."""
-    text = 'default: the best by validation where the run has a validation split, otherwise the latest'
+    text = 'default: the best by validation accuracy if the run has a validation split, otherwise the latest'
     flags.add_argument('--checkpoint', metavar='latest|best|STEP', help=text)
 
 
@@ -108,7 +108,7 @@ def add_study_flags(flags: Parser, output: str) -> None:
     flags.add_argument('--seeds', type=seeds, help='each is trained once per seed (default: 0,1,2, or one per fold)')
     text = 'divides the training images into N folds, each the validation split of one run, or of every Nth seed'
     flags.add_argument('--folds', type=number(2), metavar='N', help=text)
-    text = 'trains only part I of N of the runs, as 2/4'
+    text = 'trains only shard I of N of the runs, e.g. 2/4'
     flags.add_argument('--shard', type=shard, default=(1, 1), metavar='I/N', help=text)
     text = f'directory of the runs, which are resumed, and of study.json, .md, .png (default: {output})'
     flags.add_argument('--output', type=path, metavar='DIR', help=text)
@@ -161,7 +161,7 @@ def some_of(flag: str, known, text: str) -> tuple[str, ...]:
 def seeds(text: str) -> tuple[int, ...]:
     """Converts `--seeds`: whole numbers, each once."""
     if not all(part.isdecimal() and int(part) < 2**32 for part in text.split(',')):
-        raise ArgumentTypeError(f'{text!r} must be whole numbers below 2³², as 0,1')
+        raise ArgumentTypeError(f'{text!r} must be whole numbers below 2³², e.g. 0,1')
     numbers = tuple(map(int, text.split(',')))
     if len(set(numbers)) < len(numbers):
         raise ArgumentTypeError(f'{text!r} has a seed twice')
@@ -172,7 +172,7 @@ def shard(text: str) -> tuple[int, int]:
     """Converts `--shard`: i/n, from 1/n to n/n, to (i, n)."""
     index, _, count = text.partition('/')
     if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
-        raise ArgumentTypeError(f'{text!r} must be i/n, from 1/n to n/n, as 2/4')
+        raise ArgumentTypeError(f'{text!r} must be i/n, from 1/n to n/n, e.g. 2/4')
     return int(index), int(count)
 
 
@@ -192,7 +192,7 @@ def run(flags: Parser, command: Callable, arguments: list[str] | None = None) ->
         command(arguments)
         sys.stdout.flush()
     except Preempted as leaving:
-        flags.exit(PREEMPTED, f'{flags.prog}: {leaving}; run the same command to resume or repeat\n')
+        flags.exit(PREEMPTED, f'{flags.prog}: {leaving}; run the same command again to resume\n')
     except KeyboardInterrupt:
         flags.exit(130, f'{flags.prog}: interrupted\n')
     except Exception as error:

@@ -14,9 +14,9 @@ def compare(arguments) -> None:
 
 
 def flags() -> cli.Parser:
-    parser = cli.parser('compare', 'Trains several networks by one recipe, several seeds each, and compares them.')
+    parser = cli.parser('compare', 'Trains several networks with one recipe, several seeds each, and compares them.')
     parser.add_argument(
-        '--models', required=True, metavar='NAMES', help='as dsconv,resnet8; the others are compared with the first'
+        '--models', required=True, metavar='NAMES', help='e.g. dsconv,resnet8; the others are compared with the first'
     )
     cli.add_study_flags(parser, output='runs/compare-<name of the config>')
     return parser

@@ -92,7 +92,7 @@ def _fit_warmup(config, workdir, run):
         return None
     if began is not None and began < written and round(3 * began) / 3 == began:  # was cut, perhaps for other epochs
         config.schedule.warmup_epochs = began
-        return f'schedule.warmup_epochs={began:.3g}, with which the run in {workdir} began, is kept'
+        return f'schedule.warmup_epochs={began:.3g} is kept: the run in {workdir} was started with it'
     if not 0 < third < written:
         return None
     config.schedule.warmup_epochs = third
@@ -115,7 +115,7 @@ def _fit_images(config, run):
         raise InputError(f'dataset.channels={config.dataset.channels}, but {takes}: leave dataset.channels unset')
     _lay_over(config, {key: trained[key] for key in unset}, f'{config.init_from}: ')
     config.dataset.auto = tuple(key for key in auto if key not in unset) or None
-    return f'{", ".join(unset)}: as of init_from={config.init_from}'
+    return f'{", ".join(unset)}: taken from init_from={config.init_from}'
 
 
 def flatten(config, prefix: str = '') -> dict:
@@ -157,7 +157,7 @@ def load_run(workdir: Path) -> ConfigDict:
             raise InputError(f'{workdir} is the directory of a study: its runs are {workdir}/cells/*/seed-*')
         if not is_directory(to_path(workdir)):
             near = name_beside(to_path(workdir), lambda each: is_file(each / 'config.json'))
-            raise InputError(f'{workdir} is no directory: give the workdir of a run{near}')
+            raise InputError(f'{workdir} is not a directory: give the workdir of a run{near}')
         raise InputError(f'{workdir} is not the workdir of a run: it has no config.json')
     config = defaults()
     _lay_over(config, _read_run(file), f'{file}: ')
@@ -173,7 +173,9 @@ def _read_run(file) -> dict:
         return flatten(written['config'])
     except Exception as error:  # damage has many forms
         fault = f'{type(error).__name__}: {error}'
-        raise InputError(f'{file} is damaged ({fault}); restore it from a copy, or give that of a run') from error
+        raise InputError(
+            f'{file} is damaged ({fault}); restore it from a copy, or use the config.json of a run'
+        ) from error
 
 
 def differences(old: ConfigDict, new: ConfigDict) -> list[str]:
@@ -232,7 +234,9 @@ def _run_file(path):
     except (Exception, SystemExit) as error:  # any error in the user's file is wrong input
         raise InputError(f'--config={path} cannot be loaded: {_fault(error, file)}') from error
     if values is None:
-        raise InputError(f'--config={path} must define get_config(), which returns a ConfigDict, as configs/digits.py')
+        raise InputError(
+            f'--config={path} must define get_config(), which returns a ConfigDict, like configs/digits.py'
+        )
     return values
 
 

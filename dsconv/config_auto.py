@@ -56,7 +56,7 @@ def choose_sizes(where, sides, size: int | None, dataset) -> tuple[int, tuple[fl
     if is_auto(dataset, 'dataset.image_size') or is_auto(dataset, 'dataset.crop_scale'):
         crops = f', random crops of {scale[0]:g} to {scale[1]:g} of the area to train on' if scale else ''
         side = 'the median of the shorter sides'
-        log.info('%s: %s is %d pixels: brought to %d×%d%s', where, side, shorter, size, size, crops)
+        log.info('%s: %s is %d pixels: resized to %d×%d%s', where, side, shorter, size, size, crops)
     return size, scale
 
 
@@ -82,7 +82,7 @@ def choose(config: ConfigDict, source) -> None:
 
     if config.model.name == 'dsconv' and 'model.patch_size' in wanted and not _is_cut(size):
         fits = next(side for side in range(size, 0, -1) if _is_cut(side))
-        raise InputError(f'dataset.image_size={size} cannot be cut into 8 to {PLACES} patches a side; take {fits}')
+        raise InputError(f'dataset.image_size={size} cannot be cut into 8 to {PLACES} patches per side; use {fits}')
     setting('model.patch_size', size // _places(size))
     batch = setting('batch_size', 2 ** int(math.log2(min(max(pictures / BATCHES, 8), pictures, 256))))
     setting('model.norm_groups', max(1, batch // 32) if batch % 32 == 0 else 1)
@@ -97,7 +97,7 @@ def choose(config: ConfigDict, source) -> None:
     said = ', '.join(f'{key}={shown(value)}' for key, value in chosen.items())
     if said:
         count = f'{known:,} ' if known else ''
-        say_once(f'chosen for {count}pictures of {size}×{size} pixels to train on: {said}')
+        say_once(f'chosen for {count}training pictures of {size}×{size} pixels: {said}')
 
 
 @functools.cache  # a study loads and resolves a config many times

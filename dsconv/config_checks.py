@@ -126,7 +126,7 @@ def resolve_without_data(config: ConfigDict, images: int = 50_000) -> ConfigDict
 def check_resolved(config: ConfigDict) -> None:
     """Raises InputError unless a run's config has what `resolve` and the pixel statistics fill in, and it fits."""
     for key in FOUND_IN_DATA:
-        _demand(config, key, config[key] is not None, 'must be known of a run; restore config.json from a copy')
+        _demand(config, key, config[key] is not None, 'must be set in a run; restore config.json from a copy')
     _check_images(config)
 
 
@@ -139,7 +139,7 @@ def _check_images(config):
         halo = config.model.kernel_size // 2  # rows that a part needs of its neighbours
         fits = fold == 1 or rows % fold == 0 and rows // fold >= halo
         parts = f'must divide {rows} rows of patches into parts of {max(halo, 1)} or more'
-        _demand(config, 'model.patch_size', size % patch == 0, f'does not divide {images}; take {divisor}')
+        _demand(config, 'model.patch_size', size % patch == 0, f'does not divide {images}; use {divisor}')
         _demand(config, 'model.fold', fits, parts)
     _demand(config, 'augment.crop_padding', padding < size, f'must be smaller than the {images}')
     _demand(config, 'augment.cutout_size', cutout <= size, f'must not be larger than the {images}')
@@ -154,14 +154,16 @@ def check_splits(config: ConfigDict, sizes: dict[str, int]) -> None:
     _demand(config, 'dataset.name', 'train' in sizes, f'has no split to train on; it has {there}')
     images, batch = sizes['train'], config.batch_size
     fewer = f'--config.batch_size={2 ** max(int(math.log2(max(images, 1))) - 1, 0)} --config.model.norm_groups=1'
-    _demand(config, 'batch_size', batch <= images, f'is more than the {images} training images; take fewer, as {fewer}')
+    _demand(
+        config, 'batch_size', batch <= images, f'is more than the {images} training images; use fewer, e.g. {fewer}'
+    )
     splits = f'is not a split of {config.dataset.name}; it has {there}{did_you_mean(final, sizes)}'
     _demand(config, 'eval.final_split', final in sizes, splits)
     fits, hold_out = config.eval.patience is None or 'validation' in sizes, '--config.dataset.validation_fraction=0.1'
-    _demand(config, 'eval.patience', fits, f'needs a validation part; hold one out by {hold_out}')
+    _demand(config, 'eval.patience', fits, f'needs a validation split; hold one out with {hold_out}')
     steps = images // batch
     fits = round(config.schedule.warmup_epochs * steps) < epochs * steps
-    _demand(config, 'schedule.warmup_epochs', fits, f'leaves no step of epochs={epochs} to the decay')
+    _demand(config, 'schedule.warmup_epochs', fits, f'leaves no step of epochs={epochs} for the decay; shorten it')
 
 
 def check_values(config: ConfigDict) -> None:
@@ -183,24 +185,24 @@ def check(config: ConfigDict) -> None:
     model, schedule, batch, epochs = config.model, config.schedule, config.batch_size, config.epochs
     divide = len(model.reduction) == 2 and not any(model.dim % divisor for divisor in model.reduction)
     shorter, peak = f'{min(1, epochs / 2):g}', schedule.peak_value
-    shorter = f'must be shorter than epochs={epochs}; take {shorter}, as --config.schedule.warmup_epochs={shorter}'
+    shorter = f'must be less than epochs={epochs}; set, e.g., --config.schedule.warmup_epochs={shorter}'
     ends = config.eval.patience is None or not config.eval.recalibration_batches
     sinks = schedule.name != 'exponential' or schedule.end_value > 0
     below, above = model.kernel_size - 1, model.kernel_size + 1
     for key, fits, message in (
-        ('model.kernel_size', model.kernel_size % 2, f'must be odd; take {below} or {above}'),
-        ('model.reduction', divide, f'must be two divisors of model.dim={model.dim}, as 2,4'),
-        ('model.norm_groups', batch % model.norm_groups == 0, f'must divide batch_size={batch}; take a divisor, or 1'),
+        ('model.kernel_size', model.kernel_size % 2, f'must be odd; use {below} or {above}'),
+        ('model.reduction', divide, f'must be two divisors of model.dim={model.dim}, e.g. 2,4'),
+        ('model.norm_groups', batch % model.norm_groups == 0, f'must divide batch_size={batch}; use a divisor, or 1'),
         ('schedule.warmup_epochs', schedule.warmup_epochs < epochs, shorter),
         ('augment.clean_tail_epochs', config.augment.clean_tail_epochs <= epochs, f'must not be more than {epochs=}'),
         ('schedule.end_value', schedule.end_value <= peak, f'must not be above schedule.peak_value={peak}'),
-        ('schedule.end_value', sinks, 'is never reached exponentially; take schedule.name=linear'),
-        ('eval.recalibration_batches', ends, 'is of the last step, which a run with eval.patience may not reach'),
+        ('schedule.end_value', sinks, 'is never reached by exponential decay; use schedule.name=linear'),
+        ('eval.recalibration_batches', ends, 'is done at the last step, which eval.patience may skip; unset one'),
     ):
         _demand(config, key, fits, message)
     for key in ('dataset.crop_scale', 'dataset.crop_ratio'):
         fits = config[key] is None or len(config[key]) == 2 and config[key][0] <= config[key][1]
-        _demand(config, key, fits, 'must be two numbers, the least first, as 0.35,1')
+        _demand(config, key, fits, 'must be two numbers, the smaller one first, e.g. 0.35,1')
 
 
 def choices(key: str) -> tuple:

@@ -8,7 +8,7 @@ from dsconv.config_checks import RANGES
 from dsconv.errors import nearest
 
 ONE = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'text, not empty, without NUL'}
-SEVERAL = {int: 'whole numbers, as 2,4', float: 'numbers, as 0.5,0.4', str: 'texts, as cat,dog'}
+SEVERAL = {int: 'whole numbers, e.g. 2,4', float: 'numbers, e.g. 0.5,0.4', str: 'texts, e.g. cat,dog'}
 
 
 class Key(NamedTuple):
@@ -63,7 +63,7 @@ def no_such_key(name: str, keys: dict[str, Key]) -> str:
     """Says that there is no key `name`, and which is meant: one with the same or a like last part, else a like one."""
     inside = [key for key in keys if key.startswith(f'{name}.')]
     if inside:
-        return f'{name} is a group of keys; set one of them, as {inside[0]}'
+        return f'{name} is a group of keys; set one of them, e.g. {inside[0]}'
     if name.rpartition('.')[2] in ('learning_rate', 'lr'):  # the usual names
         return 'there is no such key; did you mean schedule.peak_value?'
     leaves = {key: key.rpartition('.')[2] for key in (name, *keys)}

@@ -39,7 +39,7 @@ def _of_file(arguments, scored):
 
     for flag in ('robustness', 'calibrate', 'checkpoint'):
         if getattr(arguments, flag):
-            raise InputError(f'--{flag} is for a run: give its --workdir instead of --model')
+            raise InputError(f'--{flag} needs a run: give its --workdir instead of --model')
     file = arguments.model
     output = arguments.output or file.with_name(f'{file.name}.{_name(arguments)}')
     return report_exported(file, output, **scored), output
@@ -62,14 +62,14 @@ def _output(arguments, workdir) -> Path:
     if arguments.dataset:
         for flag in ('robustness', 'calibrate'):
             if getattr(arguments, flag):
-                raise InputError(f"--{flag} is of the run's own data and does not go with --dataset")
+                raise InputError(f"--{flag} needs the run's own data and cannot be used with --dataset")
         if arguments.output and arguments.output.resolve() == (workdir / 'report').resolve():
             raise InputError(f"--output={arguments.output} is the run's own report: give another directory")
     return arguments.output or output_of(workdir) / _name(arguments)
 
 
 def flags() -> cli.Parser:
-    parser = cli.parser('evaluate', 'Scores a split by a trained network and writes the report.')
+    parser = cli.parser('evaluate', 'Scores a split with a trained network and writes a report.')
     cli.add_network_flags(parser)
     text = 'test, validation or train (default: test, or validation where the data has no test split)'
     parser.add_argument('--split', type=cli.text, help=text)
@@ -82,15 +82,15 @@ def flags() -> cli.Parser:
     parser.add_argument('--output', type=cli.path, metavar='DIR', help=text)
     text = "writes each example's path, truth and prediction into predictions.csv"
     parser.add_argument('--predictions', action='store_true', help=text)
-    text = "fits the network's temperature anew on the validation part, and keeps it with the checkpoint"
+    text = 'fits the temperature again on the validation split, and stores it with the checkpoint'
     parser.add_argument('--calibrate', action='store_true', help=text)
     text = 'also scores the split under corruptions of five severities'
     parser.add_argument('--robustness', action='store_true', help=text)
     text = 'draws the predictions of N examples, chosen by a fixed seed, into examples.png (default: none)'
     parser.add_argument('--examples', type=cli.positive, default=0, metavar='N', help=text)
     text = (
-        'where the data is, as --config.dataset.data_dir=DIR; of a file also root; of other data also root, label_key, '
-        'splits, …'
+        'where the data is, e.g. --config.dataset.data_dir=DIR; with --model also root; with --dataset also root, '
+        'label_key, splits, …'
     )
     cli.add_place_flag(parser, text)
     return parser

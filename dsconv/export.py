@@ -21,9 +21,9 @@ def export(arguments) -> None:
     from dsconv.training.run import output_of
 
     if 'int8' not in arguments.precision and (arguments.calibration_pictures or arguments.largest_loss is not None):
-        raise InputError('--calibration-pictures and --largest-loss go with --precision=int8: leave them out')
+        raise InputError('--calibration-pictures and --largest-loss need --precision=int8: add it, or leave them out')
     if arguments.runtime and 'web' not in arguments.format:
-        raise InputError('--runtime goes with --format=web: leave it out')
+        raise InputError('--runtime needs --format=web: add it, or leave it out')
     arguments.calibration_pictures = arguments.calibration_pictures or 500
     arguments.largest_loss = 0.01 if arguments.largest_loss is None else arguments.largest_loss
     workdir = arguments.workdir = find_workdir(arguments.workdir)
@@ -44,37 +44,39 @@ def points(text: str) -> float:
 def licence(text: str) -> str:
     """Converts the identifier of a licence."""
     if not re.fullmatch(r'[A-Za-z0-9.+-]+', text):
-        raise ArgumentTypeError(f'{text!r} must be an SPDX identifier, as Apache-2.0')
+        raise ArgumentTypeError(f'{text!r} must be an SPDX identifier, e.g. Apache-2.0')
     return text
 
 
 def flags() -> cli.Parser:
-    parser = cli.parser('export', 'Writes the network of a run as files that run elsewhere, and checks each of them.')
+    parser = cli.parser('export', 'Exports the network of a run for other runtimes, and checks each file.')
     parser.add_argument('--workdir', type=cli.path, required=True, metavar='DIR', help='workdir of the run')
     cli.add_checkpoint_flag(parser)
-    text = f'some of {",".join(FORMATS)} (default: litert)'
+    text = f'one or more of {",".join(FORMATS)} (default: litert)'
     formats = functools.partial(cli.some_of, '--format', FORMATS)
     parser.add_argument('--format', type=formats, default=['litert'], metavar='NAME,…', help=text)
-    text = f'of LiteRT and C, some of {",".join(PRECISIONS)} (default: float32)'
+    text = f'of LiteRT and C files: one or more of {",".join(PRECISIONS)} (default: float32)'
     precisions = functools.partial(cli.some_of, '--precision', PRECISIONS)
     parser.add_argument('--precision', type=precisions, default=['float32'], metavar='NAME,…', help=text)
     text = 'a new directory (default: WORKDIR/export; of a published network runs/published/NAME/export)'
     parser.add_argument('--output', type=cli.path, metavar='DIR', help=text)
-    text = 'to check on and to calibrate by, instead of the data of the run; folders in it may be classes'
+    text = 'pictures for checks and int8 calibration, instead of the data of the run; subfolders may be classes'
     parser.add_argument('--pictures', type=cli.path, metavar='FOLDER', help=text)
-    text = 'pictures to check on (default: 5000)'
+    text = 'number of pictures for the checks (default: 5000)'
     parser.add_argument('--check-pictures', type=cli.positive, default=5000, metavar='N', help=text)
-    text = 'training pictures that int8 is calibrated by (default: 500)'
+    text = 'number of training pictures for the int8 calibration (default: 500)'
     parser.add_argument('--calibration-pictures', type=cli.positive, metavar='N', help=text)
     text = 'points of accuracy that int8 may lose (default: 1)'
     parser.add_argument('--largest-loss', type=points, metavar='POINTS', help=text)
-    text = 'of browsers, for --format=web: an installed npm package onnxruntime-web, or its archive by npm pack'
+    text = 'for --format=web: an installed npm package onnxruntime-web, or its archive, made by npm pack'
     parser.add_argument('--runtime', type=cli.path, metavar='PATH', help=text)
-    text = 'of the network, as Apache-2.0: an SPDX identifier for the files and the model card (default: none is named)'
+    text = (
+        'licence of the network for the files and the model card, an SPDX identifier, e.g. Apache-2.0 (default: none)'
+    )
     parser.add_argument('--licence', type=licence, metavar='NAME', help=text)
     text = 'the files take float32 images in [0, 1] instead of uint8 ones'
     parser.add_argument('--float-input', action='store_true', help=text)
-    cli.add_place_flag(parser, 'where the data of the run is, as --config.dataset.data_dir=DIR')
+    cli.add_place_flag(parser, 'where the data of the run is, e.g. --config.dataset.data_dir=DIR')
     return parser
 
 

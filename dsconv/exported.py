@@ -76,7 +76,7 @@ def open_exported(path: str | Path) -> ExportedNetwork:
     content = path.read_bytes()
     place = CHECKSUM.search(content)
     if not place:
-        raise InputError(f'{path} has no checksum: it is damaged, too old or not of dsconv; export it again')
+        raise InputError(f'{path} has no checksum: it is damaged, too old or not written by dsconv; export it again')
     if place[1] != _digest(content, *place.span(1)):
         raise InputError(f'{path} is damaged, or was altered after its export: its checksum differs; export it again')
     try:

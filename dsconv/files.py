@@ -132,7 +132,7 @@ def require_new(path: Path) -> None:
     if is_remote(path):
         raise InputError(f'--output={path} must be a directory of this machine')
     if os.path.lexists(path):  # also a broken link
-        raise InputError(f'{path} exists: give another --output, or move it away')
+        raise InputError(f'{path} already exists: use another --output, or move it to another place')
     check_output(path.parent)
 
 

@@ -17,7 +17,7 @@ def main(arguments) -> None:
     if not arguments.workdir and configuration.is_run(arguments.config):  # which is resumed
         workdir = configuration.find_file(arguments.config).parent
     if arguments.profile and is_remote(workdir):
-        raise InputError(f'--profile writes into a directory of this machine, which {workdir} is not: leave it out')
+        raise InputError(f'--profile writes only to a local workdir, not to {workdir}: leave it out')
     config = configuration.load(arguments.config, arguments.overrides, workdir)
     process.connect(arguments.coordinator, arguments.num_processes, arguments.process_id)
 
@@ -34,7 +34,7 @@ def main(arguments) -> None:
     has_trained = train(config, workdir, source, arguments.profile)
     file = workdir / 'report' / 'report.md'
     if not has_trained and is_reported(workdir, split):
-        logger.info('%s is trained to its end (more: --config.epochs=N); its report: %s', workdir, file)
+        logger.info('%s has already finished (to train longer, set --config.epochs=N); report: %s', workdir, file)
         return
     report = report_run(workdir, split, source=source, calibrate='validation' in source.split_sizes)
     if report:  # this is the process that writes
@@ -42,7 +42,7 @@ def main(arguments) -> None:
 
 
 def flags() -> cli.Parser:
-    parser = cli.parser('main', 'Trains the network that a config describes, or goes on where the run stopped.')
+    parser = cli.parser('main', 'Trains the network of a config, or resumes its run.')
     cli.add_config_flag(parser)
     text = 'workdir of the run (default: runs/<name of the config>, or that of a config.json)'
     parser.add_argument('--workdir', type=cli.path, metavar='DIR', help=text)

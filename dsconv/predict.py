@@ -19,7 +19,7 @@ def predict(arguments) -> None:
     from dsconv.reporting.predictions import PredictionsFile
 
     if arguments.output and (arguments.json or arguments.top is not None):
-        raise InputError('--json and --top are for what is printed: leave them out, since --output holds all classes')
+        raise InputError('--json and --top cannot be used with --output, which writes all classes: leave them out')
     network = load(arguments.model or arguments.workdir, arguments.checkpoint)
     paths = find_pictures(arguments.pictures)
     unreadable, unsure, faults = 0, 0, []
@@ -66,11 +66,11 @@ def _print(path, answer, class_names, arguments) -> None:
         print(to_json({'picture': path, **none, 'classes': classes}))
     else:
         line = ', '.join(f'{name} ({100 * value:.1f} %)' for name, value in classes.items())
-        print(on_one_line(f'{path}: none of the classes; nearest {line}' if is_none else f'{path}: {line}'))
+        print(on_one_line(f'{path}: none of the classes; most probable: {line}' if is_none else f'{path}: {line}'))
 
 
 def flags() -> cli.Parser:
-    parser = cli.parser('predict', 'Names the most probable classes of pictures.')
+    parser = cli.parser('predict', 'Classifies pictures: prints their most probable classes.')
     cli.add_network_flags(parser)
     text = 'a table .csv, or .jsonl, of path, class, and the probability of each class'
     parser.add_argument('--output', type=cli.path, metavar='FILE', help=text)

@@ -26,7 +26,7 @@ def preflight(arguments) -> None:
     images = arguments.images or Division.of({'train': 50_000}, config.dataset).sizes['train']
     config = resolve_without_data(config, images)
     if config.batch_size > images:
-        raise InputError(f'batch_size={config.batch_size} is more than the {images} images: take a higher --images')
+        raise InputError(f'batch_size={config.batch_size} is more than the {images} images: set a higher --images')
     macs = sum(row.macs for row in layer_costs(build_network(config), image_shape(config)))
     results = {name: step_cost.estimate(config, macs, images, name, devices) for name, devices in slices.items()}
     (first, *others) = results.values()
@@ -40,11 +40,13 @@ def preflight(arguments) -> None:
 def flags() -> cli.Parser:
     parser = cli.parser('preflight', 'Compiles a training step for a TPU slice, without a TPU, and estimates its time.')
     cli.add_config_flag(parser)
-    text = "as v3-8, or the compiler's own, v3:2x2x1; several, as v3-8,v4-8, make a table"
+    text = "e.g. v3-8, or the compiler's name, v3:2x2x1; several, e.g. v3-8,v4-8, are printed as a table"
     parser.add_argument('--topology', required=True, metavar='SLICES', help=text)
     text = "training images in an epoch (default: CIFAR-10's 50000, less what the config holds out)"
     parser.add_argument('--images', type=cli.positive, metavar='N', help=text)
-    parser.add_argument('--json', action='store_true', help='one JSON object: the estimate, or of several each by name')
+    parser.add_argument(
+        '--json', action='store_true', help='prints one JSON object: the estimate, or one per slice, by name'
+    )
     parser.add_argument('--output', type=cli.path, metavar='FILE', help='writes the same JSON object to a file')
     return parser
 

@@ -147,7 +147,7 @@ def connect(coordinator: str | None, num_processes: int | None, process_id: int 
         if num_processes is None or process_id is None or not 0 <= process_id < num_processes:
             raise InputError(f'--coordinator={coordinator} needs --num-processes=N and --process-id from 0 to N-1')
     elif num_processes is not None or process_id is not None:
-        raise InputError('--num-processes and --process-id go with --coordinator=HOST:PORT')
+        raise InputError('--num-processes and --process-id need --coordinator=HOST:PORT')
     if coordinator is None:
         return
     import jax
@@ -192,8 +192,8 @@ def _on_uncaught(kind, error, trace) -> None:
     is_lost = gloo or status_of(error) in ('ABORTED', 'CANCELLED', 'DEADLINE_EXCEEDED', 'UNAVAILABLE')
     if is_lost and isinstance(error, jax.errors.JaxRuntimeError):
         print(
-            f'another process of the run is gone ({" ".join(str(error).split())}): start all of them again, and they '
-            f'go on from the last checkpoint',
+            f'another process of the run has ended ({" ".join(str(error).split())}): start all of them again, and '
+            f'they resume from the last checkpoint',
             file=sys.stderr,
         )
     leave(1)
@@ -203,7 +203,7 @@ def _check_address(coordinator, is_own):
     """Raises InputError unless there is such a host, and, where it is this one, its port is free."""
     host, _, port = coordinator.rpartition(':')
     if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
-        raise InputError(f'--coordinator={coordinator} must be auto or HOST:PORT, as 127.0.0.1:8476')
+        raise InputError(f'--coordinator={coordinator} must be auto or HOST:PORT, e.g. 127.0.0.1:8476')
     try:
         socket.getaddrinfo(host.strip('[]'), int(port))
     except (OSError, UnicodeError) as error:  # JAX would wait for five minutes, then abort the process

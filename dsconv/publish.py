@@ -13,7 +13,7 @@ def publish(arguments) -> None:
 
 
 def flags() -> cli.Parser:
-    parser = cli.parser('publish', 'Writes the network of a run, without what training it further would need.')
+    parser = cli.parser('publish', 'Writes only the weights of a run, without the optimizer state.')
     parser.add_argument('--workdir', type=cli.path, required=True, metavar='DIR', help='workdir of the run')
     parser.add_argument('--output', type=cli.path, required=True, metavar='DIR', help='a new directory')
     cli.add_checkpoint_flag(parser)

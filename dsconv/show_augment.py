@@ -30,7 +30,7 @@ def show_augment(arguments) -> None:
 
 
 def flags() -> cli.Parser:
-    parser = cli.parser('show_augment', 'Draws what the augmentation that a config describes does to images.')
+    parser = cli.parser('show_augment', 'Draws images as augmented by a config.')
     cli.add_config_flag(parser)
     parser.add_argument('--output', type=cli.path, default='augment.png', metavar='PNG', help='default: augment.png')
     return parser

@@ -27,17 +27,18 @@ def summary(arguments) -> None:
     table.append(['total', '', '', totals['parameters'], totals['macs'], totals['flops']])
     print(text_table(['layer', 'kind', 'output', 'parameters', 'MACs', 'FLOPs'], table))
     print(
-        '\nFor one image. MACs: multiply-accumulates of convolutions, dense layers and attention. FLOPs: 2 a '
-        'multiply-accumulate, 1 a bias,\n2 a normalised element, 1 an element pooled globally.\n'
-        f'As the thesis counts FLOPs (1 a multiply-accumulate, 2 a normalised element, 1 an element pooled globally): '
+        '\nFor one image. MACs: multiply-accumulates of convolutions, dense layers and attention. FLOPs: 2 per '
+        'multiply-accumulate, 1 per bias,\n2 per normalized element, 1 per element pooled globally.\n'
+        'As the thesis counts FLOPs (1 per multiply-accumulate, 2 per normalized element, 1 per element pooled '
+        'globally): '
         f'{totals["thesis_flops"] // 10**5 / 10**4:.4f} G'  # truncated, as it prints them
     )
 
 
 def flags() -> cli.Parser:
-    parser = cli.parser('summary', 'Shows the layers of the network that a config describes, and what they cost.')
+    parser = cli.parser('summary', 'Prints the layers of the network of a config, with parameters, MACs and FLOPs.')
     cli.add_config_flag(parser)
-    parser.add_argument('--json', action='store_true', help='the totals alone, as one JSON object')
+    parser.add_argument('--json', action='store_true', help='prints only the totals, as one JSON object')
     return parser
 
 

@@ -33,7 +33,7 @@ def report_of(**facts) -> dict:
 
 
 def refusal(function, *arguments):
-    """Returns the message, one line, with which a function refuses what it is given."""
+    """Returns the one-line message of the InputError that a function raises for invalid arguments."""
     with pytest.raises(InputError) as caught:
         function(*arguments)
     assert '\n' not in str(caught.value)
@@ -41,7 +41,7 @@ def refusal(function, *arguments):
 
 
 def python(*words, cwd=ROOT, stdout=subprocess.PIPE, **environment):
-    """Runs Python in a process of its own; returns what `subprocess.run` returns."""
+    """Runs Python in a separate process; returns what `subprocess.run` returns."""
     line, environment = [sys.executable, *words], os.environ | {'PYTHONPATH': str(ROOT)} | environment
     pipes = dict(stdout=stdout, stderr=subprocess.PIPE, text=True)
     return subprocess.run(line, cwd=cwd, env=environment, **pipes, timeout=600)

@@ -59,9 +59,9 @@ def test_what_cannot_be_written_is_printed_all_the_same(measured, capsys, tmp_pa
     ('line', 'message'),
     [
         ([*AUGMENT, '--peers=pilow'], "--peers: 'pilow' is not one of pillow, torchvision, keras, none; did you"),
-        ([NETWORK, '--topology=v3:2x2x1'], '--topology goes with --what=augment, not with --what=network'),
+        ([NETWORK, '--topology=v3:2x2x1'], '--topology can only be used with --what=augment, not with --what=network'),
         ([*AUGMENT, '--topology=v3-8', '--rounds=2'], '--rounds has no effect with --topology'),
-        ([NETWORK, '--targets=101'], "argument --targets: '101' must be percentages, as 65,70"),
+        ([NETWORK, '--targets=101'], "argument --targets: '101' must be percentages, e.g. 65,70"),
         ([*AUGMENT, '--output=README.md'], '--output=README.md must be a directory or end in .json'),
         ([NETWORK, '--config.model.norm=layer', '--peers=keras-jax'], 'model.norm=layer: the peers have batch alone; '),
         ([NETWORK, '--config.model.activation=elu', '--peers=keras-jax'], 'model.activation=elu: the peers have'),

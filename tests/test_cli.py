@@ -25,7 +25,7 @@ def run(capsys, line, command):
         (['--wrokdir=x'], 'unrecognized argument --wrokdir; did you mean --workdir?'),
         (['--b1', '3'], 'unrecognized argument --b1; did you mean --config.optimizer.b1?'),
         ([SMALL, '--conf=x'], 'unrecognized argument --conf; did you mean --config?'),
-        ([SMALL, 'extra\nword'], 'unrecognized argument extra word; --help lists what there is'),
+        ([SMALL, 'extra\nword'], 'unrecognized argument extra word; --help lists all of them'),
         ([SMALL, '--config.epochs', '--config.seed=3'], '--config.epochs needs a value: --config.epochs=VALUE'),
         ([SMALL, '--config.epochs=\udcff'], r"--config.epochs='\udcff' must be a whole number"),
     ],

@@ -1,4 +1,4 @@
-"""evaluate, publish and summary, run in this process, and report in one of its own."""
+"""evaluate, publish and summary, run in this process; report, in a separate one."""
 
 import json
 from pathlib import Path

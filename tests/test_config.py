@@ -86,7 +86,9 @@ def test_a_warmup_is_cut_to_a_third_and_said_once_unless_it_was_typed(caplog):
     ):
         assert load('configs/small.py', overrides).schedule.warmup_epochs == warmup
     message = refusal(load, 'configs/small.py', ['epochs=3', 'schedule.warmup_epochs=5'])
-    assert message.startswith('schedule.warmup_epochs=5.0 must be shorter than epochs=3; take 1')
+    assert message.startswith(
+        'schedule.warmup_epochs=5.0 must be less than epochs=3; set, e.g., --config.schedule.warmup_epochs=1'
+    )
     caplog.set_level('INFO', 'dsconv')
     configuration.say_once.cache_clear()
     for _ in range(2):
@@ -141,7 +143,7 @@ def test_a_run_comes_back_as_it_was_and_an_older_one_with_the_defaults_of_newer_
     ],
 )
 def test_damaged_runs(tmp_path, content, message):
-    for missing, wrong in ((tmp_path, 'it has no config.json'), (tmp_path / 'none', 'is no directory')):
+    for missing, wrong in ((tmp_path, 'it has no config.json'), (tmp_path / 'none', 'is not a directory')):
         with pytest.raises(InputError, match=wrong):
             load_run(missing)
     (tmp_path / 'config.json').write_bytes(content)

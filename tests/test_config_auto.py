@@ -58,7 +58,7 @@ def test_what_is_typed_is_taken_and_the_rest_chosen_by_it():
     config = chosen(245, 32, 'epochs=3', 'batch_size=24', 'model.patch_size=4')
     assert (config.epochs, config.batch_size, config.model.patch_size) == (3, 24, 4)
     assert config.schedule.warmup_epochs == 0.3 and config.augment.policy == 'either'
-    with pytest.raises(InputError, match='dataset.image_size=227 cannot be cut into 8 to 16 patches a side; take 225'):
+    with pytest.raises(InputError, match='dataset.image_size=227 cannot be cut into 8 to 16 patches per side; use 225'):
         chosen(245, 227)
     assert chosen(245, 227, 'model.patch_size=1').model.patch_size == 1
     with pytest.raises(InputError, match=r'dataset.auto=epoch is not one of .*; did you mean epochs\?'):

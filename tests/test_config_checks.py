@@ -55,14 +55,17 @@ def test_intervals_end_where_they_say(key, fits, fails):
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        (dict(model__kernel_size=4), 'model.kernel_size=4 must be odd; take 3 or 5'),
-        (dict(model__reduction=(2, 3)), 'model.reduction=2,3 must be two divisors of model.dim=128, as 2,4'),
+        (dict(model__kernel_size=4), 'model.kernel_size=4 must be odd; use 3 or 5'),
+        (dict(model__reduction=(2, 3)), 'model.reduction=2,3 must be two divisors of model.dim=128, e.g. 2,4'),
         (dict(batch_size=100, model__norm_groups=8), 'model.norm_groups=8 must divide batch_size=100'),
-        (dict(epochs=5), 'schedule.warmup_epochs=5.0 must be shorter than epochs=5; take 1, as --config.schedule.warm'),
+        (dict(epochs=5), 'schedule.warmup_epochs=5.0 must be less than epochs=5; set, e.g., --config.schedule.warm'),
         (dict(augment__clean_tail_epochs=301), 'augment.clean_tail_epochs=301 must not be more than epochs=300'),
-        (dict(eval__patience=3, eval__recalibration_batches=4), 'eval.recalibration_batches=4 is of the last step'),
-        (dict(dataset__crop_scale=(0.5, 0.3)), 'dataset.crop_scale=0.5,0.3 must be two numbers, the least first'),
-        (dict(dataset__crop_ratio=(0.5,)), 'dataset.crop_ratio=0.5 must be two numbers, the least first'),
+        (
+            dict(eval__patience=3, eval__recalibration_batches=4),
+            'eval.recalibration_batches=4 is done at the last step',
+        ),
+        (dict(dataset__crop_scale=(0.5, 0.3)), 'dataset.crop_scale=0.5,0.3 must be two numbers, the smaller one first'),
+        (dict(dataset__crop_ratio=(0.5,)), 'dataset.crop_ratio=0.5 must be two numbers, the smaller one first'),
         (dict(schedule__end_value=1.0), 'schedule.end_value=1.0 must not be above schedule.peak_value=0.01'),
     ],
 )
@@ -87,7 +90,7 @@ def test_resolve_fills_in_what_the_data_says_in_a_copy():
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        (dict(model__patch_size=5), 'model.patch_size=5 does not divide images of 32×32 pixels; take 4'),
+        (dict(model__patch_size=5), 'model.patch_size=5 does not divide images of 32×32 pixels; use 4'),
         (dict(model__fold=16), 'model.fold=16 must divide 16 rows of patches into parts of 2 or more'),
         (dict(model__fold=3), 'model.fold=3 must divide 16 rows of patches into parts of 2 or more'),
         (dict(augment__cutout_size=33), 'augment.cutout_size=33 must not be larger than the images of 32×32 pixels'),
@@ -104,14 +107,14 @@ def test_resolve_names_what_does_not_fit_the_images(changes, message):
     ('changes', 'sizes', 'message'),
     [
         ({}, {'test': 9}, 'dataset.name=cifar10 has no split to train on; it has test'),
-        ({}, {'train': 511}, 'batch_size=512 is more than the 511 training images; take fewer, as '
+        ({}, {'train': 511}, 'batch_size=512 is more than the 511 training images; use fewer, e.g. '
          '--config.batch_size=128 --config.model.norm_groups=1'),
         (dict(eval__final_split='tset'), {'train': 512, 'test': 9}, 'eval.final_split=tset is not a split of cifar10; '
          'it has train, test; did you mean test?'),
         (dict(epochs=3, schedule__warmup_epochs=2.99), {'train': 5120, 'test': 9},
-         'schedule.warmup_epochs=2.99 leaves no step of epochs=3 to the decay'),
-        (dict(eval__patience=3), {'train': 512, 'test': 9}, 'eval.patience=3 needs a validation part; hold one out by '
-         '--config.dataset.validation_fraction=0.1'),
+         'schedule.warmup_epochs=2.99 leaves no step of epochs=3 for the decay; shorten it'),
+        (dict(eval__patience=3), {'train': 512, 'test': 9}, 'eval.patience=3 needs a validation split; hold '
+         'one out with --config.dataset.validation_fraction=0.1'),
     ],
 )  # fmt: skip
 def test_check_splits_names_what_does_not_fit_the_splits(changes, sizes, message):

@@ -57,4 +57,6 @@ def test_no_such_key_names_the_nearest():
     ):
         assert no_such_key(name, KEYS) == f'there is no such key; did you mean {meant}?'
     assert no_such_key('x' * 5000, KEYS) == 'there is no such key; configs/common.py lists them all'
-    assert no_such_key('checkpoint', KEYS).startswith('checkpoint is a group of keys; set one of them, as checkpoint.')
+    assert no_such_key('checkpoint', KEYS).startswith(
+        'checkpoint is a group of keys; set one of them, e.g. checkpoint.'
+    )

@@ -178,13 +178,13 @@ def test_what_is_not_there_is_said(tmp_path, monkeypatch, capsys):
         (tmp_path / 'dist' / name).write_bytes(b'of another version')
     monkeypatch.setitem(FORMATS, 'stablehlo', (('nobody',), ('float32',)))
     for line, message in (
-        (['--output=.'], ': \\. exists'),
+        (['--output=.'], ': \\. already exists'),
         (['--format=web'], 'npm pack onnxruntime-web@1.30.0'),
         (['--format=web', '--runtime=.'], 'not that of onnxruntime-web'),
         (['--precision=int8', '--config.dataset.archive=missing.tar.gz'], 'real pictures.*missing.tar.gz'),
         (['--config.dataset.name=digits'], 'dataset.data_dir, dataset.archive'),
         (['--format=onnx', '--precision=int8'], 'is written in float32'),
-        (['--format=onnx', '--precision=float32,int8'], '--precision=int8: no --format=onnx is written in it'),
+        (['--format=onnx', '--precision=float32,int8'], '--precision=int8 has no effect on --format=onnx'),
         (['--format=stablehlo'], 'needs nobody.*requirements-export.txt'),
         (['--format=onx'], "'onx' is not one of"),
         (['--licence=my own'], 'SPDX'),

@@ -1,4 +1,4 @@
-"""Real processes of `python -m dsconv.main`: told to leave, killed and started again; two at once."""
+"""Real processes of `python -m dsconv.main`: stopped by a signal, killed, and resumed; two in one workdir."""
 
 import signal
 import subprocess
@@ -20,7 +20,7 @@ def uninterrupted(tmp_path_factory):
 def test_a_finished_run_says_so(uninterrupted):
     before = (uninterrupted / 'metrics.jsonl').read_bytes()
     line = [sys.executable, '-m', 'dsconv.main', f'--config={uninterrupted / "config.json"}']  # which says where it is
-    assert 'is trained to its end' in finish(start(line))
+    assert 'has already finished' in finish(start(line))
     assert (uninterrupted / 'metrics.jsonl').read_bytes() == before
 
 
@@ -30,7 +30,7 @@ def test_a_run_from_config_json_that_is_interrupted_and_then_killed_goes_on_to_t
     process = start(['sh', '-c', 'trap "" INT; exec nohup "$@"', 'sh', *line], stdin=subprocess.PIPE)
     wait_for(lambda: metrics(tmp_path), process)
     process.send_signal(signal.SIGINT)
-    assert 'which is saved; run the same command to resume' in finish(process, 75)
+    assert 'a checkpoint was saved; run the same command again to resume' in finish(process, 75)
     assert 0 <= steps(tmp_path)[-1] - metrics(tmp_path)[-1]['step'] < 7
 
     process = start(line)
@@ -40,7 +40,7 @@ def test_a_run_from_config_json_that_is_interrupted_and_then_killed_goes_on_to_t
     assert process.returncode == -signal.SIGKILL
     assert max(line['step'] for line in metrics(tmp_path)) < 57
 
-    assert 'was made by' not in finish(start(line))
+    assert 'was made with other versions' not in finish(start(line))
     assert metrics(tmp_path) == metrics(uninterrupted)
     assert last_state(tmp_path) == last_state(uninterrupted)
 
@@ -49,7 +49,7 @@ def test_two_processes_leave_together_go_on_and_have_the_losses_of_one(uninterru
     launcher = start(several(2, tmp_path))
     wait_for(lambda: metrics(tmp_path), launcher)
     launcher.send_signal(signal.SIGTERM)
-    assert finish(launcher, 75).count('which is saved; run the same command to resume') == 2
+    assert finish(launcher, 75).count('a checkpoint was saved; run the same command again to resume') == 2
     assert max(line['step'] for line in metrics(tmp_path)) < 57
     finish(start(several(2, tmp_path)))
     alone, together = metrics(uninterrupted), metrics(tmp_path)

@@ -111,7 +111,7 @@ def test_a_damaged_checkpoint_is_moved_aside_and_one_that_is_out_of_reach_is_not
     before = store.names()
     with Checkpoints(workdir) as checkpoints, monkeypatch.context() as patch:
         patch.setattr(store, 'refuses', 403)
-        with pytest.raises(RunError, match='are as they were; try again'):
+        with pytest.raises(RunError, match='are unchanged: run the same command again'):
             checkpoints.restore_newest(make_state(1))
     assert store.names() == before
     for name in before:
@@ -120,7 +120,7 @@ def test_a_damaged_checkpoint_is_moved_aside_and_one_that_is_out_of_reach_is_not
     with Checkpoints(workdir) as checkpoints, caplog.at_level(logging.WARNING, 'dsconv'):
         state = checkpoints.restore_newest(make_state(1))
     np.testing.assert_array_equal(state.variables['params']['layer']['kernel'], 3 * VALUES)
-    assert f'{workdir}/checkpoints/4 is damaged and now {workdir}/damaged/4' in caplog.text
+    assert f'{workdir}/checkpoints/4 is damaged and was moved to {workdir}/damaged/4' in caplog.text
     assert 'runs/damaged/damaged/4/metrics/metrics' in store.names()
     assert not any(name.startswith('runs/damaged/checkpoints/4/') for name in store.names())
 
@@ -205,7 +205,7 @@ def test_what_is_not_there_or_refused_is_one_line(store, monkeypatch, capsys):
     ):
         check_workdir(to_path('gs://other/run'), tiny_config())
     assert not configuration.has_begun(to_path('gs://other/run'))
-    with pytest.raises(InputError, match='gs://other/run is no directory'):
+    with pytest.raises(InputError, match='gs://other/run is not a directory'):
         configuration.load_run(to_path('gs://other/run'))
     code, _, errors = run(evaluate, ['--workdir=gs:///run'], capsys)
     assert code == 2 and '--workdir: gs:///run must be a path of this machine, or gs://BUCKET/PATH' in errors

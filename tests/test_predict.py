@@ -117,7 +117,7 @@ def test_names_of_any_text_keep_to_their_line_and_their_column(tmp_path, capsys)
     names, row = ('path', 'two\nlines\x1b[31m'), np.array([0.25, 0.75])
     for flags, line in (
         ([], 'a .png: two lines [31m (75.0 %), path (25.0 %)\n'),
-        (['--top=1', '--threshold=0.8'], 'a .png: none of the classes; nearest two lines [31m (75.0 %)\n'),
+        (['--top=1', '--threshold=0.8'], 'a .png: none of the classes; most probable: two lines [31m (75.0 %)\n'),
     ):
         predict._print('a\n.png', row, names, predict.flags().parse_args(['--workdir=run', *flags, 'a.png']))
         assert capsys.readouterr().out == line

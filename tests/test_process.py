@@ -148,7 +148,7 @@ def test_connect_refuses_what_would_wait_or_crash(joined, monkeypatch):
     with socket.create_server(('', 0)) as server:
         taken = f'127.0.0.1:{server.getsockname()[1]}'
         for arguments, message in (
-            (('auto', 2, 0), '--num-processes and --process-id go with --coordinator=HOST:PORT'),
+            (('auto', 2, 0), '--num-processes and --process-id need --coordinator=HOST:PORT'),
             (('127.0.0.1:65536', 2, 0), '--coordinator=127.0.0.1:65536 must be auto or HOST:PORT'),
             (('a..b:80', 2, 0), '--coordinator=a..b:80: there is no host a..b'),
             (('127.0.0.1:80', 2, 2), '--coordinator=127.0.0.1:80 needs --num-processes=N and --process-id from 0'),
@@ -205,7 +205,9 @@ def test_an_error_of_a_lost_peer_is_told_and_keeps_its_traceback(monkeypatch, ca
     said = capsys.readouterr().err
     assert said.startswith('Traceback') and left == [1]
     last = said.splitlines()[-1]
-    assert last.startswith(f'another process of the run is gone ({error})') if is_of_peer else last.endswith(str(error))
+    assert (
+        last.startswith(f'another process of the run has ended ({error})') if is_of_peer else last.endswith(str(error))
+    )
 
 
 def test_a_cpu_that_is_asked_for_beside_an_accelerator_gets_the_allocator(machine, monkeypatch):

@@ -1,4 +1,4 @@
-"""What is lacking, by versions that are made up."""
+"""Missing and outdated packages, with invented versions."""
 
 import importlib.metadata
 import platform

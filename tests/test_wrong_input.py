@@ -111,18 +111,18 @@ CASES = {
     'no such table': (
         {'train.csv': b''}, main, ['--workdir=new', '--config.dataset.name=image_table:trian.csv'],
         'did you mean train.csv?'),
-    'a file for a class': ({'pictures/cat/1.png': PNG, 'pictures/dog': PNG}, *FOLDER, 'holds 1 class folder(s), not 2'),
-    'empty classes': ({'pictures/cat': None, 'pictures/dog': None}, *FOLDER, '0 of its 2 classes have a picture'),
+    'a file for a class': ({'pictures/cat/1.png': PNG, 'pictures/dog': PNG}, *FOLDER, 'has 1 class folder(s), needs 2'),
+    'empty classes': ({'pictures/cat': None, 'pictures/dog': None}, *FOLDER, '0 of its 2 classes have a readable'),
     'a newline, bytes that are no text': (
         TWO | {'pictures/two\n\udcff': '/no/where'}, *FOLDER, r'two \udcff: this link is broken'),
     'larger than can be trained on': (
         dict.fromkeys(TWO, png(5000, 5000)), *FOLDER, 'of 5000x5000 pixels', 'image_size=32'),
     'a class of broken pictures': (
         {f'pictures/cat/{number}.png': PNG for number in range(100)} | {'pictures/dog/x.png': b''}, *FOLDER,
-        '1 of its 2 classes have a picture that can be read', 'dog/x.png: is not a picture'),
+        '1 of its 2 classes have a readable picture', 'dog/x.png: is not a picture'),
     'fewer epochs': ({}, main, ['--workdir=run', '--config.epochs=2'], 'epochs=2 ends at step 38, but run has been'),
     'a file for a workdir': ({'file': b''}, main, ['--workdir=file'], 'file cannot be made or written to: File exists'),
-    'a trace into a bucket': ({}, main, ['--workdir=gs://b/run', '--profile=3'], '--profile writes into a directory'),
+    'a trace into a bucket': ({}, main, ['--workdir=gs://b/run', '--profile=3'], '--profile writes only to a local'),
     'data in a file': ({'file': b''}, main, [CIFAR10, f'{DATA}file'], 'cifar10', 'in file'),
     'data that are a pickle': (
         {'prepared/cifar10/3.0.2/dataset_info.json': PICKLE}, main, [CIFAR10, f'{DATA}prepared'], 'cifar10',
@@ -145,14 +145,14 @@ CASES = {
     'an empty split': ({}, evaluate, ['--workdir=run', '--split='], 'argument --split: must not be empty'),
     'a file for a report': ({'file': b''}, evaluate, ['--workdir=run', '--output=file'], 'file is not a directory'),
     'a link for a network': (
-        {'link': '/no/where'}, publish, ['--workdir=run', '--output=link'], 'link exists: give another --output'),
+        {'link': '/no/where'}, publish, ['--workdir=run', '--output=link'], 'link already exists: use another'),
     'a file above a network': (
         {'file': b''}, publish, ['--workdir=run', '--output=file/x'], '--output: ', 'file is not a directory'),
     'two forms of answers': (
-        {}, predict, ['--workdir=run', '--output=x.csv', '--top=2', 'right.png'], '--json and --top are for what is'),
+        {}, predict, ['--workdir=run', '--output=x.csv', '--top=2', 'right.png'], '--json and --top cannot be used'),
     'int8 of no int8': (
-        {}, export, ['--workdir=run', '--format=onnx', '--largest-loss=0'], 'go with --precision=int8: leave them out'),
-    'a runtime of no page': ({}, export, ['--workdir=run', '--format=onnx', '--runtime=x'], '--runtime goes with'),
+        {}, export, ['--workdir=run', '--format=onnx', '--largest-loss=0'], 'need --precision=int8: add it'),
+    'a runtime of no page': ({}, export, ['--workdir=run', '--format=onnx', '--runtime=x'], '--runtime needs'),
     'no such pictures': (
         {'picture': None}, export, ['--workdir=run', '--format=onnx', '--pictures=pictures'],
         '--pictures=pictures does not exist; did you mean picture?'),
@@ -160,31 +160,31 @@ CASES = {
         {'x': None}, preflight, [CONFIG, '--topology=v3-8', '--output=x'], '--output=x is a directory: give the name'),
     'a split of no run': ({}, evaluate, ['--workdir=run', '--split=tset'], "there is no split 'tset'"),
     'a place without its section': ({}, evaluate, ['--workdir=run', '--data_dir=x'], '--config.dataset.data_dir?'),
-    'a checkpoint of no step': ({}, evaluate, ['--workdir=run', '--checkpoint=²'], '--checkpoint=²: there are latest'),
-    'no channels': (set_config(dataset__channels=None), *PREDICT, 'dataset.channels=none must be known of a run'),
+    'a checkpoint of no step': ({}, evaluate, ['--workdir=run', '--checkpoint=²'], '--checkpoint=²: not available'),
+    'no channels': (set_config(dataset__channels=None), *PREDICT, 'dataset.channels=none must be set in a run'),
     'no patches': (set_config(model__patch_size=3), *PREDICT, 'model.patch_size=3 does not divide images of 8×8'),
-    'another network': (set_config(model__dim=16), *PREDICT, 'cannot be restored', 'config.json is not its own'),
+    'another network': (set_config(model__dim=16), *PREDICT, 'cannot be restored', 'config.json does not match'),
     'metadata that are pickles': (overwrite('_METADATA', PICKLE), *PREDICT, 'cannot be restored', '--checkpoint'),
     'no checkpoint': (
         lambda run: [shutil.rmtree(run / 'checkpoints'), (run / 'checkpoints').mkdir()], *PREDICT,
         'holds no checkpoint yet'),
     'no classes to publish': (
         set_config(dataset__class_names=None), publish, ['--workdir=run', '--output=new'],
-        'dataset.class_names=none must be known of a run'),
+        'dataset.class_names=none must be set in a run'),
     'no workdir for a page': (
         {'empty': None}, report, ['--workdirs', 'empty', '--output=page'], 'empty is not the workdir of a run'),
     'a run twice': ({}, report, ['--workdirs', 'run', 'run/../run', '--output=page'], 'run/../run is named twice'),
     "a run's report for a page": ({}, report, ['--workdirs', 'run', '--output=run/report'], "is a run's own report"),
     'no such study': (
-        {}, ablate, [CONFIG, '--study=kernels'], 'there is no such study, nor file; did you mean kernel_size?'),
+        {}, ablate, [CONFIG, '--study=kernels'], 'there is no such study or file; did you mean kernel_size?'),
     'folds without pictures': (
         TWO, ablate, ['--config=configs/pictures.py:pictures', '--study=as_it_is', '--folds=40', '--dry-run'],
-        'of 20 examples none is left for'),
+        'none of the 20 examples is left for'),
     'the place of another study': (
         {'out/study.json': b'{"study": "depth"}'}, ablate, [CONFIG, '--study=dim', '--output=out'],
-        '--output=out holds the study depth'),
-    "a study's seed": ({}, ablate, [CONFIG, '--study=dim', '--config.seed=4'], '--config.seed=4: --seeds says which'),
-    'corruptions of a file': ({}, evaluate, ['--model=model.onnx', '--robustness'], '--robustness is for a run: give'),
+        '--output=out contains the study depth'),
+    "a study's seed": ({}, ablate, [CONFIG, '--study=dim', '--config.seed=4'], '--config.seed=4: set it with --seeds'),
+    'corruptions of a file': ({}, evaluate, ['--model=model.onnx', '--robustness'], '--robustness needs a run: give'),
     'a checkpoint of a file': (
         {}, predict, ['--model=model.onnx', '--checkpoint=best', 'right.png'],
         'model.onnx is a file of one checkpoint: leave checkpoint=best out'),

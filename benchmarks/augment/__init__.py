@@ -1,1 +1,1 @@
-"""The default augmentation in several libraries: `comparison` measures it, one module a library does it."""
+"""The default augmentation in several libraries: `comparison` measures it; one module per library implements it."""

@@ -140,7 +140,7 @@ def race(config, peers, rounds: int, seconds: float) -> list[dict]:
 
 
 def task(config) -> dict:
-    """Returns what every peer's `prepare` is told, but for its variant."""
+    """Returns the settings for every peer's `prepare`, except its variant."""
     return {
         'batch_size': config.batch_size,
         'image_shape': image_shape(config),

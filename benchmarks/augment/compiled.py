@@ -42,6 +42,6 @@ def as_text(result: dict) -> str:
     from dsconv.reporting import text_table
 
     rows = [[name, *(round(value, 3) for value in result[name].values())] for name in ('with', 'without', 'difference')]
-    header = ['augmentation', 'MB an image', 'MFLOPs an image', 'ms a step', 'megacycles a step']
+    header = ['augmentation', 'MB per image', 'MFLOPs per image', 'ms per step', 'megacycles per step']
     what = f'A step of {result["batch_size"]} images on {result["devices"]}, {result["dtype"]}'
     return f"{what}: the compiler's estimates, nothing was run.\n\n{text_table(header, rows)}"

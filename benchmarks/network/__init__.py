@@ -1,1 +1,1 @@
-"""The network in several libraries: `comparison` measures it, one module a library builds it."""
+"""The network in several libraries: `comparison` measures it; one module per library builds it."""

@@ -47,7 +47,7 @@ TOLERANCE = 1e-3  # of logits, relative to the largest of them
 
 
 class Peer(NamedTuple):
-    """What `--peers` names: a module with `prepare`, the variant that it is told, and the Python modules it needs."""
+    """What `--peers` names: a module with `prepare`, the variant passed to it, and the Python modules it needs."""
 
     module: str
     variant: str

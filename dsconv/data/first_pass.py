@@ -64,7 +64,7 @@ def repeated(listing: Listing, digests: np.ndarray) -> Iterator[str]:
     tested = listing.paths[is_held_out & np.isin(which, which[listing.splits == 'train'])].tolist()
     if tested:
         remedy = 'identical to training pictures: remove them, or the scores will be too high'
-        yield f'{listing.root}: of the validation or test split, {_first(tested)} {remedy}'
+        yield f'{listing.root}: in the validation or test split, {_first(tested)} {remedy}'
     num_classes = np.bincount(np.unique([which, listing.labels], axis=1)[0])
     contrary = listing.paths[np.sort(first[num_classes > 1])].tolist()
     if contrary:

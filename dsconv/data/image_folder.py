@@ -41,7 +41,7 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
     """
     listing, root = _list(dataset, listed, whole)
     if not processes.agree([path.removeprefix(str(listing.root)) for path in listing.paths]):
-        raise InputError(f'{listing.root}: the processes of the run see different pictures: give all the same folder')
+        raise InputError(f'{listing.root}: the processes of the run see different pictures: use one folder for all')
     found = len(listing.paths)
     least = least_classes(whole)
     _check(listing, [], found, least)
@@ -61,7 +61,7 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
     broken += undecodable
     _check(listing, broken, found, least, listed)
     if listed:
-        log.info('%s: the %s pictures with which the run began', listed, f'{found:,}')
+        log.info('%s: the run is resumed with its %s pictures', listed, f'{found:,}')
     else:
         names, labels = folder_class_names(listing.class_names, listing.labels, dataset)
         listing = dataclasses.replace(listing, class_names=names, labels=labels)
@@ -108,21 +108,21 @@ def _check(listing: Listing, broken: list[str], total: int, least: int, listed=N
     """Raises InputError where too many pictures are broken, or too few classes are left."""
     if broken and listed:
         raise InputError(
-            f'{len(broken)} of the {total} pictures of this run ({listed}) cannot be read any more: put them back '
+            f'{len(broken)} of the {total} pictures of this run ({listed}) can no longer be read: restore them '
             f'({reasons(broken)})'
         )
     if len(broken) > max(BROKEN_COUNT, BROKEN_SHARE * total):
         raise InputError(
             f'{listing.root}: {len(broken)} of {total} pictures cannot be read, more than 10 %: repair or remove them, '
-            f'or, of a table, say where its paths begin: --config.dataset.root=DIR ({reasons(broken)}; …)'
+            f'or, for a table, set the directory of its paths: --config.dataset.root=DIR ({reasons(broken)}; …)'
         )
     training = next(iter(listing.where))
     there = len(np.unique(listing.labels[listing.splits == training]))
     if there < least:
         why = f' ({reasons(broken)})' if broken else ''
         raise InputError(
-            f'{listing.where[training]}: {there} of its {len(listing.class_names)} classes have a picture that '
-            f'can be read{_counted(listing.other_files, ", and ")}; at least {least} must have one{why}'
+            f'{listing.where[training]}: {there} of its {len(listing.class_names)} classes have a readable '
+            f'picture{_counted(listing.other_files, "; left out ")}; at least {least} must have one{why}'
         )
 
 
@@ -134,12 +134,12 @@ def _common_size(listing: Listing, headers: np.ndarray) -> int:
         files = ', '.join(dict.fromkeys((listing.paths[0], listing.paths[row])))
         raise InputError(
             f'pictures of {seen} pixels ({files}) are not all squares of one size: '
-            f'give the size to bring them to, e.g. --config.dataset.image_size=32'
+            f'set the size to resize them to, e.g. --config.dataset.image_size=32'
         )
     if first[0] > LARGEST:
         raise InputError(
             f'pictures of {first[0]}x{first[0]} pixels ({listing.paths[0]}) are too large to train on: '
-            f'give the size to bring them to, e.g. --config.dataset.image_size=32'
+            f'set the size to resize them to, e.g. --config.dataset.image_size=32'
         )
     return int(first[0])
 
@@ -175,7 +175,7 @@ def _tell(listing: Listing, broken: list[str], is_tested: bool) -> None:
     what = what or f'{counts[""]:,} pictures'
     fifth = '; a fixed fifth of each class is the test split' if is_tested else ''
     if listing.groups is not None:
-        fifth += f'; the {len(np.unique(listing.groups)):,} groups stay whole (dataset.group_key=- leaves them aside)'
+        fifth += f'; the {len(np.unique(listing.groups)):,} groups are not divided (dataset.group_key=- ignores them)'
     left_out = _counted(listing.other_files, '; left out ')
     log.info('%s: read as %s of %d classes%s%s', listing.root, what, len(listing.class_names), fifth, left_out)
     for note in (*listing.notes, *_missing_classes(listing)):
@@ -190,7 +190,7 @@ def _counted(others, before: str) -> str:
     if not others:
         return ''
     kinds = ', '.join(f'{count:,} {extension}' for extension, count in others.most_common(5))
-    return f'{before}{sum(others.values()):,} files that are no pictures known here ({kinds})'
+    return f'{before}{sum(others.values()):,} files of other types ({kinds})'
 
 
 def _missing_classes(listing: Listing) -> Iterator[str]:

@@ -80,7 +80,7 @@ def split_names(dataset) -> dict[str, str]:
     for pair in dataset.splits or ():
         ours, _, theirs = pair.partition('=')
         if ours not in ('train', 'validation', 'test') or not theirs:
-            raise InputError(f"dataset.splits: {pair!r} must be train=, validation= or test= and the data's own name")
+            raise InputError(f'dataset.splits: {pair!r} must be train=NAME, validation=NAME or test=NAME')
         if theirs.lower() in names:
             both = f'{names[theirs.lower()]} and {ours}'
             raise InputError(f'dataset.splits: {theirs} cannot be both {both}: leave one out')
@@ -122,12 +122,12 @@ def list_pictures(
     if not is_directory(given):
         wrong = 'is a file' if is_file(given) else 'does not exist'
         near = name_beside(given, is_directory)
-        raise InputError(f'{given}: {wrong}; image_folder:<path> wants a folder that holds one folder a class{near}')
+        raise InputError(f'{given}: {wrong}; image_folder:<path> needs a folder with one subfolder per class{near}')
     root = _unwrapped(given, names)
     notes: list[str] = []
     folders = _split_folders(root, names, notes)
     if instead and 'validation' in folders:
-        notes.append(f'{folders.pop("validation")}: left out, since dataset.{instead} takes its place')
+        notes.append(f'{folders.pop("validation")}: ignored, because dataset.{instead} replaces it')
     training, *further = folders
     holder = folders[training] if training else given
     if training:
@@ -138,14 +138,14 @@ def list_pictures(
         classes[split] = _classes(folders[split])
         if len(classes[split]) < 2 and not classes[split].keys() & classes[training].keys():  # all in one folder?
             left_out = folders.pop(split)
-            notes.append(f'{left_out}: left out, since it holds none of the classes: `predict` is for such pictures')
+            notes.append(f'{left_out}: ignored, because it has none of the classes; use `predict` for its pictures')
     class_names = tuple(sorted(classes[training]))
     if len(class_names) < (least := least_classes(whole)):
         form = '(<class>/<picture>, or train/<class>/<picture> and test/<class>/<picture>)'
-        raise InputError(f'{folders[training]}: holds {len(class_names)} class folder(s), not {least} or more {form}')
+        raise InputError(f'{folders[training]}: has {len(class_names)} class folder(s), needs {least} or more {form}')
     if folders[training] != holder:
         first = ', '.join(class_names[:3]) + (', …' if len(class_names) > 3 else '')
-        notes.append(f'{holder}: holds one folder alone, so the classes are those in {folders[training]}: {first}')
+        notes.append(f'{holder}: contains only one folder, so the classes are those in {folders[training]}: {first}')
     notes += _alike(class_names)
     rows, others = [], collections.Counter()
     for split, folder in folders.items():
@@ -153,7 +153,7 @@ def list_pictures(
             above = _real_path(root), _real_path(folder)
             found = sorted(path for each in classes[split][name] for path in pictures_below(each, above, others))
             if found and name not in class_names:
-                unknown = f'class {name!r} is in {folder} but not in {folders[training]}: no network can learn it there'
+                unknown = f'class {name!r} is in {folder} but not in {folders[training]}: add it there, or remove it'
                 raise InputError(f'{unknown}{did_you_mean(name, class_names)}')
             rows += [(path, name, split) for path in found]
     where = {split: str(folder) for split, folder in folders.items()}
@@ -182,14 +182,16 @@ def _split_folders(root: pathlib.Path, names: dict[str, str], notes: list[str]) 
     training = [folder for folder in found['train'] if _subfolders(folder)]
     if not training and (others or not any(_subfolders(folder) for folders in found.values() for folder in folders)):
         if names is not SPLIT_NAMES:
-            raise InputError(f'{root}: no folder is the train of dataset.splits: name each split, as train=a,test=b')
+            raise InputError(
+                f'{root}: has no folder that dataset.splits names for train: name each split, e.g. train=a,test=b'
+            )
         return {'': root}
     if not found['train']:
         raise InputError(f'{root}: holds {next(iter(filter(None, found.values())))[0].name}/ but no train/')
     check_split_names(root, names, (folder.name for folders in (*found.values(), others) for folder in folders))
     for split, folders in found.items():
         if len(folders) > 1:
-            raise InputError(f'{folders[0]} and {folders[1]} both stand for the {split} split: keep one')
+            raise InputError(f'{folders[0]} and {folders[1]} are both the {split} split: keep one of them')
     if others:
         notes.append(f'{root}: ignored beside {found["train"][0].name}/: {", ".join(folder.name for folder in others)}')
     return {split: found[split][0] for split in ('train', 'validation', 'test') if found[split]}
@@ -218,7 +220,9 @@ def _alike(class_names: tuple[str, ...]) -> list[str]:
     by_name = collections.defaultdict(list)
     for name in class_names:
         by_name[name.casefold()].append(name)
-    return [f'{" and ".join(names)} are different classes' for names in by_name.values() if len(names) > 1]
+    return [
+        f'{" and ".join(names)} are classes that differ only in case' for names in by_name.values() if len(names) > 1
+    ]
 
 
 def pictures_below(folder: pathlib.Path, above: tuple[str, ...], others: collections.Counter) -> Iterator[str]:
@@ -254,5 +258,5 @@ def _real_below(folder: pathlib.Path, above) -> str:
     real = _real_path(folder)
     for holder in above:
         if holder == real or holder.startswith(real.rstrip('/') + '/'):
-            raise InputError(f'{folder}: this link leads to a folder that holds it: remove it')
+            raise InputError(f'{folder}: this link points to a folder that contains it: remove the link')
     return real

@@ -78,7 +78,7 @@ def choose_class_names(names: tuple[str, ...], dataset) -> tuple[str, ...]:
             f'dataset.class_names has {len(dataset.class_names)} names, but {dataset.name} has {len(names)} classes'
         )
     if repeated := [name for name, count in collections.Counter(dataset.class_names).items() if count > 1]:
-        raise InputError(f'dataset.class_names has {repeated[0]} twice: give each class a name of its own')
+        raise InputError(f'dataset.class_names has {repeated[0]} twice: give each class a different name')
     return tuple(dataset.class_names)
 
 

@@ -31,9 +31,9 @@ def open_source(
     if dataset.image_size is not None and dataset.image_size < 1:
         raise InputError(f'dataset.image_size={dataset.image_size} must be positive')
     if dataset.archive and dataset.name != 'cifar10':
-        raise InputError(f'dataset.archive is for dataset.name=cifar10 alone, not {dataset.name!r}: leave it unset')
+        raise InputError(f'dataset.archive is only for dataset.name=cifar10, not {dataset.name!r}: leave it unset')
     if (name := dataset.name).startswith(('/', '.', '~')):
-        raise InputError(f'dataset.name={name} is a path: for the pictures in it say {FOLDER_PREFIX}{name}')
+        raise InputError(f'dataset.name={name} is a path: for the pictures in it, use {FOLDER_PREFIX}{name}')
     for prefix, what in ((FOLDER_PREFIX, 'folder'), (TABLE_PREFIX, 'CSV file')):
         if dataset.name in (prefix, prefix[:-1]):
             other = '--config=configs/pictures.py:PATH'

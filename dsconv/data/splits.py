@@ -18,7 +18,7 @@ VALIDATION_SEED = 20_151
 TRAIN_SEED = 20_152
 TEST_FRACTION = 0.2
 STATISTICS_EXAMPLES = 10_000
-REMEDY = 'add groups or a column of splits, or leave the groups aside by dataset.group_key=-'
+REMEDY = 'add groups or a column of splits, or ignore the groups with dataset.group_key=-'
 
 log = logging.getLogger('dsconv')
 
@@ -145,7 +145,7 @@ class Division:
         if (self.fold or self.validation_fraction) and 'validation' in self.own_sizes:
             key = 'fold' if self.fold else 'validation_fraction'
             raise InputError(
-                f'dataset.{key} must not be set: this dataset has a validation split of its own '
+                f'dataset.{key} must not be set: this dataset already has a validation split '
                 f'({self.own_sizes["validation"]} examples)'
             )
         for name in ('train', 'validation', 'test'):
@@ -153,7 +153,7 @@ class Division:
                 fractions = f'validation_fraction={self.validation_fraction}, train_fraction={self.train_fraction}'
                 remedy = 'name those to test on' if name == 'test' else f'change {fractions} or fold'
                 raise InputError(
-                    f'of {self.own_sizes["train"]} examples none is left for {name!r}: add examples, or {remedy}'
+                    f'none of the {self.own_sizes["train"]} examples is left for {name!r}: add examples, or {remedy}'
                 )
 
     @property
@@ -224,5 +224,5 @@ def _parse_fold(text: str) -> tuple[int, int]:
     numbers = re.fullmatch(r'(\d{1,9})/(\d{1,9})', text)
     number, count = map(int, numbers.groups()) if numbers else (0, 0)
     if not 1 <= number <= count >= 2:
-        raise InputError(f'dataset.fold={shown(text)} must be K/N, the K-th of N folds, as 1/5')
+        raise InputError(f'dataset.fold={shown(text)} must be K/N, the K-th of N folds, e.g. 1/5')
     return number, count

@@ -54,7 +54,7 @@ def list_table(path, dataset, whole: bool = False) -> Listing:
             raise InputError(f'{path}, line {line}: has no path')
         facts = {key: unicodedata.normalize('NFC', value) for key, value in values.items() if key != 'image_key'}
         if seen.setdefault(values['image_key'], facts) != facts:
-            raise InputError(f'{path}, line {line}: {values["image_key"]} is there twice, with other values')
+            raise InputError(f'{path}, line {line}: {values["image_key"]} is listed twice, with different values')
     names = split_names(dataset)
     splits = _splits(path, seen, columns, header, names)
     if not whole:
@@ -104,7 +104,7 @@ def _read(path) -> tuple[list[str], list]:
     """Returns the header and (line, row) of each row that is not empty."""
     if not is_file(path):
         wrong = 'is a directory' if is_directory(path) else 'does not exist'
-        raise InputError(f'{path}: {wrong}; image_table:<path> wants a CSV file{name_beside(path, is_file)}')
+        raise InputError(f'{path}: {wrong}; image_table:<path> needs a CSV file{name_beside(path, is_file)}')
     try:
         content = path.read_bytes()
         if content.startswith(b'\x1f\x8b'):
@@ -112,7 +112,7 @@ def _read(path) -> tuple[list[str], list]:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f'{path} is damaged ({error})') from error
     if b'\0' in content:
-        raise InputError(f'{path}: is no table in UTF-8: save it as CSV in UTF-8')
+        raise InputError(f'{path}: is not a table in UTF-8: save it as CSV in UTF-8')
     # A name of a file may hold bytes that are no text.
     text = content.decode('utf-8-sig', errors='surrogateescape')
     first = text.partition('\n')[0]
@@ -134,7 +134,7 @@ def _columns(path, header: list[str], dataset) -> dict[str, int]:
     for key in USUAL:
         if (name := getattr(dataset, key)) not in (None, NO_COLUMN):
             if name not in header:
-                raise InputError(f'dataset.{key}={name} is no column of {path}, which has {", ".join(header)}')
+                raise InputError(f'dataset.{key}={name} is not a column of {path}, which has {", ".join(header)}')
             columns[key] = header.index(name)
     ignored = set()
     for key, usual in USUAL.items():
@@ -161,12 +161,12 @@ def _splits(path, seen, columns, header, names: dict[str, str]) -> list[str]:
         if facts['split_key'].lower() not in names:
             column = header[columns['split_key']]
             raise InputError(
-                f'{path}: the {column} {facts["split_key"]!r} of {picture} is no known name of a split: '
-                f'say which is which, e.g. --config.dataset.splits=train=a,test=b'
+                f'{path}: the {column} {facts["split_key"]!r} of {picture} is not a known split name: '
+                f'name the splits, e.g. --config.dataset.splits=train=a,test=b'
             )
     splits = [names[facts['split_key'].lower()] for facts in seen.values()]
     if 'train' not in splits:
-        raise InputError(f'{path}: has no row to train on, but {", ".join(sorted(set(splits)))}')
+        raise InputError(f'{path}: has no training rows, only {", ".join(sorted(set(splits)))}')
     return splits
 
 
@@ -175,7 +175,7 @@ def _groups(path, seen, splits) -> np.ndarray:
     split_of = {}
     for name, split in zip(names, splits, strict=True):
         if split_of.setdefault(name, split) != split:
-            why = 'what was learned would be tested (dataset.group_key=- leaves the groups aside)'
+            why = 'keep each group in one split (or ignore groups with dataset.group_key=-)'
             raise InputError(f'{path}: the group {name} is in {split_of[name]} and in {split}: {why}')
     numbers = {name: number for number, name in enumerate(split_of)}
     return np.array([numbers[name] for name in names], np.int64)
@@ -206,7 +206,6 @@ def _located(path, root, names: list[str]) -> list[str]:
         for folder in sorted(entry for entry in root.iterdir() if is_directory(entry)):
             if any(is_file(folder / f'{names[0]}{extension}') for extension in ('', *EXTENSIONS)):
                 raise InputError(
-                    f'{path}: there is no {first}, but {folder / names[0]}: say where the paths begin, '
-                    f'--config.dataset.root={folder}'
+                    f'{path}: {first} does not exist, but {folder / names[0]} does: set --config.dataset.root={folder}'
                 )
     return [str(locate(name)) for name in names]

@@ -45,7 +45,7 @@ def find_features(tfds, builder, dataset) -> Features:
         wanted = getattr(dataset, f'{what}_key')
         if wanted is not None and wanted not in features:
             raise InputError(
-                f'dataset.{what}_key={wanted} is no feature of {name}, which has {", ".join(features)}'
+                f'dataset.{what}_key={wanted} is not a feature of {name}, which has {", ".join(features)}'
                 f'{did_you_mean(wanted, features)}'
             )
         usual = what if isinstance(features.get(what), kind) else None
@@ -56,7 +56,7 @@ def find_features(tfds, builder, dataset) -> Features:
         if keys[what] is None:
             raise InputError(
                 f'{name} is not a set of labelled pictures, or does not say which feature is the {what}: it has '
-                f'{_described(features)}; name it, as --config.dataset.{what}_key=NAME'
+                f'{_described(features)}; name it, e.g. --config.dataset.{what}_key=NAME'
             )
     image, label = (features[keys[what]] for what in ('image', 'label'))
     shape = _image_shape(image)

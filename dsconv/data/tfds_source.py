@@ -97,7 +97,7 @@ def open_tfds(dataset, prepared: bool = True, whole: bool = False) -> Source:
     is_divided = whole or set(sizes) != {'train'} or bool(dataset.validation_fraction or dataset.fold)
     division = Division.of(sizes, dataset, 0.0 if is_divided else TEST_FRACTION)
     if not is_divided:
-        log.info('%s: has %s alone; a fixed fifth of each class is the test split', dataset.name, theirs['train'])
+        log.info('%s: has only %s; a fixed fifth of each class is the test split', dataset.name, theirs['train'])
     return Source(image_size, channels, names, not characters, division, own, crop_scale=scale)
 
 
@@ -111,16 +111,18 @@ def _builder(tfds, name: str, directory: str):
         kinds = (os.path.isdir, 'folder', FOLDER_PREFIX), (os.path.isfile, 'table', TABLE_PREFIX)
         for is_there, what, prefix in kinds:
             if is_there(name):
-                raise InputError(f'there is no dataset {name!r}; for the pictures in that {what} say {prefix}{name}')
+                raise InputError(f'there is no dataset {name!r}; for the pictures in that {what}, use {prefix}{name}')
         near = _nearest(family, ['digits', *known])
-        raise InputError(f'there is no dataset {name!r}: nearest {near}; pictures of your own: {FOLDER_PREFIX}<path>')
+        raise InputError(
+            f'there is no dataset {name!r}; nearest names: {near}. For your own pictures, use {FOLDER_PREFIX}<path>'
+        )
     try:
         return tfds.builder(name, data_dir=directory, try_gcs=False)
     except Exception as error:  # a builder's module may raise anything, e.g. for a package it wants
         if '/' in name and family in known:
             configs = [f'{family}/{config.name}' for config in tfds.builder_cls(family).BUILDER_CONFIGS]
             if name.split(':')[0] not in configs:
-                raise InputError(f'there is no dataset {name!r}: nearest {_nearest(name, configs)}') from error
+                raise InputError(f'there is no dataset {name!r}; nearest names: {_nearest(name, configs)}') from error
         reason = ' '.join(str(error).split())
         raise InputError(f'dataset {name!r} in {directory} cannot be opened: {reason[:300]}') from error
 
@@ -150,12 +152,12 @@ def _splits(builder, dataset) -> dict[str, str]:
         ours = names.get(split.lower())
         if ours in theirs:
             both, flag = f'{theirs[ours]} and {split}', f'--config.dataset.splits=train=train,{ours}={split}'
-            raise InputError(f'{dataset.name}: {both} both stand for the {ours} split: say which, e.g. {flag}')
+            raise InputError(f'{dataset.name}: {both} are both the {ours} split: choose one, e.g. {flag}')
         if ours:
             theirs[ours] = split
     if there and not theirs:
-        which = f'say which is which, e.g. --config.dataset.splits=train={there[0]}'
-        raise InputError(f'{dataset.name} has the splits {", ".join(there)}, whose names say nothing here: {which}')
+        which = f'name the splits, e.g. --config.dataset.splits=train={there[0]}'
+        raise InputError(f'{dataset.name} has the splits {", ".join(there)}, whose names are not known: {which}')
     return {name: theirs[name] for name in ('train', 'validation', 'test') if name in theirs}
 
 
@@ -188,7 +190,7 @@ def _common_size(shape, name: str) -> int:
     if height is None or height != width:
         size = 'differ in size' if None in (height, width) else f'are {height}x{width}, not square'
         flag = f'--config.dataset.image_size={height or 64}'
-        raise InputError(f'the images of {name} {size}: give the size to bring them to, e.g. {flag}')
+        raise InputError(f'the images of {name} {size}: set the size to resize them to, e.g. {flag}')
     return height
 
 

@@ -68,7 +68,9 @@ def _check_formats(formats, precisions):
         if not set(precisions) & set(FORMATS[name][1]):
             raise InputError(f'--format={name} is written in {" or ".join(FORMATS[name][1])}: add it to --precision')
     if unused := set(precisions).difference(*(FORMATS[name][1] for name in formats)):
-        raise InputError(f'--precision={",".join(sorted(unused))}: no --format={",".join(formats)} is written in it')
+        raise InputError(
+            f'--precision={",".join(sorted(unused))} has no effect on --format={",".join(formats)}: leave it out'
+        )
 
 
 def _write(directory, network, pictures, runtime, options):

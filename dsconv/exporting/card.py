@@ -14,8 +14,8 @@ OF_DATA = ('validation_fraction', 'fold', 'train_fraction', 'splits')
 OF_DATA += ('image_key', 'label_key', 'split_key', 'group_key')
 RESIZED = {
     'squash': 'squashed to',
-    'crop': 'the square in its middle brought to',
-    'pad': 'with grey margins brought to',
+    'crop': 'the square in its middle resized to',
+    'pad': 'padded with grey margins to a square and resized to',
 }
 PREPARATION = (
     'the EXIF orientation applied, transparency on white, {resized} {size}×{size} by an antialiased bilinear filter '
@@ -82,15 +82,15 @@ def write(report: dict) -> str:
     parts = [
         '\n'.join(front),
         f'# {plain(report["title"])}',
-        f'It tells {len(report["class_names"])} classes apart: {plain(", ".join(report["class_names"]))}.{scored} It '
+        f'It distinguishes {len(report["class_names"])} classes: {plain(", ".join(report["class_names"]))}.{scored} It '
         'names one of them for any picture, also for one that shows none of them.',
         '## Input and output',
         f'`image`: `(1, {size}, {size}, {channels})`, {takes} (ONNX and StableHLO take any number of pictures; the '
-        f'int8 file takes uint8). Normalisation is inside. A picture is brought to it with {report["preparation"]}. '
+        f'int8 file takes uint8). Normalization is included. Prepare a picture with {report["preparation"]}. '
         f'`probabilities`: `(1, {len(report["class_names"])})`, in the order of `labels.txt`; the int8 file gives them '
         'as uint8, in 256ths.',
         '## Checked',
-        f"By each file's own runtime on {report['pictures']:,} pictures, {plain(report['checked_on'])}; times are CPU "
+        f'By the runtime of each file on {report["pictures"]:,} pictures, {plain(report["checked_on"])}; times are CPU '
         'time of one thread, taken in turn.',
         plain_table(*table(report)),
         *(_chip(file) for file in report['files'] if file['format'] == 'c'),

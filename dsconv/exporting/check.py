@@ -62,12 +62,12 @@ def find_pictures(config, workdir: Path, folder: Path | None, count: int, calibr
         return _of_run(config, workdir, count, calibrating)
     except InputError as error:
         if calibrating:
-            instead = '--pictures=FOLDER gives some instead of those of the run'
+            instead = 'give some with --pictures=FOLDER'
             raise InputError(f'--precision=int8 needs real pictures: {instead} ({error})') from error
-        logger.warning('%s; the files are checked on noise', error)
+        logger.warning('%s; the files are checked on random noise', error)
         generator, side = np.random.default_rng(0), dataset.image_size
         images = generator.integers(0, 256, (min(count, 100), side, side, dataset.channels), np.uint8)
-        return Pictures('seeded noise: the data of the run is not here', images, np.full(len(images), -1), None)
+        return Pictures('random noise instead of the data of the run', images, np.full(len(images), -1), None)
 
 
 def _of_run(config, workdir, count, calibrating):
@@ -130,7 +130,7 @@ def fault(result: dict, precision: str, largest_loss: float) -> str | None:
     """Returns what disqualifies a file, or None."""
     if allowed := ROUNDING.get(precision):
         differs = result['max_difference']  # it may be NaN
-        return None if differs <= allowed else f'a probability differs by {differs:.2g}, where {allowed:g} is rounding'
+        return None if differs <= allowed else f'a probability differs by {differs:.2g}, more than {allowed:g}'
     loss, pictures, what = result['loss_of_accuracy'], result['labelled'], 'accuracy'
     if loss is None:
         loss, what = 1 - result['agreement'], 'top-1 agreement'
@@ -138,7 +138,7 @@ def fault(result: dict, precision: str, largest_loss: float) -> str | None:
     if lost <= largest_loss * pictures + 1e-6:  # neither is exact
         return None
     found = f'{100 * loss:.2f} points of {what} are lost, {lost:,} of {pictures:,} pictures'
-    return f'{found}, where --largest-loss={100 * largest_loss:g}: raise that, or leave int8 out'
+    return f'{found}, more than --largest-loss={100 * largest_loss:g}: raise it, or leave int8 out'
 
 
 def milliseconds(networks: dict[str, Callable], image: np.ndarray) -> dict[str, float]:

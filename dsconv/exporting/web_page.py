@@ -30,7 +30,7 @@ def read_runtime(path: Path | None) -> dict[str, bytes]:
     place = next((place for place in places if is_file(place) or is_directory(place)), None)
     if place is None:
         where = f'--runtime={path} is not there' if path else '--format=web needs the runtime of browsers'
-        raise InputError(f'{where}: npm pack {PACKAGE}@{VERSION} brings {ARCHIVE}, for --runtime={ARCHIVE}')
+        raise InputError(f'{where}: run npm pack {PACKAGE}@{VERSION}, and give --runtime={ARCHIVE}')
     files = {}
     for name, checksum in RUNTIME.items():
         try:

@@ -61,7 +61,7 @@ def check_size(images, smallest: int) -> None:
     """Raises InputError for images of fewer than `smallest` pixels per side, of which pooling would leave nothing."""
     height, width = images.shape[1:3]
     if min(height, width) < smallest:
-        needs = f'needs {smallest}×{smallest} or more; take another model.name, or a larger dataset.image_size'
+        needs = f'needs {smallest}×{smallest} or more; set another model.name, or a larger dataset.image_size'
         raise InputError(f'images of {height}×{width} are too small for this network, which {needs}')
 
 
@@ -70,4 +70,4 @@ def check_patches(images, patch: int) -> None:
     height, width = images.shape[1:3]
     if height % patch or width % patch:
         cut = f'images of {height}×{width} do not divide into the {patch}×{patch} patches of this network'
-        raise InputError(f'{cut}; take another model.name, or a dataset.image_size that is a multiple of {patch}')
+        raise InputError(f'{cut}; set another model.name, or a dataset.image_size that is a multiple of {patch}')

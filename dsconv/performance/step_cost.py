@@ -66,7 +66,7 @@ def estimate(config, macs: int, num_examples: int, topology: str, devices: list)
     """
     kind = devices[0].device_kind
     if kind not in CHIPS:
-        raise InputError(f'--topology={topology}: the figures of {kind} are not known; take one of {", ".join(CHIPS)}')
+        raise InputError(f'--topology={topology}: the figures of {kind} are not known; use one of {", ".join(CHIPS)}')
     chip, share = CHIPS[kind], len(devices) / config.batch_size
     held = image_bytes(config.dataset, num_examples)
     result = {
@@ -121,7 +121,7 @@ def as_text(results: dict[str, dict], config) -> str:
     about = (
         f'{config.model.name} in {config.model.dtype}, batch {config.batch_size}, {one["images"]:,} training images '
         f"(--images) of {one['classes']} classes:\nthe compiler's counts, and the time that memory and arithmetic take "
-        'at their best. Nothing was run; the links\nand the host are left out.\n'
+        'at least. Nothing was run; the links\nand the host are left out.\n'
     )
     rows = {name: _cells(result, config) for name, result in results.items()}
     (first, *others) = rows.values()
@@ -141,11 +141,11 @@ def _cells(result, config) -> dict:
     return {
         'devices': f'{result["devices"]} × {result["device_kind"]}',
         'fits': 'yes' if result['fits'] else 'no',
-        'GB a device': f'{result["bytes_per_device"] / 1e9:.2f} of {result["memory_per_device"] / 1e9:.1f}',
-        'M MACs an image': scaled('macs_per_image', 1e-6),
-        'MFLOPs an image': scaled('flops_per_image', 1e-6),
-        'MB an image': scaled('bytes_per_image', 1e-6),
-        'FLOPs a byte': result['flops_per_byte'],
+        'GB per device': f'{result["bytes_per_device"] / 1e9:.2f} of {result["memory_per_device"] / 1e9:.1f}',
+        'M MACs per image': scaled('macs_per_image', 1e-6),
+        'MFLOPs per image': scaled('flops_per_image', 1e-6),
+        'MB per image': scaled('bytes_per_image', 1e-6),
+        'FLOPs per byte': result['flops_per_byte'],
         'step, ms': result['step_ms'],
         'bound by': result['bound'],
         'compiler, ms': result['compiler_ms'],

@@ -57,8 +57,8 @@ def topology_devices(name: str) -> list:
             raise
         meant = did_you_mean(name, SLICES) or ';'
         raise InputError(
-            f'topology {name} is none that the compiler knows{meant} take one of {", ".join(SLICES)}, or a name of the '
-            "compiler's, as v3:2x2x1"
+            f'topology {name} is not known to the compiler{meant} use one of {", ".join(SLICES)}, or a name of the '
+            'compiler, e.g. v3:2x2x1'
         ) from error
     return list(description.devices)
 

@@ -32,7 +32,9 @@ def read_report(workdir: Path) -> dict | None:
         sections(report, ())
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         command = f'python -m dsconv.evaluate --workdir={workdir}'
-        raise InputError(f'{file} is damaged ({type(error).__name__}: {error}): write it anew by {command}') from error
+        raise InputError(
+            f'{file} is damaged ({type(error).__name__}: {error}): write it again with {command}'
+        ) from error
     return report
 
 

@@ -71,7 +71,7 @@ class Trackers(contextlib.AbstractContextManager):
         try:
             runs = dict(json.loads((read_if_there(file) if names else None) or '{}'))
         except (ValueError, TypeError) as error:
-            raise InputError(f'{file} is damaged ({error}): without it, the trackers begin a new run') from error
+            raise InputError(f'{file} is damaged ({error}): remove it to start a new run in the trackers') from error
         self._open = {}
         for name in names or ():
             try:
@@ -94,5 +94,5 @@ class Trackers(contextlib.AbstractContextManager):
             try:
                 what(tracker)
             except Exception as error:
-                logger.warning('log.trackers=%s fails (%s) and is told no more of this run', name, error)
+                logger.warning('log.trackers=%s failed (%s): nothing more is logged to it in this run', name, error)
                 del self._open[name]

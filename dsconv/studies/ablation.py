@@ -96,7 +96,7 @@ def as_text(result: dict, table=text_table, text=str, columns: dict[str, list] |
             f'Accuracy on {result["validation_images"]:,} validation images at the end of a run'
             f'{folds}: mean ± standard deviation over seeds. So few images alone leave a standard error of up to '
             f'{100 * result["standard_error"]:.2f} points to each run. Differences are of runs with the same seed; '
-            f'each interval stands by itself: of twenty, one excludes 0 by chance.'
+            f'the intervals are not corrected for multiple comparisons: of twenty, one excludes 0 by chance.'
         )
     failed = [one for one in result['cells'] if one['state'] == 'failed']
     lines = [f'- failed: {one["variant"]}, seed {one["seed"]}: {text(one["error"])}' for one in failed]

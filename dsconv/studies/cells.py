@@ -132,17 +132,17 @@ def is_finished(cell: Cell) -> bool:
         return False
     table, kept = open_once(cell.config.dataset).table, read_if_there(cell.workdir / PICTURES)
     if table and kept is not None and kept[-8:] != table()[-8:]:  # CRC and length; zlib's version changes the rest
-        held = f'{cell.workdir} began with other pictures'
-        raise InputError(f'{held}: restore them as they were, or take another --output')
+        held = f'{cell.workdir} was started with other pictures'
+        raise InputError(f'{held}: restore them, or use another --output')
     if saved.epochs != config.epochs:
-        why = 'since a run that is made longer is not one that was planned so long'
+        why = 'because an extended run differs from one that was started with this length'
         held = f'{cell.workdir} holds a run of epochs={saved.epochs}, not {config.epochs}'
-        raise InputError(f'{held}: take another --output, {why}')
+        raise InputError(f'{held}: use another --output, {why}')
     scored = max((line['epoch'] for line in _validations(read_metrics(cell.workdir))), default=0)
     batches, asked = (each.eval.recalibration_batches for each in (saved, config))
     if scored >= config.epochs and batches != asked:
         held = f'{cell.workdir} ended with eval.recalibration_batches={batches}, not {asked}'
-        raise InputError(f'{held}: take another --output')
+        raise InputError(f'{held}: use another --output')
     return scored >= config.epochs and (cell.workdir / 'report' / 'report.json').exists()  # evaluate writes one too
 
 

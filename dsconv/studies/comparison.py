@@ -87,15 +87,15 @@ def as_text(result: dict, table=text_table, text=str) -> str:
     for header, key in {'one image, ms': 'latency_one', f'{BATCH} images, ms': 'latency_batch'}.items():
         columns[header] = [1000 * taken[key] if taken else None for taken in times]
     remarks = [
-        f'Training images/s: the median of the log, whatever else the machine did. Latency: from pixels to logits on '
+        f'Training images/s: the median of the log, other load included. Latency: from pixels to logits on '
         f'one device, medians of {ROUNDS} rounds in turn; {result["cores"]} cores ({result["cpu"]}).'
     ]
     if result['published']:
         keys = {'name': 'published', 'parameters': 'parameters', 'macs': 'MACs', 'accuracy': 'accuracy, %'}
         keys |= {'source': 'source'}
         remarks += [
-            'Published: test accuracies on the original CIFAR-10 by recipes of their own, not to be set beside ours '
-            'as if they were of the same experiment.',
+            'Published: test accuracies on the original CIFAR-10 with other training recipes; not directly '
+            'comparable with ours.',
             table(list(keys.values()), [[row[key] for key in keys] for row in result['published']]),
         ]
     return ablation.as_text(result, table, text, columns, remarks)

@@ -14,8 +14,8 @@ from dsconv.files import is_file, to_path
 logger = logging.getLogger('dsconv')
 BUILT_IN = ROOT / 'configs' / 'studies'
 GIVEN_BY_THE_STUDY = {
-    'seed': '--seeds says which',
-    'dataset.fold': '--folds says how many',
+    'seed': 'set it with --seeds',
+    'dataset.fold': 'use --folds',
     'eval.final_split': 'a study is scored on the validation split',
     'eval.patience': 'the runs of a study are of equal length',
 }
@@ -50,7 +50,7 @@ def read_study(study: str) -> Study:
         raise InputError(f'{where}: there is no key {key}{did_you_mean(key, ("title", "variants"))}')
     title, variants = written.get('title'), written.get('variants')
     if not isinstance(title, str) or not title:
-        raise InputError(f"{where} needs title = '…', what the study asks")
+        raise InputError(f"{where} needs title = '…', the title of its report")
     if not isinstance(variants, dict) or not variants:
         raise InputError(f'{where} needs variants, each a table [variants."NAME"]')
     return Study(file.stem, title, {name: _overrides(where, name, keys) for name, keys in variants.items()}, where)
@@ -65,7 +65,7 @@ def of_models(models: str, known) -> Study:
         if names.count(name) > 1:
             raise InputError(f'--models={models} names {name} twice')
     if len(names) < 2:
-        raise InputError(f'--models={models} is one network alone: name two or more of {", ".join(known)}')
+        raise InputError(f'--models={models} is only one network: name two or more of {", ".join(known)}')
     variants = {name: (f'model.name={name}',) for name in names}
     return Study('compare', 'Networks by the same recipe', variants, '--models')
 
@@ -82,7 +82,7 @@ def overrides_by_variant(study: Study, path: str, overrides: list[str]) -> dict[
             continue
         by_variant[name] = [one for one in overrides if not not_taken(config, [one.partition('=')[0]])]
         if aside := [one for one in overrides if one not in by_variant[name]]:
-            logger.info('variant %s: %s left aside, which %s does not take', name, ', '.join(aside), config.model.name)
+            logger.info('variant %s: ignored: %s, which %s does not take', name, ', '.join(aside), config.model.name)
     for one in overrides:
         if not any(one in chosen for chosen in by_variant.values()):
             raise InputError(f'--config.{one} has no effect: no network of {study.where} takes it; leave it out')
@@ -98,12 +98,12 @@ def _find(study):
     if study in shipped:
         return shipped[study]
     hint = did_you_mean(Path(study).stem, shipped) or f'; there are {", ".join(shipped)}'
-    raise InputError(f'--study={study}: there is no such study, nor file{hint}')
+    raise InputError(f'--study={study}: there is no such study or file{hint}')
 
 
 def _overrides(where, name, keys):
     if not SAFE_NAME.fullmatch(name) or name.endswith(('.', ' ')):
-        form = 'begin with a letter or digit and take these, spaces and . , = + - ( ) alone, up to 60'
+        form = 'use up to 60 letters, digits, spaces and . , = + - ( ), beginning with a letter or digit'
         raise InputError(f'{where}: the variant {name!r} cannot be a directory: {form}')
     if not isinstance(keys, dict):
         raise InputError(f'{where}: the variant {name} must be a table, [variants."{name}"]')

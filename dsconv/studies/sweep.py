@@ -38,12 +38,12 @@ def run_study(study: Study, arguments, kind, measure: Callable[[list[Cell]], dic
         try:
             is_finished(cell)
         except InputError as error:
-            raise InputError(f'--output={output} holds another study, take another directory: {error}') from error
+            raise InputError(f'--output={output} contains another study: use another directory ({error})') from error
     other = study.name
     with contextlib.suppress(ValueError, TypeError, AttributeError):  # what is damaged is written anew
         other = json.loads(read_if_there(output / 'study.json') or '{}').get('study', study.name)
     if other != study.name:
-        raise InputError(f'--output={output} holds the study {other}: take another directory')
+        raise InputError(f'--output={output} contains the study {other}: use another directory')
     make_directory(output)
     from dsconv.process import command_line
 

@@ -47,7 +47,7 @@ def read_temperature(workdir: Path, step: int) -> dict | None:
         if RANGE[0] <= kept['temperature'] <= RANGE[1] and (type(kept['split']), type(kept['examples'])) == (str, int):
             return kept
     command = f'python -m dsconv.evaluate --workdir={workdir} --calibrate'
-    raise InputError(f'{_file(workdir, step)} is damaged: remove it, or fit it anew by {command}')
+    raise InputError(f'{_file(workdir, step)} is damaged: remove it, or fit it again with {command}')
 
 
 def _file(workdir, step):

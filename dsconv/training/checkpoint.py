@@ -53,7 +53,7 @@ class Checkpoints(contextlib.AbstractContextManager):
             raise InputError(f'{self._directory}: the processes of the run see different checkpoints: {remedy}')
         if damaged and read_only:
             step = self._directory / str(damaged[0])
-            raise InputError(f'{step} is damaged: move it away, or go on with the training')
+            raise InputError(f'{step} is damaged: move it to another place, or resume the training, which does so')
         if damaged and damaged == steps:
             raise self._none_is_sound()
         if not read_only:
@@ -144,8 +144,8 @@ class Checkpoints(contextlib.AbstractContextManager):
             return items['model'] | {'nonfinite_steps': int(items['training']['nonfinite_steps'])}
         others = ', '.join(str(other) for other in sorted(self._manager.all_steps()) if other != step) or 'none'
         raise InputError(
-            f'{self._directory / str(step)}: {fault}; move it away, or choose another one by --checkpoint (there are: '
-            f'{others})'
+            f'{self._directory / str(step)}: {fault}; move it to another place, or choose another one '
+            f'with --checkpoint (available: {others})'
         )
 
     def _restore(self, step, **shapes):
@@ -171,7 +171,7 @@ class Checkpoints(contextlib.AbstractContextManager):
         restored['metrics'] = self._manager.metrics(step)
         written, read = restored.pop('checksums'), checksums(restored)
         if wrong := [path for path, checksum in read.items() if written.get(path) != checksum]:
-            raise _Damaged(f'{", ".join(wrong[:3])}{", …" if len(wrong) > 3 else ""} not as it was saved')
+            raise _Damaged(f'wrong checksum of {", ".join(wrong[:3])}{", …" if len(wrong) > 3 else ""}')
         if (held := int(restored['training'].get('step', step))) != step:
             raise _Damaged(f'holds step {held}')
 
@@ -190,7 +190,7 @@ class Checkpoints(contextlib.AbstractContextManager):
         if isinstance(error, _Damaged):
             return f'damaged, {error}'
         logger.debug('%s', self._directory / str(step), exc_info=error)
-        return f'cannot be restored ({type(error).__name__}): it is damaged, or config.json is not its own'
+        return f'cannot be restored ({type(error).__name__}): it is damaged, or config.json does not match it'
 
     @contextlib.contextmanager
     def _reading(self):
@@ -198,8 +198,8 @@ class Checkpoints(contextlib.AbstractContextManager):
             yield
         except Exception as error:
             raise RunError(
-                f'the checkpoints in {self._directory} could not be read ({describe(error)}) and are as they were; try '
-                f'again'
+                f'the checkpoints in {self._directory} could not be read ({describe(error)}) and are unchanged: '
+                f'run the same command again'
             ) from error
 
     @contextlib.contextmanager
@@ -209,14 +209,14 @@ class Checkpoints(contextlib.AbstractContextManager):
         except Exception as error:
             sound = ', '.join(map(str, self._listed())) or 'none'
             raise RunError(
-                f'a checkpoint could not be written to {self._directory} ({_reason(error)}); there are: {sound}. The '
-                f'same command goes on from the newest'
+                f'a checkpoint could not be written to {self._directory} ({_reason(error)}); complete checkpoints: '
+                f'{sound}. Remove the cause and run the same command: it resumes from the newest'
             ) from error
 
     def _none_is_sound(self):
         return InputError(
-            f'none of the checkpoints in {self._directory} can be restored: they are damaged, or config.json is not '
-            f'their own. To start anew, move the directory away'
+            f'none of the checkpoints in {self._directory} can be restored: they are damaged, or config.json does '
+            f'not match them. To start from the beginning, move this directory to another place'
         )
 
     def _set_aside(self, steps):
@@ -227,7 +227,7 @@ class Checkpoints(contextlib.AbstractContextManager):
             numbered = (place.with_name(f'{step}-{number}') for number in itertools.count(2))
             free = next(path for path in itertools.chain([place], numbered) if not path.exists())
             (self._directory / str(step)).rename(free)
-            logger.warning('%s is damaged and now %s', self._directory / str(step), free)
+            logger.warning('%s is damaged and was moved to %s', self._directory / str(step), free)
         multihost_utils.sync_global_devices('damaged checkpoints set aside')
 
     def choose(self, which: str | None) -> int:
@@ -237,13 +237,13 @@ class Checkpoints(contextlib.AbstractContextManager):
             raise InputError(f'{self._directory} holds no checkpoint yet; train first')
         if which == 'best' and best is None:
             raise InputError(
-                '--checkpoint=best: this run has no validation split to choose the best by (set '
-                'dataset.validation_fraction when training); take --checkpoint=latest'
+                '--checkpoint=best: this run has no validation split that selects the best checkpoint '
+                '(set dataset.validation_fraction when training); use --checkpoint=latest'
             )
         by_name = {None: steps[-1] if best is None else best, 'latest': steps[-1], 'best': best}
         by_name |= {str(step): step for step in steps}
         if which not in by_name:
-            raise InputError(f'--checkpoint={which}: there are latest, best, {", ".join(map(str, steps))}')
+            raise InputError(f'--checkpoint={which}: not available; use latest, best, {", ".join(map(str, steps))}')
         return by_name[which]
 
 
@@ -261,5 +261,5 @@ def _reason(error):
     if any(isinstance(link, OSError) and link.errno in DISK_FULL for link in links):
         return f'the disk is full: {describe(error)}'
     if any(status_of(link) == 'RESOURCE_EXHAUSTED' for link in links):
-        return f'the disk, or what a process may open, is full: {describe(error)}'
+        return f'the disk is full, or too many files are open: {describe(error)}'
     return describe(error)

@@ -45,7 +45,7 @@ def say_where(config, overrides: list[str], keys: tuple[str, ...]) -> None:
     """Sets `'dataset.key=value'` of the command line, of the `keys` alone; raises InputError of others."""
     for each in overrides:
         if each.partition('=')[0] not in (allowed := [f'dataset.{key}' for key in keys]):
-            raise InputError(f'--config.{each}: here only {", ".join(allowed)} can be set')
+            raise InputError(f'--config.{each}: this command can set only {", ".join(allowed)}')
     override(config, overrides)
 
 
@@ -83,7 +83,7 @@ def other_examples(config, name: str, split: str | None, where: list[str] = ()) 
     if len(known) < len(labels):
         unknown = _listed([name for name, number in zip(source.class_names, numbers, strict=True) if number < 0])
         count = len(labels) - len(known)
-        logger.warning('%s: %d examples of %s, which the network does not know, left out', name, count, unknown)
+        logger.warning('%s: left out %d examples of classes that the network does not know: %s', name, count, unknown)
         images, labels = images.subset(known), labels[known]
     return Examples(name, split, images, labels)
 

@@ -54,7 +54,7 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
         if first_step > last_step or is_within:
             trained = f'{workdir} has been trained to step {first_step} of epochs={planned}'
             raise InputError(
-                f'epochs={config.epochs} ends at step {last_step}, but {trained}: take more epochs or another --workdir'
+                f'epochs={config.epochs} ends at step {last_step}, but {trained}: set more epochs, or another --workdir'
             )
         patience = Patience(config, read_metrics(workdir), first_step)
         if patience.is_over and first_step < last_step:
@@ -111,7 +111,7 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
                     logger.info('ends at step %d of %d: %s', step, last_step, patience)
                     break
                 if stopping:
-                    raise Preempted(f'stopped after step {step} of {last_step}, which is saved')
+                    raise Preempted(f'stopped after step {step} of {last_step}; a checkpoint was saved')
     return True
 
 
@@ -119,7 +119,7 @@ def _announce(config, train_split, training, state, first_step):
     dataset, devices = config.dataset, training.mesh.devices.flat
     images = f'{train_split.num_examples:,} training images of {dataset.image_size}×{dataset.image_size}'
     network = f'{config.model.name} of {count_parameters(state.variables):,} parameters'
-    steps = f'going on from step {first_step}' if first_step else f'{training.total_steps:,} steps'
+    steps = f'resuming from step {first_step}' if first_step else f'{training.total_steps:,} steps'
     logger.info(
         f'{dataset.name}: {images}×{dataset.channels}, {len(dataset.class_names)} classes; {network} on '
         f'{len(devices)} × {devices[0].device_kind}; {steps}'

@@ -36,7 +36,7 @@ def tell_memory(config, mesh, compiled, num_examples: int) -> None:
     """
     needed, devices = bytes_of(compiled), mesh.local_devices
     if devices[0].platform == 'cpu':
-        there, sharing, has = _free_bytes(), len(devices), 'free are'
+        there, sharing, has = _free_bytes(), len(devices), 'free memory is'
     else:
         limits = [(device.memory_stats() or {}).get('bytes_limit') for device in devices]
         there, sharing, has = min(limits) if all(limits) else None, 1, 'a device has'
@@ -79,7 +79,7 @@ def remedies(config, mesh) -> str:
     if config.dataset.on_device:
         same.append('--config.dataset.on_device=false')
     smaller = f'a --config.batch_size below {config.batch_size}'
-    return f'take {" or ".join(same)}, with the same result, or {smaller}' if same else f'take {smaller}'
+    return f'set {" or ".join(same)}, with the same result, or {smaller}' if same else f'set {smaller}'
 
 
 def _free_bytes() -> int | None:

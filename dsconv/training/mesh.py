@@ -68,5 +68,5 @@ def check_batch_size(batch_size: int, mesh: Mesh) -> None:
     if batch_size % mesh.size:
         lower = max(1, batch_size // mesh.size) * mesh.size
         raise InputError(
-            f'batch_size={batch_size} does not divide over {mesh.size} devices; take {lower} or {lower + mesh.size}'
+            f'batch_size={batch_size} is not a multiple of the {mesh.size} devices; use {lower} or {lower + mesh.size}'
         )

@@ -26,8 +26,8 @@ def accumulation_steps(config, mesh) -> int:
     if units % steps:
         whole = 'model.norm_groups' if _norm_looks_at_batch(config) else 'batch_size'
         raise InputError(
-            f'accumulation_steps={steps} must divide the {units} part(s) that {whole} makes on each of '
-            f'{mesh.size} device(s); take a divisor, or make {whole} a multiple of {steps * mesh.size}'
+            f'accumulation_steps={steps} must divide {units}, the number of parts that {whole} allows on each of '
+            f'{mesh.size} device(s); use a divisor of it, or set {whole} to a multiple of {steps * mesh.size}'
         )
     return steps
 

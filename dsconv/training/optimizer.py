@@ -65,8 +65,8 @@ def _scale_parts(body_rate, frozen):
     def init(params):
         for name in frozen:
             if name not in params:
-                meant = did_you_mean(name, params) or f'; there are {", ".join(params)}'
-                raise InputError(f'optimizer.freeze={shown(frozen)}: the network has no part {name}{meant}')
+                meant = did_you_mean(name, params) or f'; its modules are {", ".join(params)}'
+                raise InputError(f'optimizer.freeze={shown(frozen)}: the network has no module {name}{meant}')
         return optax.EmptyState()
 
     def scaled(path, update):

@@ -96,12 +96,12 @@ class Progress:
         )
         if count > allowed:
             raise RunError(
-                f'{fault}: not finite; the last checkpoint is as it was: go on with a higher '
-                f'--config.max_skipped_steps (now {allowed}), or begin in a new workdir with a lower '
+                f'{fault}: not finite; the last checkpoint is unchanged: resume with a higher '
+                f'--config.max_skipped_steps (now {allowed}), or start in a new workdir with a lower '
                 f'schedule.peak_value or with optimizer.clip_norm'
             )
         if count > self._skipped:
-            logger.warning('%s: left out (%d of at most %d)', fault, count, allowed)
+            logger.warning('%s: step skipped (%d of at most %d)', fault, count, allowed)
         self._skipped = count
         return metrics
 

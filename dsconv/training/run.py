@@ -44,12 +44,12 @@ def check_workdir(workdir: Path, config) -> None:
         ) from error
     read_metrics(workdir)  # a damaged log is refused before anything is written
     if is_published(workdir):
-        raise InputError(f'{workdir} holds a published network, which is not trained on: take another --workdir')
+        raise InputError(f'{workdir} holds a published network, which cannot be trained further: use another --workdir')
     if not (workdir / 'config.json').exists():
         if configuration.has_checkpoints(workdir):
             raise InputError(
-                f'{workdir} holds checkpoints, but no config.json, which says whose they are: restore it from a copy, '
-                f'or take another --workdir'
+                f'{workdir} contains checkpoints, but no config.json: restore config.json from a copy, '
+                f'or use another --workdir'
             )
         return
     old = configuration.load_run(workdir)
@@ -58,8 +58,7 @@ def check_workdir(workdir: Path, config) -> None:
     differing = [line for line in configuration.differences(old, config) if not line.startswith((*MAY_CHANGE, *aside))]
     if differing and configuration.has_begun(workdir):
         raise InputError(
-            f'{workdir} holds another run ({"; ".join(differing)}): take another --workdir, or the config that it '
-            f'was made with'
+            f'{workdir} contains another run ({"; ".join(differing)}): use another --workdir, or the config of that run'
         )
 
 
@@ -89,11 +88,10 @@ def lock_workdir(workdir: Path):
         except BlockingIOError as error:
             file.seek(0)
             raise InputError(
-                f'{workdir} is being trained in ({file.read().strip()}): wait until that run ends, or take another '
-                f'--workdir'
+                f'{workdir} is in use ({file.read().strip()}): wait until that run ends, or use another --workdir'
             ) from error
         except OSError as error:  # a file system without locks
-            logger.warning('%s cannot be locked (%s): see that no other run uses it', workdir, error.strerror)
+            logger.warning('%s cannot be locked (%s): make sure that no other run uses it', workdir, error.strerror)
         file.truncate(0)
         print(f'process {os.getpid()} on {platform.node()}', file=file, flush=True)
         yield
@@ -105,7 +103,9 @@ def warn_of_other_versions(file: Path) -> None:
     then = dict(facts.get('versions') or {}) | {'dsconv': facts.get('git_revision')}
     now = versions(PACKAGES) | {'dsconv': _git_revision()}
     if other := [f'{name} {then[name]}, here {now[name]}' for name in now if then.get(name) not in (None, now[name])]:
-        logger.warning('%s was made by %s: the last bits may differ', file, '; '.join(other))
+        logger.warning(
+            '%s was made with other versions (%s): results may differ in the last bits', file, '; '.join(other)
+        )
 
 
 def kept_pictures(workdir: Path | None, dataset):

@@ -62,11 +62,11 @@ def open_data(config, source: data.Source | None = None):
         dataset.mean, dataset.std = dataset.mean or mean, dataset.std or std
     found = data.fingerprint(source.own('train'))
     if dataset.fingerprint not in (None, found):
-        give = 'give the data that the config was made with, or --config.dataset.fingerprint=none'
+        give = 'use the data that the config was made with, or set --config.dataset.fingerprint=none'
         has = f'the training images of {dataset.name} have {found}'
         raise InputError(f'dataset.fingerprint={shown(dataset.fingerprint)}, but {has}: {give}')
     if not peers().agree(found, tuple(dataset.mean), tuple(dataset.std)):
-        raise InputError(f'{dataset.name}: the processes of the run see different images: give all the same data')
+        raise InputError(f'{dataset.name}: the processes of the run see different images: give them all the same data')
     dataset.fingerprint = found
     return source, train_split, config
 
@@ -76,17 +76,19 @@ def _check_options(dataset, split):
     gigabytes, most = image_bytes(dataset, split.num_examples) / 1e9, dataset.memory_gigabytes
     if dataset.balanced and not hasattr(split, 'balanced'):
         instead = 'leave dataset.crop_scale out' if dataset.crop_scale else f'raise dataset.memory_gigabytes={most:g}'
-        streamed = f'{dataset.name} is streamed: take loss.class_weights=balanced, or {instead}'
-        raise InputError(f'dataset.balanced=true is for what can be read in any order, and {streamed}')
+        streamed = f'{dataset.name} is streamed: use loss.class_weights=balanced, or {instead}'
+        raise InputError(f'dataset.balanced=true needs data that can be read in any order, but {streamed}')
     if not dataset.on_device:
         return
     if dataset.crop_scale:
-        raise InputError('dataset.on_device=true and dataset.crop_scale exclude each other: crops are decoded anew')
+        raise InputError(
+            'dataset.on_device=true and dataset.crop_scale cannot be combined: crops are decoded every epoch; unset one'
+        )
     if not split.in_memory:
         raise InputError(
-            f'dataset.on_device=true is for data in memory, but this is read from disk, since it exceeds '
-            f'dataset.memory_gigabytes={most:g}: leave on_device out, or raise that where the '
-            f'{gigabytes:.3g} GB of training images fit on each device'
+            f'dataset.on_device=true needs data in memory, but the data exceeds '
+            f'dataset.memory_gigabytes={most:g} and is read from disk: set dataset.on_device=false, or raise '
+            f'dataset.memory_gigabytes if {gigabytes:.3g} GB of training images fit on each device'
         )
     logger.info('dataset.on_device: %.3g GB of training images on each device', gigabytes)
 
@@ -141,7 +143,7 @@ def build_training(config, num_examples: int, devices=None) -> Training:
     """Builds the training of a resolved config for `num_examples` images; raises InputError."""
     standard, chosen = flatten(defaults()), flatten(config)
     if unused := not_taken(config, [key for key in chosen if chosen[key] != standard[key]]):
-        logger.info('%s left aside: %s does not take them', ', '.join(unused), config.model.name)
+        logger.info('ignored: %s: the network %s does not take them', ', '.join(unused), config.model.name)
     mesh = make_mesh(devices)
     check_batch_size(config.batch_size, mesh)
     model = build_network(config, mesh)

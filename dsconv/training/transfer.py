@@ -35,8 +35,8 @@ def initial_state(config, training):
     differing = [f'{name} {shown(shapes[1].get(name))} there, {shown(shapes[0].get(name))} here' for name in names]
     if differing:
         raise InputError(
-            f'init_from={config.init_from}: its network does not fit this one: {"; ".join(differing[:3])}'
-            f'{"; …" if len(differing) > 3 else ""}; set model.* as in its config.json'
+            f'init_from={config.init_from}: its network differs from this one: {"; ".join(differing[:3])}'
+            f'{"; …" if len(differing) > 3 else ""}; set model.* to the values in its config.json'
         )
     for key in NOT_IN_ARRAYS:
         if old.model[key] != config.model[key]:

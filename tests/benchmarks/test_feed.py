@@ -30,7 +30,7 @@ def test_the_rate_is_of_what_comes_after_the_warm_up():
 def test_every_case_is_measured_on_any_config(monkeypatch):
     pytest.importorskip('tensorflow_datasets')
     monkeypatch.setattr(feed, 'MEMORY_IMAGES', 100)
-    with pytest.raises(InputError, match='batch_size=12 does not divide over 8 devices; take 8 or 16'):
+    with pytest.raises(InputError, match='batch_size=12 is not a multiple of the 8 devices; use 8 or 16'):
         feed.measure(small('batch_size=12', 'model.norm_groups=1'), rounds=1, seconds=0, pictures=20)
     of_all = ('batch_size=16', 'dataset.image_size=16', 'dataset.channels=1', 'steps_per_dispatch=3')
     config = small(*of_all, 'dataset.on_device=true')  # of the one case alone

@@ -103,7 +103,7 @@ def test_pictures_by_any_name_and_the_rest_counted(opened, write_pictures, caplo
         assert sum(opened(root).split_sizes.values()) == 13
     [line] = caplog.messages
     assert '13 pictures of 2 classes; a fixed fifth' in line
-    assert line.endswith('left out 4 files that are no pictures known here (2 .npy, 1 .txt, 1 no extension)')
+    assert line.endswith('left out 4 files of other types (2 .npy, 1 .txt, 1 no extension)')
 
 
 def test_sizes_that_differ_are_named_and_those_that_are_chosen_said(opened, write_pictures, caplog):
@@ -116,7 +116,7 @@ def test_sizes_that_differ_are_named_and_those_that_are_chosen_said(opened, writ
     with caplog.at_level(logging.INFO, 'dsconv'):
         source = opened(root, auto=('dataset.image_size', 'dataset.crop_scale'))
     assert (source.image_size, source.crop_scale) == (32, None)
-    assert 'the median of the shorter sides is 40 pixels: brought to 32×32' in caplog.messages[0]
+    assert 'the median of the shorter sides is 40 pixels: resized to 32×32' in caplog.messages[0]
     assert opened(root, image_size=16, auto=('dataset.crop_scale',)).crop_scale == (0.35, 1.0)
 
 

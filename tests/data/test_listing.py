@@ -57,19 +57,19 @@ def test_layouts(tmp_path, case):
 
 def test_what_is_left_out_or_opened_is_said(tmp_path):
     notes = list_pictures(str(make(tmp_path / 'a', LAYOUTS['an unlabelled test'][0]))).notes
-    assert len(notes) == 1 and 'test: left out' in notes[0] and '`predict`' in notes[0]
+    assert len(notes) == 1 and 'test: ignored' in notes[0] and '`predict`' in notes[0]
     make(tmp_path / 'b', LAYOUTS['kinds of files'][0])
     (tmp_path / 'b' / 'cat' / 'Icon\r').touch()  # of macOS
     listing = list_pictures(str(tmp_path / 'b'))
     assert len(listing.paths) == 4 and listing.other_files == {'.npy': 1, '.dcm': 1} and not listing.notes
     listing = list_pictures(str(make(tmp_path / 'c', '{train,val}/{cat,Cat}/1.png')), instead='validation_fraction')
     assert set(listing.where) == {'train'}
-    assert ['val: left out' in listing.notes[0], 'Cat and cat' in listing.notes[1]] == [True, True]
+    assert ['val: ignored' in listing.notes[0], 'Cat and cat' in listing.notes[1]] == [True, True]
     holder = make(tmp_path / 'e', 'train/cats/{2020,2021}/1.png') / 'train'
     for given in (holder, holder.parent):
         listing = list_pictures(str(given))
         assert listing.notes == (
-            f'{holder}: holds one folder alone, so the classes are those in {holder / "cats"}: 2020, 2021',
+            f'{holder}: contains only one folder, so the classes are those in {holder / "cats"}: 2020, 2021',
         )
 
 
@@ -83,9 +83,9 @@ def test_a_name_composed_and_decomposed_is_one_class(tmp_path):
 @pytest.mark.parametrize(
     ('paths', 'message'),
     [
-        ('{train,val,valid}/{cat,dog}/1.png', 'both stand for the validation split'),
+        ('{train,val,valid}/{cat,dog}/1.png', 'are both the validation split'),
         ('{test,val}/{cat,dog}/1.png', 'but no train/'),
-        ('train/{cat,dog}/1.png test/{cat,cow}/1.png', "class 'cow' is in .*no network can learn it"),
+        ('train/{cat,dog}/1.png test/{cat,cow}/1.png', "class 'cow' is in .*add it there, or remove it"),
         ('train/{cat,dog}/1.png test/{cat,Dog}/1.png', "class 'Dog' is in .*; did you mean dog?"),
     ],
 )
@@ -96,7 +96,7 @@ def test_what_cannot_be_read(tmp_path, paths, message):
 
 def test_splits_are_named_completely_or_not_at_all(tmp_path):
     root = str(make(tmp_path, '{train,holdout}/{cat,dog}/1.png'))
-    with pytest.raises(InputError, match='no folder is the train of dataset.splits'):
+    with pytest.raises(InputError, match='has no folder that dataset.splits names for train'):
         list_pictures(root, {'holdout': 'test'})
     assert set(list_pictures(root, {'holdout': 'test', 'train': 'train'}).where) == {'train', 'test'}
 
@@ -110,6 +110,6 @@ def test_links_are_followed_unless_they_lead_back(tmp_path):
     assert counts(list_pictures(str(root))) == {'': {'cat': 1, 'dog': 2}}
     for target in (tmp_path, root, root / 'dog'):
         (tmp_path / 'elsewhere' / 'back').symlink_to(target)
-        with pytest.raises(InputError, match='dog/more/back: this link leads to a folder that holds it'):
+        with pytest.raises(InputError, match='dog/more/back: this link points to a folder that contains it'):
             list_pictures(str(root))
         (tmp_path / 'elsewhere' / 'back').unlink()

@@ -14,7 +14,7 @@ from tests.commands import python
     [
         (dict(channels=2), 'channels=2 must be 1 or 3'),
         (dict(image_size=0), 'image_size=0 must be positive'),
-        (dict(name='/some/folder'), 'say image_folder:/some/folder'),
+        (dict(name='/some/folder'), 'use image_folder:/some/folder'),
         (dict(name='image_folder:'), 'needs the path of a folder'),
         (dict(group_key='patient'), 'group_key=patient has no effect on digits'),
         (dict(class_names=('a', 'b')), 'has 2 names, but digits has 10'),

@@ -10,8 +10,8 @@ from dsconv.errors import InputError
     'sizes, validation, train, message',
     [
         ({'train': 10}, 0.0, 0.0, 'train_fraction=0.0'),
-        ({'train': 10}, 0.01, 1.0, "of 10 examples none is left for 'validation': add examples"),
-        ({'train': 10, 'validation': 3}, 0.1, 1.0, 'split of its own'),
+        ({'train': 10}, 0.01, 1.0, "none of the 10 examples is left for 'validation': add examples"),
+        ({'train': 10, 'validation': 3}, 0.1, 1.0, 'already has a validation split'),
     ],
 )
 def test_wrong_fractions(sizes, validation, train, message):
@@ -35,7 +35,7 @@ def test_a_class_too_small_to_be_tested_is_said_and_to_be_trained_on_refused(cap
 
 
 def test_too_little_to_divide_is_said():
-    with pytest.raises(InputError, match="none is left for 'test': add examples, or name those to test on"):
+    with pytest.raises(InputError, match="examples is left for 'test': add examples, or name those to test on"):
         Division({'train': 2}, 0.0, 1.0, test_fraction=0.2)
     division = Division({'train': 20}, 0.0, 1.0, test_fraction=0.2, fold=(1, 5))
     with pytest.raises(InputError, match='the groups are too few or too large to leave a training part'):

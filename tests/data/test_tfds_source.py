@@ -112,12 +112,12 @@ def test_absent_data_fails_without_a_network(settings, tmp_path, monkeypatch):
     'name, message',
     [
         ('cifar1O', 'nearest .*cifar10'),
-        ('emnist/leters', 'nearest emnist/letters'),
-        ('MNIST', 'nearest mnist'),
+        ('emnist/leters', 'nearest names: emnist/letters'),
+        ('MNIST', 'nearest names: mnist'),
         ('glue', 'not a set of labelled pictures'),
         ('cifar\udcff', 'TensorFlow opens no path that is not UTF-8'),
-        ('pictures', 'for the pictures in that folder say image_folder:pictures$'),
-        ('a.csv', 'for the pictures in that table say image_table:a.csv$'),
+        ('pictures', 'for the pictures in that folder, use image_folder:pictures$'),
+        ('a.csv', 'for the pictures in that table, use image_table:a.csv$'),
     ],
 )
 def test_unusable_names(settings, tmp_path, monkeypatch, name, message):
@@ -236,7 +236,7 @@ def test_features_and_splits_by_any_name(settings, tmp_path, case):
         (dict(a=PHOTO, b=PHOTO, label=NAME), dict(a=PIXELS[0], b=PIXELS[0]), {}, 'which feature is the image: it has'),
         (dict(image=PHOTO, label=NAME, group={'a': np.int64}), dict(group={'a': 1}), dict(image_key='group'),
          r'its image is group \(FeaturesDict\)'),
-        (None, {}, dict(label_key='labl'), r'label_key=labl is no feature of .*; did you mean label\?'),
+        (None, {}, dict(label_key='labl'), r'label_key=labl is not a feature of .*; did you mean label\?'),
         (dict(image=PHOTO, label=tfds.features.Sequence(NAME)), dict(label=[0, 1]), {}, 'has 2 labels; one is needed'),
         (dict(image=FLOATS[8, 8], label=NAME), dict(image=-np.ones((8, 8), np.float32)), {}, r'have pixels from -1 to'),
         (None, {}, dict(splits=('train=trains',)), r'own has no split trains; did you mean training\?'),
@@ -250,5 +250,5 @@ def test_features_that_cannot_be_read(settings, tmp_path, features, example, cha
 
 def test_splits_whose_names_say_nothing_are_named(settings, tmp_path):
     store(tmp_path, a=IMAGES[:10])
-    with pytest.raises(InputError, match='cifar10 has the splits a, whose names say nothing .*splits=train=a$'):
+    with pytest.raises(InputError, match='cifar10 has the splits a, whose names are not known.*splits=train=a$'):
         open_source(settings(name='cifar10', data_dir=str(tmp_path)))

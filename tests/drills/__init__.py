@@ -1,1 +1,1 @@
-"""Drills: what takes too long for a test, or needs a disk of its own. `python -m tests.drills --help`."""
+"""Drills: tests that take too long for the test suite, or need a separate disk. `python -m tests.drills --help`."""

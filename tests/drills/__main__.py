@@ -1,4 +1,4 @@
-"""python -m tests.drills [NAME …] [--seed=0] [--output=results/drills]: breaks runs in every way and writes what came.
+"""python -m tests.drills [NAME …] [--seed=0] [--output=results/drills]: injects faults into runs and writes results.
 
 kills       30 SIGKILLs over one run, which must end with the same bits
 damage      each file of the newest checkpoint truncated, emptied, zeroed, bit-flipped, lengthened, deleted

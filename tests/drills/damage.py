@@ -95,7 +95,7 @@ def _restored(workdir, step, shape):
 
 
 def _taken(workdir, shape, expected, what):
-    """The step that is gone on from; its state must be as it was, and what is damaged must still be there."""
+    """Returns the step that the run resumes from; its state must be unchanged, and damaged files must still exist."""
     before = {(file.name, file.read_bytes()) for file in _files(workdir / 'checkpoints')}
     try:
         with Checkpoints(workdir) as checkpoints:
@@ -115,6 +115,6 @@ def _command_after_damage(workdir, newest):
     undamaged = last_state(workdir)
     KINDS['truncated'](workdir / 'checkpoints' / str(newest) / 'model' / 'manifest.ocdbt', random)
     errors = finish(start(command(workdir, '--config.optimizer.ema_decay=0.9')))
-    assert f'going on from step {steps(workdir)[-2]}' in errors, errors
+    assert f'resuming from step {steps(workdir)[-2]}' in errors, errors
     assert last_state(workdir) == undamaged, 'the last epoch, trained again, ends in another state'
     return [line.replace(str(workdir), 'DIR') for line in errors.splitlines() if 'damaged' in line]

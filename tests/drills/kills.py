@@ -1,4 +1,4 @@
-"""One run, killed thirty times at random moments, against one that nobody disturbed."""
+"""One run, killed thirty times at random moments, compared with an uninterrupted one."""
 
 import collections
 import random
@@ -15,7 +15,7 @@ MOST_LINES = 10  # of the log, which has three or four an epoch, that a run may 
 
 
 def drill(seed, directory):
-    """Returns what the kills hit; an AssertionError says what is not as in the undisturbed run."""
+    """Returns what the kills hit; raises AssertionError if anything differs from the uninterrupted run."""
     chance = random.Random(seed)
     finish(start(command(directory / 'undisturbed', EPOCHS)))
     workdir, hit = directory / 'killed', collections.Counter()

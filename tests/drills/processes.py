@@ -1,4 +1,4 @@
-"""Two and four processes against one, and what becomes of the others when one is killed."""
+"""Two and four processes against one, and how the others end when one is killed."""
 
 import signal
 import subprocess

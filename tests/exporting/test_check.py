@@ -48,8 +48,10 @@ def test_noise_is_taken_where_there_are_no_pictures_and_no_int8_then(tmp_path):
     for name in ('image_folder:gone', f'image_folder:{tmp_path / "empty"}', f'image_table:{tmp_path / "table.csv"}'):
         config = config_of(name)
         pictures = find_pictures(config, tmp_path, None, 5000, 0)
-        assert pictures.origin.startswith('seeded noise') and pictures.images.shape == (100, 8, 8, 1)
-        with pytest.raises(InputError, match=r'^--precision=int8 needs real pictures: --pictures=FOLDER gives .*$'):
+        assert pictures.origin.startswith('random noise') and pictures.images.shape == (100, 8, 8, 1)
+        with pytest.raises(
+            InputError, match=r'^--precision=int8 needs real pictures: give some with --pictures=FOLDER .*$'
+        ):
             find_pictures(config, tmp_path, None, 5000, 10)
 
 

@@ -22,7 +22,7 @@ SMALL = ('--config=configs/small.py', '--config.model.depth=1', '--config.model.
 
 
 def run(command, *flags):
-    """`python -m dsconv.<command>` in a process of its own, since that of the tests has CPU devices already."""
+    """`python -m dsconv.<command>` in a separate process, because the process of the tests already has CPU devices."""
     return python('-m', f'dsconv.{command}', *flags, XLA_FLAGS='')
 
 

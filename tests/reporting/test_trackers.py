@@ -1,4 +1,4 @@
-"""What Weights & Biases and MLflow are told, by stand-ins for both; docs/settings.md says which versions were tried."""
+"""What is logged to Weights & Biases and MLflow, with fakes of both; docs/settings.md names the tested versions."""
 
 import json
 import sys
@@ -58,7 +58,7 @@ def test_one_that_fails_is_named_once_and_ends_no_run(told, tmp_path, monkeypatc
         for step in (1, 2):
             trackers.write(step, {'train/loss': 0.5})
     for name in BOTH:
-        assert caplog.text.count(f'log.trackers={name} fails (division by zero)') == 1
+        assert caplog.text.count(f'log.trackers={name} failed (division by zero)') == 1
     assert sum(name == 'wandb.log' for name, _, _ in told) == 2
 
 

@@ -74,7 +74,7 @@ def test_each_seed_is_scored_on_a_fold_of_its_own(tmp_path, write_pictures, monk
     of_one = make_cells(study, str(tmp_path / 'of_one.py'), [], seeds=(0, 1), output=tmp_path)
     monkeypatch.setattr(ablation, '_cost', lambda config: {})
     assert [ablation.summarise(study, these)['folds'] for these in (cells, of_one)] == [3, None]
-    with pytest.raises(InputError, match='^--folds=3 must not be set: this dataset has a validation split of its own'):
+    with pytest.raises(InputError, match='^--folds=3 must not be set: this dataset already has a validation split'):
         make_cells(study, 'configs/digits.py', [], **options)
 
 
@@ -129,10 +129,10 @@ def test_a_run_of_another_config_or_length_is_no_cell(cells, monkeypatch, tmp_pa
     list(train_cells(cells[:1]))
     assert is_finished(cells[0])
     (other,) = cells_of(tmp_path / 'a study', {'first': ['model.depth=2']})
-    with pytest.raises(InputError, match='holds another run .model.depth: 1 → 2'):
+    with pytest.raises(InputError, match='contains another run .model.depth: 1 → 2'):
         is_finished(other)
     (tried,) = train_cells(cells_of(tmp_path / 'a study', {'first': []}, [*OVERRIDES, 'epochs=4']))
-    assert 'holds a run of epochs=3, not 4: take another --output' in read_outcome(tried)['error']
+    assert 'holds a run of epochs=3, not 4: use another --output' in read_outcome(tried)['error']
     (other,) = cells_of(tmp_path / 'a study', {'first': ['eval.recalibration_batches=5']})
     with pytest.raises(InputError, match='ended with eval.recalibration_batches=0, not 5'):
         is_finished(other)
@@ -149,5 +149,5 @@ def test_pictures_that_changed_during_a_study_are_noticed(monkeypatch, tmp_path,
     (cell.workdir / PICTURES).write_bytes(open_once(cell.config.dataset).table())
     assert is_finished(cell)
     (cell.workdir / PICTURES).write_bytes(b'those of yesterday')
-    with pytest.raises(InputError, match='began with other pictures: restore them'):
+    with pytest.raises(InputError, match='was started with other pictures: restore them'):
         is_finished(cell)

@@ -1,4 +1,4 @@
-"""The studies under results/ say what today's statistics make of their runs."""
+"""The studies in results/ agree with the statistics of the current code."""
 
 import json
 

@@ -78,7 +78,7 @@ def test_models_are_variants_and_an_option_goes_to_those_that_take_it():
     for models, message in (
         ('a,resnet', r"--models: 'resnet' is not one of a, resnet8; did you mean resnet8\?"),
         ('a,resnet8,a', '--models=a,resnet8,a names a twice'),
-        ('a', '--models=a is one network alone'),
+        ('a', '--models=a is only one network'),
     ):
         with pytest.raises(InputError, match=f'^{message}'):
             of_models(models, ('a', 'resnet8'))

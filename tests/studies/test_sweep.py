@@ -76,4 +76,4 @@ def test_other_settings_in_the_same_output_are_refused_before_anything_is_traine
     before = study('--shard=1/6')[4]
     code, _, errors, trained, result = study('--config.optimizer.weight_decay=0.5')
     assert (code, trained, result) == (2, [], before)
-    assert f'--output={tmp_path / "out"} holds another study' in errors and 'optimizer.weight_decay' in errors
+    assert f'--output={tmp_path / "out"} contains another study' in errors and 'optimizer.weight_decay' in errors

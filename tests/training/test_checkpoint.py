@@ -105,7 +105,7 @@ def test_a_leaf_that_is_not_as_its_checksum_says_is_noticed_and_the_sound_ones_a
     assert written.pop(key) == checksums(kernel)['']
     kernel.view(np.uint32)[0, 1] ^= 1
     file.write_text(json.dumps(written | ({key: checksums(kernel)['']} if has_checksum else {})))
-    shape, told = make_state(4), r"/4: damaged, .*\['kernel'\] not as it was saved; .* are: 3\)"
+    shape, told = make_state(4), r"/4: damaged, wrong checksum of .*\['kernel'\]; .*available: 3\)"
     with Checkpoints(two_saved) as checkpoints, pytest.raises(InputError, match=told):
         checkpoints.restore_model(4, {'variables': shape.variables, 'average': shape.average})
     with Checkpoints(two_saved) as checkpoints:
@@ -136,7 +136,7 @@ def test_the_newest_sound_one_is_restored_and_the_damaged_are_kept(tmp_path, how
     assert sorted(path.name for path in (tmp_path / 'damaged').iterdir()) == ['4', '5']
     assert steps(tmp_path) == [3, 4]
     for step in (4, 5):
-        assert f'checkpoints/{step} is damaged and now {tmp_path / "damaged" / str(step)}' in caplog.text
+        assert f'checkpoints/{step} is damaged and was moved to {tmp_path / "damaged" / str(step)}' in caplog.text
 
 
 def test_a_lone_checkpoint_with_damaged_metrics_is_no_new_beginning(tmp_path):
@@ -156,7 +156,7 @@ def test_an_older_one_with_damaged_metrics_is_kept_too(tmp_path, written):
             checkpoints.save(make_state(step), {'accuracy': accuracy})
     file = tmp_path / 'checkpoints' / '1' / 'metrics' / 'metrics'
     file.write_text(written) if written else shutil.rmtree(file.parent)
-    with pytest.raises(InputError, match='/1 is damaged: move it away'):
+    with pytest.raises(InputError, match='/1 is damaged: move it to another place'):
         Checkpoints(tmp_path, read_only=True)
     with Checkpoints(tmp_path, keep=1) as checkpoints:
         assert checkpoints.restore_newest(make_state(1)).step == 2
@@ -210,7 +210,7 @@ def test_a_status_that_cannot_be_read_once_does_not_mean_that_the_file_is_missin
 @pytest.mark.parametrize('place', ['', '4'])  # Orbax would find no checkpoint at all, or an older one
 def test_what_is_there_and_not_found_ends_the_run(two_saved, stale, place):
     stale(place, times=1000)
-    with pytest.raises(RunError, match='could not be read .* are as they were; try again'):
+    with pytest.raises(RunError, match='could not be read .* are unchanged: run the same command again'):
         Checkpoints(two_saved)
     stale(place, times=0)
     assert steps(two_saved) == [3, 4]
@@ -238,7 +238,7 @@ def test_too_many_open_files_are_no_damage(two_saved):
 def test_a_checkpoint_that_cannot_be_written_is_said(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(make_state(1), None)
-    said, disk = r'could not be written to .*; there are: 1\.', limited(resource.RLIMIT_FSIZE, 64)
+    said, disk = r'could not be written to .*; complete checkpoints: 1\.', limited(resource.RLIMIT_FSIZE, 64)
     with pytest.raises(RunError, match=said), disk, Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(make_state(2), None)
     with Checkpoints(tmp_path) as checkpoints:
@@ -250,7 +250,7 @@ def test_what_one_process_of_a_run_cannot_restore_no_other_restores(two_saved, m
         return np.stack([array, np.ones_like(array) if array.dtype == bool else array])
 
     monkeypatch.setattr(checkpoint, 'peers', lambda: Processes(0, 2, gather))
-    message = 'none of the checkpoints .* config.json is not their own. To start anew, move the directory away'
+    message = 'none of the checkpoints .* config.json does not match them. To start from the beginning, move'
     with Checkpoints(two_saved) as checkpoints, pytest.raises(InputError, match=message):
         checkpoints.restore_newest(make_state(1))
     assert steps(two_saved) == [3, 4]

@@ -34,7 +34,7 @@ def test_a_folder_is_scored_whole_by_the_names_of_its_classes(finished_run, tmp_
     with caplog.at_level(logging.INFO, 'dsconv'):
         evaluate.evaluate(evaluate.flags().parse_args([*line, f'--output={output}']))
     assert 'a fixed fifth' not in caplog.text
-    assert '6 examples of seven, which the network does not know, left out' in caplog.text
+    assert 'left out 6 examples of classes that the network does not know: seven' in caplog.text
     report = json.loads((output / 'report.json').read_text())
     assert (report['split'], report['num_examples'], report['class_names']) == ('all', 12, list('0123456789'))
     assert [row['support'] for row in report['per_class'].values()] == [6, 0, 0, 6, 0, 0, 0, 0, 0, 0]
@@ -64,7 +64,7 @@ def test_a_table_of_other_pictures_says_where_they_are(finished_run, tmp_path):
     (tmp_path / 'table.csv').write_text('\n'.join(['file,label,split', *rows]))
     table, config = f'image_table:{tmp_path / "table.csv"}', configuration.load_run(finished_run)
     assert sorted(other_examples(config, table, None, [f'dataset.root={tmp_path / "other"}']).labels) == [0, 3]
-    with pytest.raises(InputError, match='--config.dataset.image_size=9: here only dataset.data_dir'):
+    with pytest.raises(InputError, match='--config.dataset.image_size=9: this command can set only dataset.data_dir'):
         other_examples(config, table, None, ['dataset.image_size=9'])
 
 
@@ -74,7 +74,7 @@ def test_data_without_a_known_class_and_flags_of_the_own_data_are_refused(finish
     with pytest.raises(InputError, match='has the classes three, zero, and the network 0, .* more: none in common'):
         other_examples(config, f'image_folder:{tmp_path / "other"}', None)
     for flag in ('--calibrate', '--robustness', f'--output={finished_run / "report"}'):
-        with pytest.raises(InputError, match='does not go with --dataset|own report'):
+        with pytest.raises(InputError, match='cannot be used with --dataset|own report'):
             evaluate.evaluate(evaluate.flags().parse_args([f'--workdir={finished_run}', '--dataset=digits', flag]))
 
 

@@ -85,7 +85,7 @@ def test_a_run_that_is_told_to_leave_goes_on_to_the_same_bits(finished_run, tmp_
     with monkeypatch.context() as patch:
         patch.setattr(loop.Progress, 'advance', advance_until)
         patch.setattr(Checkpoints, 'save', save_and_be_told_again)
-        with pytest.raises(Preempted, match='stopped after step 4 of 57, which is saved'):
+        with pytest.raises(Preempted, match='stopped after step 4 of 57; a checkpoint was saved'):
             loop.train(tiny_config(), tmp_path)
     # From here on the batches are drawn on the devices.
     assert loop.train(tiny_config(dataset__on_device='true'), tmp_path)
@@ -127,7 +127,7 @@ def test_a_finished_run_can_be_given_more_epochs(traced, tmp_path):
     assert read_metrics(tmp_path / 'run')[-1]['step'] == 2 * STEPS_PER_EPOCH
     assert configuration.load_run(tmp_path / 'run').epochs == 2
     shutil.rmtree(tmp_path / 'run' / 'checkpoints' / str(2 * STEPS_PER_EPOCH))  # as if it had been killed before
-    with pytest.raises(InputError, match=r'trained to step 19 of epochs=2: take more epochs'):
+    with pytest.raises(InputError, match=r'trained to step 19 of epochs=2: set more epochs'):
         loop.train(tiny_config(epochs=1, **SHORT), tmp_path / 'run')
 
 
@@ -196,7 +196,7 @@ def test_steps_that_are_not_finite_can_be_skipped_but_not_more_than_allowed(tmp_
     assert read_metrics(tmp_path)[-1]['step'] == 33
     with caplog.at_level('WARNING', 'dsconv'):
         assert loop.train(tiny_config(max_skipped_steps=STEPS_PER_EPOCH, **averaged), tmp_path)
-    assert 'step 20: loss nan, gradient norm nan, learning rate 0.01: left out (7 of at most 19)' in caplog.text
+    assert 'step 20: loss nan, gradient norm nan, learning rate 0.01: step skipped (7 of at most 19)' in caplog.text
     lines = {line['step']: line for line in read_metrics(tmp_path) if line['split'] == 'train'}
     losses = {step: line['loss'] for step, line in lines.items()}
     assert [step for step, loss in losses.items() if loss is None] == [26, 33, 38]
@@ -221,6 +221,6 @@ def test_no_checkpoint_is_chosen_by_the_test_split(tmp_path):
     source = data.open_source(config.dataset)
     division = Division({name: source.split_sizes[name] for name in ('train', 'test')}, 0.0, 1.0)
     assert loop.train(config, tmp_path, dataclasses.replace(source, division=division))
-    message = 'no validation split to choose the best by'
+    message = 'no validation split that selects the best checkpoint'
     with Checkpoints(tmp_path, read_only=True) as checkpoints, pytest.raises(InputError, match=message):
         checkpoints.choose('best')

@@ -1,4 +1,4 @@
-"""The memory of a step against counts by hand, of the device against what it tells, and what is then said."""
+"""The memory of a step against counts by hand, the memory of the device as it reports it, and the log lines on both."""
 
 import types
 
@@ -57,10 +57,10 @@ def test_devices_of_a_cpu_share_what_the_job_may_still_take(linux, caplog):
     (linux / 'meminfo').unlink()
     tell(1.1 * GB)
     assert [(record.levelname, record.message.split(':')[1]) for record in caplog.records] == [
-        ('INFO', ' a step takes 1.80 GB, free are 2.00 GB'),
-        ('WARNING', ' a step takes 2.11 GB, free are 2.00 GB'),
-        ('INFO', ' a step takes 2.20 GB, free are 8.00 GB'),
-        ('INFO', ' a step takes 2.20 GB, free are 8.00 GB'),
+        ('INFO', ' a step takes 1.80 GB, free memory is 2.00 GB'),
+        ('WARNING', ' a step takes 2.11 GB, free memory is 2.00 GB'),
+        ('INFO', ' a step takes 2.20 GB, free memory is 8.00 GB'),
+        ('INFO', ' a step takes 2.20 GB, free memory is 8.00 GB'),
     ]
 
 
@@ -70,10 +70,10 @@ def test_devices_of_a_cpu_share_what_the_job_may_still_take(linux, caplog):
         (
             {'model__norm_groups': 8, 'dataset__on_device': True},
             '2.65',
-            'take --config.accumulation_steps=4 or --config.model.remat=true or --config.dataset.on_device=false, with '
+            'set --config.accumulation_steps=4 or --config.model.remat=true or --config.dataset.on_device=false, with '
             'the same result, or a --config.batch_size below 512',
         ),
-        ({'model__implementation': 'plain'}, '2.50', 'take a --config.batch_size below 512'),
+        ({'model__implementation': 'plain'}, '2.50', 'set a --config.batch_size below 512'),
     ],
 )
 def test_too_little_memory_names_what_can_be_set(caplog, changes, taken, remedy):

@@ -18,7 +18,7 @@ def test_the_devices_of_a_process_are_consecutive_whatever_their_place_in_the_sl
 
 def test_a_batch_that_does_not_divide_is_refused_with_the_nearest_that_do():
     for size, nearest in ((4, '8 or 16'), (20, '16 or 24')):
-        with pytest.raises(InputError, match=f'batch_size={size} does not divide over 8 devices; take {nearest}'):
+        with pytest.raises(InputError, match=f'batch_size={size} is not a multiple of the 8 devices; use {nearest}'):
             check_batch_size(size, make_mesh([Device(0, number) for number in range(8)]))
 
 

@@ -49,8 +49,8 @@ def test_microbatches_leave_groups_and_devices_whole(platform, devices, changes,
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'model__norm_groups': 8, 'accumulation_steps': 2}, r'make model\.norm_groups a multiple of 16'),
-        ({'model__norm': 'none', 'accumulation_steps': 3}, r'make batch_size a multiple of 24'),
+        ({'model__norm_groups': 8, 'accumulation_steps': 2}, r'set model\.norm_groups to a multiple of 16'),
+        ({'model__norm': 'none', 'accumulation_steps': 3}, r'set batch_size to a multiple of 24'),
     ],
 )
 def test_a_microbatch_that_cuts_a_group_is_refused(changes, message):

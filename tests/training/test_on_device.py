@@ -51,7 +51,7 @@ def test_what_is_read_from_disk_is_refused_and_the_bytes_are_said(write_pictures
     caplog.set_level('INFO', 'dsconv')
     open_data(tiny_config(**options))
     assert 'dataset.on_device: 3.07e-06 GB of training images on each device' in caplog.text  # 16 of 8×8×3
-    with pytest.raises(InputError, match='on_device=true is for data in memory, but .* read from disk'):
+    with pytest.raises(InputError, match='on_device=true needs data in memory, but .* read from disk'):
         open_data(tiny_config(**options, dataset__memory_gigabytes=0))
-    with pytest.raises(InputError, match='dataset.crop_scale exclude each other'):  # cropped, it is never in memory
+    with pytest.raises(InputError, match='dataset.crop_scale cannot be combined'):  # cropped, it is never in memory
         open_data(tiny_config(**options, dataset__memory_gigabytes=0, dataset__crop_scale='0.5,1'))

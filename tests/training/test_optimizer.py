@@ -159,7 +159,7 @@ def test_frozen_parts_stay_and_the_body_takes_a_part_of_the_step():
 
 
 def test_a_part_that_is_not_there_is_named():
-    with pytest.raises(InputError, match='optimizer.freeze=block_9: the network has no part block_9; did you mean'):
+    with pytest.raises(InputError, match='optimizer.freeze=block_9: the network has no module block_9; did you mean'):
         make_optimizer(options('adamw', freeze=('block_9',)), lambda step: RATE).init({'block_0': START})
 
 
@@ -199,5 +199,7 @@ def test_all_schedules_but_the_exponential_may_end_at_nothing():
     for name in SCHEDULES.keys() - {'exponential'}:
         assert make_schedule(schedule(name, end_value=0.0), WARMUP, TOTAL)(TOTAL - 1) == pytest.approx(0, abs=1e-9)
     assert load('configs/small.py', ['schedule.name=cosine', 'schedule.end_value=0']).schedule.end_value == 0
-    with pytest.raises(InputError, match='^schedule.end_value=0.0 is never reached exponentially; take schedule.name='):
+    with pytest.raises(
+        InputError, match='^schedule.end_value=0.0 is never reached by exponential decay; use schedule.name='
+    ):
         load('configs/small.py', ['schedule.end_value=0'])

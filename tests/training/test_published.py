@@ -1,4 +1,4 @@
-"""A published network scores as its run does, names no path, and is not trained on."""
+"""A published network scores as its run does, contains no path, and cannot be trained further."""
 
 import json
 from unittest.mock import Mock
@@ -50,9 +50,9 @@ def test_it_is_no_larger_than_its_weights(averaged_run, published):
 
 
 def test_it_is_neither_trained_on_nor_replaced(published, averaged_run):
-    with pytest.raises(InputError, match='published network.*take another --workdir'):
+    with pytest.raises(InputError, match='published network.*use another --workdir'):
         train(tiny_config(**AVERAGED | {'epochs': 4}), published)
-    with pytest.raises(InputError, match='exists: give another --output'):
+    with pytest.raises(InputError, match='exists: use another --output'):
         publish(averaged_run, published)
 
 

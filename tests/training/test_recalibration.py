@@ -1,4 +1,4 @@
-"""Batch norm's statistics estimated anew: against the network that normalises by the very batch."""
+"""Batch norm's statistics estimated again: against the network that normalises by the very batch."""
 
 import dataclasses
 import functools

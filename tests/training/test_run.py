@@ -30,7 +30,7 @@ def test_what_may_change_on_resume_and_what_may_not(tmp_path):
     may = dict(epochs=9, steps_per_dispatch=4, log__every_steps=3, eval__batch_size=99, dataset__data_dir='/elsewhere')
     check_workdir(tmp_path, tiny_config(**may))
     for key, value in {'seed': 1, 'batch_size': 32, 'optimizer__weight_decay': 0.5}.items():
-        with pytest.raises(InputError, match=f'holds another run \\({key.replace("__", ".")}: .* → {value}'):
+        with pytest.raises(InputError, match=f'contains another run \\({key.replace("__", ".")}: .* → {value}'):
             check_workdir(tmp_path, tiny_config(**{key: value}))
 
 
@@ -43,7 +43,7 @@ def test_a_damaged_config_is_said(tmp_path, content):
 
 def test_checkpoints_without_a_config_are_nobodys(tmp_path):
     (tmp_path / 'checkpoints' / '19').mkdir(parents=True)
-    with pytest.raises(InputError, match='holds checkpoints, but no config.json'):
+    with pytest.raises(InputError, match='contains checkpoints, but no config.json'):
         check_workdir(tmp_path, tiny_config())
 
 
@@ -84,7 +84,7 @@ def test_what_is_made_of_a_published_network_has_its_name(tmp_path, monkeypatch)
 def test_a_second_run_in_a_workdir_is_refused_until_the_first_ends(tmp_path):
     with lock_workdir(tmp_path):
         mine = f'process {os.getpid()} on '
-        with pytest.raises(InputError, match=f'is being trained in .{mine}.*: wait'), lock_workdir(tmp_path):
+        with pytest.raises(InputError, match=f'is in use .{mine}.*: wait'), lock_workdir(tmp_path):
             pass
     with lock_workdir(tmp_path):
         assert (tmp_path / 'lock').read_text().startswith(mine)
@@ -99,7 +99,7 @@ def test_other_versions_are_named(tmp_path, caplog):
     (tmp_path / 'config.json').write_text(json.dumps(facts))
     with caplog.at_level('WARNING', 'dsconv'):
         write_config(tmp_path, tiny_config())
-    assert 'was made by jax 0.0.1, here ' in caplog.text
+    assert 'was made with other versions (jax 0.0.1, here ' in caplog.text
     (tmp_path / 'config.json').write_text(json.dumps(facts | {'versions': None}))
     warn_of_other_versions(tmp_path / 'config.json')
     assert 'dsconv abc, here ' in caplog.text
@@ -120,5 +120,5 @@ def test_a_run_goes_on_with_the_pictures_with_which_it_began(write_pictures, tmp
     for other in ({'dataset.image_size': 4}, {'dataset.validation_fraction': 0.5}, {'dataset.name': 'image_folder:.'}):
         assert kept_pictures(tmp_path / 'run', tiny_config(**changes | other).dataset)[1] is None
     (root / 'dog' / '000.png').unlink()
-    with pytest.raises(InputError, match='1 of the 10 pictures of this run .*put them back .*000.png: there is no'):
+    with pytest.raises(InputError, match='1 of the 10 pictures of this run .*restore them .*000.png: there is no'):
         open_source(loaded, tmp_path / 'run')

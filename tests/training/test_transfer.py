@@ -61,7 +61,7 @@ def test_images_are_as_the_trained_network_expects_them_also_once_it_is_gone(fin
     assert (config.dataset.mean, config.dataset.std) == (trained.mean, trained.std)
     assert tiny_config(init_from=old, dataset__mean='0.25').dataset.mean == (0.25,)
     old.rename(tmp_path / 'workdir')
-    with pytest.raises(InputError, match='init_from=.*old is no directory: give the workdir of a run'):
+    with pytest.raises(InputError, match='init_from=.*old is not a directory: give the workdir of a run'):
         tiny_config(init_from=old)
     resumed = configuration.load('configs/digits.py', [f'init_from={old}'], tmp_path / 'workdir')
     assert resumed.dataset.mean == trained.mean

@@ -15,7 +15,7 @@ async function load() {
   ort.env.wasm.numThreads = 1; // several need headers that a plain server does not send
   network = await ort.InferenceSession.create('model.onnx', {executionProviders: ['wasm']});
   at('title').textContent = facts.title;
-  at('about').textContent = `It tells ${facts.class_names.length} classes apart and names one of them for any picture. `
+  at('about').textContent = `It has ${facts.class_names.length} classes and names one of them for any picture. `
     + 'Everything is computed on this device: no picture leaves it.';
   for (const _ of facts.class_names.slice(0, SHOWN)) {
     const row = document.createElement('li');
