@@ -120,11 +120,11 @@ def _run_each(file, pictures, keep=True):
 
 
 def _ranges(file, pictures):
-    """Returns tensor's name → {'min', 'max'}: those of the least squared error of rounding the values of `pictures`.
+    """Returns tensor's name → {'min', 'max'}: those with the least squared error of rounding the values of `pictures`.
 
-    An error of a channel counts by how much the layers that read it multiply it. The image has [0, 1], 255 steps of
-    uint8; the probabilities have [0, 255/256], so that a step is 1/256, as LiteRT's softmax wants. The quantizer's own
-    calibration takes 0.2 s per picture, this a few milliseconds.
+    The error of a channel is weighted by the squared weights of the layers that read it. The image has [0, 1], 255
+    steps of uint8; the probabilities have [0, 255/256], so that a step is 1/256, as LiteRT's softmax wants. The
+    quantizer's own calibration takes 0.2 s per picture, this a few milliseconds.
     """
     model = _parsed(file)
     (graph,) = model.subgraphs
@@ -155,7 +155,7 @@ def _ranges(file, pictures):
 
 
 def _squared_gains(model):
-    """Returns tensor → `(channels,)`: how much of a channel's squared error the layers that read the tensor let on."""
+    """Returns tensor → `(channels,)`: the factors of a channel's squared error in the layers that read the tensor."""
     (graph,) = model.subgraphs
     gains = collections.defaultdict(lambda: np.ones(1))
     for operator in reversed(graph.operators):
