@@ -10,6 +10,7 @@ from scipy.special import log_softmax, softmax
 
 from dsconv import config as configuration
 from dsconv import data
+from dsconv.errors import InputError
 from dsconv.exported import ExportedNetwork
 from dsconv.exporting import card, scoring
 
@@ -39,6 +40,25 @@ def test_a_file_is_scored_on_the_data_of_its_run_divided_as_it_was(write_picture
         config.dataset.name = kept['dataset']['name']
         expected = data.open_source(config.dataset).load(split)
         assert (report['split'], report['data_fingerprint']) == (split, data.fingerprint(expected))
+
+
+def test_a_table_is_scored_with_the_root_that_is_given(write_pictures, tmp_path, monkeypatch):
+    folder = write_pictures()
+    rows = [f'{path.relative_to(folder)},{path.parent.name}\n' for path in sorted(folder.rglob('*.png'))]
+    (tmp_path / 'table.csv').write_text(''.join(['path,label\n', *rows]))
+    config = configuration.defaults()
+    of_data = dict(name='image_table:/x/table.csv', image_size=8, channels=3, class_names=('cat', 'dog'))
+    config.dataset.update(of_data | {'root': '/x/pictures'})
+    facts = types.SimpleNamespace(config=config, temperature=None, variables={'params': {}}, step=1)
+    kept = json.loads(json.dumps(card.metadata(facts, tmp_path, float_input=False)))
+    network = ExportedNetwork(lambda images: np.tile([0.7, 0.3], (len(images), 1)), kept)
+    monkeypatch.setattr(scoring, 'open_exported', lambda file: network)
+    monkeypatch.setattr(scoring, 'write_report', lambda output, **given: given)
+    monkeypatch.chdir(tmp_path)
+    arguments = Path('model.onnx'), tmp_path, None, None, 0, False
+    with pytest.raises(InputError, match=f'--config.dataset.root={folder.name}'):
+        scoring.report_exported(*arguments)
+    assert scoring.report_exported(*arguments, [f'dataset.root={folder}'])['split'] == 'test'
 
 
 @pytest.mark.parametrize('split', ['validation', 'test'])
