@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from dsconv.errors import InputError, did_you_mean, require_tensorflow, status_of, with_causes
+from dsconv.errors import InputError, nearest, require_tensorflow, status_of, with_causes
 
 # TensorFlow's client tries for up to twenty minutes where a firewall drops its packets. It reads these when imported.
 PATIENCE = {'GCS_REQUEST_CONNECTION_TIMEOUT_SECS': '10', 'GCS_RETRY_CONFIG_MAX_RETRIES': '8'}
@@ -62,13 +62,14 @@ def is_directory(path: Path) -> bool:
 
 
 def name_beside(path: Path, fits: Callable[[Path], bool]) -> str:
-    """Returns `did_you_mean` for what `fits` beside a path that does not exist; `''` of one that does or is remote."""
+    """Returns `'; did you mean PATH?'` for a path that does not exist, of those beside it that `fits`; or `''`."""
     if is_remote(path) or os.path.lexists(path):
         return ''
     try:
-        return did_you_mean(path.name, [each.name for each in path.parent.iterdir() if fits(each)])
+        name = nearest(path.name, [each.name for each in path.parent.iterdir() if fits(each)])
     except OSError:  # there is no such directory, or it may be entered but not listed
-        return ''
+        name = None
+    return f'; did you mean {path.with_name(name)}?' if name else ''
 
 
 def make_directory(path: Path) -> None:

@@ -147,7 +147,7 @@ def test_damaged_runs(tmp_path, content, message):
         with pytest.raises(InputError, match=wrong):
             load_run(missing)
     (tmp_path / 'config.json').write_bytes(content)
-    with pytest.raises(InputError, match=f'; did you mean {tmp_path.name}\\?$'):
+    with pytest.raises(InputError, match=f'; did you mean {tmp_path}\\?$'):
         load_run(f'{tmp_path}x')
     assert message in refusal(load_run, tmp_path)
     assert (tmp_path / 'config.json').read_bytes() == content
