@@ -193,8 +193,7 @@ def _unbiased(rounded, file, pictures):
     for name, number in layers.items():
         found = _means(_run_each(_up_to(number, model), pictures, keep=False), {name: ends[name]})
         missing, bias = wanted[name] - found[name], graph.tensors[graph.operators[number].inputs[2]]
-        values = np.frombuffer(bytes(model.buffers[bias.buffer].data), '<i4')
-        values = values + np.round(missing / np.float64(bias.quantization.scale))
+        values = get_tensor_data(bias, model.buffers) + np.round(missing / np.float64(bias.quantization.scale))
         values = np.clip(values, -(2**31), 2**31 - 1)  # of a channel whose weights are all 0, a step is next to nothing
         model.buffers[bias.buffer].data = np.frombuffer(values.astype('<i4').tobytes(), np.uint8)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))

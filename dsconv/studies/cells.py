@@ -160,7 +160,8 @@ def _open(dataset):
     from dsconv import data
 
     source = data.open_source(types.SimpleNamespace(**dict(dataset)))
-    return dataclasses.replace(source, own={}.get)  # without the images: each fold is opened
+    table = source.table and functools.cache(source.table)  # compared with that of each cell
+    return dataclasses.replace(source, own={}.get, table=table)  # without the images: each fold is opened
 
 
 def validation_fraction(dataset) -> float:
