@@ -40,8 +40,10 @@ def eval_batches(
       b = batch_size / processes.count; images and labels are zero where the mask is False, past the last example.
     """
     rows = processes.rows(batch_size)
-    local_size = rows.stop - rows.start
-    return (_padded(images, labels, local_size) for images, labels in split.in_order(batch_size, rows))
+    for images, labels in split.in_order(batch_size, rows):
+        mask = np.arange(rows.stop - rows.start) < len(labels)
+        missing = len(mask) - len(labels)
+        yield np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0))), np.pad(labels, (0, missing)), mask
 
 
 def channel_statistics(split) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -73,20 +75,10 @@ def fingerprint(split) -> str:
 
     Returns: 64 hexadecimal digits.
     """
+    pixels = (image.tobytes() for images in split.sample() for image in images)
     if split.in_memory:
-        labels = split.labels.astype('<i4')
-        examples = (label.tobytes() + image.tobytes() for label, image in zip(labels, _images(split), strict=True))
+        examples = (label.tobytes() + image for label, image in zip(split.labels.astype('<i4'), pixels, strict=True))
     else:
-        examples = itertools.chain([b'%d' % split.num_examples], (image.tobytes() for image in _images(split)))
+        examples = itertools.chain([b'%d' % split.num_examples], pixels)
     digests = sorted(hashlib.sha256(example).digest() for example in examples)
     return hashlib.sha256(b''.join(digests)).hexdigest()
-
-
-def _images(split) -> Iterator[np.ndarray]:
-    return (image for images in split.sample() for image in images)
-
-
-def _padded(images, labels, size):
-    missing = size - len(labels)
-    mask = np.arange(size) < len(labels)
-    return np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0))), np.pad(labels, (0, missing)), mask
