@@ -163,13 +163,3 @@ def test_a_loaded_network_takes_pictures_of_any_size_and_form(trained, asked, tm
     ):
         with pytest.raises(InputError, match=message):
             network(given)
-
-
-def test_no_more_than_two_batches_are_read_ahead(trained, monkeypatch):
-    path, read, real = trained[0] / 'val' / 'a cat' / '00.png', [], unlabelled.read_picture
-    monkeypatch.setattr(unlabelled, 'BATCH_SIZE', 8)
-    monkeypatch.setattr(unlabelled, 'read_picture', lambda *given: read.append(given) or real(*given))
-    batches = unlabelled._read_batches([path] * 1000, 8, 3, 'squash')
-    for number in range(1, 4):
-        next(batches)
-        assert 8 * number <= len(read) <= 8 * (number + 1)

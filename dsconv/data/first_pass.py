@@ -50,7 +50,7 @@ def _digest(image: np.ndarray) -> np.ndarray:
 
 def reasons(broken: list[str]) -> str:
     """Says what is wrong with the first three, read again: a process has read only its part."""
-    errors = [attempt(lambda path: read_picture(path, 1, 3))(path) for path in broken[:3]]
+    errors = [attempt(read_picture, path, 1, 3) for path in broken[:3]]
     return '; '.join(
         str(error) if isinstance(error, InputError) else f'{path}: could not be read'
         for path, error in zip(broken, errors, strict=False)

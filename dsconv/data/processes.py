@@ -1,6 +1,7 @@
 """The processes of a run, which divide each batch, and the first decoding of pictures, among them."""
 
 import dataclasses
+import functools
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 
@@ -52,7 +53,7 @@ class Processes:
             part = -(-len(block) // self.count)
             own = block[self.index * part : (self.index + 1) * part]
             results, done = np.zeros((part, *like.shape), like.dtype), np.zeros(part, bool)
-            for row, result in enumerate(map_threads(attempt(function), own)):
+            for row, result in enumerate(map_threads(functools.partial(attempt, function), own)):
                 if not isinstance(result, InputError):
                     results[row], done[row] = result, True
             yield tuple(np.concatenate(self.gather(array))[: len(block)] for array in (results, done))

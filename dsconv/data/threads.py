@@ -29,14 +29,9 @@ def map_images(function: Callable, shape: tuple, items, *more: Iterable) -> np.n
     return np.fromiter(map_threads(function, items, *more), np.dtype((np.uint8, shape)), len(items))
 
 
-def attempt(function: Callable) -> Callable:
-    """Returns `function`, but an InputError that it raises is its result."""
-
-    @functools.wraps(function)
-    def attempted(*arguments):
-        try:
-            return function(*arguments)
-        except InputError as error:
-            return error
-
-    return attempted
+def attempt(function: Callable, *arguments):
+    """Returns the result of `function(*arguments)`, or the InputError that it raises."""
+    try:
+        return function(*arguments)
+    except InputError as error:
+        return error

@@ -96,20 +96,18 @@ def answers(network: Network, pictures: Sequence) -> Iterator[tuple]:
     Yields: (picture, float32 probabilities `(classes,)`), in order; the InputError in place of the probabilities of a
       picture that cannot be read.
     """
-    for some, images in _read_batches(pictures, network.image_size, network.channels, network.resize):
-        readable = [image for image in images if not isinstance(image, InputError)]
-        rows = iter(network.run(np.stack(readable)) if readable else ())
-        for picture, image in zip(some, images, strict=True):
-            yield picture, image if isinstance(image, InputError) else next(rows)
 
+    def read(picture):
+        return attempt(_to_image, picture, network.image_size, network.channels, network.resize)
 
-def _read_batches(pictures, image_size, channels, resize):
-    read = attempt(lambda picture: _to_image(picture, image_size, channels, resize))
     following = map_threads(read, pictures[:BATCH_SIZE])
     for start in range(0, len(pictures), BATCH_SIZE):
         images = list(following)
         following = map_threads(read, pictures[start + BATCH_SIZE : start + 2 * BATCH_SIZE])
-        yield pictures[start : start + BATCH_SIZE], images
+        readable = [image for image in images if not isinstance(image, InputError)]
+        rows = iter(network.run(np.stack(readable)) if readable else ())
+        for picture, image in zip(pictures[start : start + BATCH_SIZE], images, strict=True):
+            yield picture, image if isinstance(image, InputError) else next(rows)
 
 
 def _to_image(picture, image_size, channels, resize):

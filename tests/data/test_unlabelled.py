@@ -1,8 +1,11 @@
 """Pictures as the user gives them: which files they are, and how they are prepared for a network."""
 
+import itertools
+
 import numpy as np
 from PIL import Image
 
+from dsconv.data import unlabelled
 from dsconv.data.unlabelled import Network, find_pictures
 
 
@@ -31,3 +34,14 @@ def test_a_pattern_may_go_into_folders_of_folders(tmp_path):
     expected = [str(tmp_path / file) for file in files[:3]]
     assert find_pictures([tmp_path / '**' / '*.png']) == find_pictures([tmp_path]) == expected
     assert find_pictures([tmp_path / '**' / '*.gif']) == [str(tmp_path / '**' / '*.gif')]
+
+
+def test_no_more_than_two_batches_are_in_memory(tmp_path, monkeypatch):
+    Image.new('RGB', (4, 4)).save(tmp_path / 'a.png')
+    read, real = [], unlabelled.read_picture
+    monkeypatch.setattr(unlabelled, 'BATCH_SIZE', 8)
+    monkeypatch.setattr(unlabelled, 'read_picture', lambda *given: read.append(given) or real(*given))
+    answered = unlabelled.answers(Echo(), [tmp_path / 'a.png'] * 1000)
+    for number in range(1, 4):
+        assert len(list(itertools.islice(answered, 8))) == 8
+        assert 8 * number <= len(read) <= 8 * (number + 1)
