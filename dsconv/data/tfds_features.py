@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import tensorflow_datasets as tfds
 
 from dsconv.data.read_ahead import import_tensorflow
 from dsconv.errors import InputError, did_you_mean
@@ -31,7 +32,7 @@ class Features:
     is_sequence: bool
 
 
-def find_features(tfds, builder, dataset) -> Features:
+def find_features(builder, dataset) -> Features:
     """Finds image and label: `dataset.{image,label}_key`, `supervised_keys`, or the only ones there are.
 
     Raises: InputError, naming dtype and shape, where they are none that can be read.

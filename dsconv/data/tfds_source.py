@@ -8,6 +8,7 @@ import logging
 import os
 
 import numpy as np
+import tensorflow_datasets as tfds
 
 from dsconv.config_auto import choose_sizes, is_auto
 from dsconv.data.listing import check_split_names, split_names
@@ -44,13 +45,11 @@ def open_tfds(dataset, prepared: bool = True, whole: bool = False) -> Source:
       be chosen.
     """
     import_tensorflow()
-    import tensorflow_datasets as tfds
-
     directory = os.path.expanduser(dataset.data_dir or os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets')
     if any('\ud800' <= letter <= '\udfff' for letter in directory + dataset.name):  # a byte that is no text
         raise InputError(f'dataset {dataset.name!r} in {directory!r}: TensorFlow opens no path that is not UTF-8')
-    builder = _builder(tfds, dataset.name, directory)
-    features = find_features(tfds, builder, dataset)
+    builder = _builder(dataset.name, directory)
+    features = find_features(builder, dataset)
     if prepared or features.class_names is dataset.class_names is None:
         _require_prepared(builder, dataset.name, directory)
     channels = dataset.channels or (1 if features.shape[-1] == 1 else 3)
@@ -59,19 +58,19 @@ def open_tfds(dataset, prepared: bool = True, whole: bool = False) -> Source:
     if not image_size and not (theirs and is_auto(dataset, 'dataset.image_size')):
         image_size = _common_size(features.shape, dataset.name)
     if theirs and (is_auto(dataset, 'dataset.image_size') or is_auto(dataset, 'dataset.crop_scale')):
-        some = _feature(tfds, builder, features.image_key, next(iter(theirs.values()))).take(MEASURED)
+        some = _feature(builder, features.image_key, next(iter(theirs.values()))).take(MEASURED)
         sides = np.array([image.shape[:2] for image in some.as_numpy_iterator()])
         image_size, scale = choose_sizes(dataset.name, sides, image_size, dataset)
     sizes = {name: builder.info.splits[split].num_examples for name, split in theirs.items()}
     in_memory = fits_in_memory(sum(sizes.values()), image_size, channels, dataset)
     class_names, to_label, to_image = features.class_names, None, None
     if sizes and (features.is_sequence or class_names is None or not features.is_encoded):
-        class_names, to_label, to_image = _conversions(tfds, builder, features, theirs)
+        class_names, to_label, to_image = _conversions(builder, features, theirs)
     names = choose_class_names(class_names or dataset.class_names, dataset)
 
     def own(name: str):
         where = f'split {theirs[name]!r} in {builder.data_dir}'
-        records = functools.partial(_records, tfds, builder, theirs[name], features, to_label, to_image)
+        records = functools.partial(_records, builder, theirs[name], features, to_label, to_image)
         check = functools.partial(_checked_labels, num_classes=len(names), where=where)
 
         def read(file, draw):
@@ -101,7 +100,7 @@ def open_tfds(dataset, prepared: bool = True, whole: bool = False) -> Source:
     return Source(image_size, channels, names, not characters, division, own, crop_scale=scale)
 
 
-def _builder(tfds, name: str, directory: str):
+def _builder(name: str, directory: str):
     family, _, version = name.partition(':')
     family = family.split('/')[0]
     known = tfds.list_builders(with_community_datasets=False)
@@ -161,10 +160,10 @@ def _splits(builder, dataset) -> dict[str, str]:
     return {name: theirs[name] for name in ('train', 'validation', 'test') if name in theirs}
 
 
-def _conversions(tfds, builder, features: Features, theirs: dict[str, str]):
+def _conversions(builder, features: Features, theirs: dict[str, str]):
     """Returns (class names, stored label → number, stored image → PNG or None)."""
     vocabulary, to_image, where = None, None, builder.info.full_name
-    opened = functools.partial(_feature, tfds, builder)
+    opened = functools.partial(_feature, builder)
     if features.class_names is None or features.is_sequence:
         splits = [opened(features.label_key, split).as_numpy_iterator() for split in theirs.values()]
         vocabulary = read_vocabulary(itertools.chain(*splits), f'{where}, {features.label_key}')
@@ -176,7 +175,7 @@ def _conversions(tfds, builder, features: Features, theirs: dict[str, str]):
     return tuple(names), plain_labels(features, vocabulary), to_image
 
 
-def _feature(tfds, builder, key: str, split: str):
+def _feature(builder, key: str, split: str):
     """Opens one feature of the examples of a split, decoded, as a `tf.data.Dataset`."""
     decoders = tfds.decode.PartialDecoding({key: True})
     config = tfds.ReadConfig(try_autocache=False)
@@ -194,7 +193,7 @@ def _common_size(shape, name: str) -> int:
     return height
 
 
-def _records(tfds, builder, split: str, features: Features, to_label, to_image, seed: int | None, positioned: bool):
+def _records(builder, split: str, features: Features, to_label, to_image, seed: int | None, positioned: bool):
     """Opens the records of a split; see `StreamedSplit.records`."""
     tf = import_tensorflow()
     config = tfds.ReadConfig(
