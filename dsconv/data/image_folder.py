@@ -8,7 +8,7 @@ import numpy as np
 
 from dsconv.config_auto import choose_sizes, is_auto
 from dsconv.data.first_pass import decode_all, read_headers, reasons, repeated
-from dsconv.data.listing import Listing, least_classes, list_pictures, split_names
+from dsconv.data.listing import Listing, least_classes, list_pictures
 from dsconv.data.picture import drawn_crop, read_picture
 from dsconv.data.processes import Processes
 from dsconv.data.source import FOLDER_PREFIX, TABLE_PREFIX, Source, are_characters, fits_in_memory, folder_class_names
@@ -100,8 +100,7 @@ def _list(dataset, listed, whole):
         return read_list(listed, root, dataset.class_names), root
     if dataset.name.startswith(TABLE_PREFIX):
         return list_table(path, dataset, whole), root
-    instead = 'fold' if dataset.fold else 'validation_fraction' if dataset.validation_fraction else None
-    return list_pictures(path, split_names(dataset), instead, whole), root
+    return list_pictures(path, dataset, whole), root
 
 
 def _check(listing: Listing, broken: list[str], total: int, least: int, listed=None) -> None:

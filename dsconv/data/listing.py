@@ -11,7 +11,7 @@ import numpy as np
 
 from dsconv.data.picture import EXTENSIONS
 from dsconv.errors import InputError, did_you_mean
-from dsconv.files import is_directory, is_file, is_remote, name_beside, to_path
+from dsconv.files import is_directory, is_file, is_remote, name_beside
 
 SPLIT_NAMES = {
     f'{name}{end}': split
@@ -101,24 +101,17 @@ def check_split_names(where, names: dict[str, str], there) -> None:
             raise InputError(f'dataset.splits: {where} has no split {name}{did_you_mean(name, there)}')
 
 
-def list_pictures(
-    path: str, names: dict[str, str] = SPLIT_NAMES, instead: str | None = None, whole: bool = False
-) -> Listing:
+def list_pictures(given: pathlib.Path, dataset, whole: bool = False) -> Listing:
     """Lists `path/<class>/…` or `path/{train,val,test}/<class>/…`, at any depth below a class.
 
     A folder, or split, that holds nothing but one folder is opened, and a note says where the classes were found. A
-    split without class folders is left out.
-
-    Args:
-      path: of the folder.
-      names: folder's name in lower case → split, of `split_names`.
-      instead: key of `dataset` by which the validation split is made instead of that of the folder; or None.
-      whole: as for `least_classes`.
+    split without class folders is left out, and so is a validation split that `dataset.fold` or
+    `dataset.validation_fraction` replaces. With `whole`, one class is enough.
 
     Raises: InputError when there is no such folder, a link beside the classes is broken or leads to a folder above it,
       two folders stand for one split, a class is unknown in training, or there are too few.
     """
-    given = to_path(path)
+    names = split_names(dataset)
     if not is_directory(given):
         wrong = 'is a file' if is_file(given) else 'does not exist'
         near = name_beside(given, is_directory)
@@ -126,7 +119,8 @@ def list_pictures(
     root = _unwrapped(given, names)
     notes: list[str] = []
     folders = _split_folders(root, names, notes)
-    if instead and 'validation' in folders:
+    if (dataset.fold or dataset.validation_fraction) and 'validation' in folders:
+        instead = 'fold' if dataset.fold else 'validation_fraction'
         notes.append(f'{folders.pop("validation")}: ignored, because dataset.{instead} replaces it')
     training, *further = folders
     holder = folders[training] if training else given

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import os
+import pathlib
 import unicodedata
 import zlib
 
@@ -26,7 +27,7 @@ USUAL = {
 NO_COLUMN = '-'  # as a `split_key` or `group_key`: the table has none, whatever its columns are called
 
 
-def list_table(path, dataset, whole: bool = False) -> Listing:
+def list_table(path: pathlib.Path, dataset, whole: bool = False) -> Listing:
     """Lists the pictures of a table: one row per picture; commas, semicolons or tabs; UTF-8; gzipped or not.
 
     `dataset.{image,label,split,group}_key` name columns; the other columns are found by their usual names (`USUAL`).
@@ -38,7 +39,6 @@ def list_table(path, dataset, whole: bool = False) -> Listing:
     Raises: InputError when there is no such table, column or split, a picture is there twice with two labels, a group
       is in two splits, or there are too few classes.
     """
-    path = to_path(path)
     root = to_path(dataset.root or path.parent)
     header, rows = _read(path)
     columns = _columns(path, header, dataset)

@@ -27,6 +27,11 @@ LAYOUTS = {
 }  # fmt: skip
 
 
+@pytest.fixture
+def listed(settings):
+    return lambda root, **changed: list_pictures(root, settings(**changed))
+
+
 def make(root, paths):
     for path in paths.split():
         start, brace, rest = path.partition('{')
@@ -48,35 +53,35 @@ def counts(listing):
 
 
 @pytest.mark.parametrize('case', LAYOUTS)
-def test_layouts(tmp_path, case):
+def test_layouts(listed, tmp_path, case):
     paths, expected = LAYOUTS[case]
-    listing = list_pictures(str(make(tmp_path, paths)))
+    listing = listed(make(tmp_path, paths))
     assert counts(listing) == expected
     assert list(listing.paths) == sorted(listing.paths) or len(listing.where) > 1
 
 
-def test_what_is_left_out_or_opened_is_said(tmp_path):
-    notes = list_pictures(str(make(tmp_path / 'a', LAYOUTS['an unlabelled test'][0]))).notes
+def test_what_is_left_out_or_opened_is_said(listed, tmp_path):
+    notes = listed(make(tmp_path / 'a', LAYOUTS['an unlabelled test'][0])).notes
     assert len(notes) == 1 and 'test: ignored' in notes[0] and '`predict`' in notes[0]
     make(tmp_path / 'b', LAYOUTS['kinds of files'][0])
     (tmp_path / 'b' / 'cat' / 'Icon\r').touch()  # of macOS
-    listing = list_pictures(str(tmp_path / 'b'))
+    listing = listed(tmp_path / 'b')
     assert len(listing.paths) == 4 and listing.other_files == {'.npy': 1, '.dcm': 1} and not listing.notes
-    listing = list_pictures(str(make(tmp_path / 'c', '{train,val}/{cat,Cat}/1.png')), instead='validation_fraction')
+    listing = listed(make(tmp_path / 'c', '{train,val}/{cat,Cat}/1.png'), validation_fraction=0.1)
     assert set(listing.where) == {'train'}
     assert ['val: ignored' in listing.notes[0], 'Cat and cat' in listing.notes[1]] == [True, True]
     holder = make(tmp_path / 'e', 'train/cats/{2020,2021}/1.png') / 'train'
     for given in (holder, holder.parent):
-        listing = list_pictures(str(given))
+        listing = listed(given)
         assert listing.notes == (
             f'{holder}: contains only one folder, so the classes are those in {holder / "cats"}: 2020, 2021',
         )
 
 
-def test_a_name_composed_and_decomposed_is_one_class(tmp_path):
+def test_a_name_composed_and_decomposed_is_one_class(listed, tmp_path):
     name, decomposed = 'café', unicodedata.normalize('NFD', 'café')
     paths = f'train/{name}/1.png {{train,test}}/{decomposed}/2.png train/cafz/1.png'
-    listing = list_pictures(str(make(tmp_path, paths)))
+    listing = listed(make(tmp_path, paths))
     assert listing.class_names == ('cafz', name) and sorted(listing.labels.tolist()) == [0, 1, 1, 1]
 
 
@@ -89,27 +94,27 @@ def test_a_name_composed_and_decomposed_is_one_class(tmp_path):
         ('train/{cat,dog}/1.png test/{cat,Dog}/1.png', "class 'Dog' is in .*; did you mean dog?"),
     ],
 )
-def test_what_cannot_be_read(tmp_path, paths, message):
+def test_what_cannot_be_read(listed, tmp_path, paths, message):
     with pytest.raises(InputError, match=message):
-        list_pictures(str(make(tmp_path, paths)))
+        listed(make(tmp_path, paths))
 
 
-def test_splits_are_named_completely_or_not_at_all(tmp_path):
-    root = str(make(tmp_path, '{train,holdout}/{cat,dog}/1.png'))
+def test_splits_are_named_completely_or_not_at_all(listed, tmp_path):
+    root = make(tmp_path, '{train,holdout}/{cat,dog}/1.png')
     with pytest.raises(InputError, match='has no folder that dataset.splits names for train'):
-        list_pictures(root, {'holdout': 'test'})
-    assert set(list_pictures(root, {'holdout': 'test', 'train': 'train'}).where) == {'train', 'test'}
+        listed(root, splits=('test=holdout',))
+    assert set(listed(root, splits=('test=holdout', 'train=train')).where) == {'train', 'test'}
 
 
-def test_links_are_followed_unless_they_lead_back(tmp_path):
+def test_links_are_followed_unless_they_lead_back(listed, tmp_path):
     root = make(tmp_path / 'root', 'cat/1.png dog/1.png')
     make(tmp_path / 'elsewhere', 'deep/1.png')
     (root / 'dog' / 'more').symlink_to(tmp_path / 'elsewhere')
     (root / '.#lock').symlink_to('nobody@nowhere')
     (root / 'dog' / '.#1.png').symlink_to('nobody@nowhere')
-    assert counts(list_pictures(str(root))) == {'': {'cat': 1, 'dog': 2}}
+    assert counts(listed(root)) == {'': {'cat': 1, 'dog': 2}}
     for target in (tmp_path, root, root / 'dog'):
         (tmp_path / 'elsewhere' / 'back').symlink_to(target)
         with pytest.raises(InputError, match='dog/more/back: this link points to a folder that contains it'):
-            list_pictures(str(root))
+            listed(root)
         (tmp_path / 'elsewhere' / 'back').unlink()
