@@ -161,7 +161,7 @@ def _unwrapped(root: pathlib.Path, names: Mapping) -> pathlib.Path:
         [folder] = inside
         if {folder.name.lower(), unicodedata.normalize('NFC', folder.name)} & names.keys() or not _subfolders(folder):
             break
-        above.append(_real_below(folder, above))
+        above.append(_real_path(folder, above))
         root = folder
     return root
 
@@ -221,7 +221,7 @@ def _alike(class_names: tuple[str, ...]) -> list[str]:
 
 def pictures_below(folder: pathlib.Path, above: tuple[str, ...], others: collections.Counter) -> Iterator[str]:
     """Yields the files in a folder that have the extension of a picture, or none; counts the `others`."""
-    above = (*above, _real_below(folder, above))
+    above = (*above, _real_path(folder, above))
     for entry in folder.iterdir():
         extension = entry.suffix.lower()
         is_picture = extension in EXTENSIONS
@@ -243,13 +243,9 @@ def _is_broken_link(path: pathlib.Path) -> bool:
     return not is_remote(path) and path.is_symlink() and not path.exists()
 
 
-def _real_path(path: pathlib.Path) -> str:
-    return str(path) if is_remote(path) else os.path.realpath(path)
-
-
-def _real_below(folder: pathlib.Path, above) -> str:
-    """Returns the real path of a folder. Raises InputError where a link leads back to a folder above it."""
-    real = _real_path(folder)
+def _real_path(folder: pathlib.Path, above=()) -> str:
+    """Returns the real path of a folder. Raises InputError where a link leads back to one of the folders above it."""
+    real = str(folder) if is_remote(folder) else os.path.realpath(folder)
     for holder in above:
         if holder == real or holder.startswith(real.rstrip('/') + '/'):
             raise InputError(f'{folder}: this link points to a folder that contains it: remove the link')
