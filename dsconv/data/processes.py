@@ -47,7 +47,7 @@ class Processes:
         Yields: (results `(b, *like.shape)`, whether each succeeded `(b,)`), on every process the same, for one block
           of items after another. The result of a failure is zero.
         """
-        size = max(1, min(4096, BLOCK_BYTES // max(1, like.nbytes)))
+        size = max(1, min(4096, BLOCK_BYTES // like.nbytes))
         for start in range(0, len(items), size):
             block = items[start : start + size]
             part = -(-len(block) // self.count)
