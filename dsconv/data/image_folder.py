@@ -1,6 +1,7 @@
 """The user's own pictures: one folder per class, or a table of paths and labels."""
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Iterator
 
@@ -42,12 +43,11 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
     listing, root = _list(dataset, listed, whole)
     if not processes.agree([path.removeprefix(str(listing.root)) for path in listing.paths]):
         raise InputError(f'{listing.root}: the processes of the run see different pictures: use one folder for all')
-    found = len(listing.paths)
-    least = least_classes(whole)
-    _check(listing, [], found, least)
+    check = functools.partial(_check, total=len(listing.paths), least=least_classes(whole), listed=listed)
+    check(listing, [])
     are_promised = listed or dataset.name.startswith(TABLE_PREFIX)
     listing, headers, broken = read_headers(listing, processes, bool(are_promised))
-    _check(listing, broken, found, least, listed)
+    check(listing, broken)
     is_known = dataset.image_size or is_auto(dataset, 'dataset.image_size')
     size = dataset.image_size if is_known else _common_size(listing, headers)
     size, scale = choose_sizes(listing.root, headers[:, :2], size, dataset)
@@ -59,9 +59,9 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
 
     listing, images, digests, undecodable = decode_all(listing, read, shape, keep, processes)
     broken += undecodable
-    _check(listing, broken, found, least, listed)
+    check(listing, broken)
     if listed:
-        log.info('%s: the run is resumed with its %s pictures', listed, f'{found:,}')
+        log.info('%s: the run is resumed with its %s pictures', listed, f'{len(listing.paths):,}')
     else:
         names, labels = folder_class_names(listing.class_names, listing.labels, dataset)
         listing = dataclasses.replace(listing, class_names=names, labels=labels)
@@ -103,7 +103,7 @@ def _list(dataset, listed, whole):
     return list_pictures(path, dataset, whole), root
 
 
-def _check(listing: Listing, broken: list[str], total: int, least: int, listed=None) -> None:
+def _check(listing: Listing, broken: list[str], total: int, least: int, listed) -> None:
     """Raises InputError where too many pictures are broken, or too few classes are left."""
     if broken and listed:
         raise InputError(
