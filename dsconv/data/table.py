@@ -62,7 +62,8 @@ def list_table(path: pathlib.Path, dataset, whole: bool = False) -> Listing:
         there = {unicodedata.normalize('NFC', row[column].strip()) for _, row in rows if row[column:]}
         check_split_names(path, names, there)
     labels = [facts['label_key'] for facts in seen.values()]
-    class_names = _sorted(set(labels))
+    are_numbers = all(label.isascii() and label.isdecimal() for label in labels)
+    class_names = tuple(sorted(set(labels), key=lambda label: (int(label), label) if are_numbers else label))
     if len(class_names) < (least := least_classes(whole)):
         raise InputError(f'{path}: holds {len(class_names)} class(es); at least {least} are needed')
     if torn := [name for name in class_names if any('\ud800' <= letter <= '\udfff' for letter in name)]:
@@ -179,11 +180,6 @@ def _groups(path, seen, splits) -> np.ndarray:
             raise InputError(f'{path}: the group {name} is in {split_of[name]} and in {split}: {why}')
     numbers = {name: number for number, name in enumerate(split_of)}
     return np.array([numbers[name] for name in names], np.int64)
-
-
-def _sorted(labels: set[str]) -> tuple[str, ...]:
-    are_numbers = all(label.isascii() and label.isdecimal() for label in labels)
-    return tuple(sorted(labels, key=lambda label: (int(label), label) if are_numbers else label))
 
 
 def _located(path, root, names: list[str]) -> list[str]:
