@@ -71,7 +71,12 @@ def open_tfds(dataset, prepared: bool = True, whole: bool = False) -> Source:
     def own(name: str):
         where = f'split {theirs[name]!r} in {builder.data_dir}'
         records = functools.partial(_records, builder, theirs[name], features, to_label, to_image)
-        check = functools.partial(_checked_labels, num_classes=len(names), where=where)
+
+        def check(labels):
+            if len(labels) and not (labels.min() >= 0 and labels.max() < len(names)):
+                found = f'labels {labels.min()}..{labels.max()}, {len(names)} classes'
+                raise InputError(f'{where}: has examples without a label ({found}): choose another split')
+            return labels.astype(np.int32)
 
         def read(file, draw):
             crop = draw and drawn_crop(scale, dataset.crop_ratio, *draw)
@@ -235,13 +240,6 @@ def _records(builder, split: str, features: Features, to_label, to_image, seed: 
         return example | {'position': first.lookup(file) + tf.strings.to_number(parts[-1], tf.int64)}
 
     return examples.map(with_position, num_parallel_calls=tf.data.AUTOTUNE)
-
-
-def _checked_labels(labels: np.ndarray, num_classes: int, where: str) -> np.ndarray:
-    if len(labels) and not (labels.min() >= 0 and labels.max() < num_classes):
-        found = f'labels {labels.min()}..{labels.max()}, {num_classes} classes'
-        raise InputError(f'{where}: has examples without a label ({found}): choose another split')
-    return labels.astype(np.int32)
 
 
 def _loaded(split: StreamedSplit, image_size: int, channels: int) -> Split:
