@@ -7,16 +7,17 @@ from dsconv.errors import InputError
 
 
 @pytest.mark.parametrize(
-    'sizes, validation, train, message',
+    'sizes, validation, train, test, message',
     [
-        ({'train': 10}, 0.0, 0.0, 'train_fraction=0.0'),
-        ({'train': 10}, 0.01, 1.0, "none of the 10 examples is left for 'validation': add examples"),
-        ({'train': 10, 'validation': 3}, 0.1, 1.0, 'already has a validation split'),
+        ({'train': 10}, 0.0, 0.0, 0.0, 'train_fraction=0.0'),
+        ({'train': 10}, 0.01, 1.0, 0.0, "none of the 10 examples is left for 'validation': add examples"),
+        ({'train': 2}, 0.0, 1.0, 0.2, "examples is left for 'test': add examples, or name those to test on"),
+        ({'train': 10, 'validation': 3}, 0.1, 1.0, 0.0, 'already has a validation split'),
     ],
 )
-def test_wrong_fractions(sizes, validation, train, message):
+def test_wrong_fractions(sizes, validation, train, test, message):
     with pytest.raises(InputError, match=message):
-        Division(sizes, validation, train)
+        Division(sizes, validation, train, test)
 
 
 @pytest.mark.parametrize('fold', ['1', '0/3', '3/2', '1/1', '²/3', '1/' + '9' * 5000])
@@ -34,9 +35,7 @@ def test_a_class_too_small_to_be_tested_is_said_and_to_be_trained_on_refused(cap
         Division({'train': 100}, 0.0, 0.1).members('train', labels, ('common', 'rare'))
 
 
-def test_too_little_to_divide_is_said():
-    with pytest.raises(InputError, match="examples is left for 'test': add examples, or name those to test on"):
-        Division({'train': 2}, 0.0, 1.0, test_fraction=0.2)
+def test_groups_too_large_to_divide_are_said():
     division = Division({'train': 20}, 0.0, 1.0, test_fraction=0.2, fold=(1, 5))
     with pytest.raises(InputError, match='the groups are too few or too large to leave a training part'):
         division.members('train', np.arange(20) % 2, ('a', 'b'), groups=np.zeros(20, int))
@@ -50,18 +49,6 @@ def test_a_fold_is_held_out_of_the_rest():
     for division, part in zip(divisions, held, strict=True):
         assert division.sizes == {'train': 103 - len(part), 'validation': len(part)}
         assert np.array_equal(np.setdiff1d(np.arange(103), part), division.members('train', labels, tuple('abc')))
-
-
-def test_a_test_part_is_taken_first_and_the_rest_divided_as_if_it_were_all():
-    labels = np.arange(1000) % 10
-    division = Division({'train': 1000}, 0.1, 0.5, test_fraction=0.2)
-    assert division.sizes == {'train': 360, 'validation': 80, 'test': 200}
-    rest, tested = stratified_split(labels, 200, 80_20)  # runs of before are divided so
-    parts = {name: division.members(name, labels, tuple('abcdefghij')) for name in division.sizes}
-    inner = Division({'train': 800}, 0.1, 0.5)
-    assert np.array_equal(parts['test'], tested) and division.own_split('test') == 'train'
-    for name in ('train', 'validation'):
-        assert np.array_equal(parts[name], rest[inner.members(name, labels[rest], tuple('abcdefghij'))])
 
 
 def test_a_balanced_epoch_has_each_class_equally_often_and_each_of_its_examples_too():
@@ -80,15 +67,19 @@ def test_a_balanced_epoch_has_each_class_equally_often_and_each_of_its_examples_
     assert np.array_equal(next(split.shuffled(50, 3, range(3, 4), slice(None)))[0], epochs[1][50:])
 
 
-def test_validation_and_training_parts_are_those_of_the_runs_of_before():
+@pytest.mark.parametrize(('own', 'tested'), [({'train': 1000, 'test': 7}, 0), ({'train': 1000}, 200)])
+def test_parts_are_those_of_the_runs_of_before(own, tested):
     labels, names = np.arange(1000) % 10, tuple('abcdefghij')
-    division = Division({'train': 1000, 'test': 7}, validation_fraction=0.1, train_fraction=0.5)
-    assert list(division.sizes.items()) == [('train', 450), ('validation', 100), ('test', 7)]
-    assert (division.own_split('validation'), division.own_split('test')) == ('train', 'test')
-    rest, held = stratified_split(labels, 100, 20_151)
-    assert np.array_equal(division.members('validation', labels, names), held)
-    kept, _ = stratified_split(labels[rest], 450, 20_152)
-    assert np.array_equal(division.members('train', labels, names), rest[kept])
+    division, among = Division(own, 0.1, 0.5, test_fraction=tested / 1000), 1000 - tested
+    sizes = [('train', among * 9 // 20), ('validation', among // 10), ('test', tested or 7)]
+    assert list(division.sizes.items()) == sizes
+    assert (division.own_split('validation'), division.own_split('test')) == ('train', 'train' if tested else 'test')
+    rest, test = stratified_split(labels, tested, 80_20)
+    kept, held = (rest[part] for part in stratified_split(labels[rest], among // 10, 20_151))
+    train = kept[stratified_split(labels[kept], among * 9 // 20, 20_152)[0]]
+    for name, part in (('train', train), ('validation', held), ('test', test)):
+        if division.own_split(name) == 'train':
+            assert np.array_equal(division.members(name, labels, names), part)
 
 
 def test_crops_are_those_of_their_epoch_where_examples_are_left_over():
