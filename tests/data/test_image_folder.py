@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dsconv.data import Processes, eval_batches, open_source, train_batches
+from dsconv.data import Processes, eval_batches, open_source
 from dsconv.errors import InputError
+from tests.data.conftest import check_crops
 
 
 @pytest.fixture
@@ -159,20 +160,7 @@ def test_more_than_three_broken_pictures_and_a_tenth_stop(opened, write_pictures
 
 def test_random_crops_are_anew_each_epoch_the_same_when_resumed_and_not_evaluated(opened, write_pictures):
     root = write_pictures(count=10, size=40)
-    source, plain = (opened(root, image_size=8, **crops) for crops in (dict(crop_scale=(0.2, 0.6)), {}))
-    train = source.load('train')
-    for name in ('train', 'test'):
-        assert np.array_equal(all_images(source.load(name)), all_images(plain.load(name)))
-    run = dict(batch_size=16, seed=3, num_steps=3)
-    batches, resumed = list(train_batches(train, start_step=0, **run)), list(train_batches(train, start_step=1, **run))
-    for (images, labels), (again, labels_again) in zip(batches[1:], resumed, strict=True):
-        assert np.array_equal(images, again) and np.array_equal(labels, labels_again)
-    halves = [list(train_batches(train, start_step=0, processes=Processes(p, 2), **run)) for p in (0, 1)]
-    assert np.array_equal(batches[2][0], np.concatenate([halves[0][2][0], halves[1][2][0]]))
-    seen = [{image.tobytes() for image in images} for images, _ in batches]
-    assert len(seen[0] | seen[1] | seen[2]) == 48
-    other = next(train_batches(train, start_step=0, **run | dict(seed=4)))[0]
-    assert not seen[0] & {image.tobytes() for image in other}
+    check_crops(lambda **crops: opened(root, image_size=8, **crops))
 
 
 @pytest.mark.parametrize('gigabytes', [1.0, 0.0])
