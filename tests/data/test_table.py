@@ -94,12 +94,14 @@ def test_a_table_that_is_gzipped_or_cut_short(settings, tmp_path):
         list_table(tmp_path / 'cut.csv.gz', settings())
 
 
-def test_a_group_is_in_one_split_and_the_classes_keep_their_shares(settings, write_pictures):
+@pytest.mark.parametrize('tested', [0, 6])  # patients whose pictures the table itself has for its test split
+def test_a_group_is_in_one_split_and_the_classes_keep_their_shares(settings, write_pictures, tested):
     root = write_pictures(count=60)
     files = sorted(root.rglob('*.png'))
     patients = np.random.default_rng(0).integers(0, 30, len(files))
-    lines = [f'{f},{f.parent.name},p{p}\n' for f, p in zip(files, patients, strict=True)]
-    (root / 'all.csv').write_text('path,label,patient\n' + ''.join(lines))
+    splits = np.where(patients < tested, 'test', 'train' if tested else '')
+    lines = [f'{f},{f.parent.name},p{p},{s}\n' for f, p, s in zip(files, patients, splits, strict=True)]
+    (root / 'all.csv').write_text(f'path,label,patient,{"split" if tested else ""}\n' + ''.join(lines))
     source = open_source(settings(name=f'image_table:{root}/all.csv', validation_fraction=0.25, train_fraction=0.8))
     table = gzip.decompress(source.table()).decode().splitlines()[1:]
     split_of = {}
@@ -130,23 +132,6 @@ def test_the_kept_table_opens_the_same_whatever_the_folder_has_become(settings, 
         assert np.array_equal(old.labels, new.labels) and np.array_equal(old.images(rows), new.images(rows))
 
 
-def test_a_picture_without_a_group_is_one_of_its_own(settings, tmp_path):
-    (tmp_path / 'all.csv').write_text('path,label,patient\na.png,cat,p\nb.png,dog,\nc.png,cat,\nd.png,dog,p\n')
-    groups = list_table(tmp_path / 'all.csv', settings()).groups.tolist()
+def test_a_picture_without_a_group_is_one_of_its_own(listed):
+    groups = listed('path,label,patient\na.png,cat,p\nb.png,dog,\nc.png,cat,\nd.png,dog,p\n').groups.tolist()
     assert groups[0] == groups[3] and len(set(groups)) == 3
-
-
-def test_groups_stay_whole_beside_a_test_part_of_the_tables_own(settings, write_pictures):
-    root = write_pictures(count=40)
-    files, group_of, lines = sorted(root.rglob('*.png')), {}, ['path,label,split,patient']
-    for place, number in enumerate(np.random.default_rng(0).permutation(80)):
-        path, split = files[number], 'test' if place < 30 else 'train'  # the rows to test on come first
-        group_of[path.parts[-2:]] = f'{split}{place // 4}'
-        lines.append(f'{path},{path.parts[-2]},{split},{split}{place // 4}')
-    (root / 'all.csv').write_text('\n'.join(lines))
-    source = open_source(settings(name=f'image_table:{root}/all.csv', validation_fraction=0.3))
-    part_of = {}
-    for line in gzip.decompress(source.table()).decode().splitlines()[1:]:
-        path, _, part = (cell.strip('"') for cell in line.split(','))
-        assert part_of.setdefault(group_of[tuple(path.split('/')[-2:])], part) == part
-    assert set(part_of.values()) == {'train', 'validation', 'test'}
