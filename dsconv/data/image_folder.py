@@ -1,5 +1,6 @@
 """The user's own pictures: one folder per class, or a table of paths and labels."""
 
+import collections
 import dataclasses
 import functools
 import logging
@@ -79,13 +80,12 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
         return images[indices] if keep else map_images(read, shape, listing.paths[indices])
 
     every = Split(listing.labels, images_at, keep, listing.paths, cropped=bool(scale))
-    sizes = {name: int(np.sum(listing.splits == name)) for name in ('train', 'validation', 'test')}
     return Source(
         size,
         channels,
         listing.class_names,
         not are_characters(listing.class_names),
-        Division({name: number for name, number in sizes.items() if number}, 0.0, 1.0),
+        Division(collections.Counter(listing.splits.tolist()), 0.0, 1.0),
         lambda name: every.subset(np.flatnonzero(listing.splits == name)),
         lambda: write_list(listing, root),
         scale,
@@ -146,8 +146,7 @@ def _common_size(listing: Listing, headers: np.ndarray) -> int:
 def _divided(listing: Listing, dataset, tested: float) -> np.ndarray:
     """Returns the split of each picture, once what is to be held out is cut from the training split; '' for none."""
     splits = np.where(listing.splits == '', 'train', listing.splits)
-    sizes = {name: int(np.sum(splits == name)) for name in ('train', 'validation', 'test') if name in splits}
-    division = Division.of(sizes, dataset, tested)
+    division = Division.of(collections.Counter(splits.tolist()), dataset, tested)
     training = np.flatnonzero(splits == 'train')
     labels, groups = listing.labels[training], None if listing.groups is None else listing.groups[training]
     splits[training] = ''
@@ -165,12 +164,12 @@ def _lacks_test(listing: Listing, dataset) -> bool:
 
 def _tell(listing: Listing, broken: list[str], is_tested: bool) -> None:
     """Logs in one line how the pictures were read, then one line for each note and warning."""
-    counts = {split: int(np.sum(listing.splits == split)) for split in listing.where}
+    counts = collections.Counter(listing.splits.tolist())
     names = {
         split: split if where.endswith(f'({split})') else f'{where.removeprefix(str(listing.root))[1:]}/'
         for split, where in listing.where.items()
     }
-    what = ', '.join(f'{names[split]} ({count:,} pictures)' for split, count in counts.items() if split)
+    what = ', '.join(f'{names[split]} ({counts[split]:,} pictures)' for split in listing.where if split)
     what = what or f'{counts[""]:,} pictures'
     fifth = '; a fixed fifth of each class is the test split' if is_tested else ''
     if listing.groups is not None:

@@ -117,7 +117,7 @@ class Division:
     """Which examples of a dataset's own splits make up 'train', 'validation' and 'test'.
 
     Attributes:
-      own_sizes: the dataset's own splits among those three and their numbers of examples.
+      own_sizes: the dataset's own splits and their numbers of examples; others than those three do not matter.
       validation_fraction: in [0, 1): the stratified part of the own training split that becomes 'validation'.
       train_fraction: in (0, 1]: the stratified part of what is left that stays 'train'.
       test_fraction: the stratified part of the own training split that becomes 'test' before all this; 0 where there
