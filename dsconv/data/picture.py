@@ -115,9 +115,7 @@ def fit(picture, image_size: int, channels: int, resize: str = 'squash', crop: C
         picture = picture.convert('RGBA')
         picture = Image.alpha_composite(Image.new('RGBA', picture.size, 'white'), picture)
     picture = picture.convert('L' if channels == 1 else 'RGB')
-    if box or picture.size != (image_size, image_size):
-        picture = _resized(picture, image_size, resize, box)
-    return np.asarray(picture).reshape(image_size, image_size, channels)
+    return np.asarray(_resized(picture, image_size, resize, box)).reshape(image_size, image_size, channels)
 
 
 def _reduce(picture, by: float) -> float:
