@@ -198,7 +198,7 @@ def _located(path, root, names: list[str]) -> list[str]:
             entries[file.parent] = by_stem | {entry.name: entry for entry in there}
         return entries[file.parent].get(file.name, file)
 
-    if names and not is_file(first := locate(names[0])) and is_directory(root):
+    if not is_file(first := locate(names[0])) and is_directory(root):
         for folder in sorted(entry for entry in root.iterdir() if is_directory(entry)):
             if any(is_file(folder / f'{names[0]}{extension}') for extension in ('', *EXTENSIONS)):
                 raise InputError(
