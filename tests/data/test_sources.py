@@ -1,10 +1,8 @@
 import sys
 
-import numpy as np
 import pytest
 
 from dsconv.data import open_source
-from dsconv.data.stream import StreamedSplit
 from dsconv.errors import InputError
 from tests.commands import python
 
@@ -50,9 +48,3 @@ def test_what_needs_tensorflow_says_so_where_it_is_not_installed(settings, monke
     with pytest.raises(InputError, match='gs://bucket/pictures needs TensorFlow'):
         open_source(settings(name='image_folder:gs://bucket/pictures'))
     assert open_source(settings(name='cifar10'), prepared=False).class_names[6] == 'frog'
-
-
-def test_a_part_of_a_part_is_of_the_examples_that_are_stored():
-    whole = StreamedSplit(None, None, lambda: 10 * np.arange(8, dtype=np.int32), 8, 1, 'here', cropped=False)
-    part = whole.subset(np.array([1, 4, 5, 7])).subset(np.array([0, 3]))
-    assert (part.labels.tolist(), part.num_examples) == ([10, 70], 2)

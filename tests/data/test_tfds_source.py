@@ -56,6 +56,7 @@ def test_streamed_parts_are_those_in_memory_and_hold_what_was_stored(settings, t
         assert examples(kept.load(name)) == examples(streamed.load(name))
     assert np.bincount(streamed.load('validation').labels).tolist() == [2] * 10
     kept, streamed = kept.load('train'), streamed.load('train')
+    assert examples(streamed.subset(np.array([1, 30]))) == examples(kept.subset(np.array([1, 30])))
     np.testing.assert_array_equal(streamed.images(np.array([30, 2, 2, 0])), kept.images(np.array([30, 2, 2, 0])))
     np.testing.assert_allclose(channel_statistics(streamed), channel_statistics(kept), rtol=1e-6)
     shares = [eval_batches(streamed, batch_size=16, processes=Processes(process, 2)) for process in range(2)]
