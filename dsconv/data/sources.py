@@ -3,6 +3,7 @@
 from dsconv.config_checks import unread
 from dsconv.data.cifar_archive import describe_cifar, open_cifar_archive
 from dsconv.data.digits import open_digits
+from dsconv.data.image_folder import open_pictures
 from dsconv.data.processes import ALONE, Processes
 from dsconv.data.source import FOLDER_PREFIX, TABLE_PREFIX, Source
 from dsconv.errors import InputError, require_tensorflow, shown
@@ -44,8 +45,6 @@ def open_source(
     if dataset.name == 'digits':
         return open_digits(dataset)
     if dataset.name.startswith((FOLDER_PREFIX, TABLE_PREFIX)):
-        from dsconv.data.image_folder import open_pictures
-
         return open_pictures(dataset, processes, listed, whole)
     if dataset.name == 'cifar10' and not prepared:
         return describe_cifar(dataset)
