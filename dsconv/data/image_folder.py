@@ -98,9 +98,8 @@ def _list(dataset, listed, whole):
     root = path if dataset.name.startswith(FOLDER_PREFIX) else to_path(dataset.root or path.parent)
     if listed is not None:
         return read_list(listed, root, dataset.class_names), root
-    if dataset.name.startswith(TABLE_PREFIX):
-        return list_table(path, dataset, whole), root
-    return list_pictures(path, dataset, whole), root
+    list_them = list_table if dataset.name.startswith(TABLE_PREFIX) else list_pictures
+    return list_them(path, dataset, whole), root
 
 
 def _check(listing: Listing, broken: list[str], total: int, least: int, listed) -> None:
