@@ -227,9 +227,7 @@ def pictures_below(folder: pathlib.Path, above: tuple[str, ...], others: collect
         is_picture = extension in EXTENSIONS
         if _is_left_behind(entry):
             continue
-        if is_remote(entry) and is_picture:  # an object store would be asked for each
-            yield str(entry)
-        elif entry.is_dir():
+        if not (is_remote(entry) and is_picture) and entry.is_dir():  # an object store would be asked for each
             yield from pictures_below(entry, above, others)
         elif is_remote(entry) or entry.is_file() or (is_picture and _is_broken_link(entry)):
             if is_picture or not extension:
