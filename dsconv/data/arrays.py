@@ -3,20 +3,17 @@
 import numpy as np
 
 from dsconv.data.picture import fit_array
-from dsconv.data.source import Source, choose_class_names, fits_in_memory
+from dsconv.data.source import Source, are_characters, choose_class_names, fits_in_memory
 from dsconv.data.splits import Division, Split
 from dsconv.data.threads import map_images
 
 
-def array_source(
-    splits: dict[str, tuple[np.ndarray, np.ndarray]], class_names: tuple[str, ...], flippable: bool, dataset
-) -> Source:
+def array_source(splits: dict[str, tuple[np.ndarray, np.ndarray]], class_names: tuple[str, ...], dataset) -> Source:
     """Makes a source of arrays that are in memory.
 
     Args:
       splits: split's name → (images uint8 `(n, size, size, channels)`, labels `(n,)`).
-      class_names: one per label.
-      flippable: see `Source`.
+      class_names: one per label; these say whether it is `flippable`, whatever `dataset.class_names` calls them.
       dataset: as for `open_source`. Other sizes and channels than the arrays' are made once when a split is loaded,
         or, where that exceeds `memory_gigabytes`, whenever an image is read.
     """
@@ -36,5 +33,5 @@ def array_source(
         kept = images if as_stored else read(range(len(images))) if in_memory else None
         return Split(labels.astype(np.int32), kept.__getitem__ if in_memory else read, in_memory)
 
-    names = choose_class_names(class_names, dataset)
+    names, flippable = choose_class_names(class_names, dataset), not are_characters(class_names)
     return Source(image_size, channels, names, flippable, Division.of(sizes, dataset), own)

@@ -34,7 +34,7 @@ def open_cifar_archive(dataset) -> Source:
     with tarfile.open(fileobj=io.BytesIO(_verified(to_path(dataset.archive))), mode='r:gz') as archive:
         train = _read(archive, *(f'data_batch_{i}' for i in range(1, 6)))
         test = _read(archive, 'test_batch')
-    return array_source({'train': train, 'test': test}, CLASS_NAMES, flippable=True, dataset=dataset)
+    return array_source({'train': train, 'test': test}, CLASS_NAMES, dataset)
 
 
 def _verified(path: pathlib.Path) -> bytes:

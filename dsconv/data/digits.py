@@ -20,4 +20,4 @@ def open_digits(dataset) -> Source:
     train, validation = (rest[part] for part in stratified_split(digits.target[rest], VALIDATION_SIZE, SPLIT_SEED))
     members = {'train': train, 'validation': validation, 'test': test}
     splits = {name: (images[rows], digits.target[rows]) for name, rows in members.items()}
-    return array_source(splits, class_names=tuple('0123456789'), flippable=False, dataset=dataset)
+    return array_source(splits, tuple('0123456789'), dataset)
