@@ -148,8 +148,8 @@ class Division:
                 f'dataset.{key} must not be set: this dataset already has a validation split '
                 f'({self.own_sizes["validation"]} examples)'
             )
-        for name in ('train', 'validation', 'test'):
-            if self.sizes.get(name) == 0 and self.own_sizes.get('train'):
+        for name, size in self.sizes.items():
+            if size == 0 and self.own_sizes.get('train'):
                 fractions = f'validation_fraction={self.validation_fraction}, train_fraction={self.train_fraction}'
                 remedy = 'name those to test on' if name == 'test' else f'change {fractions} or fold'
                 raise InputError(
