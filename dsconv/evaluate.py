@@ -26,10 +26,17 @@ def evaluate(arguments) -> None:
 
 def _of_run(arguments, scored):
     from dsconv.config import find_workdir
+    from dsconv.training.run import output_of
     from dsconv.training.scoring import report_run
 
     workdir = find_workdir(arguments.workdir)
-    output = _output(arguments, workdir)
+    if arguments.dataset:
+        for flag in ('robustness', 'calibrate'):
+            if getattr(arguments, flag):
+                raise InputError(f"--{flag} needs the run's own data and cannot be used with --dataset")
+        if arguments.output and arguments.output.resolve() == (workdir / 'report').resolve():
+            raise InputError(f"--output={arguments.output} is the run's own report: give another directory")
+    output = arguments.output or output_of(workdir) / _name(arguments)
     scored |= {'which': arguments.checkpoint, 'corrupted': arguments.robustness, 'calibrate': arguments.calibrate}
     return report_run(workdir, output=output, **scored), output
 
@@ -53,19 +60,6 @@ def _name(arguments) -> str:
     pictures = {'image_folder': absolute(path).name, 'image_table': Path(path).stem}  # a folder has no extension
     name = pictures.get(kind, arguments.dataset.replace('/', '-'))
     return f'report-{name}_{arguments.split}' if arguments.split else f'report-{name}'
-
-
-def _output(arguments, workdir) -> Path:
-    """Returns the directory of the report. Raises InputError for flags that do not go together."""
-    from dsconv.training.run import output_of
-
-    if arguments.dataset:
-        for flag in ('robustness', 'calibrate'):
-            if getattr(arguments, flag):
-                raise InputError(f"--{flag} needs the run's own data and cannot be used with --dataset")
-        if arguments.output and arguments.output.resolve() == (workdir / 'report').resolve():
-            raise InputError(f"--output={arguments.output} is the run's own report: give another directory")
-    return arguments.output or output_of(workdir) / _name(arguments)
 
 
 def flags() -> cli.Parser:

@@ -29,9 +29,9 @@ def test_the_report_of_other_data_has_its_name():
     names = {'image_folder:/a/v1.5/': 'v1.5', 'image_folder:.': Path.cwd().name, 'image_table:b/birds.csv': 'birds'}
     for dataset, name in (names | {'cifar10_1/v4': 'cifar10_1-v4'}).items():
         arguments = evaluate.flags().parse_args(['--workdir=run', f'--dataset={dataset}'])
-        assert evaluate._output(arguments, Path('run')) == Path('run', f'report-{name}')
+        assert evaluate._name(arguments) == f'report-{name}'
         arguments.split = 'train'  # a report of its own beside that of all
-        assert evaluate._output(arguments, Path('run')) == Path('run', f'report-{name}_train')
+        assert evaluate._name(arguments) == f'report-{name}_train'
 
 
 def test_a_shipped_network_is_found_from_any_directory_whatever_the_name_of_the_output(tmp_path, monkeypatch):
