@@ -29,16 +29,15 @@ class Parser(argparse.ArgumentParser):
     def parse_args(self, line):
         flags = [word.split('=')[0] for word in itertools.takewhile('--'.__ne__, line) if word.startswith('--')]
         # An unknown flag is reported before a missing one: it may be a misspelling of it.
-        self._refuse(flag for flag in flags if flag not in self._option_string_actions)
-        arguments, unknown = self.parse_known_args(line)
-        self._refuse(unknown)
+        unknown = [flag for flag in flags if flag not in self._option_string_actions]
+        if not unknown:
+            arguments, unknown = self.parse_known_args(line)
+        if unknown:
+            self._refuse(unknown[0])
         return arguments
 
-    def _refuse(self, words):
-        """Ends the process with the first of `words`, and the keys of the config or the flag that may be meant."""
-        word = next(iter(words), None)
-        if word is None:
-            return
+    def _refuse(self, word):
+        """Ends the process with an unknown word, and the keys of the config or the flag that may be meant."""
         name, keys = word.split('=')[0], []
         flags = [flag for flag in self._option_string_actions if flag.startswith('--')]
         if PLACE_FLAG in flags:
