@@ -21,9 +21,9 @@ def summary(arguments) -> None:
     if arguments.json:
         print(json.dumps({'model': config.model.name, 'image_shape': image_shape(config), **totals}))
         return
-    shapes = ['×'.join(map(str, row.output_shape)) for row in rows]
-    counts = [[row.parameters, row.macs, row.flops] for row in rows]
-    table = [[row.path, row.kind, shape, *own] for row, shape, own in zip(rows, shapes, counts, strict=True)]
+    table = [
+        [row.path, row.kind, '×'.join(map(str, row.output_shape)), row.parameters, row.macs, row.flops] for row in rows
+    ]
     table.append(['total', '', '', totals['parameters'], totals['macs'], totals['flops']])
     print(text_table(['layer', 'kind', 'output', 'parameters', 'MACs', 'FLOPs'], table))
     print(
