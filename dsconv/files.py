@@ -7,7 +7,6 @@ import os
 import platform
 import re
 import shutil
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -192,10 +191,8 @@ def is_passing(error: BaseException) -> bool:
 
 def is_store_fault(error: BaseException) -> bool:
     """Returns whether TensorFlow's client of an object store was refused something, or could not reach it."""
-    tensorflow = sys.modules.get('tensorflow')
-    return tensorflow is not None and any(
-        isinstance(link, tensorflow.errors.OpError) and status_of(link) in STORE_STATUS for link in with_causes(error)
-    )
+    links = [link for link in with_causes(error) if type(link).__module__.startswith('tensorflow.')]
+    return any(status_of(link) in STORE_STATUS for link in links)
 
 
 def describe(error: BaseException) -> str:
