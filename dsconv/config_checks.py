@@ -31,7 +31,6 @@ CHOICES = {
     'log.trackers': (None, 'wandb', 'mlflow'),
     'dataset.resize': ('squash', 'crop', 'pad'),
 }
-FOUND_IN_DATA = ('dataset.image_size', 'dataset.channels', 'dataset.class_names', 'dataset.mean', 'dataset.std')
 # The interval of each number, and of each number of a tuple. Where there is no natural upper bound, it is far above
 # useful values, so that a typing error does not exhaust the memory.
 RANGES = {
@@ -125,7 +124,7 @@ def resolve_without_data(config: ConfigDict, images: int = 50_000) -> ConfigDict
 
 def check_resolved(config: ConfigDict) -> None:
     """Raises InputError unless a run's config has what `resolve` and the pixel statistics fill in, and it fits."""
-    for key in FOUND_IN_DATA:
+    for key in ('dataset.image_size', 'dataset.channels', 'dataset.class_names', 'dataset.mean', 'dataset.std'):
         _demand(config, key, config[key] is not None, 'must be set in a run; restore config.json from a copy')
     _check_images(config)
 
