@@ -3,16 +3,16 @@
 import logging
 
 from dsconv import cli
+from dsconv import config as configuration
 from dsconv.errors import InputError
 from dsconv.files import check_output
 
 
 def report(arguments) -> None:
     """Writes the page of `arguments.workdirs`; runs without a report are evaluated first."""
-    from dsconv.config import find_workdir
     from dsconv.reporting.page import write_page
 
-    workdirs, output = list(map(find_workdir, arguments.workdirs)), arguments.output
+    workdirs, output = list(map(configuration.find_workdir, arguments.workdirs)), arguments.output
     check(workdirs, output)
     write_page(output, {workdir: complete(workdir, arguments.robustness) for workdir in workdirs})
     print(f'{output / "report.html"}\n{output / "report.md"}')
@@ -20,7 +20,6 @@ def report(arguments) -> None:
 
 def check(workdirs, output) -> None:
     """Raises InputError for a directory that is no workdir or is named twice, OSError for an unusable output."""
-    from dsconv import config as configuration
     from dsconv.reporting import read_metrics
     from dsconv.reporting.page import read_report
     from dsconv.training.run import output_of
@@ -42,7 +41,6 @@ def complete(workdir, robustness: bool):
 
     Returns: the directory that holds `report`; nothing is written into a published network.
     """
-    from dsconv import config as configuration
     from dsconv.reporting.page import read_report
     from dsconv.training.run import output_of
 
