@@ -49,14 +49,12 @@ def contents(root) -> dict:
     return found | {path: path.read_bytes() for path in readable}
 
 
-def set_config(**changes):
-    """A damage: other values in a run's config.json, keys with `__` for dots."""
+def set_config(group, key, value):
+    """A damage: another value in a run's config.json."""
 
     def damage(run):
         written = json.loads((run / 'config.json').read_text())
-        for key, value in changes.items():
-            group, leaf = key.split('__')
-            written['config'][group][leaf] = value
+        written['config'][group][key] = value
         (run / 'config.json').write_text(json.dumps(written))
 
     return damage
@@ -161,15 +159,15 @@ CASES = {
     'a split of no run': ({}, evaluate, ['--workdir=run', '--split=tset'], "there is no split 'tset'"),
     'a place without its section': ({}, evaluate, ['--workdir=run', '--data_dir=x'], '--config.dataset.data_dir?'),
     'a checkpoint of no step': ({}, evaluate, ['--workdir=run', '--checkpoint=²'], '--checkpoint=²: not available'),
-    'no channels': (set_config(dataset__channels=None), *PREDICT, 'dataset.channels=none must be set in a run'),
-    'no patches': (set_config(model__patch_size=3), *PREDICT, 'model.patch_size=3 does not divide images of 8×8'),
-    'another network': (set_config(model__dim=16), *PREDICT, 'cannot be restored', 'config.json does not match'),
+    'no channels': (set_config('dataset', 'channels', None), *PREDICT, 'dataset.channels=none must be set in a run'),
+    'no patches': (set_config('model', 'patch_size', 3), *PREDICT, 'model.patch_size=3 does not divide images of 8×8'),
+    'another network': (set_config('model', 'dim', 16), *PREDICT, 'cannot be restored', 'config.json does not match'),
     'metadata that are pickles': (overwrite('_METADATA', PICKLE), *PREDICT, 'cannot be restored', '--checkpoint'),
     'no checkpoint': (
         lambda run: [shutil.rmtree(run / 'checkpoints'), (run / 'checkpoints').mkdir()], *PREDICT,
         'holds no checkpoint yet'),
     'no classes to publish': (
-        set_config(dataset__class_names=None), publish, ['--workdir=run', '--output=new'],
+        set_config('dataset', 'class_names', None), publish, ['--workdir=run', '--output=new'],
         'dataset.class_names=none must be set in a run'),
     'no workdir for a page': (
         {'empty': None}, report, ['--workdirs', 'empty', '--output=page'], 'empty is not the workdir of a run'),
