@@ -75,20 +75,15 @@ def asked(trained):
     return given, good, np.asarray(jax.nn.softmax(logits / temperature))
 
 
-def predict_by(workdir, *words):
-    """Runs the command on what `asked` gives, of which two can't be read."""
-    arguments = predict.flags().parse_args([f'--workdir={workdir}', *map(str, words)])
-    with pytest.raises(InputError, match='absent.png: there is no such file; .*05.png: is not a picture'):
-        predict.predict(arguments)
-
-
 def test_a_table_has_a_row_for_each_picture_and_for_each_fault_in_the_order_asked_for(
     trained, asked, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(unlabelled, 'BATCH_SIZE', 8)
     given, good, expected = asked
     file, threshold = tmp_path / 'new' / 'answers.csv', float(np.median(expected.max(axis=1)))
-    predict_by(trained[1], f'--output={file}', f'--threshold={threshold}', *given)
+    line = [f'--workdir={trained[1]}', f'--output={file}', f'--threshold={threshold}', *map(str, given)]
+    with pytest.raises(InputError, match='absent.png: there is no such file; .*05.png: is not a picture'):
+        predict.predict(predict.flags().parse_args(line))
     rows = list(csv.DictReader(file.open()))
     assert list(rows[0]) == ['path', 'class', 'probability', 'error', 'a cat', 'a dog']
     assert [row['path'] for row in rows] == list(map(str, [*good[:8], given[1], *good[8:], given[3]]))
