@@ -13,8 +13,7 @@ import threading
 import time
 
 CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
-
-SILENCE = 60  # seconds
+PATIENCE = 60  # seconds
 
 
 @contextlib.contextmanager
@@ -59,7 +58,7 @@ class Browser(contextlib.ExitStack):
         os.write(self._send, json.dumps(message).encode() + b'\0')
         while True:
             while b'\0' not in self._rest:
-                is_ready, _, _ = select.select([self._receive], [], [], SILENCE)
+                is_ready, _, _ = select.select([self._receive], [], [], PATIENCE)
                 read = os.read(self._receive, 1 << 16) if is_ready else b''
                 if not read:
                     raise RuntimeError(f'Chromium does not answer {method}')
@@ -76,9 +75,9 @@ class Browser(contextlib.ExitStack):
         answer = self.call('Runtime.evaluate', expression=expression, awaitPromise=True, returnByValue=True)
         return answer['result'].get('value')
 
-    def wait_for(self, expression, seconds=60):
+    def wait_for(self, expression):
         """Waits until an expression is true; returns its value."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + PATIENCE
         while not (value := self.value(expression)):
             if time.monotonic() > end:
                 raise TimeoutError(f'{expression}; the page says {self.value("document.body.innerText")!r}')
