@@ -163,15 +163,14 @@ def read_if_there(path: Path) -> bytes | None:
 
 def read_through(directory: Path) -> None:
     """Reads every file below a directory of this machine; raises OSError where one is there and cannot be read."""
-    try:
-        entries = list(os.scandir(directory))
-    except WRONG_KIND:
-        return
-    for entry in entries:
-        if entry.is_dir():
-            read_through(Path(entry.path))
-        else:
-            read_if_there(Path(entry.path))
+
+    def is_wrong(error):
+        if not isinstance(error, WRONG_KIND):
+            raise error
+
+    for folder, _, names in os.walk(directory, onerror=is_wrong, followlinks=True):
+        for name in names:
+            read_if_there(Path(folder, name))
 
 
 def is_passing(error: BaseException) -> bool:
