@@ -24,19 +24,16 @@ class Key(NamedTuple):
         return (SEVERAL if self.is_tuple else ONE)[self.kind] + (', or none' if self.nullable else '')
 
     def parse(self, text: str):
-        """Parses a value from the command line; returns the text itself where it is none of this key's."""
+        """Parses a value from the command line. Raises ValueError or KeyError."""
         if self.nullable and text.lower() == 'none':
             return None
-        try:
-            if not self.is_tuple:
-                return _parse(text, self.kind)
-            inner = text[1:-1] if text[:1] + text[-1:] in ('()', '[]') else text
-            return tuple(_parse(part.strip(' \'"'), self.kind) for part in inner.removesuffix(',').split(','))
-        except (ValueError, KeyError):
-            return text
+        if not self.is_tuple:
+            return _parse(text, self.kind)
+        inner = text[1:-1] if text[:1] + text[-1:] in ('()', '[]') else text
+        return tuple(_parse(part.strip(' \'"'), self.kind) for part in inner.removesuffix(',').split(','))
 
     def convert(self, value):
-        """Converts a value to this key's type: an int to a float, a list to a tuple. Raises TypeError."""
+        """Converts a value to this key's type, as an int to a float. Raises TypeError or OverflowError."""
         if value is None and self.nullable:
             return None
         if self.is_tuple and isinstance(value, (tuple, list)) and value:
