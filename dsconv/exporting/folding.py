@@ -244,9 +244,6 @@ class _Folding:
         new = self._append(dataclasses.replace(node, inputs=[before.node]))
         return dataclasses.replace(before, node=new, sole=False, layer=None)
 
-    def _softmax(self, node, x):
-        return Pending(self.emit('softmax', [self.computed(x)], node.shape))
-
 
 def _absorb(layer, scale, shift):
     """Multiplies a layer's outputs by `scale` and adds `shift` to them, by its weights."""
