@@ -16,16 +16,27 @@ import numpy as np
 from jax import lax
 
 from dsconv.errors import InputError
+from dsconv.models.fast.depthwise import nhwc
+
+
+def _biased(x, bias):
+    return x if bias is None else x + bias
+
+
+def _conv(x, kernel, bias=None, *, strides, padding, groups):
+    return _biased(nhwc(x, kernel, strides, padding=padding, feature_group_count=groups), bias)
+
+
+def _dense(x, kernel, bias=None):
+    if x.ndim > 2 and x.size == x.shape[-1]:  # LiteRT's converter takes a single row only in two dimensions
+        return _dense(x.reshape(1, -1), kernel, bias).reshape(*x.shape[:-1], -1)
+    return _biased(x @ kernel, bias)
+
 
 # The leading axis is the batch, the last one the channels, as everywhere in dsconv.
 OPERATIONS = {
-    'conv': lambda x, kernel, bias=None, *, strides, padding, groups: _biased(
-        lax.conv_general_dilated(
-            x, kernel, strides, padding, dimension_numbers=('NHWC', 'HWIO', 'NHWC'), feature_group_count=groups
-        ),
-        bias,
-    ),
-    'dense': lambda x, kernel, bias=None: _dense(x, kernel, bias),
+    'conv': _conv,
+    'dense': _dense,
     'mul': jnp.multiply,
     'add': jnp.add,
     'mean': lambda x: jnp.mean(x, axis=(1, 2)),
@@ -50,16 +61,6 @@ NUMPY = {
     'div': np.divide,
     'rsqrt': lambda x: 1 / np.sqrt(x),
 }
-
-
-def _biased(x, bias):
-    return x if bias is None else x + bias
-
-
-def _dense(x, kernel, bias):
-    if x.ndim > 2 and x.size == x.shape[-1]:  # LiteRT's converter takes a single row only in two dimensions
-        return _dense(x.reshape(1, -1), kernel, bias).reshape(*x.shape[:-1], -1)
-    return _biased(x @ kernel, bias)
 
 
 @dataclasses.dataclass(eq=False)
