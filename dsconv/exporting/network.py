@@ -1,7 +1,6 @@
 """The network of a run as a pure function from pictures to probabilities, and as the graph that files are made of."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,14 +37,14 @@ class Exported:
         _, variables, step = restore_network(workdir, config, which)
         return cls(config, jax.device_get(variables), step, read_temperature(workdir, step))
 
-    def logits(self, images, float_input: bool = False, implementation: str = 'plain'):
+    def logits(self, images, implementation: str = 'plain'):
         """Returns float32 `(batch, classes)`, divided by the temperature, of uint8 images or of float32 ones in [0, 1].
 
         The plain implementation of dsconv keeps a depthwise convolution as one operation; the fast one may compute it
         as shifted products.
         """
         dataset = self.config.dataset
-        if float_input:
+        if images.dtype == jnp.float32:
             images = (images - jnp.asarray(dataset.mean, jnp.float32)) / jnp.asarray(dataset.std, jnp.float32)
         else:
             images = normalise(images, dataset.mean, dataset.std)
@@ -65,7 +64,7 @@ class Exported:
 
     def graph(self, float_input: bool = False) -> list[Node]:
         """Returns the graph of the probabilities of one picture, norms folded."""
-        graph = read(functools.partial(self.logits, float_input=float_input), self._images(1, float_input))
+        graph = read(self.logits, self._images(1, float_input))
         logits = graph[-1]
         graph.append(Node('softmax', [logits], {}, logits.shape, np.dtype(np.float32)))
         return fold(graph)
@@ -73,7 +72,7 @@ class Exported:
     def stablehlo(self, float_input: bool = False) -> jax.export.Exported:
         """Returns the probabilities of any number of pictures, for CPU, GPU and TPU."""
         (batch,) = jax.export.symbolic_shape('batch')
-        probabilities = jax.jit(lambda images: jax.nn.softmax(self.logits(images, float_input)))
+        probabilities = jax.jit(lambda images: jax.nn.softmax(self.logits(images)))
         return jax.export.export(probabilities, platforms=['cpu', 'cuda', 'tpu'])(self._images(batch, float_input))
 
     def _images(self, batch, float_input):
