@@ -6,8 +6,6 @@ import itertools
 import json
 import re
 import shutil
-import types
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -203,11 +201,10 @@ def test_pictures_to_calibrate_by_are_read_for_a_file_in_int8_alone(tmp_path, mo
     assert asked == [0, 500]
 
 
-def test_many_pictures_are_not_one_batch(monkeypatch):
+def test_many_pictures_are_not_one_batch():
     sizes, images = [], np.random.default_rng(0).integers(0, 256, (230, 2, 2, 1), np.uint8)
-    network = types.SimpleNamespace(run=lambda images: sizes.append(len(images)) or images.reshape(-1, 4))
-    monkeypatch.setattr(bundle, 'open_exported', lambda file: network)
-    assert np.array_equal(bundle._runner(Path('model.onnx'), None)(images), images.reshape(-1, 4))
+    answers = bundle._in_batches(lambda images: sizes.append(len(images)) or images.reshape(-1, 4), images)
+    assert np.array_equal(answers, images.reshape(-1, 4))
     assert sizes == [100, 100, 100]
 
 

@@ -81,7 +81,7 @@ def _write(directory, network, pictures, runtime, options):
     for name, precision, file in _files(directory, network, pictures, runtime, metadata, options):
         run, path = _runner(file, network), str(file.relative_to(directory))
         result = {'file': path, 'format': name, 'precision': precision, 'bytes': file.stat().st_size}
-        result |= check.compare(run, reference, pictures)
+        result |= check.compare(_in_batches(run, pictures.images), reference, pictures.labels)
         if name == 'c':
             content = micro.from_c(file.read_text())
             result |= {'bytes_of_model': len(content), **micro.needs(content)}
@@ -161,28 +161,27 @@ def _files(directory, network, pictures, runtime, metadata, options) -> Iterator
 
 
 def _runner(file, network):
-    """Returns what runs a file: uint8 images → probabilities."""
+    """Returns what runs a file: uint8 images → probabilities, an array of the host."""
     if file.suffix == '.stablehlo':
         restored = jax.export.deserialize(bytearray(file.read_bytes()))
         call = jax.jit(restored.call)
         is_float = restored.in_avals[0].dtype == np.float32
-        return functools.partial(_in_batches, lambda images: call(np.float32(images) / 255 if is_float else images))
+        return lambda images: np.asarray(call(np.float32(images) / 255 if is_float else images))
     if file.suffix == '.safetensors':
         from safetensors.numpy import load_file
 
-        restored = dataclasses.replace(network, variables=unflatten_dict(load_file(file), sep='/'))
-        return functools.partial(_in_batches, restored.reference())
+        return dataclasses.replace(network, variables=unflatten_dict(load_file(file), sep='/')).reference()
     if file.suffix == '.cc':
         with tempfile.NamedTemporaryFile(suffix='.tflite') as copy:
             copy.write(micro.from_c(file.read_text()))
             copy.flush()
             return open_exported(copy.name).run
-    return functools.partial(_in_batches, open_exported(file).run)
+    return open_exported(file).run
 
 
-def _in_batches(function, images, size=100):
-    if len(images) <= size:
-        return np.asarray(function(images))
+def _in_batches(function, images):
+    """Runs batches of one size, at most 100 images: another one for the rest would be compiled again."""
+    size = min(100, len(images))
     parts = [images[start : start + size] for start in range(0, len(images), size)]
     padded = [np.pad(part, ((0, size - len(part)), (0, 0), (0, 0), (0, 0))) for part in parts]
-    return np.concatenate([np.asarray(function(part)) for part in padded])[: len(images)]
+    return np.concatenate([function(part) for part in padded])[: len(images)]

@@ -102,15 +102,15 @@ def _stratified(labels, count):
     return stratified_split(labels, min(count, len(labels)), seed=0)[1]
 
 
-def compare(network: Callable, reference: np.ndarray, pictures: Pictures) -> dict:
-    """Returns what an exported network answers beside the probabilities of JAX, `reference`.
+def compare(answer: np.ndarray, reference: np.ndarray, labels: np.ndarray) -> dict:
+    """Returns how the probabilities of an exported network differ from those of JAX, `reference`.
 
     Returns:
       `max_difference` of a probability; `agreement`, top-1; `accuracy` and `loss_of_accuracy`, None without labels;
       `labelled`: the number of pictures with a known label, or of all pictures if there is none.
     """
-    answer, labelled = network(pictures.images), int(np.sum(pictures.labels >= 0))
-    right, right_in_jax = accuracy(answer, pictures.labels), accuracy(reference, pictures.labels)
+    labelled = int(np.sum(labels >= 0))
+    right, right_in_jax = accuracy(answer, labels), accuracy(reference, labels)
     return {
         'max_difference': float(np.abs(answer - reference).max()),
         'agreement': float(np.mean(answer.argmax(1) == reference.argmax(1))),

@@ -7,7 +7,7 @@ from PIL import Image
 from dsconv import config as configuration
 from dsconv import data
 from dsconv.errors import InputError
-from dsconv.exporting.check import Pictures, compare, fault, find_pictures
+from dsconv.exporting.check import compare, fault, find_pictures
 from dsconv.training.run import PICTURES
 from tests.conftest import tiny_config
 
@@ -86,7 +86,7 @@ def test_what_a_file_loses_against_jax_is_a_loss_of_the_pictures_whose_class_is_
     reference, labels = np.tile([0.9, 0.1], (4, 1)), np.array([0, 0, 1, -1])
     answer = reference.copy()
     answer[0] = 0.3, 0.7  # right in JAX
-    result = compare(lambda images: answer, reference, Pictures('', np.zeros((4, 1, 1, 1), np.uint8), labels, None))
+    result = compare(answer, reference, labels)
     assert result['loss_of_accuracy'] == pytest.approx(1 / 3) and result['accuracy'] == pytest.approx(1 / 3)
     assert (result['labelled'], result['agreement'], result['max_difference']) == (3, 0.75, pytest.approx(0.6))
     assert '1 of 3 pictures' in fault(result, 'int8', 0.1)
