@@ -107,10 +107,6 @@ def depthwise_conv(x, kernel, pad_rows: int, form: str = 'auto'):
     return _in_form(form, _shift_forward, _lax_forward, pad_rows, x, kernel)
 
 
-def _forward(x, kernel, pad_rows, form):
-    return depthwise_conv(x, kernel, pad_rows, form), (x, kernel)
-
-
 def _backward(pad_rows, form, residuals, gradient):
     return _in_form(form, _shift_backward, _lax_backward, pad_rows, *residuals, gradient)
 
@@ -122,4 +118,4 @@ def _in_form(form, shift, convolution, pad_rows, *arrays):
     return {'shift': shift, 'lax': convolution}[form](*arrays)
 
 
-depthwise_conv.defvjp(_forward, _backward)
+depthwise_conv.defvjp(lambda x, kernel, *options: (depthwise_conv(x, kernel, *options), (x, kernel)), _backward)
