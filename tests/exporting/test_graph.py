@@ -67,10 +67,14 @@ def trained(network, signs=(-1, 1)):
     return lambda images: network.apply(variables, (jnp.float32(images) / 255 - mean) / 0.25)
 
 
+def folded(function, shape=(1, 8, 8, 3), dtype=jnp.uint8):
+    return fold(read(function, jax.ShapeDtypeStruct(shape, dtype)))
+
+
 @pytest.mark.parametrize('name, signs', [*((name, (-1, 1)) for name in NETWORKS), ('relu', (1,))])
 def test_a_folded_network_answers_as_the_network_does(name, signs):
     function, images = trained(NETWORKS[name], signs), np.random.default_rng(1).integers(0, 256, (3, 8, 8, 3), np.uint8)
-    graph = fold(read(function, jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.uint8)))
+    graph = folded(function)
     expected = np.asarray(jax.jit(function)(images))
     assert expected.std(0).max() > 0.01  # it tells the pictures apart
     one = jax.jit(functools.partial(run, graph))(images[:1])
@@ -90,8 +94,7 @@ WITH_RELU = {'conv': 1 + 2, 'dense': 2 * 3 + 1, 'relu': 1 + 2 * 4, 'add': 2 * 2 
 
 @pytest.mark.parametrize('name, signs, expected', [('dsconv', (-1, 1), WITH_GELU), ('relu', (1,), WITH_RELU)])
 def test_norms_fold_away(name, signs, expected):
-    graph = fold(read(trained(NETWORKS[name], signs), jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.uint8)))
-    operations = [node.op for node in graph]
+    operations = [node.op for node in folded(trained(NETWORKS[name], signs))]
     others = ['input', 'convert_element_type', 'mean']
     assert sorted(operations) == sorted([*others, *(name for name in expected for _ in range(expected[name]))])
 
@@ -106,7 +109,7 @@ def test_a_scaled_layer_may_be_used_twice(activation):
         twice = once * scale[::-1]
         return nn.gelu(once + nn.gelu(x @ kernels[1])) + nn.gelu(twice)
 
-    graph = fold(read(function, jax.ShapeDtypeStruct((1, 4), 'float32')))
+    graph = folded(function, (1, 4), jnp.float32)
     x = np.float32(generator.normal(0, 1, (20, 4)))
     np.testing.assert_allclose([run(graph, row[None])[0] for row in x], function(x), rtol=1e-4, atol=1e-5)
 
@@ -114,11 +117,7 @@ def test_a_scaled_layer_may_be_used_twice(activation):
 @pytest.mark.parametrize('least, products', [(0.5, 1), (0.1, 2)])
 def test_a_sum_is_not_computed_in_units_that_lie_far_apart(least, products):
     scale, kernel = np.linspace(least, 1, 4, dtype=np.float32), np.eye(4, dtype=np.float32)
-    graph = fold(
-        read(
-            lambda x: (nn.gelu(x) * scale + nn.relu(x) * scale[::-1]) @ kernel, jax.ShapeDtypeStruct((1, 4), 'float32')
-        )
-    )
+    graph = folded(lambda x: (nn.gelu(x) * scale + nn.relu(x) * scale[::-1]) @ kernel, (1, 4), jnp.float32)
     assert [node.op for node in graph].count('mul') == products
 
 
@@ -128,7 +127,7 @@ def test_slices_may_take_every_second_channel_or_all():
     def function(x):
         return jax.lax.slice(jax.lax.slice(nn.relu(x) * scale, (0, 0), (1, 8)), (0, 0), (1, 8), (1, 2)) @ kernel
 
-    graph = fold(read(function, jax.ShapeDtypeStruct((1, 8), jnp.float32)))
+    graph = folded(function, (1, 8), jnp.float32)
     assert [node.op for node in graph].count('slice') == 1
     images = np.arange(8, dtype=np.float32)[None]
     np.testing.assert_allclose(run(graph, images), function(images), rtol=1e-6)
@@ -145,7 +144,7 @@ def test_a_loop_is_refused():
 
 @pytest.mark.parametrize('name', network_layers.ACTIVATIONS)
 def test_activations_are_recognised(name):
-    graph = fold(read(network_layers.ACTIVATIONS[name], jax.ShapeDtypeStruct((1, 4), jnp.float32)))
+    graph = folded(network_layers.ACTIVATIONS[name], (1, 4), jnp.float32)
     expected = {'gelu': 'gelu_tanh', 'gelu_exact': 'gelu'}.get(name, name)
     assert [node.op for node in graph] == ['input', expected]
     assert expected in ACTIVATIONS
@@ -159,5 +158,5 @@ def test_a_convolution_that_something_else_needs_whole_keeps_its_places():
         y = jax.lax.conv_general_dilated(x, kernel, (1, 1), 'VALID', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
         return nn.gelu(subsample(y, 2)).mean((1, 2)) + nn.relu(y).mean((1, 2))
 
-    graph = fold(read(function, jax.ShapeDtypeStruct((1, 4, 4, 3), 'float32')))
+    graph = folded(function, (1, 4, 4, 3), jnp.float32)
     np.testing.assert_allclose(run(graph, images), function(images), rtol=1e-5, atol=1e-6)
