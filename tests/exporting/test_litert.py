@@ -15,15 +15,31 @@ from dsconv.exporting.graph import ACTIVATIONS, Node, read
 litert = pytest.importorskip('dsconv.exporting.litert', reason='requirements-export.txt is not installed')
 
 
+def graph_of(shape, *layers):
+    """Returns the graph of `layers`, each (operation, *constants), on an image of a shape, and of a softmax."""
+    nodes = [Node('input', [], {}, shape, np.dtype(np.float32))]
+    for op, *constants in (*layers, ('softmax',)):
+        channels = constants[0].shape[1] if op == 'dense' else nodes[-1].shape[-1]
+        nodes.append(Node(op, [nodes[-1], *constants], {}, (*shape[:-1], channels), np.dtype(np.float32)))
+    return nodes
+
+
+def values_of(file, images, find):
+    """Returns the values of the tensor of which `find` returns the index in the graph of a file."""
+    (graph,) = litert._parsed(file).subgraphs
+    name = graph.tensors[find(graph)].name.decode()
+    return np.concatenate([values(name) for values in litert._run_each(file, images)])
+
+
+def int8_logits(file, images):
+    return values_of(litert.to_int8(file, images), images, lambda graph: graph.operators[-2].inputs[0])
+
+
 def test_a_file_of_more_than_256_kB_of_integers_holds_them_all(tmp_path):
     generator = np.random.default_rng(0)
     kernels = [np.float32(generator.normal(0, 0.1, shape)) for shape in ((500, 600), (600, 10))]
-    nodes = [Node('input', [], {}, (1, 500), np.dtype(np.float32))]
-    for kernel in kernels:
-        inputs = [nodes[-1], kernel, np.full(kernel.shape[1], 0.5, np.float32)]
-        nodes.append(Node('dense', inputs, {}, (1, kernel.shape[1]), np.dtype(np.float32)))
-    nodes.append(Node('softmax', [nodes[-1]], {}, (1, 10), np.dtype(np.float32)))
-    images, file = generator.integers(0, 256, (9, 500), np.uint8), litert.to_litert(nodes)
+    graph = graph_of((1, 500), *(('dense', kernel, np.full(kernel.shape[1], 0.5, np.float32)) for kernel in kernels))
+    images, file = generator.integers(0, 256, (9, 500), np.uint8), litert.to_litert(graph)
     logits = (np.float32(images) / 255 @ kernels[0] + 0.5) @ kernels[1] + 0.5
     metadata = {'title': 'a', 'class_names': list('0123456789'), 'image_size': 1, 'channels': 1, 'resize': 'squash'}
     for precision, content in (('uint8', litert.to_int8(file, images)), ('float32', litert.to_float16(file))):
@@ -39,23 +55,14 @@ def test_biases_of_int8_make_up_for_the_rounding_of_weights(monkeypatch):
     kernels = [np.float32(generator.normal(0, spread, shape)) for shape, spread in shapes.items()]
     kernels[0][0] = 3  # the other weights of a channel are rounded to whole steps of this one
     kernels[0][:, 7] = 0
-    biases = [np.zeros(30, np.float32), None, np.ones(10, np.float32)]
-    nodes, values = [Node('input', [], {}, (1, 400), np.dtype(np.float32))], generator.integers(0, 256, (300, 400))
-    images, values = np.uint8(values), values / 255
-    for kernel, bias, activation in zip(kernels, biases, ('gelu_tanh', None, None), strict=True):
-        shape, inputs = (1, kernel.shape[1]), [nodes[-1], kernel, *([] if bias is None else [bias])]
-        nodes.append(Node('dense', inputs, {}, shape, np.dtype(np.float32)))
-        values = values @ kernel + (0 if bias is None else bias)
-        if activation:
-            nodes.append(Node(activation, [nodes[-1]], {}, shape, np.dtype(np.float32)))
-            values = ACTIVATIONS['gelu_tanh'](values)
-    file = litert.to_litert([*nodes, Node('softmax', [nodes[-1]], {}, (1, 10), np.dtype(np.float32))])
+    biased, plain, last = kernels
+    layers = ('dense', biased, np.zeros(30, np.float32)), ('gelu_tanh',), ('dense', plain)
+    file = litert.to_litert(graph_of((1, 400), *layers, ('dense', last, np.ones(10, np.float32))))
+    images = np.uint8(generator.integers(0, 256, (300, 400)))
+    logits = ACTIVATIONS['gelu_tanh'](images / 255 @ biased) @ plain @ last + 1
 
     def error():
-        rounded = litert.to_int8(file, images)
-        (graph,) = litert._parsed(rounded).subgraphs
-        name = graph.tensors[graph.operators[-2].inputs[0]].name.decode()  # the logits, before the softmax
-        return np.abs(litert._means(litert._run_each(rounded, images), {name: (-9, 9)})[name] - values.mean(0)).mean()
+        return np.abs(int8_logits(file, images).mean(0) - logits.mean(0)).mean()
 
     corrected = error()
     monkeypatch.setattr(litert, '_unbiased', lambda rounded, file, pictures: rounded)
@@ -65,15 +72,10 @@ def test_biases_of_int8_make_up_for_the_rounding_of_weights(monkeypatch):
 def test_an_elu_and_a_network_of_a_single_place_are_converted():
     kernel, bias = (np.float32(np.random.default_rng(0).normal(0, 1, shape)) for shape in ((4, 3), 3))
     images = np.random.default_rng(1).integers(0, 256, (9, 1, 1, 4), np.uint8)
-    graph = [Node('input', [], {}, (1, 1, 1, 4), np.dtype(np.float32))]
-    for op, constants in (('dense', [kernel, bias]), ('elu', []), ('softmax', [])):
-        graph.append(Node(op, [graph[-1], *constants], {}, (1, 1, 1, 3), np.dtype(np.float32)))
-    file = litert.to_litert(graph)
+    file = litert.to_litert(graph_of((1, 1, 1, 4), ('dense', kernel, bias), ('elu',)))
     expected = jax.nn.softmax(jax.nn.elu(images / 255 @ kernel + bias))
     for content, tolerance in ((file, 1e-6), (litert.to_int8(file, images), 0.03)):
-        (model,) = litert._parsed(content).subgraphs
-        name = model.tensors[model.outputs[0]].name.decode()
-        answers = np.concatenate([values(name) for values in litert._run_each(content, images)])
+        answers = values_of(content, images, lambda graph: graph.outputs[0])
         np.testing.assert_allclose(answers.reshape(9, 3), expected.reshape(9, 3), atol=tolerance)
 
 
@@ -100,18 +102,10 @@ def test_the_range_of_int8_serves_the_channels_that_later_layers_multiply(monkey
     factor = np.float32([1e-5, 1, 1, 1])
     images = generator.integers(0, 256, (200, 50), np.uint8)
     hidden = np.maximum(images / 255 @ kernel, 0) * factor
-    nodes = [Node('input', [], {}, (1, 50), np.dtype(np.float32))]
-    layers = ('dense', [kernel], 4), ('relu', [], 4), ('mul', [factor], 4), ('dense', [last], 3)
-    for op, constants, channels in layers:
-        nodes.append(Node(op, [nodes[-1], *constants], {}, (1, channels), np.dtype(np.float32)))
-    file = litert.to_litert([*nodes, Node('softmax', [nodes[-1]], {}, (1, 3), np.dtype(np.float32))])
+    file = litert.to_litert(graph_of((1, 50), ('dense', kernel), ('relu',), ('mul', factor), ('dense', last)))
 
     def error():
-        rounded = litert.to_int8(file, images)
-        (graph,) = litert._parsed(rounded).subgraphs
-        name = graph.tensors[graph.operators[-2].inputs[0]].name.decode()
-        logits = np.concatenate([values(name) for values in litert._run_each(rounded, images)])
-        return np.abs(logits - hidden @ last).mean()
+        return np.abs(int8_logits(file, images) - hidden @ last).mean()
 
     weighted = error()
     monkeypatch.setattr(litert, '_squared_gains', lambda model: collections.defaultdict(lambda: np.ones(1)))
