@@ -42,7 +42,6 @@ def exported(finished_run, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(litert, 'to_litert', lambda graph: converted.append(graph[0].dtype) or convert(graph))
         patch.setattr(check, 'SECONDS', 0.001)
-        patch.setattr(check, 'ROUNDS', 1)
         assert run(export, [f'--workdir={finished_run}', f'--output={output}', *flags]) == 0
     assert converted == [np.uint8, np.float32]  # once for float32 and float16, once for int8 and C
     return output
@@ -135,7 +134,6 @@ def test_a_file_that_disagrees_is_an_error_after_the_table_and_leaves_nothing(
 
     monkeypatch.setattr(onnx_file, 'to_onnx', broken)
     monkeypatch.setattr(check, 'SECONDS', 0.001)
-    monkeypatch.setattr(check, 'ROUNDS', 1)
     line = [f'--workdir={finished_run}', '--format=onnx', f'--output={tmp_path / "out"}']
     code, output, errors = run(export, line, capsys)
     assert code == 1 and 'model.onnx: a probability differs by 0.' in errors
