@@ -11,17 +11,15 @@ from jax import lax
 
 from dsconv.augment.warp import places
 
-
-def _black(planes, height, width):
-    return jnp.zeros_like(planes)
+KINDS = ('brightness', 'color', 'contrast', 'sharpness')  # by black, grey, the mean grey, the image smoothed
 
 
-def _grey(planes, height, width):
+def _grey(planes):
     return jnp.broadcast_to(_luma(planes), planes.shape).astype(jnp.uint8)
 
 
-def _mean_grey(planes, height, width):
-    luma, pixels = _luma(planes), height * width
+def _mean_grey(planes):
+    luma, pixels = _luma(planes), planes.shape[1]
     total = jnp.sum(luma, dtype=jnp.int32 if 256 * pixels < 2**31 else jnp.uint32)  # on a TPU uint32 costs more
     mean = (total + pixels // 2) // pixels  # rounded
     return jnp.full_like(planes, mean.astype(jnp.uint8))
@@ -52,17 +50,13 @@ def _luma(planes):
     return (19595 * levels[0] + 38470 * levels[1] + 7471 * levels[2] + 32768) >> 16
 
 
-_DEGENERATES = {'brightness': _black, 'color': _grey, 'contrast': _mean_grey, 'sharpness': _smooth}
-KINDS = tuple(_DEGENERATES)
-
-
 def blend(planes, kind, factor, height: int, width: int):
     """Enhances one image; `kind`, int32, is an index into `KINDS`.
 
     A `factor`, float32, of 0 gives the degenerate image, 1 the image, more extrapolates.
     """
-    branches = [functools.partial(make, height=height, width=width) for make in _DEGENERATES.values()]
-    degenerate = lax.switch(kind, branches, planes).astype(jnp.int32)
+    degenerates = jnp.zeros_like, _grey, _mean_grey, functools.partial(_smooth, height=height, width=width)
+    degenerate = lax.switch(kind, degenerates, planes).astype(jnp.int32)
     product = factor * (planes.astype(jnp.int32) - degenerate).astype(jnp.float32)
     moved = degenerate.astype(jnp.float32) + unfused(product, zero=jnp.minimum(kind, 0))
     return jnp.clip(moved, 0, 255).astype(jnp.uint8)
