@@ -63,10 +63,6 @@ def _blend(kind):
     return lambda m, height, width: Parameters(BLEND, blend.KINDS.index(kind), factor=0.1 + 1.8 * m)
 
 
-def _cutout(m, height, width):
-    return Parameters(WARP, side=round(m * 20 * min(height, width) / 32))
-
-
 def _pixels(m, side):
     return int(m * 10 * side / 32)
 
@@ -89,7 +85,7 @@ _TABLE = {
     'TranslateX': (SIGNED, _warp(lambda m, height, width: (1, 0, _pixels(m, width), 0, 1, 0))),
     'TranslateY': (SIGNED, _warp(lambda m, height, width: (1, 0, 0, 0, 1, _pixels(m, height)))),
     'Invert': (UNSIGNED, _tone('invert')),
-    'Cutout': (UNSIGNED, _cutout),
+    'Cutout': (UNSIGNED, lambda m, height, width: Parameters(WARP, side=round(m * 20 * min(height, width) / 32))),
 }
 OPERATIONS = tuple(_TABLE)
 RANDAUGMENT_OPERATIONS = OPERATIONS[:14]
