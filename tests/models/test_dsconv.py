@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 
 from dsconv.models.dsconv import DSConv
 from tests.models.networks import ACTIVATION_FORMULAS, convolve, drawn_variables
@@ -19,47 +20,43 @@ class Reference:
     """The forward pass in float64 by NumPy, for the options of `network`."""
 
     def __init__(self, network, variables, train):
-        self.network, self.train = network, train
-        self.params, self.statistics = variables['params'], variables.get('batch_stats')
+        self.network, self.train, self.leaves = network, train, flatten_dict(variables, sep='/')
 
-    def norm(self, x, unit, statistics):
+    def norm(self, x, unit):
         if self.network.norm == 'none':
             return x
         if self.network.norm == 'layer':
-            params, mean, var = unit['layer_norm'], x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+            mean, var = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
         elif self.train:
-            params, parts = unit['batch_norm'], np.split(x, self.network.norm_groups)
+            parts = np.split(x, self.network.norm_groups)
             mean, var = (
                 np.concatenate([np.broadcast_to(f(p, (0, 1, 2)), p.shape) for p in parts]) for f in (np.mean, np.var)
             )
         else:
-            params, mean, var = unit['batch_norm'], statistics['batch_norm']['mean'], statistics['batch_norm']['var']
-        return (x - mean) / np.sqrt(var + 1e-3) * params['scale'] + params['bias']
+            mean, var = (self.leaves[f'batch_stats/{unit}/batch_norm/{name}'] for name in ('mean', 'var'))
+        scale, shift = (self.leaves[f'params/{unit}/{self.network.norm}_norm/{name}'] for name in ('scale', 'bias'))
+        return (x - mean) / np.sqrt(var + 1e-3) * scale + shift
 
-    def layer(self, x, name, block=None, **options):
+    def layer(self, x, path, **options):
         """Convolution, activation, norm."""
-        params, statistics = self.params, self.statistics
-        if block:
-            params, statistics = params[block], statistics and statistics[block]
-        kernel = params[name]['kernel']
+        kernel, bias = (self.leaves[f'params/{path}/{name}'] for name in ('kernel', 'bias'))
         kernel = kernel[None, None] if kernel.ndim == 2 else kernel
-        x = convolve(x, kernel.astype(np.float64), **options) + params[name]['bias']
-        x, unit = ACTIVATION_FORMULAS[self.network.activation](x), f'{name}_unit'
-        return self.norm(x, params.get(unit), statistics and statistics[unit])
+        x = convolve(x, kernel.astype(np.float64), **options) + bias
+        return self.norm(ACTIVATION_FORMULAS[self.network.activation](x), f'{path}_unit')
 
-    def block(self, x, name):
-        reduced = self.layer(self.layer(x, 'reduce_1', name), 'reduce_2', name)
-        mixed = self.layer(reduced, 'depthwise', name, depthwise=True)
+    def block(self, x, path):
+        reduced = self.layer(self.layer(x, f'{path}/reduce_1'), f'{path}/reduce_2')
+        mixed = self.layer(reduced, f'{path}/depthwise', depthwise=True)
         if self.network.residual_depthwise:
             mixed = mixed + reduced
-        y = self.layer(mixed, 'expand', name)
+        y = self.layer(mixed, f'{path}/expand')
         return x + y if self.network.residual_block else y
 
     def __call__(self, images):
         x = self.layer(images.astype(np.float64), 'stem', stride=self.network.patch_size)
         for index in range(self.network.depth):
             x = self.block(x, f'block_{index}')
-        return x.mean((1, 2)) @ self.params['head']['kernel'] + self.params['head']['bias']
+        return x.mean((1, 2)) @ self.leaves['params/head/kernel'] + self.leaves['params/head/bias']
 
 
 @pytest.mark.parametrize(
