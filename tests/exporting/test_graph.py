@@ -1,4 +1,4 @@
-"""Every kind of layer, read, folded and run again, against the network itself; and as ONNX by onnxruntime."""
+"""Small networks, read, folded and run again, against the network itself; and as ONNX by onnxruntime."""
 
 import functools
 
@@ -14,67 +14,48 @@ from dsconv.exporting.graph import ACTIVATIONS, read, run
 from dsconv.models import DSConv
 from dsconv.models import layers as network_layers
 from dsconv.models.fast.convolutions import subsample
-from dsconv.models.zoo import alexnet, densenet, mobilenet, resnet, vit
-from dsconv.models.zoo.blocks import ConvNorm
+from dsconv.models.zoo import mobilenet
+from dsconv.models.zoo.resnet import ResNet
+from tests.models.test_zoo import TINY, TINY_STAGES
+
+# Name → (network, side of its images).
+NETWORKS = {name: TINY[name] for name in ('mobilenet', 'densenet', 'alexnet', 'vit')}
+NETWORKS |= {
+    'resnet': (ResNet(3, stages=(1, 1), width=4), 8),
+    'dsconv': (DSConv(10, dim=8, depth=2), 8),
+    'relu': (DSConv(10, dim=8, depth=2, activation='relu'), 8),
+    'layer norm': (DSConv(10, dim=8, depth=1, norm='layer'), 8),
+}
 
 
-class Layers(nn.Module):
-    """Some layers of a network of the zoo between a stem and a head."""
-
-    kind: str
-
-    @nn.compact
-    def __call__(self, images, train=False):
-        conv = functools.partial(ConvNorm, activation=nn.relu6)
-        x = conv(8)(images, train)
-        if self.kind == 'mobilenet':  # a linear layer that two others take, one of them a sum
-            for stride in (2, 1):
-                x = mobilenet.InvertedResidual(8, 2, stride, conv)(x, train)
-        elif self.kind == 'resnet':
-            x = resnet.Block(((16, 3, 2), (16, 3, 1)), 'pad', ConvNorm)(x, train)
-        elif self.kind == 'densenet':
-            x = jnp.concatenate([x, densenet.NormConv(4, 3, 1, jnp.float32)(x, train)], axis=-1)
-            x = nn.avg_pool(densenet.NormConv(8, 1, 1, jnp.float32)(x, train), (2, 2), (2, 2))
-        elif self.kind == 'alexnet':
-            x = nn.max_pool(alexnet.local_response_norm(x), (3, 3), (2, 2))
-            return nn.Dense(10)(nn.relu(nn.Dense(16)(x.reshape(len(x), -1))))
-        elif self.kind == 'vit':
-            x = vit.ClassTokenAndPositions()(subsample(x, 4))
-            x = vit.EncoderBlock(2, 0.0, jnp.float32)(x, train)
-            return nn.Dense(10)(x[:, 0])
-        return nn.Dense(10)(x.mean((1, 2)))
-
-
-NETWORKS = {kind: Layers(kind) for kind in ('mobilenet', 'resnet', 'densenet', 'alexnet', 'vit')}
-NETWORKS |= {'dsconv': DSConv(10, dim=8, depth=2), 'relu': DSConv(10, dim=8, depth=2, activation='relu')}
-NETWORKS |= {'layer norm': DSConv(10, dim=8, depth=1, norm='layer')}
-
-
-def trained(network, signs=(-1, 1)):
+def trained(name, signs):
     """Returns uint8 images → logits of a network whose every norm and bias does something; its scales have `signs`."""
-    generator, image = np.random.default_rng(0), jnp.zeros((1, 8, 8, 3))
+    (network, side), generator = NETWORKS[name], np.random.default_rng(0)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, side, side, 3)))
 
     def draw(path, leaf):
         kind, shape = path[-1].key, leaf.shape
         if kind == 'kernel':
-            return np.float32(generator.normal(0, 1.2 / np.sqrt(np.prod(shape[:-1])), shape))
+            return np.float32(generator.normal(0, np.sqrt(2 / np.prod(shape[:-1])), shape))
         if kind in ('scale', 'var'):
             return np.float32(generator.uniform(0.3, 1, shape) * generator.choice(signs, shape) ** (kind == 'scale'))
         return np.float32(generator.normal(0, 0.2, shape))
 
-    variables = jax.tree_util.tree_map_with_path(draw, jax.eval_shape(network.init, jax.random.key(0), image))
+    variables = jax.tree_util.tree_map_with_path(draw, shapes)
     mean = np.float32([0.5, 0.4, 0.3])
     return lambda images: network.apply(variables, (jnp.float32(images) / 255 - mean) / 0.25)
 
 
-def folded(function, shape=(1, 8, 8, 3), dtype=jnp.uint8):
+def folded(function, shape, dtype=jnp.float32):
     return fold(read(function, jax.ShapeDtypeStruct(shape, dtype)))
 
 
 @pytest.mark.parametrize('name, signs', [*((name, (-1, 1)) for name in NETWORKS), ('relu', (1,))])
-def test_a_folded_network_answers_as_the_network_does(name, signs):
-    function, images = trained(NETWORKS[name], signs), np.random.default_rng(1).integers(0, 256, (3, 8, 8, 3), np.uint8)
-    graph = folded(function)
+def test_a_folded_network_answers_as_the_network_does(name, signs, monkeypatch):
+    monkeypatch.setattr(mobilenet, 'STAGES', TINY_STAGES)
+    function, side = trained(name, signs), NETWORKS[name][1]
+    images = np.random.default_rng(1).integers(0, 256, (3, side, side, 3), np.uint8)
+    graph = folded(function, (1, side, side, 3), jnp.uint8)
     expected = np.asarray(jax.jit(function)(images))
     assert expected.std(0).max() > 0.01  # it tells the pictures apart
     one = jax.jit(functools.partial(run, graph))(images[:1])
@@ -94,7 +75,7 @@ WITH_RELU = {'conv': 1 + 2, 'dense': 2 * 3 + 1, 'relu': 1 + 2 * 4, 'add': 2 * 2 
 
 @pytest.mark.parametrize('name, signs, expected', [('dsconv', (-1, 1), WITH_GELU), ('relu', (1,), WITH_RELU)])
 def test_norms_fold_away(name, signs, expected):
-    operations = [node.op for node in folded(trained(NETWORKS[name], signs))]
+    operations = [node.op for node in folded(trained(name, signs), (1, 8, 8, 3), jnp.uint8)]
     others = ['input', 'convert_element_type', 'mean']
     assert sorted(operations) == sorted([*others, *(name for name in expected for _ in range(expected[name]))])
 
@@ -109,7 +90,7 @@ def test_a_scaled_layer_may_be_used_twice(activation):
         twice = once * scale[::-1]
         return nn.gelu(once + nn.gelu(x @ kernels[1])) + nn.gelu(twice)
 
-    graph = folded(function, (1, 4), jnp.float32)
+    graph = folded(function, (1, 4))
     x = np.float32(generator.normal(0, 1, (20, 4)))
     np.testing.assert_allclose([run(graph, row[None])[0] for row in x], function(x), rtol=1e-4, atol=1e-5)
 
@@ -117,7 +98,7 @@ def test_a_scaled_layer_may_be_used_twice(activation):
 @pytest.mark.parametrize('least, products', [(0.5, 1), (0.1, 2)])
 def test_a_sum_is_not_computed_in_units_that_lie_far_apart(least, products):
     scale, kernel = np.linspace(least, 1, 4, dtype=np.float32), np.eye(4, dtype=np.float32)
-    graph = folded(lambda x: (nn.gelu(x) * scale + nn.relu(x) * scale[::-1]) @ kernel, (1, 4), jnp.float32)
+    graph = folded(lambda x: (nn.gelu(x) * scale + nn.relu(x) * scale[::-1]) @ kernel, (1, 4))
     assert [node.op for node in graph].count('mul') == products
 
 
@@ -127,7 +108,7 @@ def test_slices_may_take_every_second_channel_or_all():
     def function(x):
         return jax.lax.slice(jax.lax.slice(nn.relu(x) * scale, (0, 0), (1, 8)), (0, 0), (1, 8), (1, 2)) @ kernel
 
-    graph = folded(function, (1, 8), jnp.float32)
+    graph = folded(function, (1, 8))
     assert [node.op for node in graph].count('slice') == 1
     images = np.arange(8, dtype=np.float32)[None]
     np.testing.assert_allclose(run(graph, images), function(images), rtol=1e-6)
@@ -144,7 +125,7 @@ def test_a_loop_is_refused():
 
 @pytest.mark.parametrize('name', network_layers.ACTIVATIONS)
 def test_activations_are_recognised(name):
-    graph = folded(network_layers.ACTIVATIONS[name], (1, 4), jnp.float32)
+    graph = folded(network_layers.ACTIVATIONS[name], (1, 4))
     expected = {'gelu': 'gelu_tanh', 'gelu_exact': 'gelu'}.get(name, name)
     assert [node.op for node in graph] == ['input', expected]
     assert expected in ACTIVATIONS
@@ -158,5 +139,5 @@ def test_a_convolution_that_something_else_needs_whole_keeps_its_places():
         y = jax.lax.conv_general_dilated(x, kernel, (1, 1), 'VALID', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
         return nn.gelu(subsample(y, 2)).mean((1, 2)) + nn.relu(y).mean((1, 2))
 
-    graph = folded(function, (1, 4, 4, 3), jnp.float32)
+    graph = folded(function, (1, 4, 4, 3))
     np.testing.assert_allclose(run(graph, images), function(images), rtol=1e-5, atol=1e-6)

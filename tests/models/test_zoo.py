@@ -80,6 +80,7 @@ def test_every_network_is_counted():
     assert {name for name, *_ in COUNTS} == set(MODELS) - {'dsconv'}
 
 
+TINY_STAGES = ((1, 8, 1), (2, 8, 2))  # of 'mobilenet'
 TINY = {
     'alexnet': (AlexNet(3, features=(4, 4, 4, 4, 4), stem=(3, 1, 1), hidden=(64, 8), smallest=15), 15),
     'convmixer': (ConvMixer(3, patch=2, width=4, layers=1, kernel=3), 6),
@@ -95,7 +96,7 @@ TINY = {
 @pytest.mark.parametrize('name', TINY)
 def test_forward_and_gradient(name, monkeypatch):
     """Shapes and dtypes; gradients that are finite, and not all zero in any parameter; training is not evaluation."""
-    monkeypatch.setattr(mobilenet, 'STAGES', ((1, 8, 1), (2, 8, 2)))
+    monkeypatch.setattr(mobilenet, 'STAGES', TINY_STAGES)
     network, side = TINY[name]
     images = np.random.default_rng(1).normal(size=(4, side, side, 3)).astype(np.float32)
     weights = np.random.default_rng(2).normal(size=(4, network.num_classes)).astype(np.float32)
@@ -202,7 +203,7 @@ def test_layers_of_densenet_are_norm_relu_convolution_and_blocks_end_in_average_
 
 
 def test_mobilenet_is_linear_at_its_bottlenecks_cut_at_six_elsewhere_and_adds_where_shapes_agree(monkeypatch):
-    monkeypatch.setattr(mobilenet, 'STAGES', ((1, 8, 1), (2, 8, 2)))
+    monkeypatch.setattr(mobilenet, 'STAGES', TINY_STAGES)
     network = MobileNetV2(3, multiplier=0.5, strides=(2, 1, 2))
     images = 50 * np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
     apply = jax.jit(functools.partial(network.apply, capture_intermediates=True))
