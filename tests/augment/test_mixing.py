@@ -20,22 +20,21 @@ NARROW = {'mixup_alpha': 100.0, 'cutmix_alpha': 100.0}
 
 
 @functools.cache
-def compiled(height, width, **changed):
-    """(key, uint8 `(batch, height, width, channels)`, soft labels, active) → both, mixed."""
+def compiled(**changed):
+    """(key, uint8 `(batch, height, width, channels)`, soft labels) → both, mixed."""
     settings = dict(common.get_config().augment) | changed
 
-    def run(key, images, soft_labels, active):
-        batch, *_, channels = images.shape
+    def run(key, images, soft_labels):
+        batch, height, width, channels = images.shape
         planes = images.transpose(0, 3, 1, 2).reshape(batch, channels, height * width)
-        planes, soft_labels = mixing.mix(key, planes, soft_labels, height, width, settings, active)
+        planes, soft_labels = mixing.mix(key, planes, soft_labels, height, width, settings, active=True)
         return planes.reshape(batch, channels, height, width).transpose(0, 2, 3, 1), soft_labels
 
     return jax.jit(run)
 
 
-def mixed(seed, images, soft_labels, active=True, **changed):
-    outcome = compiled(*images.shape[1:3], **changed)(jax.random.key(seed), images, soft_labels, active)
-    return tuple(map(np.asarray, outcome))
+def mixed(seed, images, soft_labels, **changed):
+    return tuple(map(np.asarray, compiled(**changed)(jax.random.key(seed), images, soft_labels)))
 
 
 def neighbours(values):
@@ -139,8 +138,8 @@ def test_by_batch_all_images_share_method_lambda_and_box():
     changed = dict(mix_probability=0.3, cutmix_probability=0.8, **NARROW, **BY_BATCH)
     images, labels = two_classes(4, 8, 8)
     keys = jax.random.split(jax.random.key(5), 4_000)
-    run = jax.jit(jax.vmap(compiled(8, 8, **changed).__wrapped__, in_axes=(0, None, None, None)))
-    out, soft = map(np.asarray, run(keys, images, labels, True))
+    run = jax.jit(jax.vmap(compiled(**changed), in_axes=(0, None, None)))
+    out, soft = map(np.asarray, run(keys, images, labels))
     method = methods(out.reshape(-1, 8, 8, 1)).reshape(-1, 4)
     assert np.all(method == method[:, :1])
     kept = np.stack([own_shares(rows) for rows in soft])

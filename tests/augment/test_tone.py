@@ -21,10 +21,10 @@ def compiled(kind, lookup=GATHER, batch_size=None):
     return jax.jit(lambda *jobs: lax.map(lambda job: tone_map(job[0], index, job[1]), jobs, batch_size=batch_size))
 
 
-def by_pillow(function, planes, *arguments):
+def by_pillow(function, planes):
     """An ImageOps function of planes, through a picture of one row."""
     picture = Image.fromarray(planes[0][None] if len(planes) == 1 else planes.T[None])
-    return np.asarray(function(picture, *arguments)).reshape(-1, len(planes)).T
+    return np.asarray(function(picture)).reshape(-1, len(planes)).T
 
 
 @functools.cache

@@ -16,13 +16,13 @@ from dsconv.models.layers import ACTIVATIONS
 LAYERS = {'pointwise': nn.Dense(3), 'depthwise': nn.Conv(5, (3, 3), feature_group_count=5)}
 
 
-def draw(layer, dtype=np.float64):
-    """An input, and the weights of the layer and of the norm behind it."""
+def draw(layer):
+    """A float64 input, and the weights of the layer and of the norm behind it."""
     generator = np.random.default_rng(0)
     shape = jax.eval_shape(layer.init, jax.random.key(0), jnp.zeros((1, 4, 6, 5)))['params']['kernel'].shape
     features = shape[-1:]
     sizes = ((12, 4, 6, 5), shape, features, features, features)
-    return [generator.normal(size=size).astype(dtype) for size in sizes]
+    return [generator.normal(size=size) for size in sizes]
 
 
 def reference(layer, activation, groups, x, kernel, bias, scale, shift):
