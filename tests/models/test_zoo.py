@@ -14,7 +14,7 @@ from dsconv.errors import InputError
 from dsconv.models import MODELS, FastDSConv, build_model
 from dsconv.models.batch_norm import BatchNorm
 from dsconv.models.complexity import CONVOLUTIONS, NORMS, layer_costs
-from dsconv.models.zoo import blocks, mobilenet
+from dsconv.models.zoo import blocks
 from dsconv.models.zoo.alexnet import AlexNet, local_response_norm
 from dsconv.models.zoo.convmixer import ConvMixer
 from dsconv.models.zoo.densenet import DenseNet
@@ -80,12 +80,11 @@ def test_every_network_is_counted():
     assert {name for name, *_ in COUNTS} == set(MODELS) - {'dsconv'}
 
 
-TINY_STAGES = ((1, 8, 1), (2, 8, 2))  # of 'mobilenet'
 TINY = {
     'alexnet': (AlexNet(3, features=(4, 4, 4, 4, 4), stem=(3, 1, 1), hidden=(64, 8), smallest=15), 15),
     'convmixer': (ConvMixer(3, patch=2, width=4, layers=1, kernel=3), 6),
     'densenet': (DenseNet(3, growth=2, layers=(2, 1)), 6),
-    'mobilenet': (MobileNetV2(3, multiplier=0.5, strides=(2, 1, 2), norm_groups=2), 9),
+    'mobilenet': (MobileNetV2(3, 0.5, ((1, 8, 1), (2, 8, 2)), (2, 1, 2), norm_groups=2), 9),
     'resnet': (ResNet(3, stages=(1, 1), width=4, shortcut='conv', use_bias=True), 9),
     'bottleneck': (ResNet(3, (1, 1), 4, bottleneck=True, shortcut='conv_norm', large_stem=True, norm_groups=2), 9),
     'vgg': (VGG(3, stages=(1, 2), features=(4, 8), hidden=(16,)), 8),
@@ -94,9 +93,8 @@ TINY = {
 
 
 @pytest.mark.parametrize('name', TINY)
-def test_forward_and_gradient(name, monkeypatch):
+def test_forward_and_gradient(name):
     """Shapes and dtypes; gradients that are finite, and not all zero in any parameter; training is not evaluation."""
-    monkeypatch.setattr(mobilenet, 'STAGES', TINY_STAGES)
     network, side = TINY[name]
     images = np.random.default_rng(1).normal(size=(4, side, side, 3)).astype(np.float32)
     weights = np.random.default_rng(2).normal(size=(4, network.num_classes)).astype(np.float32)
@@ -202,9 +200,8 @@ def test_layers_of_densenet_are_norm_relu_convolution_and_blocks_end_in_average_
     np.testing.assert_allclose(jax.jit(network.apply)(variables, np.float32(x)), expected, rtol=1e-3, atol=1e-4)
 
 
-def test_mobilenet_is_linear_at_its_bottlenecks_cut_at_six_elsewhere_and_adds_where_shapes_agree(monkeypatch):
-    monkeypatch.setattr(mobilenet, 'STAGES', TINY_STAGES)
-    network = MobileNetV2(3, multiplier=0.5, strides=(2, 1, 2))
+def test_mobilenet_is_linear_at_its_bottlenecks_cut_at_six_elsewhere_and_adds_where_shapes_agree():
+    network, _ = TINY['mobilenet']
     images = 50 * np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
     apply = jax.jit(functools.partial(network.apply, capture_intermediates=True))
     _, seen = apply(drawn_variables(network, (8, 8, 3)), images)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from dsconv.models.layers import GlobalAveragePool
 from dsconv.models.zoo.blocks import ConvNorm
 
-# Table 2: expansion, features at width 1 and blocks of each stage.
+# Table 2.
 STAGES = ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1))
 IMAGENET_STRIDES = (2, 1, 2, 2, 2, 1, 2, 1)
 CIFAR_STRIDES = (1, 1, 1, 2, 2, 1, 2, 1)
@@ -41,11 +41,13 @@ class MobileNetV2(nn.Module):
 
     Attributes:
       multiplier: of the features of every layer, which are rounded to multiples of 8; the last layer's 1280 only grow.
+      stages: expansion, features at width 1 and blocks of each.
       strides: of the stem and of the first block of each stage.
     """
 
     num_classes: int
     multiplier: float = 1.0
+    stages: tuple[tuple[int, int, int], ...] = STAGES
     strides: tuple[int, ...] = IMAGENET_STRIDES
     norm_groups: int = 1
     dtype: jnp.dtype = jnp.float32
@@ -54,7 +56,8 @@ class MobileNetV2(nn.Module):
     def __call__(self, images, train: bool = False):
         conv = functools.partial(ConvNorm, activation=nn.relu6, groups=self.norm_groups, dtype=self.dtype)
         x = conv(rounded(32 * self.multiplier), 3, self.strides[0], name='stem')(images, train)
-        for stage, ((expansion, features, blocks), stride) in enumerate(zip(STAGES, self.strides[1:], strict=True)):
+        stages = zip(self.stages, self.strides[1:], strict=True)
+        for stage, ((expansion, features, blocks), stride) in enumerate(stages):
             for index in range(blocks):
                 shape = rounded(features * self.multiplier), expansion, 1 if index else stride
                 x = InvertedResidual(*shape, conv, name=f'stage_{stage}_block_{index}')(x, train)
