@@ -1,11 +1,11 @@
 """What a network costs: parameters and arithmetic of each layer, counted from shapes alone."""
 
 import dataclasses
+import math
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from dsconv.models.batch_norm import BatchNorm
 from dsconv.models.layers import GlobalAveragePool
@@ -58,7 +58,7 @@ def layer_costs(model: nn.Module, image_shape: tuple[int, int, int]) -> list[Lay
 
 def _cost(layer, input_shape, output_shape):
     parameters = layer.variables.get('params', {})
-    outputs, macs, flops, thesis_flops = int(np.prod(output_shape)), 0, 0, 0
+    outputs, macs, flops, thesis_flops = math.prod(output_shape), 0, 0, 0
     if isinstance(layer, CONVOLUTIONS):
         # Each place of the output applies the whole kernel once, grouped or not.
         macs = parameters['kernel'].size * outputs // output_shape[-1]
@@ -72,6 +72,6 @@ def _cost(layer, input_shape, output_shape):
     elif isinstance(layer, ClassTokenAndPositions):
         flops = outputs
     else:
-        flops = thesis_flops = int(np.prod(input_shape))
+        flops = thesis_flops = math.prod(input_shape)
     count = sum(leaf.size for leaf in jax.tree.leaves(parameters))
     return LayerCost('/'.join(layer.path), type(layer).__name__, tuple(output_shape), count, macs, flops, thesis_flops)
