@@ -1,5 +1,7 @@
 """The learning-rate schedule and the optimizer that a config describes, by Optax: `SCHEDULES` and `OPTIMIZERS`."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -94,7 +96,12 @@ def _muon(options, rate):
     """
     own = _some(options, 'nesterov weight_decay')
     muon = optax.contrib.muon(rate, beta=options['momentum'], consistent_rms=options['muon_rms'], **own)
-    return optax.partition({'muon': muon, 'adamw': _adamw(options, rate)}, _muon_or_adamw)
+
+    def label(path, leaf):
+        return 'muon' if leaf.ndim == 2 and path[0].key != 'head' else 'adamw'
+
+    labels = functools.partial(jax.tree_util.tree_map_with_path, label)
+    return optax.partition({'muon': muon, 'adamw': _adamw(options, rate)}, labels)
 
 
 # Name → (the `optimizer` section of a config, schedule) → the optimizer.
@@ -122,12 +129,3 @@ def _l2_penalty(options):
 
 def _is_kernel(params):
     return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == 'kernel', params)
-
-
-def _muon_or_adamw(params):
-    """Labels each parameter: 'muon' for the matrices between stem and head, 'adamw' for the others."""
-
-    def label(path, leaf):
-        return 'muon' if leaf.ndim == 2 and path[0].key != 'head' else 'adamw'
-
-    return jax.tree_util.tree_map_with_path(label, params)
