@@ -27,12 +27,12 @@ def initial_state(config, training):
     old = configuration.load_run(workdir)
     _, variables, step = restore_network(workdir, old)
     is_new_head = old.dataset.class_names != config.dataset.class_names
-    there, here = flatten_dict(variables), flatten_dict(state.variables)
+    there, here = (flatten_dict(each, sep='/') for each in (variables, state.variables))
     if is_new_head:
-        there |= {path: leaf for path, leaf in here.items() if path[1] == 'head'}
-    shapes = [{'/'.join(path): leaf.shape for path, leaf in leaves.items()} for leaves in (here, there)]
-    names = [name for name in dict.fromkeys([*shapes[0], *shapes[1]]) if shapes[0].get(name) != shapes[1].get(name)]
-    differing = [f'{name} {shown(shapes[1].get(name))} there, {shown(shapes[0].get(name))} here' for name in names]
+        there |= {name: leaf for name, leaf in here.items() if name.split('/')[1] == 'head'}
+    shapes_there, shapes_here = ({name: leaf.shape for name, leaf in leaves.items()} for leaves in (there, here))
+    names = [name for name in shapes_here | shapes_there if shapes_here.get(name) != shapes_there.get(name)]
+    differing = [f'{name} {shown(shapes_there.get(name))} there, {shown(shapes_here.get(name))} here' for name in names]
     if differing:
         raise InputError(
             f'init_from={config.init_from}: its network differs from this one: {"; ".join(differing[:3])}'
@@ -44,4 +44,4 @@ def initial_state(config, training):
             logger.warning(text, config.init_from, key, shown(old.model[key]), shown(config.model[key]))
     head = f'the head is new, for {len(config.dataset.class_names)} classes' if is_new_head else 'with its head'
     logger.info('starts from %s, step %d: %s', config.init_from, step, head)
-    return state.replace(variables=unflatten_dict(jax.device_put(there, replicated(training.mesh))))
+    return state.replace(variables=unflatten_dict(jax.device_put(there, replicated(training.mesh)), sep='/'))
