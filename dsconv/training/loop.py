@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dsconv import data
@@ -85,7 +86,7 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
 
                 if step == progress.next_line(step - 1):
                     log(step=step, split='train', **progress.summarise(step, state))
-                    state = state.replace(metrics=training.zero_metrics())
+                    state = state.replace(metrics=jax.tree.map(jnp.zeros_like, state.metrics))
 
                 if step == last_step and config.eval.recalibration_batches:
                     with progress.paused():

@@ -22,7 +22,7 @@ from dsconv.training.mesh import batch_sharding, check_batch_size, make_mesh, pe
 from dsconv.training.microbatching import accumulation_steps, fold
 from dsconv.training.optimizer import make_optimizer, make_schedule
 from dsconv.training.run import kept_pictures
-from dsconv.training.state import Metrics, create_state
+from dsconv.training.state import create_state
 from dsconv.training.step import make_train_step
 
 logger = logging.getLogger('dsconv')
@@ -125,8 +125,8 @@ def _implementation(config, mesh) -> str:
 class Training:
     """What a training run is made of, compiled for `mesh`.
 
-    `schedule` is step → learning rate; `new_state()` and `zero_metrics()` return the `TrainState` before the first step
-    and `Metrics` of no step, on all devices; an epoch is of whole batches.
+    `schedule` is step → learning rate; `new_state()` returns the `TrainState` before the first step, on all devices; an
+    epoch is of whole batches.
     """
 
     model: nn.Module
@@ -134,7 +134,6 @@ class Training:
     schedule: Callable
     train_step: Callable
     new_state: Callable
-    zero_metrics: Callable
     steps_per_epoch: int
     total_steps: int
 
@@ -154,14 +153,13 @@ def build_training(config, num_examples: int, devices=None) -> Training:
     optimizer = make_optimizer(config.optimizer, schedule)
     augment = make_augment(config.to_dict(), len(config.dataset.class_names), mesh)
     averaging = config.optimizer.ema_decay is not None
-    on_all_devices = functools.partial(jax.jit, out_shardings=replicated(mesh))
+    new_state = functools.partial(create_state, model, optimizer, image_shape(config), config.seed, averaging)
     return Training(
         model=model,
         mesh=mesh,
         schedule=schedule,
         train_step=make_train_step(config, model, optimizer, augment, steps_per_epoch, mesh),
-        new_state=on_all_devices(lambda: create_state(model, optimizer, image_shape(config), config.seed, averaging)),
-        zero_metrics=on_all_devices(Metrics.zeros),
+        new_state=jax.jit(new_state, out_shardings=replicated(mesh)),
         steps_per_epoch=steps_per_epoch,
         total_steps=total_steps,
     )
