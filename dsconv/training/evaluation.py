@@ -2,10 +2,10 @@
 
 import functools
 import math
-import operator
 
 import jax
 import numpy as np
+import optax
 
 from dsconv import data
 from dsconv.training.memory import naming_remedies
@@ -26,7 +26,7 @@ class Evaluator:
         """Returns the mean `loss` (nats) and `accuracy` over the split; only their sums leave the device."""
         sums = (self._score(variables, *to_global(self._mesh, batch)) for batch in self._batches(split))
         with naming_remedies(lambda: f'resume with a --config.eval.batch_size below {self._batch_size}'):
-            total = functools.reduce(functools.partial(jax.tree.map, operator.add), sums)
+            total = functools.reduce(optax.tree.add, sums)
             return {name: float(value) / split.num_examples for name, value in total.items()}
 
     def log_probabilities(self, variables, split) -> np.ndarray:

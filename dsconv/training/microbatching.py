@@ -4,6 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax import lax
 
 from dsconv.errors import InputError
@@ -81,11 +82,11 @@ def mean_over_microbatches(function, steps: int, devices: int, *batch):
         return function(*batch)
 
     def add(total, part):
-        return jax.tree.map(jnp.add, total, function(*part)), None
+        return optax.tree.add(total, function(*part)), None
 
     parts = [_cut(array, steps, devices) for array in batch]
     result = jax.eval_shape(function, *(part[0] for part in parts))
-    total, _ = lax.scan(add, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), result), parts)
+    total, _ = lax.scan(add, jax.tree.map(jnp.zeros_like, result), parts)
     return jax.tree.map(lambda leaf: leaf / steps, total)
 
 

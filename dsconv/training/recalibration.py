@@ -4,7 +4,7 @@ import dataclasses
 import functools
 
 import jax
-import jax.numpy as jnp
+import optax
 
 from dsconv import data
 from dsconv.training.evaluation import scored_variables
@@ -29,7 +29,7 @@ def recalibrate(config, training, state: TrainState, split) -> TrainState:
     updates = int(state.step) - int(state.nonfinite_steps)
     variables = scored_variables(config, state.variables, state.average, updates)
     statistics = (statistics_of(variables, to_global(training.mesh, images)) for images, _ in batches)
-    total = functools.reduce(functools.partial(jax.tree.map, jnp.add), statistics)
+    total = functools.reduce(optax.tree.add, statistics)
     if state.average is None or updates == 0:  # every step was skipped: the network itself is evaluated
         return state.replace(variables=_with_statistics(state.variables, total, count))
     # The EMA is stored with its bias towards zero, which `scored_variables` removes.
