@@ -25,14 +25,14 @@ class Evaluator:
     def score(self, variables, split) -> dict[str, float]:
         """Returns the mean `loss` (nats) and `accuracy` over the split; only their sums leave the device."""
         sums = (self._score(variables, *to_global(self._mesh, batch)) for batch in self._batches(split))
-        with naming_remedies(lambda: f'resume with a --config.eval.batch_size below {self._batch_size}'):
+        with naming_remedies(f'resume with a --config.eval.batch_size below {self._batch_size}'):
             total = functools.reduce(optax.tree.add, sums)
             return {name: float(value) / split.num_examples for name, value in total.items()}
 
     def log_probabilities(self, variables, split) -> np.ndarray:
         """Returns float32 `(num_examples, classes)`, in the order of the split."""
         batches = (self._forward(variables, to_global(self._mesh, images)) for images, _, _ in self._batches(split))
-        with naming_remedies(lambda: 'evaluate with JAX_PLATFORMS=cpu'):
+        with naming_remedies('evaluate with JAX_PLATFORMS=cpu'):
             return np.concatenate([np.asarray(batch) for batch in batches])[: split.num_examples]
 
     def _batches(self, split):

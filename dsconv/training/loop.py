@@ -71,7 +71,7 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
             _open_log(workdir, config, first_step, training.steps_per_epoch) as (log, flush_log),
             StopRequest(training.mesh) as stop,
             checkpoints.finishing(),
-            naming_remedies(lambda: remedies(config, training.mesh)),
+            naming_remedies(remedies(config, training.mesh)),
             Trace(workdir / 'profile', profile) as trace,
         ):
             length = min(config.steps_per_dispatch, progress.next_line(first_step) - first_step)

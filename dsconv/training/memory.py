@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -51,15 +50,15 @@ def tell_memory(config, mesh, compiled, num_examples: int) -> None:
 
 
 @contextlib.contextmanager
-def naming_remedies(remedy: Callable[[], str]):
-    """Wraps work on the device; where its memory is too small, raises InputError with what `remedy` returns."""
+def naming_remedies(remedy: str):
+    """Wraps work on the device; where its memory is too small, raises InputError that ends with `remedy`."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
         if status_of(error) != 'RESOURCE_EXHAUSTED':
             raise
         reason = str(error).splitlines()[0].removeprefix('RESOURCE_EXHAUSTED: ').rstrip('.')
-        raise InputError(f'the device does not have enough memory ({reason}): {remedy()}') from error
+        raise InputError(f'the device does not have enough memory ({reason}): {remedy}') from error
 
 
 def device_memory(mesh) -> dict[str, int]:

@@ -85,7 +85,7 @@ def test_too_little_memory_names_what_can_be_set(caplog, changes, taken, remedy)
 def test_what_does_not_fit_is_one_line():
     with (
         pytest.raises(InputError, match=r'^the device does not have enough memory \(.+\): take less$'),
-        memory.naming_remedies(lambda: 'take less'),
+        memory.naming_remedies('take less'),
     ):
         jax.jit(lambda: jnp.zeros(2**58))().block_until_ready()
 
