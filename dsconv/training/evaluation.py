@@ -4,13 +4,14 @@ import functools
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
 from dsconv import data
 from dsconv.training.memory import naming_remedies
 from dsconv.training.mesh import make_mesh, peers, to_global
-from dsconv.training.step import make_forward, make_score
+from dsconv.training.step import make_forward
 
 
 class Evaluator:
@@ -18,9 +19,17 @@ class Evaluator:
 
     def __init__(self, config, model, mesh=None):
         self._mesh = make_mesh() if mesh is None else mesh
-        self._forward = make_forward(config, model, self._mesh)
-        self._score = make_score(self._forward)
         self._batch_size = math.ceil(config.eval.batch_size / self._mesh.size) * self._mesh.size
+        self._forward = forward = make_forward(config, model, self._mesh)
+
+        @jax.jit
+        def score(variables, images, labels, mask):
+            log_probabilities = forward(variables, images)
+            losses = -jnp.take_along_axis(log_probabilities, labels[:, None], axis=1)[:, 0]
+            hits = jnp.argmax(log_probabilities, axis=-1) == labels
+            return {'loss': jnp.sum(losses, where=mask), 'accuracy': jnp.sum(hits, where=mask)}
+
+        self._score = score
 
     def score(self, variables, split) -> dict[str, float]:
         """Returns the mean `loss` (nats) and `accuracy` over the split; only their sums leave the device."""

@@ -1,4 +1,4 @@
-"""The jitted steps: training (loss, gradient, optimizer, batch statistics) and evaluation."""
+"""The jitted step of training (loss, gradient, optimizer, batch statistics), and the forward pass of inference."""
 
 import jax
 import jax.numpy as jnp
@@ -105,19 +105,3 @@ def make_forward(config, model, mesh):
     """Makes `forward(variables, images) → log-probabilities`, as `make_logits` makes logits."""
     logits = make_logits(config, model, mesh)
     return jax.jit(lambda variables, images: jax.nn.log_softmax(logits(variables, images)))
-
-
-def make_score(forward):
-    """Makes `score(variables, images, labels, mask)`: the sums of loss (nats) and correct predictions.
-
-    Labels are int32 `(batch,)`, the mask bool `(batch,)`, True where an image counts.
-    """
-
-    @jax.jit
-    def score(variables, images, labels, mask):
-        log_probabilities = forward(variables, images)
-        losses = -jnp.take_along_axis(log_probabilities, labels[:, None], axis=1)[:, 0]
-        hits = jnp.argmax(log_probabilities, axis=-1) == labels
-        return {'loss': jnp.sum(losses, where=mask), 'accuracy': jnp.sum(hits, where=mask)}
-
-    return score

@@ -13,7 +13,7 @@ from dsconv import data
 from dsconv.training.mesh import make_mesh, to_global
 from dsconv.training.setup import build_training, open_data
 from dsconv.training.state import Metrics, create_state
-from dsconv.training.step import _add, make_score, make_train_step, normalise
+from dsconv.training.step import _add, make_train_step, normalise
 from tests.conftest import tiny_config
 
 STEPS = 6
@@ -137,14 +137,6 @@ def test_dropout_differs_by_image_microbatch_and_step(batches):
     assert not np.array_equal(first, second)
     # The mean of two masks is 1 where they differ, half of the places.
     assert np.mean(masks(2)[0] == 1) == pytest.approx(0.5, abs=0.1)
-
-
-def test_what_pads_the_last_batch_is_neither_right_nor_a_loss():
-    logits = np.array([[0, 2], [3, 0], [9, 0], [9, 0]], np.float32)  # padding has label 0, which would be right
-    labels, mask = np.array([1, 1, 0, 0], np.int32), np.array([True, True, False, False])
-    sums = make_score(lambda variables, images: jax.nn.log_softmax(images))(None, logits, labels, mask)
-    assert sums['accuracy'] == 1
-    assert sums['loss'] == pytest.approx(np.log1p(np.exp(-2)) + np.log1p(np.exp(3)), rel=1e-5)
 
 
 class Kinked(nn.Module):
