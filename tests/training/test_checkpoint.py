@@ -165,19 +165,12 @@ def test_an_older_one_with_damaged_metrics_is_kept_too(tmp_path, written):
     assert (tmp_path / 'damaged' / '1').is_dir()
 
 
-@pytest.mark.parametrize(
-    'fault',
-    [
-        PermissionError(errno.EACCES, os.strerror(errno.EACCES)),
-        ValueError('ABORTED: Error opening "zarr" driver: [OS error 116: ESTALE Stale file handle]'),  # of TensorStore
-    ],
-    ids=str,
-)
-def test_a_passing_fault_ends_the_run_and_moves_nothing(two_saved, monkeypatch, fault):
+def test_a_passing_fault_of_tensorstore_ends_the_run_and_moves_nothing(two_saved, monkeypatch):
+    fault = ValueError('ABORTED: Error opening "zarr" driver: [OS error 116: ESTALE Stale file handle]')
     with Checkpoints(two_saved) as checkpoints:
         with monkeypatch.context() as patch:
             patch.setattr(ocp.CheckpointManager, 'restore', Mock(side_effect=fault))
-            with pytest.raises(RunError, match=f'could not be read .{type(fault).__name__}.*{re.escape(str(fault))}'):
+            with pytest.raises(RunError, match=f'could not be read .ValueError.*{re.escape(str(fault))}'):
                 checkpoints.restore_newest(make_state(1))
         assert checkpoints.restore_newest(make_state(1)).step == 4
     assert steps(two_saved) == [3, 4]
@@ -233,6 +226,7 @@ def test_too_many_open_files_are_no_damage(two_saved):
         with pytest.raises(RunError, match='Too many open files'), limited(resource.RLIMIT_NOFILE, 3):
             checkpoints.restore_newest(make_state(1))
         assert checkpoints.restore_newest(make_state(1)).step == 4
+    assert not (two_saved / 'damaged').exists()
 
 
 def test_a_checkpoint_that_cannot_be_written_is_said(tmp_path):
