@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from dsconv import data
+from dsconv.augment import make_augment
 from dsconv.training.mesh import make_mesh, to_global
 from dsconv.training.setup import build_training, open_data
 from dsconv.training.state import Metrics, create_state
@@ -31,12 +32,17 @@ def batches():
     return config, split.num_examples, images, labels
 
 
+def changed(config, changes):
+    """A copy of the config with other values, by dotted key."""
+    config = config.copy_and_resolve_references()
+    config.update_from_flattened_dict(changes)
+    return config
+
+
 def run(batches, devices, steps_a_dispatch=1, **changes):
     """Losses of each step and the last state after `STEPS` steps on so many devices."""
     config, num_examples, images, labels = batches
-    config = config.copy_and_resolve_references()
-    config.update_from_flattened_dict(changes)
-    training = build_training(config, num_examples, jax.devices()[:devices])
+    training = build_training(changed(config, changes), num_examples, jax.devices()[:devices])
     state, losses = training.new_state(), []
     for start in range(0, STEPS, steps_a_dispatch):
         part = slice(start, start + steps_a_dispatch)
@@ -51,8 +57,6 @@ def on_eight(batches):
 
 
 def test_the_first_loss_is_the_smoothed_cross_entropy_of_the_augmented_batch(batches, on_eight):
-    from dsconv.augment import make_augment
-
     config, _, images, labels = batches
     losses, _, training = on_eight
     augment = make_augment(config.to_dict(), 10)
@@ -84,11 +88,8 @@ def test_other_devices_microbatches_and_steps_a_dispatch_change_nothing(batches,
 
 def test_the_step_is_for_any_platform(batches):
     config, num_examples, images, labels = batches
-    config = config.copy_and_resolve_references()
-    config.update_from_flattened_dict({
-        'augment.policy': 'either', 'augment.mix_probability': 0.5, 'model.dtype': 'bfloat16', 'model.depth': 1,
-    })  # fmt: skip
-    training = build_training(config, num_examples, jax.devices()[:1])
+    mixed = {'augment.policy': 'either', 'augment.mix_probability': 0.5, 'model.dtype': 'bfloat16', 'model.depth': 1}
+    training = build_training(changed(config, mixed), num_examples, jax.devices()[:1])
     traced = training.train_step.trace(jax.eval_shape(training.new_state), images[:1], labels[:1])
     for platform in ('cuda', 'tpu'):
         text = traced.lower(lowering_platforms=(platform,)).as_text()
@@ -101,6 +102,13 @@ def test_normalise_is_per_channel():
     mean, std = (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)
     expected = (images / 255 - np.array(mean)) / np.array(std)
     np.testing.assert_allclose(normalise(images, mean, std), expected, rtol=1e-4, atol=1e-5)
+
+
+def alone(config, network):
+    """The training step of another network, without augmentation, on one device, and its first state."""
+    mesh, optimizer = make_mesh(jax.devices()[:1]), optax.sgd(0.1)
+    step = make_train_step(config, network, optimizer, lambda key, epoch, x, y: (x, jax.nn.one_hot(y, 10)), 10, mesh)
+    return step, create_state(network, optimizer, (8, 8, 1), 0, averaging=False)
 
 
 class Dropped(nn.Module):
@@ -118,16 +126,10 @@ def test_dropout_differs_by_image_microbatch_and_step(batches):
 
     def masks(microbatches):
         """The means over the microbatches of the masks of the first two steps."""
-        changed = config.copy_and_resolve_references()
-        changed.accumulation_steps, changed.optimizer.ema_decay = microbatches, None
-        mesh, optimizer = make_mesh(jax.devices()[:1]), optax.sgd(0.1)
-        step = make_train_step(
-            changed, Dropped(), optimizer, lambda key, epoch, x, y: (x, jax.nn.one_hot(y, 10)), 10, mesh
-        )
-        state, seen = create_state(Dropped(), optimizer, (8, 8, 1), 0, averaging=False), []
+        step, state = alone(changed(config, {'accumulation_steps': microbatches}), Dropped())
+        seen = []
         for number in range(2):
-            part = slice(number, number + 1)
-            state, _ = step(state, *to_global(mesh, (images[part], labels[part]), 1))
+            state, _ = step(state, images[number : number + 1], labels[number : number + 1])
             seen.append(np.asarray(state.variables['batch_stats']['mask']))
         return seen
 
@@ -150,15 +152,9 @@ class Kinked(nn.Module):
 
 def test_a_step_of_a_finite_loss_and_a_gradient_that_is_not_is_skipped(batches):
     config, _, images, labels = batches
-    config = config.copy_and_resolve_references()
-    config.max_skipped_steps, config.optimizer.ema_decay = 1, None
-    mesh, optimizer = make_mesh(jax.devices()[:1]), optax.sgd(0.1)
-    step = make_train_step(
-        config, Kinked(), optimizer, lambda *batch: (batch[2], jax.nn.one_hot(batch[3], 10)), 10, mesh
-    )
-    state = create_state(Kinked(), optimizer, images.shape[2:], 0, averaging=False)
+    step, state = alone(changed(config, {'max_skipped_steps': 1}), Kinked())
     before = jax.device_get(state.variables)
-    state, loss = step(state, *to_global(mesh, (images[:1], labels[:1]), 1))
+    state, loss = step(state, images[:1], labels[:1])
     assert np.isfinite(loss) and (state.nonfinite_steps, state.metrics.nonfinite_step) == (1, 1)
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(state.variables), before)
 
