@@ -67,11 +67,9 @@ def other_examples(config, name: str, split: str | None, where: list[str] = ()) 
     other.dataset.update({'name': name, **{key: config.dataset[key] for key in OF_THE_RUN}})
     say_where(other, where, OF_OTHERS)
     source = data.open_source(other.dataset, whole=split is None)
-    if split is None and set(source.split_sizes) == {'train'}:
-        split, images = 'all', source.load('train')
-    else:
-        split = split or next(part for part in ('test', 'validation', 'train') if part in source.split_sizes)
-        images = source.load(split)
+    is_whole = split is None and set(source.split_sizes) == {'train'}
+    split = split or next(part for part in ('test', 'validation', 'train') if part in source.split_sizes)
+    images = source.load(split)
     numbers = match_classes(source.class_names, config.dataset.class_names)
     labels = numbers[images.labels]
     known = np.flatnonzero(labels >= 0)
@@ -85,7 +83,7 @@ def other_examples(config, name: str, split: str | None, where: list[str] = ()) 
         count = len(labels) - len(known)
         logger.warning('%s: left out %d examples of classes that the network does not know: %s', name, count, unknown)
         images, labels = images.subset(known), labels[known]
-    return Examples(name, split, images, labels)
+    return Examples(name, 'all' if is_whole else split, images, labels)
 
 
 def write_predictions(output: Path, scored: Examples, class_names, log_probabilities: np.ndarray) -> None:
