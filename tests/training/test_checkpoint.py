@@ -38,29 +38,36 @@ def make_state(step, scale=1.0, devices=1):
     return jax.device_put(state, replicated(make_mesh(jax.devices()[:devices])))
 
 
+def save(workdir, validations, keep=2):
+    """Saves a state of each step, whose values grow with it, and its validation."""
+    with Checkpoints(workdir, keep) as checkpoints:
+        for step, validation in validations.items():
+            checkpoints.save(make_state(step, scale=step), validation)
+
+
+def restore(workdir):
+    """The newest sound state."""
+    with Checkpoints(workdir) as checkpoints:
+        return checkpoints.restore_newest(make_state(1))
+
+
 def test_the_newest_and_the_best_are_kept(tmp_path):
-    with Checkpoints(tmp_path, keep=2) as checkpoints:
-        for step, accuracy in enumerate([0.1, 0.9, 0.5, 0.3, 0.4], start=1):
-            checkpoints.save(make_state(step), {'accuracy': accuracy, 'loss': 1.0})
+    save(tmp_path, {step: {'accuracy': accuracy} for step, accuracy in enumerate([0.1, 0.9, 0.5, 0.3, 0.4], start=1)})
     assert steps(tmp_path) == [2, 4, 5]
     with Checkpoints(tmp_path, read_only=True) as checkpoints:
         assert [checkpoints.choose(which) for which in (None, 'best', 'latest', '4')] == [2, 2, 5, 4]
 
 
 def test_without_validation_the_newest_are_kept(tmp_path):
-    with Checkpoints(tmp_path, keep=2) as checkpoints:
-        for step in (1, 2, 3):
-            checkpoints.save(make_state(step), None)
+    save(tmp_path, dict.fromkeys((1, 2, 3)))
     assert steps(tmp_path) == [2, 3]
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.choose(None) == 3
 
 
 def test_a_loss_that_is_a_nan_of_either_sign_is_no_damage(tmp_path):
-    with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(make_state(1), {'accuracy': 0.5, 'loss': float(np.copysign(np.nan, -1))})
-    with Checkpoints(tmp_path) as checkpoints:
-        assert checkpoints.restore_newest(make_state(0)).step == 1
+    save(tmp_path, {1: {'accuracy': 0.5, 'loss': float(np.copysign(np.nan, -1))}})
+    assert restore(tmp_path).step == 1
 
 
 @pytest.mark.parametrize(('saved_on', 'restored_on'), [(8, 1), (1, 8)])
@@ -83,18 +90,14 @@ def test_a_state_may_be_donated_while_it_is_saved(tmp_path):
         checkpoints.save(state, None)
         for _ in range(5):
             state = double(state)
-    with Checkpoints(tmp_path) as checkpoints:
-        restored = checkpoints.restore_newest(make_state(1))
-    np.testing.assert_array_equal(restored.variables['params']['layer']['kernel'], VALUES)
+    np.testing.assert_array_equal(restore(tmp_path).variables['params']['layer']['kernel'], VALUES)
     assert jnp.max(state.variables['params']['layer']['kernel']) == 32 * VALUES.max()
 
 
 @pytest.fixture
 def two_saved(tmp_path):
     """A workdir of the checkpoints 3 and 4."""
-    with Checkpoints(tmp_path) as checkpoints:
-        for step in (3, 4):
-            checkpoints.save(make_state(step, scale=step), {'accuracy': 0.5})
+    save(tmp_path, dict.fromkeys((3, 4), {'accuracy': 0.5}))
     return tmp_path
 
 
@@ -108,8 +111,7 @@ def test_a_leaf_that_is_not_as_its_checksum_says_is_noticed_and_the_sound_ones_a
     shape, told = make_state(4), r"/4: damaged, wrong checksum of .*\['kernel'\]; .*available: 3\)"
     with Checkpoints(two_saved) as checkpoints, pytest.raises(InputError, match=told):
         checkpoints.restore_model(4, {'variables': shape.variables, 'average': shape.average})
-    with Checkpoints(two_saved) as checkpoints:
-        assert checkpoints.restore_newest(shape).step == 3
+    assert restore(two_saved).step == 3
 
 
 @pytest.mark.parametrize(
@@ -123,9 +125,7 @@ def test_a_leaf_that_is_not_as_its_checksum_says_is_noticed_and_the_sound_ones_a
     ids=['truncated', 'without checksums', 'a copy of another', 'a file'],
 )
 def test_the_newest_sound_one_is_restored_and_the_damaged_are_kept(tmp_path, how, caplog):
-    with Checkpoints(tmp_path, keep=3) as checkpoints:
-        for step in (3, 4, 5):
-            checkpoints.save(make_state(step, scale=step), None)
+    save(tmp_path, dict.fromkeys((3, 4, 5)), keep=3)
     for step in (4, 5):
         how(tmp_path / 'checkpoints' / str(step))
     with caplog.at_level(logging.WARNING, 'dsconv'), Checkpoints(tmp_path, keep=3) as checkpoints:
@@ -140,8 +140,7 @@ def test_the_newest_sound_one_is_restored_and_the_damaged_are_kept(tmp_path, how
 
 
 def test_a_lone_checkpoint_with_damaged_metrics_is_no_new_beginning(tmp_path):
-    with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(make_state(4), {'accuracy': 0.9})
+    save(tmp_path, {4: {'accuracy': 0.9}})
     (tmp_path / 'checkpoints' / '4' / 'metrics' / 'metrics').write_bytes(b'')
     for _ in range(2):
         with pytest.raises(InputError, match='none of the checkpoints'):
@@ -151,9 +150,7 @@ def test_a_lone_checkpoint_with_damaged_metrics_is_no_new_beginning(tmp_path):
 
 @pytest.mark.parametrize('written', ['{"accuracy": 0.1}', '{"accuracy": 0.1, "los', None])
 def test_an_older_one_with_damaged_metrics_is_kept_too(tmp_path, written):
-    with Checkpoints(tmp_path, keep=1) as checkpoints:
-        for step, accuracy in ((1, 0.9), (2, 0.5)):
-            checkpoints.save(make_state(step), {'accuracy': accuracy})
+    save(tmp_path, {1: {'accuracy': 0.9}, 2: {'accuracy': 0.5}}, keep=1)
     file = tmp_path / 'checkpoints' / '1' / 'metrics' / 'metrics'
     file.write_text(written) if written else shutil.rmtree(file.parent)
     with pytest.raises(InputError, match='/1 is damaged: move it to another place'):
@@ -230,13 +227,11 @@ def test_too_many_open_files_are_no_damage(two_saved):
 
 
 def test_a_checkpoint_that_cannot_be_written_is_said(tmp_path):
-    with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(make_state(1), None)
-    said, disk = r'could not be written to .*; complete checkpoints: 1\.', limited(resource.RLIMIT_FSIZE, 64)
-    with pytest.raises(RunError, match=said), disk, Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(make_state(2), None)
-    with Checkpoints(tmp_path) as checkpoints:
-        assert checkpoints.restore_newest(make_state(1)).step == 1
+    save(tmp_path, {1: None})
+    said = r'could not be written to .*; complete checkpoints: 1\.'
+    with pytest.raises(RunError, match=said), limited(resource.RLIMIT_FSIZE, 64):
+        save(tmp_path, {2: None})
+    assert restore(tmp_path).step == 1
 
 
 def test_what_one_process_of_a_run_cannot_restore_no_other_restores(two_saved, monkeypatch):
