@@ -22,38 +22,35 @@ def recalibrate(config, training, state: TrainState, split) -> TrainState:
     """
     if 'batch_stats' not in state.variables:
         return state
-    count = config.eval.recalibration_batches
-    order = dict(batch_size=config.batch_size, seed=config.seed, start_step=0, num_steps=count)
-    batches = data.train_batches(dataclasses.replace(split, cropped=False), **order, processes=peers())
-    statistics_of = _make_batch_statistics(config, training.model, training.mesh)
-    updates = int(state.step) - int(state.nonfinite_steps)
-    variables = scored_variables(config, state.variables, state.average, updates)
-    statistics = (statistics_of(variables, to_global(training.mesh, images)) for images, _ in batches)
-    total = functools.reduce(optax.tree.add, statistics)
-    if state.average is None or updates == 0:  # every step was skipped: the network itself is evaluated
-        return state.replace(variables=_with_statistics(state.variables, total, count))
-    # The EMA is stored with its bias towards zero, which `scored_variables` removes.
-    share = 1 - config.optimizer.ema_decay**updates
-    return state.replace(average=_with_statistics(state.average, total, count / share))
+    count, mesh = config.eval.recalibration_batches, training.mesh
 
-
-def _make_batch_statistics(config, model, mesh):
     @functools.partial(jax.jit, in_shardings=(replicated(mesh), batch_sharding(mesh)), out_shardings=replicated(mesh))
     def statistics_of(variables, images):
         # At a count of −1 `batch_norm.BatchNorm` gives the old statistics no weight and returns the batch's own.
-        fresh = jax.tree_util.tree_map_with_path(
+        weightless = jax.tree_util.tree_map_with_path(
             lambda path, old: old * 0 - 1 if path[-1].key == 'count' else old, variables['batch_stats']
         )
+        fresh = variables | {'batch_stats': weightless}
 
         def of_microbatch(inputs):
-            _, updated = model.apply(variables | {'batch_stats': fresh}, inputs, train=True, mutable='batch_stats')
+            _, updated = training.model.apply(fresh, inputs, train=True, mutable='batch_stats')
             return updated['batch_stats']
 
         inputs = normalise(images, config.dataset.mean, config.dataset.std)
         steps = accumulation_steps(config, mesh)  # as in training: the groups of batch norm are the same
         return mean_over_microbatches(of_microbatch, steps, mesh.size, inputs)
 
-    return statistics_of
+    order = dict(batch_size=config.batch_size, seed=config.seed, start_step=0, num_steps=count)
+    batches = data.train_batches(dataclasses.replace(split, cropped=False), **order, processes=peers())
+    updates = int(state.step) - int(state.nonfinite_steps)
+    variables = scored_variables(config, state.variables, state.average, updates)
+    statistics = (statistics_of(variables, to_global(mesh, images)) for images, _ in batches)
+    total = functools.reduce(optax.tree.add, statistics)
+    if state.average is None or updates == 0:  # every step was skipped: the network itself is evaluated
+        return state.replace(variables=_with_statistics(state.variables, total, count))
+    # The EMA is stored with its bias towards zero, which `scored_variables` removes.
+    share = 1 - config.optimizer.ema_decay**updates
+    return state.replace(average=_with_statistics(state.average, total, count / share))
 
 
 def _with_statistics(variables, total, divisor):
