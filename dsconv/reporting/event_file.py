@@ -7,7 +7,6 @@ import os
 import platform
 import struct
 import time
-from typing import BinaryIO
 
 CASTAGNOLI = 0x82F63B78  # the polynomial of CRC-32C, its bits reversed
 
@@ -18,26 +17,21 @@ def new_name() -> str:
     return f'events.out.tfevents.{seconds}.{platform.node()}.{os.getpid()}.{rest}'
 
 
-class EventFile:
-    """Writes events to `file`, which is empty and open for bytes."""
+def first_event() -> bytes:
+    """Returns what a file begins with."""
+    return _event(_bytes(3, b'brain.Event:2'))
 
-    def __init__(self, file: BinaryIO):
-        self._file = file
-        self._write(_bytes(3, b'brain.Event:2'))
 
-    def write(self, step: int, scalars: dict[str, float]) -> None:
-        """Appends an event with a value for each tag. Values are stored as float32."""
-        values = (_bytes(1, tag.encode()) + b'\x15' + struct.pack('<f', value) for tag, value in scalars.items())
-        self._write(b'\x10' + _varint(step) + _bytes(5, b''.join(_bytes(1, value) for value in values)))
+def scalars_event(step: int, scalars: dict[str, float]) -> bytes:
+    """Returns an event with a value for each tag. Values are stored as float32."""
+    values = (_bytes(1, tag.encode()) + b'\x15' + struct.pack('<f', value) for tag, value in scalars.items())
+    return _event(b'\x10' + _varint(step) + _bytes(5, b''.join(_bytes(1, value) for value in values)))
 
-    def flush(self) -> None:
-        """Saves the events written so far."""
-        self._file.flush()
 
-    def _write(self, fields: bytes) -> None:
-        event = b'\x09' + struct.pack('<d', time.time()) + fields
-        length = struct.pack('<Q', len(event))
-        self._file.write(length + _masked_crc(length) + event + _masked_crc(event))
+def _event(fields: bytes) -> bytes:
+    event = b'\x09' + struct.pack('<d', time.time()) + fields
+    length = struct.pack('<Q', len(event))
+    return length + _masked_crc(length) + event + _masked_crc(event)
 
 
 def _bytes(field: int, content: bytes) -> bytes:

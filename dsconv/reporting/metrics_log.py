@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dsconv.errors import InputError
 from dsconv.files import is_remote, make_directory, replace_file, to_path
-from dsconv.reporting.event_file import EventFile, new_name
+from dsconv.reporting import event_file
 
 FILE_NAME = 'metrics.jsonl'
 SECONDS_BETWEEN_UPLOADS = 10  # each upload sends the whole file and blocks training
@@ -34,7 +34,8 @@ class MetricsLog(contextlib.ExitStack):
         self._patience, self._flushed = SECONDS_BETWEEN_UPLOADS if is_remote(path) else 0, time.monotonic()
         self._events, self._trackers = None, trackers
         if tensorboard:
-            self._events = EventFile(self.enter_context((workdir / new_name()).open('wb')))
+            self._events = self.enter_context((workdir / event_file.new_name()).open('wb'))
+            self._events.write(event_file.first_event())
         self._file = self.enter_context(path.open('a', encoding='utf-8'))
 
     def write(self, *, step: int, epoch: float, split: str, **metrics: float) -> None:
@@ -43,8 +44,11 @@ class MetricsLog(contextlib.ExitStack):
         line = {'step': int(step), 'epoch': float(epoch), 'split': split}
         line |= {name: value if math.isfinite(value) else None for name, value in values.items()}
         self._file.write(json.dumps(line, allow_nan=False) + '\n')
-        for writer in filter(None, (self._events, self._trackers)):
-            writer.write(int(step), {f'{split}/{name}': value for name, value in values.items()})
+        scalars = {f'{split}/{name}': value for name, value in values.items()}
+        if self._events:
+            self._events.write(event_file.scalars_event(int(step), scalars))
+        if self._trackers:
+            self._trackers.write(int(step), scalars)
         if time.monotonic() - self._flushed >= self._patience:
             self.flush()
 
