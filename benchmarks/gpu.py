@@ -77,10 +77,9 @@ def config_of(trial: Trial, rehearse: bool):
     """Returns the resolved config of a trial, as one compares: no augmentation, no averaging."""
     from benchmarks.network.comparison import same_work
     from dsconv import config as configuration
-    from dsconv.config_checks import resolve_without_data
 
     overrides = [*STANDARD, *trial.overrides, *(TINY if rehearse else ())]
-    return same_work(resolve_without_data(configuration.load(f'configs/{trial.config}.py', overrides)))
+    return same_work(configuration.load(f'configs/{trial.config}.py', overrides))
 
 
 def measure(trial: Trial, rehearse: bool) -> dict:

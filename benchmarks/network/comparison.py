@@ -82,7 +82,7 @@ def measure(config, peers=tuple(PEERS), rounds: int = 5, steps: int = 5) -> dict
     another network.
     """
     check_installed(peers)
-    config = same_work(resolve_without_data(config))
+    config = same_work(config)
     if peers:
         check_same_network(config)
     from benchmarks.network.dsconv_peer import export
@@ -137,10 +137,10 @@ def contenders(peers) -> dict[str, Contender]:
 
 
 def same_work(config):
-    """Returns a copy of a resolved config without augmentation, averaging, clipping, warm-up, …"""
+    """Returns a loaded config, resolved, without augmentation, averaging, clipping, warm-up, …"""
     from dsconv.augment import OFF
 
-    config = config.copy_and_resolve_references()
+    config = resolve_without_data(config)
     config.augment.update(OFF)
     config.loss.label_smoothing = 0.0
     config.optimizer.ema_decay = config.optimizer.clip_norm = None

@@ -10,7 +10,6 @@ from benchmarks.network import comparison
 from benchmarks.network.comparison import PEERS, Peer
 from benchmarks.network.dsconv_peer import export
 from dsconv import config as configuration
-from dsconv.config_checks import resolve_without_data
 from dsconv.errors import InputError, RunError
 from dsconv.process import ALLOCATOR, SWITCH
 
@@ -52,7 +51,7 @@ def test_a_peer_is_the_same_network_and_measured_beside_it(peer, overrides, monk
 
 
 def test_only_kernels_are_exported_with_their_initial_values(tmp_path):
-    expected, settings = export(comparison.same_work(resolve_without_data(tiny())), tmp_path)
+    expected, settings = export(comparison.same_work(tiny()), tmp_path)
     with np.load(settings['arrays'], allow_pickle=False) as arrays:
         variables = {name: arrays[name] for name in arrays.files if '/' in name}
     assert sum(array.size for name, array in variables.items() if name[:7] == 'params/') == expected['parameters']
@@ -120,8 +119,7 @@ def test_the_summary_is_of_medians_and_of_rounds_ratios():
 
 
 def test_the_work_is_the_network_alone():
-    config = configuration.load('configs/digits.py', ['optimizer.clip_norm=1'])
-    config = comparison.same_work(resolve_without_data(config))
+    config = comparison.same_work(configuration.load('configs/digits.py', ['optimizer.clip_norm=1']))
     assert (config.augment.policy, config.augment.flip, config.augment.crop_padding) == ('none', 'none', 0)
     assert config.augment.mix_probability == config.loss.label_smoothing == 0
     assert config.optimizer.ema_decay is config.optimizer.clip_norm is None
