@@ -27,10 +27,7 @@ from dsconv.process import ALLOCATOR, SWITCH
 OURS = 'dsconv'
 TUNED = '+allocator'
 INSTALL = 'pip install -r benchmarks/requirements.txt'
-# `prepare_process` sets it for this project's commands; it would slow TensorFlow's layers.
-NOT_FOR_PEERS = ('TF_ENABLE_ONEDNN_OPTS',)
 TITLES = {'train': 'training, images/s', 'inference': 'inference, images/s'}
-MODES = tuple(TITLES)
 # What both modules of peers have.
 OF_PEERS = {
     'model.name': ('dsconv',),
@@ -126,7 +123,8 @@ def check_same_network(config) -> None:
 def contenders(peers) -> dict[str, Contender]:
     """Returns name → contender: this project as its commands run, each peer as installed and with our allocator."""
     own = (SWITCH, *ALLOCATOR) if os.environ.get(SWITCH) == 'tuned' else ()  # set by this project for this process
-    environment = {name: value for name, value in os.environ.items() if name not in (*own, *NOT_FOR_PEERS)}
+    # `prepare_process` sets the latter for this project's commands; it would slow TensorFlow's layers.
+    environment = {name: value for name, value in os.environ.items() if name not in (*own, 'TF_ENABLE_ONEDNN_OPTS')}
     environment |= {'JAX_PLATFORMS': 'cpu', 'CUDA_VISIBLE_DEVICES': ''}
     found = {OURS: Contender('benchmarks.network.dsconv_peer', {'as_command': True}, environment)}
     for name in peers:
@@ -169,7 +167,7 @@ def measure_one(name: str, contender, settings: dict, expected: dict, steps: int
         facts['train'] = process.call('train', steps)['seconds']
         process.call('inference')
         facts['inference'] = process.call('inference', steps)['seconds']
-    speeds = ', '.join(f'{statistics.median(facts[mode]):.3g} s' for mode in MODES)
+    speeds = ', '.join(f'{statistics.median(facts[mode]):.3g} s' for mode in TITLES)
     logging.getLogger('dsconv').info('%s: a training step and an inference step take %s', name, speeds)
     return facts
 
@@ -178,7 +176,7 @@ def summarise(facts: dict[str, list[dict]], batch_size: int) -> dict:
     """Returns the part of `measure`'s result that follows from the contenders' facts, round by round."""
     by_round = {
         mode: {name: [batch_size / statistics.median(one[mode]) for one in found] for name, found in facts.items()}
-        for mode in MODES
+        for mode in TITLES
     }
 
     def by_mode(function):
@@ -202,7 +200,7 @@ def as_text(result: dict) -> str:
     header = ['', 'training images/s', f'{OURS} ÷ it', 'inference images/s', f'{OURS} ÷ it', 'logits differ by']
     rows = []
     for name in result['parameters']:
-        speeds = [(result['images_per_second'][mode][name], result['ratio'][mode].get(name)) for mode in MODES]
+        speeds = [(result['images_per_second'][mode][name], result['ratio'][mode].get(name)) for mode in TITLES]
         rows.append([name, *speeds[0], *speeds[1], f'{result["logits_difference"][name]:.0e}'])
     about = (
         f'{result["parameters"][OURS]:,} parameters, batches of {result["batch_size"]}, {result["model"]["dtype"]}, '
