@@ -17,6 +17,7 @@ import numpy as np
 from dsconv.config_checks import resolve_without_data
 from dsconv.performance import machine
 from dsconv.performance.timing import in_turn
+from dsconv.training.setup import build_training, image_shape
 
 MEMORY_IMAGES, MEMORY_BYTES = 50_000, 500_000_000  # CIFAR-10's training split, or as many larger images
 STREAMED_PICTURES, SIDE = 2_000, 224  # JPEGs, and their width and height in pixels, before they are resized
@@ -47,7 +48,7 @@ def measure(config, rounds: int = 5, seconds: float = 1.5, pictures: int = STREA
     return {
         'batch_size': config.batch_size,
         'steps_per_dispatch': config.steps_per_dispatch,
-        'image_shape': [config.dataset.image_size] * 2 + [config.dataset.channels],
+        'image_shape': image_shape(config),
         'rounds': rounds,
         'devices': machine.devices(),
         **machine.surroundings(),
@@ -95,7 +96,6 @@ def _to_devices(config, split) -> Iterator[int]:
 
     from dsconv.training.loop import dispatches
     from dsconv.training.progress import Progress
-    from dsconv.training.setup import build_training
 
     training = build_training(config, split.num_examples)
     with contextlib.closing(dispatches(config, training, split, 0, Progress(config, training, 0))) as batches:
@@ -118,7 +118,7 @@ def memory_split(config):
     """Returns random images in memory, as many as `MEMORY_IMAGES` and `MEMORY_BYTES` allow, at least a batch."""
     from dsconv.data.splits import Split
 
-    shape = (config.dataset.image_size, config.dataset.image_size, config.dataset.channels)
+    shape = image_shape(config)
     count = max(config.batch_size, min(MEMORY_IMAGES, MEMORY_BYTES // math.prod(shape)))
     random = np.random.default_rng(0)
     images = np.frombuffer(random.bytes(count * math.prod(shape)), np.uint8).reshape(count, *shape)

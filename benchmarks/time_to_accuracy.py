@@ -71,7 +71,7 @@ def comparable(config, name: str, baseline: str) -> dict:
     names = [configuration.name_of(path) for path in (name, baseline)]
     if names[0] == names[1]:
         raise InputError(f'--baseline={baseline} has the name of --config={name}, by which the runs are told apart')
-    ours, other = (recipe.copy_and_resolve_references() for recipe in (config, other))
+    ours = config.copy_and_resolve_references()
     ours.dataset.validation_fraction = validation_fraction(ours.dataset)
     ours = resolve_config(ours)  # else what is chosen from the data would take the place of the baseline's values
     other.dataset.update(ours.dataset)
