@@ -19,9 +19,6 @@ def unit(convolution: nn.Conv2d, activation: str) -> nn.Sequential:
     return nn.Sequential(convolution, ACTIVATIONS[activation](), norm)
 
 
-UNITS = ('reduce_1', 'reduce_2', 'depthwise', 'expand')  # of a block
-
-
 class Block(nn.Module):
     """d → d/2 → d/4, depthwise k×k with its residual, → d with the block's: `(batch, dim, height, width)`, the same."""
 
@@ -64,7 +61,7 @@ def load(network: Network, arrays) -> None:
     """Copies the exported variables in: kernels `(height, width, in, out)`, of dense layers `(in, out)`."""
     units = {'stem': network.stem}
     for index, block in enumerate(network.blocks):
-        units |= {f'block_{index}/{name}': getattr(block, name) for name in UNITS}
+        units |= {f'block_{index}/{name}': child for name, child in block.named_children()}
     targets = {'params/head/kernel': network.head.weight, 'params/head/bias': network.head.bias}
     for name, (layer, _, norm) in units.items():
         own = f'{name}_unit/batch_norm'
