@@ -19,19 +19,26 @@ NO_ARITHMETIC = (*FREE, *SLICES, *WORDS, 'fusion', 'dynamic-update-slice', 'opti
 
 _COMPUTATION = re.compile(r'(ENTRY )?%?([\w.\-]+) \(.*\{$')
 _INSTRUCTION = re.compile(r'  (?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*?)\)')
+_ARRAY = re.compile(r'(\w+)\[([\d,]*)\]')  # as f32[8,128]
 _CALLED = re.compile(r'(calls|body|condition|to_apply)=%?([\w.\-]+)')
 _BRANCHES = re.compile(r'(?:branch|true|false)_computations?=\{?([^,}]+(?:, %[\w.\-]+)*)')
 _KNOWN_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 
 
 class Instruction(NamedTuple):
-    """A line of HLO: `result` is its type as text, `line` all of it."""
+    """A line of HLO: `arrays` are the types and shapes of its result, `called` role → computation, `line` all of it."""
 
     name: str
-    result: str
+    arrays: list[tuple[str, list[int]]]
     kind: str
     operands: list[str]
+    called: dict[str, str]
     line: str
+
+    @property
+    def size(self) -> int:
+        """The bytes of the result, without padding."""
+        return _bytes(self.arrays)
 
 
 class Totals(NamedTuple):
@@ -58,14 +65,15 @@ def totals(program: str) -> Totals:
     found = defaultdict(lambda: {'count': 0, 'bytes': 0})
     cycles, moved, worked = 0, [0, 0], [0, 0]
     for name, times in times_run.items():
-        for line in computations[name].values():
+        here = computations[name]
+        for line in here.values():
             kind = line.kind.removesuffix('-start')
             if kind in COLLECTIVES:
                 found[kind]['count'] += times
                 found[kind]['bytes'] += times * _result_bytes(line)
             estimate = re.search(r'"estimated_cycles":"(\d+)"', line.line)
             cycles += times * int(estimate[1]) if estimate else 0
-            for sums, value in ((moved, _moved(line, computations, name)), (worked, _flops(line, computations, name))):
+            for sums, value in ((moved, _moved(line, here, computations)), (worked, _flops(line, here, computations))):
                 sums[0] += value
                 sums[1] += times * value
     factors = (whole / once if once else 1.0 for once, whole in (moved, worked))
@@ -78,7 +86,9 @@ def parse(program: str) -> tuple[str, dict[str, dict[str, Instruction]]]:
     for line in program.splitlines():
         if current is not None and (match := _INSTRUCTION.match(line)):
             name, result, kind, operands = match.groups()
-            current[name] = Instruction(name, result, kind, re.findall(r'%([\w.\-]+)', operands), line)
+            arrays = [(item, list(map(int, re.findall(r'\d+', sides)))) for item, sides in _ARRAY.findall(result)]
+            read, called = re.findall(r'%([\w.\-]+)', operands), dict(_CALLED.findall(line))
+            current[name] = Instruction(name, arrays, kind, read, called, line)
         elif match := _COMPUTATION.match(line):
             current = computations.setdefault(match[2], {})
             entry = match[2] if match[1] else entry
@@ -92,13 +102,12 @@ def _executions(entry, computations):
         name, times = left.pop()
         times_run[name] += times
         for line in computations[name].values():
-            called = dict(_CALLED.findall(line.line))
             if line.kind == 'while':
-                trips = _trips(line, computations[name], computations[called['condition']])
+                trips = _trips(line, computations[name], computations[line.called['condition']])
                 unknown += trips is None
-                left.append((called['body'], times * (1 if trips is None else trips)))
+                left.append((line.called['body'], times * (1 if trips is None else trips)))
             elif line.kind == 'call':
-                left.append((called['to_apply'], times))
+                left.append((line.called['to_apply'], times))
             elif line.kind == 'conditional':
                 branches = ','.join(_BRANCHES.findall(line.line))
                 left.extend((branch.strip(' %'), times) for branch in branches.split(','))
@@ -122,36 +131,31 @@ def _trips(loop, here, condition):
     return int(last[1]) - int(first[1]) if first and last else None
 
 
-def shape_bytes(result: str) -> int:
-    """Returns the bytes of an HLO type, as 'f32[8,128]{1,0}' or a tuple of such, without padding."""
-    kinds = re.findall(r'(\w+)\[', result)
-    return sum(ITEM_BYTES.get(kind, 0) * math.prod(sides) for kind, sides in zip(kinds, _sides(result), strict=True))
+def _bytes(arrays):
+    return sum(ITEM_BYTES.get(item, 0) * math.prod(sides) for item, sides in arrays)
 
 
 def _result_bytes(line):
     """Returns the bytes of a collective's result; asynchronous ones, but for reductions, return the operand as well."""
-    both = line.kind in ('all-gather-start', 'collective-permute-start') and line.result.startswith('(')
-    arrays = re.findall(r'\w+\[[\d,]*\]', line.result)
-    return shape_bytes(arrays[1] if both and len(arrays) > 1 else line.result)
+    both = line.kind in ('all-gather-start', 'collective-permute-start') and len(line.arrays) > 1
+    return _bytes(line.arrays[1:2]) if both else line.size
 
 
-def _moved(line, computations, name):
+def _moved(line, here, computations):
     """Returns the bytes that an instruction reads and writes: of a slice or an update in place, only that part."""
-    here = computations[name]
     if line.kind in FREE or line.kind.endswith('-done'):
         return 0
     if line.kind in SLICES:
-        return 2 * shape_bytes(line.result)
+        return 2 * line.size
     if line.kind == 'dynamic-update-slice':
         return 2 * _update_bytes(line, here)
-    operands = [shape_bytes(here[operand].result) if operand in here else 0 for operand in line.operands]
+    operands = [here[operand].size if operand in here else 0 for operand in line.operands]
     if line.kind != 'fusion':
-        return sum(operands) + shape_bytes(line.result)
-    inside = computations[dict(_CALLED.findall(line.line))['calls']]
-    written = shape_bytes(line.result)
+        return sum(operands) + line.size
+    inside, written = computations[line.called['calls']], line.size
     for inner in inside.values():
-        if inner.kind == 'dynamic-update-slice' and shape_bytes(inner.result) <= written:
-            written += _update_bytes(inner, inside) - shape_bytes(inner.result)
+        if inner.kind == 'dynamic-update-slice' and inner.size <= written:
+            written += _update_bytes(inner, inside) - inner.size
         if inner.kind == 'parameter':
             position = int(re.search(r'parameter\((\d+)\)', inner.line)[1])
             read = [_read_bytes(user, inner.name, inside) for user in inside.values() if inner.name in user.operands]
@@ -162,36 +166,31 @@ def _moved(line, computations, name):
 def _read_bytes(user, operand, inside):
     """Returns the bytes of `operand` that its `user` inside a fusion reads."""
     if user.operands[0] == operand and user.kind in SLICES:
-        return shape_bytes(user.result)
+        return user.size
     if user.operands[0] == operand and user.kind == 'dynamic-update-slice':
         return 0
-    return shape_bytes(inside[operand].result)
+    return inside[operand].size
 
 
 def _update_bytes(line, here):
-    return shape_bytes(here[line.operands[1]].result) if line.operands[1] in here else 0
+    return here[line.operands[1]].size if line.operands[1] in here else 0
 
 
-def _flops(line, computations, name):
+def _flops(line, here, computations):
     """Returns an instruction's FLOPs: 2 a multiply-accumulate of products and convolutions, 1 an element otherwise."""
     if line.kind == 'fusion':
-        inner = dict(_CALLED.findall(line.line))['calls']
-        return sum(_flops(instruction, computations, inner) for instruction in computations[inner].values())
+        inside = computations[line.called['calls']]
+        return sum(_flops(inner, inside, computations) for inner in inside.values())
     if line.kind in NO_ARITHMETIC or line.kind.removesuffix('-start') in COLLECTIVES or line.kind.endswith('-done'):
         return 0
-    here, elements = computations[name], sum(map(math.prod, _sides(line.result)))
-    sides = [side for operand in line.operands if operand in here for side in _sides(here[operand].result)[:1]]
+    elements = sum(math.prod(sides) for _, sides in line.arrays)
+    sides = [sides for operand in line.operands if operand in here for _, sides in here[operand].arrays[:1]]
     if line.kind == 'dot':
         contracted = re.search(r'lhs_contracting_dims=\{([\d,]*)\}', line.line)[1]
         return 2 * elements * math.prod(sides[0][int(axis)] for axis in contracted.split(',') if axis)
     if line.kind == 'convolution':
-        return 2 * _products(line.line, sides[0], sides[1], _sides(line.result)[0])
+        return 2 * _products(line.line, sides[0], sides[1], line.arrays[0][1])
     return max(elements, math.prod(sides[0]) if line.kind == 'reduce' and sides else 0)
-
-
-def _sides(result):
-    """Returns the shape of each array of an HLO type."""
-    return [[int(side) for side in sides.split(',') if side] for sides in re.findall(r'\w+\[([\d,]*)\]', result)]
 
 
 def _products(line, images, kernel, output):

@@ -82,8 +82,8 @@ def test_products_with_padding_or_the_gaps_of_a_strided_convolutions_gradient_ar
     window = 'window={size=3x3 pad=%s}, dim_labels=b01f_01io->b01f'
     for pad, side, taps in (('1_1x1_1', 8, (3 * 8 - 2) ** 2), ('1_1x1_1 stride=2x2', 4, (3 * 4 - 1) ** 2)):
         assert hlo._products(window % pad, [2, 8, 8, 4], [3, 3, 4, 5], [2, side, side, 5]) == 2 * taps * 4 * 5
-    # The gradient of the latter does as many products.
-    assert hlo._products(window % '1_2x1_2 lhs_dilate=2x2', [2, 4, 4, 5], [3, 3, 5, 4], [2, 8, 8, 4]) == 2 * taps * 5 * 4
+    gradient = window % '1_2x1_2 lhs_dilate=2x2'  # of the latter, which does as many
+    assert hlo._products(gradient, [2, 4, 4, 5], [3, 3, 5, 4], [2, 8, 8, 4]) == 2 * taps * 5 * 4
 
 
 def test_a_gather_is_counted_by_what_it_makes_and_not_by_the_part_that_it_takes():
@@ -124,4 +124,4 @@ ENTRY %main (images: f32[32,64], turn: s32[]) -> f32[1,64] {
 }
 """
     entry, computations = hlo.parse(program)
-    assert hlo._moved(computations[entry]['row'], computations, entry) == 2 * 64 * 4 + 4
+    assert hlo._moved(computations[entry]['row'], computations[entry], computations) == 2 * 64 * 4 + 4
