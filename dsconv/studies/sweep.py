@@ -8,6 +8,7 @@ from pathlib import Path
 from dsconv.config import name_of
 from dsconv.errors import InputError, RunError
 from dsconv.files import make_directory, read_if_there, replace_file, write_json
+from dsconv.process import command_line
 from dsconv.reporting import markdown_table
 from dsconv.reporting.markdown import code_block, plain
 from dsconv.studies.cells import Cell, is_finished, make_cells, read_outcome, train_cells
@@ -45,8 +46,6 @@ def run_study(study: Study, arguments, kind, measure: Callable[[list[Cell]], dic
     if other != study.name:
         raise InputError(f'--output={output} contains the study {other}: use another directory')
     make_directory(output)
-    from dsconv.process import command_line
-
     measured = measure(cells) | {'command': command_line()}
 
     def write_result():
