@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from dsconv.errors import InputError
-from dsconv.files import is_remote, make_directory, replace_file, to_path
+from dsconv.files import is_remote, make_directory, read_if_there, replace_file, to_path
 from dsconv.reporting import event_file
 
 FILE_NAME = 'metrics.jsonl'
@@ -29,7 +29,7 @@ class MetricsLog(contextlib.ExitStack):
         make_directory(workdir)
         path = workdir / FILE_NAME
         kept = b''.join(line + b'\n' for line, metrics in _whole_lines(path) if metrics['step'] <= restored_step)
-        if not path.exists() or path.read_bytes() != kept:
+        if read_if_there(path) != kept:
             replace_file(path, kept)
         self._patience, self._flushed = SECONDS_BETWEEN_UPLOADS if is_remote(path) else 0, time.monotonic()
         self._events, self._trackers = None, trackers
@@ -78,10 +78,7 @@ def _parsed(line: bytes) -> dict:
 
 def _whole_lines(path: Path) -> list[tuple[bytes, dict]]:
     """Returns each line as bytes and as parsed."""
-    if not path.exists():
-        return []
-    lines = path.read_bytes().splitlines()
-    whole = []
+    lines, whole = (read_if_there(path) or b'').splitlines(), []
     for number, line in enumerate(lines, start=1):
         try:
             whole.append((line, _parsed(line)))
