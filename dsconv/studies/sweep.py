@@ -11,7 +11,7 @@ from dsconv.files import make_directory, read_if_there, replace_file, write_json
 from dsconv.process import command_line
 from dsconv.reporting import markdown_table
 from dsconv.reporting.markdown import code_block, plain
-from dsconv.studies.cells import Cell, is_finished, make_cells, read_outcome, train_cells
+from dsconv.studies.cells import Cell, is_finished, make_cells, train_cells
 from dsconv.studies.study import Study
 
 
@@ -31,9 +31,9 @@ def run_study(study: Study, arguments, kind, measure: Callable[[list[Cell]], dic
     seeds = arguments.seeds or tuple(range(folds or 3))
     cells = make_cells(study, arguments.config, arguments.overrides, seeds, output, folds)
     index, count = arguments.shard
-    share = cells[index - 1 :: count]
+    share = slice(index - 1, None, count)
     if arguments.dry_run:
-        print(*(cell.command for cell in share), sep='\n')
+        print(*(cell.command for cell in cells[share]), sep='\n')
         return
     for cell in cells:
         try:
@@ -57,9 +57,10 @@ def run_study(study: Study, arguments, kind, measure: Callable[[list[Cell]], dic
         write_json(output / 'study.json', result)
         return result
 
-    for _ in train_cells(share):
+    for _ in train_cells(cells[share]):
         write_result()
     result = write_result()
     print(kind.as_text(result), f'\n\n{output / "study.md"}', sep='')
-    if failed := [read_outcome(cell)['state'] for cell in share].count('failed'):
-        raise RunError(f'{failed} of {len(share)} runs failed; {output / "study.md"} says why')
+    states = [outcome['state'] for outcome in result['cells'][share]]
+    if failed := states.count('failed'):
+        raise RunError(f'{failed} of {len(states)} runs failed; {output / "study.md"} says why')
