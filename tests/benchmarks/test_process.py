@@ -8,12 +8,10 @@ from dsconv.errors import RunError
 from dsconv.process import ALLOCATOR
 from tests.commands import python
 
-LIBRARY = 'tests.benchmarks.fake_library'
 
-
-def started(variant='', environment=(), module=LIBRARY, **settings):
+def started(variant='', environment=(), **settings):
     plain = {name: value for name, value in os.environ.items() if name not in ALLOCATOR}
-    return Process(module, {'variant': variant} | settings, plain | dict(environment))
+    return Process('tests.benchmarks.fake_library', {'variant': variant} | settings, plain | dict(environment))
 
 
 def test_answers_in_order_whatever_its_library_prints():
