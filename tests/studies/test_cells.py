@@ -11,6 +11,7 @@ from dsconv.studies import ablation
 from dsconv.studies.cells import is_finished, make_cells, open_once, read_outcome, train_cells
 from dsconv.studies.study import Study, read_study
 from dsconv.training.run import PICTURES
+from tests.commands import refusal
 from tests.studies.grid import OVERRIDES, STUDY, Runs
 
 
@@ -88,9 +89,7 @@ def test_each_seed_is_scored_on_a_fold_of_its_own(tmp_path, write_pictures, monk
     ],
 )
 def test_what_is_impossible_is_said_before_anything_is_trained(overrides, variant, message, tmp_path):
-    with pytest.raises(InputError) as caught:
-        cells_of(tmp_path, {'a': [], 'b': variant}, overrides)
-    assert str(caught.value).startswith(message)
+    assert refusal(cells_of, tmp_path, {'a': [], 'b': variant}, overrides).startswith(message)
     assert not list(tmp_path.iterdir())
 
 
