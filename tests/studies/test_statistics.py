@@ -1,8 +1,13 @@
+import json
+
 import numpy as np
 import pytest
 from scipy import stats
 
+from dsconv.config import ROOT
 from dsconv.studies.statistics import paired_difference, sentence, signed, spread, standard_error
+
+STUDIES = sorted((ROOT / 'results' / 'studies').glob('*/study.json'))
 
 
 def study(failed=(), unfinished=(), **variants):
@@ -88,3 +93,19 @@ def test_failed_and_missing_runs():
     assert sentence(study(a=(0.5,), b=(None,), c=(), failed={'b': 1}, unfinished={'c': 2})) == (
         'No other variant has a run with a seed of those of a, 50.00 %; failed runs: b (1); unfinished runs: c (2).'
     )
+
+
+@pytest.mark.parametrize('file', STUDIES, ids=lambda file: file.parent.name)
+def test_a_published_study_says_what_its_runs_say(file):
+    saved = json.loads(file.read_text())
+    accuracies = {
+        name: {run['seed']: run['accuracy'] for run in saved['cells'] if run['variant'] == name and 'accuracy' in run}
+        for name in saved['variants']
+    }
+    first = next(iter(accuracies.values()))
+    for name, found in saved['variants'].items():
+        for key, value in (spread(accuracies[name]) | paired_difference(accuracies[name], first)).items():
+            assert found[key] == pytest.approx(value), (name, key)
+    assert saved['sentence'] == sentence(saved['variants'])
+    page = file.with_name('study.md').read_text()
+    assert saved['sentence'] in page and saved['command'] in page
