@@ -2,9 +2,10 @@ import contextlib
 import json
 import types
 
+import numpy as np
 import pytest
 
-from benchmarks.augment import comparison
+from benchmarks.augment import comparison, pillow_peer
 from dsconv import config as configuration
 from dsconv.config_checks import resolve_without_data
 from dsconv.errors import InputError
@@ -63,3 +64,14 @@ def test_another_policy_than_the_peers_have_is_refused():
     comparison.check_same_policy(resolve_without_data(small('augment.crop_padding=2', 'augment.fill=0')))
     with pytest.raises(InputError, match='dataset.channels: 3 → 1'):
         comparison.measure(small('dataset.channels=1'), ('pillow',))
+
+
+def test_pillow_draws_both_policies():
+    # Its operations are what tests/augment compares dsconv's with.
+    augment = configuration.defaults().augment.to_dict()
+    drawn = pillow_peer.draw(np.random.default_rng(0), 5000, augment)
+    operations = [operation for image in drawn for operation in image]
+    assert {name for name, _ in operations} == set(pillow_peer.operations(32, 32, 128))
+    # RandAugment does two operations, AutoAugment the mean of its probabilities' sums.
+    assert len(operations) / len(drawn) == pytest.approx((2 + 1.118) / 2, abs=0.05)
+    assert min(m for _, m in operations) < 0 <= min(m for name, m in operations if name not in pillow_peer.SIGNED)
