@@ -132,19 +132,15 @@ def as_text(results: dict[str, dict], config) -> str:
 
 def _cells(result, config) -> dict:
     """Returns what is shown of an estimate, by heading; None where the step does not fit."""
-
-    def scaled(key, factor):
-        return None if result[key] is None else result[key] * factor
-
     kinds = (result['collectives'] or {}).items()
     exchanged = ', '.join(f'{found["count"]} {kind}, {found["bytes"] / 1e6:.2f} MB' for kind, found in kinds)
     return {
         'devices': f'{result["devices"]} × {result["device_kind"]}',
         'fits': 'yes' if result['fits'] else 'no',
         'GB per device': f'{result["bytes_per_device"] / 1e9:.2f} of {result["memory_per_device"] / 1e9:.1f}',
-        'M MACs per image': scaled('macs_per_image', 1e-6),
-        'MFLOPs per image': scaled('flops_per_image', 1e-6),
-        'MB per image': scaled('bytes_per_image', 1e-6),
+        'M MACs per image': result['macs_per_image'] / 1e6,
+        'MFLOPs per image': result['flops_per_image'] and result['flops_per_image'] / 1e6,
+        'MB per image': result['bytes_per_image'] and result['bytes_per_image'] / 1e6,
         'FLOPs per byte': result['flops_per_byte'],
         'step, ms': result['step_ms'],
         'bound by': result['bound'],
