@@ -12,11 +12,20 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import jax
 import numpy as np
+from PIL import Image
 
+from dsconv import data
+from dsconv.config import defaults
 from dsconv.config_checks import resolve_without_data
+from dsconv.data.read_ahead import import_tensorflow
+from dsconv.data.splits import Split
 from dsconv.performance import machine
 from dsconv.performance.timing import in_turn
+from dsconv.reporting import text_table
+from dsconv.training.loop import dispatches
+from dsconv.training.progress import Progress
 from dsconv.training.setup import build_training, image_shape
 
 MEMORY_IMAGES, MEMORY_BYTES = 50_000, 500_000_000  # CIFAR-10's training split, or as many larger images
@@ -92,11 +101,6 @@ def _open_streams(config, directory: Path, pictures: int) -> dict[str, Callable]
 
 def _to_devices(config, split) -> Iterator[int]:
     """Reads the split as a training run does; waits for each batch until it is on the devices."""
-    import jax
-
-    from dsconv.training.loop import dispatches
-    from dsconv.training.progress import Progress
-
     training = build_training(config, split.num_examples)
     with contextlib.closing(dispatches(config, training, split, 0, Progress(config, training, 0))) as batches:
         for _, (images, labels) in batches:
@@ -105,8 +109,6 @@ def _to_devices(config, split) -> Iterator[int]:
 
 
 def _to_host(config, split) -> Iterator[int]:
-    from dsconv import data
-
     steps = config.epochs * (split.num_examples // config.batch_size)
     options = dict(batch_size=config.batch_size, seed=config.seed, start_step=0, num_steps=steps)
     with contextlib.closing(data.train_batches(split, **options)) as batches:
@@ -116,8 +118,6 @@ def _to_host(config, split) -> Iterator[int]:
 
 def memory_split(config):
     """Returns random images in memory, as many as `MEMORY_IMAGES` and `MEMORY_BYTES` allow, at least a batch."""
-    from dsconv.data.splits import Split
-
     shape = image_shape(config)
     count = max(config.batch_size, min(MEMORY_IMAGES, MEMORY_BYTES // math.prod(shape)))
     random = np.random.default_rng(0)
@@ -128,8 +128,6 @@ def memory_split(config):
 
 def write_folder(folder: Path, count: int, classes: int) -> None:
     """Writes `count` JPEGs of smooth random colours, `SIDE` pixels a side, to `folder/<class>/<number>.jpg`."""
-    from PIL import Image
-
     random = np.random.default_rng(0)
     for number in range(count):
         path = folder / f'{number % classes:03d}' / f'{number:06d}.jpg'
@@ -140,8 +138,6 @@ def write_folder(folder: Path, count: int, classes: int) -> None:
 
 def write_records(folder: Path, directory: Path) -> None:
     """Writes the files of `write_folder` as the dataset `pictures` of TensorFlow Datasets to `directory`."""
-    from dsconv.data.read_ahead import import_tensorflow
-
     import_tensorflow()
     import tensorflow_datasets as tfds
 
@@ -156,9 +152,6 @@ def write_records(folder: Path, directory: Path) -> None:
 
 def streamed_split(config, name: str, data_dir: Path):
     """Returns the training split of the dataset `name`, streamed, its images resized as the config asks for."""
-    from dsconv import data
-    from dsconv.config import defaults
-
     dataset = defaults().dataset
     of_images = ('image_size', 'channels', 'resize', 'crop_scale', 'crop_ratio')
     dataset.update({key: config.dataset[key] for key in of_images})
@@ -167,8 +160,6 @@ def streamed_split(config, name: str, data_dir: Path):
 
 
 def as_text(result: dict) -> str:
-    from dsconv.reporting import text_table
-
     batch = result['batch_size']
     rows = [
         [CASES[case], rates['median'], rates['min'], rates['max'], 1000 * batch / rates['median']]

@@ -13,7 +13,7 @@ from dsconv.config_checks import check
 from dsconv.errors import InputError, RunError
 from dsconv.performance import machine
 from dsconv.performance.timing import median_ratio
-from dsconv.reporting import read_metrics
+from dsconv.reporting import read_metrics, text_table
 from dsconv.studies.cells import resolve_config, validation_fraction
 
 BASELINE = 'configs/small.py'
@@ -125,8 +125,6 @@ def _percent(target: float) -> str:
 
 
 def as_text(result: dict) -> str:
-    from dsconv.reporting import text_table
-
     ours, other = result['runs']
     columns = {f'{recipe}, seed {seed}': run for recipe, runs in result['runs'].items() for seed, run in runs.items()}
     rows = []

@@ -7,12 +7,17 @@ import logging
 import os
 import statistics
 
+import jax
+
 from benchmarks.process import Process, last_core, random_batch
 from dsconv import config as configuration
+from dsconv.augment import make_augment
 from dsconv.config_checks import resolve_without_data
 from dsconv.errors import InputError
 from dsconv.performance import machine
 from dsconv.performance.timing import in_turn, median_ratio, seconds_per_call
+from dsconv.reporting import text_table
+from dsconv.training.mesh import batch_sharding, replicated, to_global
 from dsconv.training.setup import build_training, image_shape
 
 OURS = 'dsconv'
@@ -78,11 +83,6 @@ def check_same_policy(config) -> None:
 
 def step_share(config, rounds: int, seconds: float) -> dict:
     """Returns `augment_seconds` and `step_seconds` a batch, in turn, on the same devices, and `share`, their ratio."""
-    import jax
-
-    from dsconv.augment import make_augment
-    from dsconv.training.mesh import batch_sharding, replicated, to_global
-
     training = build_training(config, num_examples=100 * config.batch_size)
     batch = random_batch(task(config))
     augment = make_augment(config.to_dict(), len(config.dataset.class_names), training.mesh)
@@ -151,8 +151,6 @@ def task(config) -> dict:
 
 
 def as_text(result: dict) -> str:
-    from dsconv.reporting import text_table
-
     step, rounds = result['step'], result['rounds']
     augment_seconds, step_seconds = (statistics.median(step[key]) for key in ('augment_seconds', 'step_seconds'))
     lines = [

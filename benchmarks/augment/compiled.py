@@ -5,6 +5,7 @@ from dsconv.config_checks import resolve_without_data
 from dsconv.performance.step_cost import counts
 from dsconv.performance.topology import compile_step, topology_devices
 from dsconv.process import versions
+from dsconv.reporting import text_table
 
 
 def measure(config, topology: str) -> dict:
@@ -39,8 +40,6 @@ def _cost(config, devices) -> dict[str, float]:
 
 
 def as_text(result: dict) -> str:
-    from dsconv.reporting import text_table
-
     rows = [[name, *(round(value, 3) for value in result[name].values())] for name in ('with', 'without', 'difference')]
     header = ['augmentation', 'MB per image', 'MFLOPs per image', 'ms per step', 'megacycles per step']
     what = f'A step of {result["batch_size"]} images on {result["devices"]}, {result["dtype"]}'

@@ -23,6 +23,7 @@ from dsconv.errors import InputError, RunError
 from dsconv.performance import machine
 from dsconv.performance.timing import in_turn, median_ratio
 from dsconv.process import ALLOCATOR, SWITCH
+from dsconv.reporting import text_table
 
 OURS = 'dsconv'
 TUNED = '+allocator'
@@ -195,8 +196,6 @@ def summarise(facts: dict[str, list[dict]], batch_size: int) -> dict:
 
 
 def as_text(result: dict) -> str:
-    from dsconv.reporting import text_table
-
     header = ['', 'training images/s', f'{OURS} ÷ it', 'inference images/s', f'{OURS} ÷ it', 'logits differ by']
     rows = []
     for name in result['parameters']:

@@ -10,6 +10,7 @@ from dsconv.errors import InputError
 from dsconv.performance import hlo
 from dsconv.performance.topology import compile_step
 from dsconv.process import versions
+from dsconv.reporting import markdown_table, text_table
 from dsconv.training.memory import bytes_of, image_bytes
 
 
@@ -115,8 +116,6 @@ def estimate(config, macs: int, num_examples: int, topology: str, devices: list)
 
 def as_text(results: dict[str, dict], config) -> str:
     """Formats `estimate`'s result of one slice for a terminal, of several, by name, as a Markdown table."""
-    from dsconv.reporting import markdown_table, text_table
-
     one = next(iter(results.values()))
     about = (
         f'{config.model.name} in {config.model.dtype}, batch {config.batch_size}, {one["images"]:,} training images '
