@@ -17,9 +17,13 @@ import timeit
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.network.comparison import same_work
+from benchmarks.process import Process
 from dsconv import cli
+from dsconv import config as configuration
 from dsconv.errors import RunError
 from dsconv.files import write_json
+from dsconv.performance import machine
 
 logger = logging.getLogger('dsconv')
 # TB/s by the makers' data sheets; the first whose words are all in the name that JAX gives the device.
@@ -75,9 +79,6 @@ TRIALS = (
 
 def config_of(trial: Trial, rehearse: bool):
     """Returns the resolved config of a trial, as one compares: no augmentation, no averaging."""
-    from benchmarks.network.comparison import same_work
-    from dsconv import config as configuration
-
     overrides = [*STANDARD, *trial.overrides, *(TINY if rehearse else ())]
     return same_work(configuration.load(f'configs/{trial.config}.py', overrides))
 
@@ -148,7 +149,6 @@ def _by_torch(trial, config):
     import jax
 
     from benchmarks.network.dsconv_peer import export
-    from benchmarks.process import Process
 
     on_gpu = jax.devices()[0].platform == 'gpu'
     with tempfile.TemporaryDirectory() as directory:
@@ -165,8 +165,6 @@ def _by_torch(trial, config):
 def measure_all(arguments) -> None:
     """Runs the trials, prints a line for each, and writes what is known after each."""
     import jax
-
-    from dsconv.performance import machine
 
     began, results = time.monotonic(), []
     about = {'what': 'gpu', 'device': machine.devices(), 'standard': STANDARD, 'rehearsed': arguments.rehearse}
