@@ -1,5 +1,6 @@
 """What a config's values must satisfy: by themselves (`check`) and against the data (`resolve`, `check_splits`)."""
 
+import inspect
 import math
 import pkgutil
 from types import SimpleNamespace
@@ -211,20 +212,38 @@ def choices(key: str) -> tuple:
     return ('auto', *names) if key == 'augment.flip' else names
 
 
-def not_taken(config: ConfigDict, keys) -> list[str]:
-    """Returns which of `keys`, dotted names, are options of a network other than the one that `config` names."""
+def not_taken(config: ConfigDict, keys) -> dict[str, str]:
+    """Returns those of `keys`, dotted names, that have no effect, each with the choice that does not take it."""
+    aside = dict(_of_other_choices(config))
+    return {key: aside[key] for key in keys if key in aside}
+
+
+def _of_other_choices(config):
+    """Yields the options of other networks, optimizers, losses and policies, each with what is chosen instead."""
     from dsconv.models import options_of
 
-    taken = options_of(config.model)
-    return [key for key in keys if key.startswith('model.') and key.removeprefix('model.') not in taken]
+    plain = ' model.implementation=plain' if config.model.implementation == 'plain' else ''
+    for key in set(config.model) - options_of(config.model):
+        yield f'model.{key}', f'model.name={config.model.name}{plain}'
+    for section in ('optimizer', 'loss'):
+        name, table = config[section].name, pkgutil.resolve_name(CHOICES[f'{section}.name'])
+        options = {each: taken_by(make, config[section]) for each, make in table.items()}
+        for key in set().union(*options.values()) - options[name].keys():
+            yield f'{section}.{key}', f'{section}.name={name}'
+    if config.augment.policy not in ('randaugment', 'either'):
+        for key in ('layers', 'magnitude', 'spread'):
+            yield f'augment.randaugment_{key}', f'augment.policy={config.augment.policy}'
+
+
+def taken_by(function, section) -> dict:
+    """Returns the values of a config's `section` that a function takes, by the names of its parameters."""
+    return {name: section[name] for name in inspect.signature(function).parameters if name in section}
 
 
 def check_is_taken(config: ConfigDict, keys) -> None:
-    """Raises InputError for the first of `keys` that the network of `config` does not take."""
-    for key in not_taken(config, keys):
-        name, implementation = config.model.name, config.model.implementation
-        which = name if implementation != 'plain' else f'{name} model.implementation=plain'
-        _demand(config, key, False, f'has no effect: model.name={which} does not take it; leave it out')
+    """Raises InputError for the first of `keys` that has no effect."""
+    for key, choice in not_taken(config, keys).items():
+        _demand(config, key, False, f'has no effect: {choice} does not take it; leave it out')
 
 
 def _demand(config, key, fits, message):

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from dsconv.config import defaults, flatten
+from dsconv.config import defaults, flatten, load
 from dsconv.config_checks import CHOICES, RANGES, check, check_splits, resolve
 from dsconv.config_keys import read_keys
 from tests.commands import refusal
@@ -120,3 +120,22 @@ def test_resolve_names_what_does_not_fit_the_images(changes, message):
 def test_check_splits_names_what_does_not_fit_the_splits(changes, sizes, message):
     check_splits(defaults(), {'train': 512, 'test': 1})
     assert refusal(check_splits, config_with(**changes), sizes) == message
+
+
+def test_an_option_of_another_choice_is_refused_where_it_is_typed():
+    for overrides, message in (
+        (['model.name=resnet20', 'model.dim=64'], 'model.dim=64 has no effect: model.name=resnet20 does not take it'),
+        (['model.name=vit_tiny', 'model.norm=none'], 'model.norm=none has no effect'),
+        (['model.implementation=plain', 'model.fold=2'], 'model.fold=2 has no effect: model.name=dsconv model.impl'),
+        (['optimizer.momentum=0.5'], 'optimizer.momentum=0.5 has no effect: optimizer.name=adamw does not take it'),
+        (['optimizer.name=lion', 'optimizer.eps=1e-6'], 'optimizer.eps=1e-06 has no effect: optimizer.name=lion'),
+        (['loss.focal_gamma=1'], 'loss.focal_gamma=1.0 has no effect: loss.name=cross_entropy does not take it'),
+        (
+            ['augment.policy=autoaugment', 'augment.randaugment_layers=3'],
+            'augment.randaugment_layers=3 has no effect: augment.policy=autoaugment does not take it',
+        ),
+    ):
+        assert refusal(load, 'configs/digits.py', overrides).startswith(message)
+    taken = ['model.name=resnet20', 'model.dtype=bfloat16', 'model.norm_groups=2', 'optimizer.name=muon']
+    taken += ['optimizer.b1=0.8', 'optimizer.momentum=0.8', 'loss.name=focal', 'loss.focal_gamma=1']
+    assert load('configs/large.py', taken).model.dim == 256  # of the file, left aside

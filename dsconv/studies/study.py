@@ -19,6 +19,7 @@ GIVEN_BY_THE_STUDY = {
     'eval.final_split': 'a study is scored on the validation split',
     'eval.patience': 'the runs of a study are of equal length',
 }
+CHOOSING = ('model.name', 'model.implementation', 'optimizer.name', 'loss.name', 'augment.policy')  # what others need
 SAFE_NAME = re.compile(r'\w[\w .,=+()-]{0,59}')  # the name of a directory on any system
 
 
@@ -71,10 +72,10 @@ def of_models(models: str, known) -> Study:
 
 
 def overrides_by_variant(study: Study, path: str, overrides: list[str]) -> dict[str, list[str]]:
-    """Returns for each variant those of `overrides` that its network takes; raises InputError if none takes one."""
+    """Returns for each variant those of `overrides` that it takes; raises InputError if none takes one."""
     by_variant = {}
     for name, own in study.variants.items():
-        choosing = [one for one in (*overrides, *own) if one.startswith(('model.name=', 'model.implementation='))]
+        choosing = [one for one in (*overrides, *own) if one.partition('=')[0] in CHOOSING]
         try:
             config = load(path, choosing)
         except InputError:  # said when the whole variant is loaded
@@ -82,10 +83,10 @@ def overrides_by_variant(study: Study, path: str, overrides: list[str]) -> dict[
             continue
         by_variant[name] = [one for one in overrides if not not_taken(config, [one.partition('=')[0]])]
         if aside := [one for one in overrides if one not in by_variant[name]]:
-            logger.info('variant %s: ignored: %s, which %s does not take', name, ', '.join(aside), config.model.name)
+            logger.info('variant %s: ignored: %s, which it does not take', name, ', '.join(aside))
     for one in overrides:
         if not any(one in chosen for chosen in by_variant.values()):
-            raise InputError(f'--config.{one} has no effect: no network of {study.where} takes it; leave it out')
+            raise InputError(f'--config.{one} has no effect: no variant of {study.where} takes it; leave it out')
     return by_variant
 
 

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from dsconv.config_checks import taken_by
 from dsconv.errors import InputError, shown
 
 
-def focal_loss(logits, targets, gamma: float):
+def focal_loss(logits, targets, focal_gamma: float):
     """Weighs the cross-entropy of a class of probability p by (1 − p)^γ, so that easy examples count less.
 
     Lin et al. 2017 (arXiv:1708.02002), equation 4, over the classes of a softmax; γ = 0 is the cross-entropy.
@@ -18,7 +19,7 @@ def focal_loss(logits, targets, gamma: float):
     log_probabilities = jax.nn.log_softmax(logits)
     # At a probability of 1, the derivative of (1 − p)^γ is infinite for γ below 1.
     probabilities = jnp.minimum(jnp.exp(log_probabilities), 1 - jnp.finfo(logits.dtype).eps)
-    return -jnp.sum(targets * (1 - probabilities) ** gamma * log_probabilities, axis=-1)
+    return -jnp.sum(targets * (1 - probabilities) ** focal_gamma * log_probabilities, axis=-1)
 
 
 def binary_cross_entropy(logits, targets):
@@ -29,11 +30,11 @@ def binary_cross_entropy(logits, targets):
     return jnp.sum(optax.sigmoid_binary_cross_entropy(logits, targets), axis=-1)
 
 
-# Name → the `loss` part of a config → the loss.
+# Name → (logits, targets, the keys of the `loss` section that it takes) → the per-example loss.
 LOSSES = {
-    'cross_entropy': lambda loss: optax.softmax_cross_entropy,
-    'focal': lambda loss: functools.partial(focal_loss, gamma=loss['focal_gamma']),
-    'binary_cross_entropy': lambda loss: binary_cross_entropy,
+    'cross_entropy': optax.softmax_cross_entropy,
+    'focal': focal_loss,
+    'binary_cross_entropy': binary_cross_entropy,
 }
 
 
@@ -43,7 +44,7 @@ def make_loss(loss):
     An example is weighted by the mean of the weights of its classes, by its targets before they are smoothed. The
     weights are not divided by their sum over a batch, so that an example counts the same in every batch.
     """
-    chosen = LOSSES[loss['name']](loss)
+    chosen = functools.partial(LOSSES[loss['name']], **taken_by(LOSSES[loss['name']], loss))
     smoothed = functools.partial(optax.smooth_labels, alpha=loss['label_smoothing'])
     if loss['class_weights'] is None:
         return lambda logits, targets: chosen(logits, smoothed(targets))

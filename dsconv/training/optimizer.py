@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from dsconv.config_checks import taken_by
 from dsconv.errors import InputError, did_you_mean, shown
 
 
@@ -53,7 +54,8 @@ def make_optimizer(optimizer, learning_rate: optax.Schedule) -> optax.GradientTr
     decay is on kernels only. With AdamW, Lion and Muon it is decoupled (Loshchilov & Hutter 2017): a kernel shrinks by
     the learning rate times the decay. With Adam and SGD it is an L2 penalty, whose gradient is added to the loss's.
     """
-    stages = [OPTIMIZERS[optimizer['name']](optimizer, learning_rate)]
+    make = OPTIMIZERS[optimizer['name']]
+    stages = [make(learning_rate, **taken_by(make, optimizer))]
     if optimizer['clip_norm'] is not None:
         stages.insert(0, optax.clip_by_global_norm(optimizer['clip_norm']))
     if optimizer['freeze'] or optimizer['body_rate'] != 1:
@@ -80,11 +82,23 @@ def _scale_parts(body_rate, frozen):
     )
 
 
-def _adamw(options, rate):
-    return optax.adamw(rate, **_some(options, 'b1 b2 eps weight_decay'), mask=_is_kernel)
+def _adamw(rate, b1, b2, eps, weight_decay):
+    return optax.adamw(rate, b1, b2, eps, weight_decay=weight_decay, mask=_is_kernel)
 
 
-def _muon(options, rate):
+def _adam(rate, b1, b2, eps, weight_decay):
+    return optax.chain(_l2_penalty(weight_decay), optax.adam(rate, b1, b2, eps))
+
+
+def _sgd(rate, momentum, nesterov, weight_decay):
+    return optax.chain(_l2_penalty(weight_decay), optax.sgd(rate, momentum, nesterov))
+
+
+def _lion(rate, b1, b2, weight_decay):
+    return optax.lion(rate, b1, b2, weight_decay=weight_decay, mask=_is_kernel)
+
+
+def _muon(rate, momentum, nesterov, muon_rms, weight_decay, b1, b2, eps):
     """Jordan 2024 (kellerjordan.github.io/posts/muon): orthogonalised momentum; AdamW for other parameters.
 
     Muon takes the pointwise kernels `(channels, features)`, 88 % of Small's parameters. AdamW, by the same schedule,
@@ -94,37 +108,29 @@ def _muon(options, rate):
     A matrix's update has the root mean square `muon_rms`, if its rank is full, whatever its shape (Liu et al. 2025,
     arXiv:2502.16982), times the learning rate. Adam's come to about 0.2: a rate and a decay that suit it suit Muon.
     """
-    own = _some(options, 'nesterov weight_decay')
-    muon = optax.contrib.muon(rate, beta=options['momentum'], consistent_rms=options['muon_rms'], **own)
+    muon = optax.contrib.muon(
+        rate, beta=momentum, nesterov=nesterov, consistent_rms=muon_rms, weight_decay=weight_decay
+    )
 
     def label(path, leaf):
         return 'muon' if leaf.ndim == 2 and path[0].key != 'head' else 'adamw'
 
     labels = functools.partial(jax.tree_util.tree_map_with_path, label)
-    return optax.partition({'muon': muon, 'adamw': _adamw(options, rate)}, labels)
+    return optax.partition({'muon': muon, 'adamw': _adamw(rate, b1, b2, eps, weight_decay)}, labels)
 
 
-# Name → (the `optimizer` section of a config, schedule) → the optimizer.
+# Name → (schedule, the keys of the `optimizer` section that it takes) → the optimizer.
 OPTIMIZERS = {
     'adamw': _adamw,  # Loshchilov & Hutter 2017
-    # Kingma & Ba 2014
-    'adam': lambda options, rate: optax.chain(_l2_penalty(options), optax.adam(rate, **_some(options, 'b1 b2 eps'))),
-    # Momentum (Polyak 1964), or Nesterov's (Sutskever et al. 2013)
-    'sgd': lambda options, rate: optax.chain(
-        _l2_penalty(options), optax.sgd(rate, **_some(options, 'momentum nesterov'))
-    ),
-    # Chen et al. 2023
-    'lion': lambda options, rate: optax.lion(rate, **_some(options, 'b1 b2 weight_decay'), mask=_is_kernel),
+    'adam': _adam,  # Kingma & Ba 2014
+    'sgd': _sgd,  # momentum (Polyak 1964), or Nesterov's (Sutskever et al. 2013)
+    'lion': _lion,  # Chen et al. 2023
     'muon': _muon,
 }
 
 
-def _some(options, names):
-    return {name: options[name] for name in names.split()}
-
-
-def _l2_penalty(options):
-    return optax.add_decayed_weights(options['weight_decay'], _is_kernel)
+def _l2_penalty(weight_decay):
+    return optax.add_decayed_weights(weight_decay, _is_kernel)
 
 
 def _is_kernel(params):

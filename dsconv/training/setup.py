@@ -142,7 +142,7 @@ def build_training(config, num_examples: int, devices=None) -> Training:
     """Builds the training of a resolved config for `num_examples` images; raises InputError."""
     standard, chosen = flatten(defaults()), flatten(config)
     if unused := not_taken(config, [key for key in chosen if chosen[key] != standard[key]]):
-        logger.info('ignored: %s: the network %s does not take them', ', '.join(unused), config.model.name)
+        logger.info('ignored: %s', ', '.join(f'{key} ({choice} does not take it)' for key, choice in unused.items()))
     mesh = make_mesh(devices)
     check_batch_size(config.batch_size, mesh)
     model = build_network(config, mesh)

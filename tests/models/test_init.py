@@ -8,7 +8,6 @@ import pytest
 from configs import common
 from dsconv import config as configuration
 from dsconv.config_checks import choices
-from dsconv.errors import InputError
 from dsconv.models import MODELS, DSConv, FastDSConv, build_model, options_of
 
 # Each differs from the default of the network and of configs/common.py.
@@ -34,18 +33,6 @@ def test_every_option_arrives_and_fast_has_more_than_plain(settings):
     assert options_of(settings) == set(settings)
     assert set(settings) - options_of(dict(settings, implementation='plain')) == {'fold', 'depthwise_form', 'remat'}
     assert options_of(dict(settings, name='resnet20')) == {'name', 'dtype', 'norm_groups'}
-
-
-def test_an_option_that_the_network_does_not_take_is_refused_where_it_is_typed():
-    for overrides, message in (
-        (['model.name=resnet20', 'model.dim=64'], 'model.dim=64 has no effect: model.name=resnet20 does not take it'),
-        (['model.name=vit_tiny', 'model.norm=none'], 'model.norm=none has no effect'),
-        (['model.implementation=plain', 'model.fold=2'], 'model.fold=2 has no effect: model.name=dsconv model.impl'),
-    ):
-        with pytest.raises(InputError, match=f'^{message}'):
-            configuration.load('configs/digits.py', overrides)
-    taken = ['model.name=resnet20', 'model.dtype=bfloat16', 'model.norm_groups=2']
-    assert configuration.load('configs/large.py', taken).model.dim == 256  # of the file, left aside
 
 
 def test_the_default_config_is_the_small_network(settings):
