@@ -1,6 +1,5 @@
 """python -m dsconv.evaluate --workdir=DIR|--model=FILE: scores a split by a trained network and writes the report."""
 
-from pathlib import Path
 
 from dsconv import cli
 from dsconv.errors import InputError
@@ -54,11 +53,19 @@ def _of_file(arguments, scored):
 
 def _name(arguments) -> str:
     """Returns the name of the report's directory: only the test split's takes the place of the one of training."""
+    from dsconv.config import NAMELESS, TABLE
+    from dsconv.data.listing import SPLIT_NAMES
+
     if not arguments.dataset:
         return 'report' if arguments.split in (None, 'test') else f'report_{arguments.split}'
     kind, _, path = arguments.dataset.partition(':')
-    pictures = {'image_folder': absolute(path).name, 'image_table': Path(path).stem}  # a folder has no extension
-    name = pictures.get(kind, arguments.dataset.replace('/', '-'))
+    name = arguments.dataset.replace('/', '-')
+    if kind in ('image_folder', 'image_table'):
+        path = absolute(path)
+        table = TABLE.fullmatch(path.name) if kind == 'image_table' else None
+        name = table[1] if table else path.name
+        if name.lower() in (*NAMELESS, *SPLIT_NAMES):  # as a/test and b/test
+            name = f'{path.parent.name}-{name}'
     return f'report-{name}_{arguments.split}' if arguments.split else f'report-{name}'
 
 

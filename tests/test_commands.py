@@ -27,6 +27,7 @@ def test_evaluate_passes_its_flags_on_and_prints_the_scores(monkeypatch, capsys)
 
 def test_the_report_of_other_data_has_its_name():
     names = {'image_folder:/a/v1.5/': 'v1.5', 'image_folder:.': Path.cwd().name, 'image_table:b/birds.csv': 'birds'}
+    names |= {'image_folder:a/test': 'a-test', 'image_table:b/test.csv.gz': 'b-test'}
     for dataset, name in (names | {'cifar10_1/v4': 'cifar10_1-v4'}).items():
         arguments = evaluate.flags().parse_args(['--workdir=run', f'--dataset={dataset}'])
         assert evaluate._name(arguments) == f'report-{name}'
