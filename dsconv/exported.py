@@ -17,7 +17,7 @@ import numpy as np
 
 from dsconv.data.unlabelled import Network
 from dsconv.errors import InputError
-from dsconv.files import is_file, to_json, to_path
+from dsconv.files import is_file, name_beside, to_json, to_path
 
 METADATA = 'dsconv.json'  # in the file: what it takes and gives
 CHECKSUM = re.compile(rb'"sha256": "([0-9a-f]{64})"')  # in the metadata: of all bytes but these 64
@@ -67,7 +67,7 @@ def open_exported(path: str | Path) -> ExportedNetwork:
     if path.suffix not in RUNTIMES:
         raise InputError(f'{path} must be a .tflite or .onnx file of python -m dsconv.export')
     if not is_file(path):
-        raise InputError(f'{path}: there is no such file')
+        raise InputError(f'{path}: there is no such file{name_beside(path, is_file)}')
     name, module = RUNTIMES[path.suffix]
     try:
         runtime = importlib.import_module(module)
