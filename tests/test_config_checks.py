@@ -138,4 +138,5 @@ def test_an_option_of_another_choice_is_refused_where_it_is_typed():
         assert refusal(load, 'configs/digits.py', overrides).startswith(message)
     taken = ['model.name=resnet20', 'model.dtype=bfloat16', 'model.norm_groups=2', 'optimizer.name=muon']
     taken += ['optimizer.b1=0.8', 'optimizer.momentum=0.8', 'loss.name=focal', 'loss.focal_gamma=1']
+    taken += ['augment.policy=either', 'augment.randaugment_layers=3']
     assert load('configs/large.py', taken).model.dim == 256  # of the file, left aside

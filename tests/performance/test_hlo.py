@@ -108,7 +108,7 @@ def test_a_loop_in_a_branch_is_counted_as_often_as_it_turns():
     assert hlo.totals(compiled.as_text()).flops_factor == pytest.approx(6, rel=0.05)
 
 
-def test_a_fusion_that_slices_an_array_reads_the_slice_alone():
+def test_a_slice_moves_its_own_bytes_alone_in_a_fusion_too():
     program = """
 %fused (images: f32[32,64], turn: s32[]) -> f32[1,64] {
   %images = f32[32,64]{1,0} parameter(0)
@@ -124,4 +124,5 @@ ENTRY %main (images: f32[32,64], turn: s32[]) -> f32[1,64] {
 }
 """
     entry, computations = hlo.parse(program)
+    assert hlo._moved(computations['fused']['row'], computations['fused'], computations) == 2 * 64 * 4
     assert hlo._moved(computations[entry]['row'], computations[entry], computations) == 2 * 64 * 4 + 4

@@ -79,7 +79,7 @@ def numpy_lion(parameter, gradients, decay, b1=0.9, b2=0.999):
         (options('sgd'), lambda *args: numpy_sgd(*args, nesterov=True)),
         (options('sgd', nesterov=False), lambda *args: numpy_sgd(*args, nesterov=False)),
         (options('muon', **MOMENTS), numpy_adamw),  # which takes the head
-        (options('lion', b1=0.5, b2=0.6), lambda *args: numpy_lion(*args, b1=0.5, b2=0.6)),
+        (options('lion', b1=0.3, b2=0.9), lambda *args: numpy_lion(*args, b1=0.3, b2=0.9)),
     ],
 )
 def test_updates_are_those_of_the_paper_and_weight_decay_is_on_kernels_only(chosen, formula):
