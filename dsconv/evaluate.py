@@ -1,6 +1,5 @@
 """python -m dsconv.evaluate --workdir=DIR|--model=FILE: scores a split by a trained network and writes the report."""
 
-
 from dsconv import cli
 from dsconv.errors import InputError
 from dsconv.files import absolute, check_output
