@@ -219,7 +219,7 @@ def not_taken(config: ConfigDict, keys) -> dict[str, str]:
 
 
 def _of_other_choices(config):
-    """Yields the options of other networks, optimizers, losses and policies, each with what is chosen instead."""
+    """Yields the options of other networks, optimizers and losses, each with what is chosen instead."""
     from dsconv.models import options_of
 
     plain = ' model.implementation=plain' if config.model.implementation == 'plain' else ''
@@ -230,9 +230,6 @@ def _of_other_choices(config):
         options = {each: taken_by(make, config[section]) for each, make in table.items()}
         for key in set().union(*options.values()) - options[name].keys():
             yield f'{section}.{key}', f'{section}.name={name}'
-    if config.augment.policy not in ('randaugment', 'either'):
-        for key in ('layers', 'magnitude', 'spread'):
-            yield f'augment.randaugment_{key}', f'augment.policy={config.augment.policy}'
 
 
 def taken_by(function, section) -> dict:

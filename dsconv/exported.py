@@ -67,7 +67,8 @@ def open_exported(path: str | Path) -> ExportedNetwork:
     if path.suffix not in RUNTIMES:
         raise InputError(f'{path} must be a .tflite or .onnx file of python -m dsconv.export')
     if not is_file(path):
-        raise InputError(f'{path}: there is no such file{name_beside(path, is_file)}')
+        near = name_beside(path, lambda each: each.suffix in RUNTIMES and is_file(each))
+        raise InputError(f'{path}: there is no such file{near}')
     name, module = RUNTIMES[path.suffix]
     try:
         runtime = importlib.import_module(module)

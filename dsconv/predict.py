@@ -22,13 +22,14 @@ def predict(arguments) -> None:
         raise InputError('--json and --top cannot be used with --output, which writes all classes: leave them out')
     network = load(arguments.model or arguments.workdir, arguments.checkpoint)
     paths = find_pictures(arguments.pictures)
-    unsure, faults = 0, []
+    unreadable, unsure, faults = 0, 0, []
     with PredictionsFile(arguments.output, network.class_names) if arguments.output else nullcontext() as file:
         is_watched = sys.stderr is not None and sys.stderr.isatty()  # None where the shell has closed it by `2>&-`
         is_silent = file or not sys.stdout.isatty()  # else the lines themselves show how far it is
         for path, answer in _counted(answers(network, paths), len(paths), is_silent and is_watched):
             if isinstance(answer, InputError):
-                faults.append(str(answer))
+                unreadable += 1
+                faults += [str(answer)] if len(faults) < NAMED else []
                 if file:
                     file.write_error([path], str(answer))
                 continue
@@ -39,10 +40,10 @@ def predict(arguments) -> None:
                 _print(path, answer, network.class_names, arguments)
     if file:
         none = f', {unsure:,} of them as none of the classes' if unsure else ''
-        print(f'{len(paths) - len(faults):,} of {len(paths):,} pictures classified{none}: {arguments.output}')
-    if faults:
-        more = f'; and {len(faults) - NAMED:,} more' if len(faults) > NAMED else ''
-        raise InputError('; '.join(faults[:NAMED]) + more)
+        print(f'{len(paths) - unreadable:,} of {len(paths):,} pictures classified{none}: {arguments.output}')
+    if unreadable:
+        more = f'; and {unreadable - NAMED:,} more' if unreadable > NAMED else ''
+        raise InputError('; '.join(faults) + more)
 
 
 def _counted(items, total, is_shown):

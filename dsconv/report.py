@@ -3,13 +3,13 @@
 import logging
 
 from dsconv import cli
-from dsconv import config as configuration
 from dsconv.errors import InputError
 from dsconv.files import check_output
 
 
 def report(arguments) -> None:
     """Writes the page of `arguments.workdirs`; runs without a report are evaluated first."""
+    from dsconv import config as configuration
     from dsconv.reporting.page import write_page
 
     workdirs, output = list(map(configuration.find_workdir, arguments.workdirs)), arguments.output
@@ -20,6 +20,7 @@ def report(arguments) -> None:
 
 def check(workdirs, output) -> None:
     """Raises InputError for a directory that is no workdir or is named twice, OSError for an unusable output."""
+    from dsconv import config as configuration
     from dsconv.reporting import read_metrics
     from dsconv.reporting.page import read_report
     from dsconv.training.run import output_of
@@ -41,6 +42,7 @@ def complete(workdir, robustness: bool):
 
     Returns: the directory that holds `report`; nothing is written into a published network.
     """
+    from dsconv import config as configuration
     from dsconv.reporting.page import read_report
     from dsconv.training.run import output_of
 

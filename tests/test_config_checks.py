@@ -130,13 +130,8 @@ def test_an_option_of_another_choice_is_refused_where_it_is_typed():
         (['optimizer.momentum=0.5'], 'optimizer.momentum=0.5 has no effect: optimizer.name=adamw does not take it'),
         (['optimizer.name=lion', 'optimizer.eps=1e-6'], 'optimizer.eps=1e-06 has no effect: optimizer.name=lion'),
         (['loss.focal_gamma=1'], 'loss.focal_gamma=1.0 has no effect: loss.name=cross_entropy does not take it'),
-        (
-            ['augment.policy=autoaugment', 'augment.randaugment_layers=3'],
-            'augment.randaugment_layers=3 has no effect: augment.policy=autoaugment does not take it',
-        ),
     ):
         assert refusal(load, 'configs/digits.py', overrides).startswith(message)
     taken = ['model.name=resnet20', 'model.dtype=bfloat16', 'model.norm_groups=2', 'optimizer.name=muon']
     taken += ['optimizer.b1=0.8', 'optimizer.momentum=0.8', 'loss.name=focal', 'loss.focal_gamma=1']
-    taken += ['augment.policy=either', 'augment.randaugment_layers=3']
     assert load('configs/large.py', taken).model.dim == 256  # of the file, left aside

@@ -16,7 +16,7 @@ from dsconv.config_checks import resolve
 from dsconv.errors import InputError, RunError
 from dsconv.files import make_directory, read_if_there, replace_file
 from dsconv.reporting import read_metrics
-from dsconv.studies.study import GIVEN_BY_THE_STUDY, Study, overrides_by_variant
+from dsconv.studies.study import GIVEN_BY_THE_STUDY, Study, overrides_by_variant, taken
 
 logger = logging.getLogger('dsconv')
 VALIDATION_FRACTION = 0.1  # where neither the data nor the config holds anything out
@@ -53,13 +53,14 @@ def make_cells(
     first_fold = [f'dataset.fold={folds}/{folds}'] if folds else []  # the smallest
     try:  # errors here are not of a variant
         as_dsconv = 'model.name=dsconv'  # which takes every key of `model`; the variants are checked below
-        validation_fraction(configuration.load(path, [*overrides, as_dsconv, *first_fold]).dataset)
+        alone = taken(path, overrides, (as_dsconv,))  # the others may be for a variant
+        validation_fraction(configuration.load(path, [*alone, as_dsconv, *first_fold]).dataset)
     except InputError as error:
         typed = f'--folds={folds} ' if folds else 'dataset.fold '
         raise InputError(str(error).replace('dataset.fold ', typed, 1)) from error
     settings = {}
-    for name, taken in overrides_by_variant(study, path, overrides).items():
-        chosen = [*taken, *study.variants[name]]
+    for name, own in overrides_by_variant(study, path, overrides).items():
+        chosen = [*own, *study.variants[name]]
         try:
             dataset = configuration.load(path, [*chosen, *first_fold]).dataset
             fraction = validation_fraction(dataset)

@@ -19,7 +19,7 @@ GIVEN_BY_THE_STUDY = {
     'eval.final_split': 'a study is scored on the validation split',
     'eval.patience': 'the runs of a study are of equal length',
 }
-CHOOSING = ('model.name', 'model.implementation', 'optimizer.name', 'loss.name', 'augment.policy')  # what others need
+CHOOSING = ('model.name', 'model.implementation', 'optimizer.name', 'loss.name')  # what others need
 SAFE_NAME = re.compile(r'\w[\w .,=+()-]{0,59}')  # the name of a directory on any system
 
 
@@ -71,17 +71,21 @@ def of_models(models: str, known) -> Study:
     return Study('compare', 'Networks by the same recipe', variants, '--models')
 
 
+def taken(path: str, overrides: list[str], own: tuple[str, ...]) -> list[str]:
+    """Returns those of `overrides` that the config takes with `own`; raises InputError for a wrong choice."""
+    config = load(path, [one for one in (*overrides, *own) if one.partition('=')[0] in CHOOSING])
+    return [one for one in overrides if not not_taken(config, [one.partition('=')[0]])]
+
+
 def overrides_by_variant(study: Study, path: str, overrides: list[str]) -> dict[str, list[str]]:
     """Returns for each variant those of `overrides` that it takes; raises InputError if none takes one."""
     by_variant = {}
     for name, own in study.variants.items():
-        choosing = [one for one in (*overrides, *own) if one.partition('=')[0] in CHOOSING]
         try:
-            config = load(path, choosing)
+            by_variant[name] = taken(path, overrides, own)
         except InputError:  # said when the whole variant is loaded
             by_variant[name] = list(overrides)
             continue
-        by_variant[name] = [one for one in overrides if not not_taken(config, [one.partition('=')[0]])]
         if aside := [one for one in overrides if one not in by_variant[name]]:
             logger.info('variant %s: ignored: %s, which it does not take', name, ', '.join(aside))
     for one in overrides:
