@@ -9,12 +9,12 @@ import statistics
 from pathlib import Path
 
 from dsconv import config as configuration
-from dsconv.config_checks import check
+from dsconv.config_checks import check, check_splits
 from dsconv.errors import InputError, RunError
 from dsconv.performance import machine
 from dsconv.performance.timing import median_ratio
 from dsconv.reporting import read_metrics, text_table
-from dsconv.studies.cells import resolve_config, validation_fraction
+from dsconv.studies.cells import open_once, resolve_config, validation_fraction
 
 BASELINE = 'configs/small.py'
 SEEDS = (0, 1)
@@ -37,6 +37,11 @@ def measure(config, name: str, baseline=BASELINE, seeds=SEEDS, targets=TARGETS, 
     from dsconv.training.loop import train
 
     recipes, logger = comparable(config, name, baseline), logging.getLogger('dsconv')
+    for recipe, settings in recipes.items():  # else the second is refused when the first has been trained
+        try:
+            check_splits(resolve_config(settings), open_once(settings.dataset).split_sizes)
+        except InputError as error:
+            raise InputError(f'{recipe}: {error}') from error
     runs = {recipe: {} for recipe in recipes}
     for seed in seeds:  # a machine that is busy for an hour slows both
         for recipe, settings in recipes.items():

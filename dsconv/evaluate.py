@@ -9,8 +9,6 @@ def evaluate(arguments) -> None:
     """Scores a split, writes its report and prints the accuracy."""
     from dsconv.reporting.sections import loss, percent, top5
 
-    if arguments.output:
-        check_output(arguments.output)  # before anything is scored
     scored = {'split': arguments.split, 'dataset': arguments.dataset, 'where': arguments.overrides}
     scored |= {'drawn_examples': arguments.examples, 'predictions': arguments.predictions}
     report, output = (_of_file if arguments.model else _of_run)(arguments, scored)
@@ -35,6 +33,7 @@ def _of_run(arguments, scored):
         if arguments.output and arguments.output.resolve() == (workdir / 'report').resolve():
             raise InputError(f"--output={arguments.output} is the run's own report: give another directory")
     output = arguments.output or output_of(workdir) / _name(arguments)
+    check_output(output)  # before anything is scored
     scored |= {'which': arguments.checkpoint, 'corrupted': arguments.robustness, 'calibrate': arguments.calibrate}
     return report_run(workdir, output=output, **scored), output
 
@@ -47,6 +46,7 @@ def _of_file(arguments, scored):
             raise InputError(f'--{flag} needs a run: give its --workdir instead of --model')
     file = arguments.model
     output = arguments.output or file.with_name(f'{file.name}.{_name(arguments)}')
+    check_output(output)
     return report_exported(file, output, **scored), output
 
 

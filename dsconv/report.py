@@ -44,24 +44,30 @@ def complete(workdir, robustness: bool):
     """
     from dsconv import config as configuration
     from dsconv.reporting.page import read_report
+    from dsconv.training.checksums import identity
     from dsconv.training.run import output_of
 
-    def is_here(report):
-        return bool(report) and (workdir / 'checkpoints' / str(report['checkpoint_step'])).exists()
-
     output = output_of(workdir)
+
+    def is_here(report):
+        step = report and workdir / 'checkpoints' / str(report['checkpoint_step'])
+        if not step or not step.exists():
+            return False
+        network = identity(step)  # other networks may have the name and the step too; older reports do not say it
+        return report.get('network', network if output == workdir else None) == network
+
     place = output if is_here(read_report(output)) else workdir  # else that of another network of this name
     there = read_report(place)
     if there and (not robustness or 'robustness' in there):
         return place
-    split, checkpoint = configuration.load_run(workdir).eval.final_split, None
+    split, checkpoint, drawn = configuration.load_run(workdir).eval.final_split, None, 0
     if is_here(there):
-        split, checkpoint = there['split'], str(there['checkpoint_step'])
+        split, checkpoint, drawn = there['split'], str(there['checkpoint_step']), there.get('drawn_examples', 0)
 
     from dsconv.training.scoring import report_run
 
     logging.getLogger('dsconv').info('scoring %s', workdir)
-    report_run(workdir, split, checkpoint, output / 'report', corrupted=robustness)
+    report_run(workdir, split, checkpoint, output / 'report', corrupted=robustness, drawn_examples=drawn)
     return output
 
 

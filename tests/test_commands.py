@@ -4,9 +4,13 @@ import json
 from pathlib import Path
 from unittest.mock import create_autospec
 
+import pytest
+
+from dsconv import config as configuration
 from dsconv import evaluate, publish, summary
 from dsconv.training import scoring
 from tests.commands import python, run
+from tests.conftest import tiny_config
 
 
 def test_evaluate_passes_its_flags_on_and_prints_the_scores(monkeypatch, capsys):
@@ -23,6 +27,14 @@ def test_evaluate_passes_its_flags_on_and_prints_the_scores(monkeypatch, capsys)
     )
     given = (Path('run'), 'validation', 'latest', Path('out'), True, 4)
     report_run.assert_called_once_with(*given, calibrate=False, dataset=None, predictions=False, where=[])
+
+
+def test_a_default_output_that_cannot_be_written_is_refused_before_scoring(tmp_path, monkeypatch, capsys):
+    configuration.save_run(tmp_path, tiny_config(), {})
+    (tmp_path / 'report').touch()
+    monkeypatch.setattr(scoring, 'report_run', lambda *_, **__: pytest.fail('scored'))
+    code, _, errors = run(evaluate, [f'--workdir={tmp_path}'], capsys)
+    assert code == 2 and 'report is not a directory' in errors
 
 
 def test_the_report_of_other_data_has_its_name():

@@ -11,6 +11,7 @@ from dsconv import report
 from dsconv.data.corruptions import CORRUPTIONS
 from dsconv.errors import InputError
 from dsconv.training import robustness, scoring
+from dsconv.training.checksums import identity
 from tests.commands import report_of, run
 from tests.conftest import tiny_config
 
@@ -35,7 +36,7 @@ def test_a_run_without_a_report_is_scored_first(finished_run, tmp_path, monkeypa
 def asked(monkeypatch):
     """What is scored: (workdir, split, checkpoint, output, robustness)."""
     calls = []
-    monkeypatch.setattr(scoring, 'report_run', lambda *given, corrupted: calls.append((*given, corrupted)))
+    monkeypatch.setattr(scoring, 'report_run', lambda *given, corrupted, **_: calls.append((*given, corrupted)))
     return calls
 
 
@@ -72,3 +73,31 @@ def test_nothing_is_written_into_a_published_network(tmp_path, monkeypatch, aske
     configuration.save_run(Path('v2/net'), tiny_config(), {'published_step': 7})
     with pytest.raises(InputError, match='has the name of another published network'):
         report.check([workdir, Path('v2/net')], tmp_path / 'page')
+
+
+def test_a_report_of_another_network_of_the_same_name_and_step_is_not_taken_for_its_own(tmp_path, monkeypatch, asked):
+    monkeypatch.chdir(tmp_path)
+    for number, workdir in enumerate((Path('v1/net'), Path('v2/net'))):
+        configuration.save_run(workdir, tiny_config(), {'published_step': 7})
+        checksums = workdir / 'checkpoints' / '7' / 'checksums'
+        checksums.mkdir(parents=True)
+        (checksums / 'metadata').write_text(json.dumps({'kernel': number}))
+    output = Path('runs/published/net')
+    (output / 'report').mkdir(parents=True)
+    scored = report_of(split='test', checkpoint_step=7, network=identity(Path('v1/net/checkpoints/7')))
+    (output / 'report' / 'report.json').write_text(json.dumps(scored))
+    assert report.complete(Path('v1/net'), robustness=False) == output and not asked
+    assert report.complete(Path('v2/net'), robustness=False) == output
+    assert asked == [(Path('v2/net'), 'test', None, output / 'report', False)]
+
+
+def test_examples_that_were_drawn_are_drawn_again(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(scoring, 'report_run', lambda *_, drawn_examples=0, **__: drawn.append(drawn_examples))
+    configuration.save_run(tmp_path, tiny_config(), {})
+    (tmp_path / 'checkpoints' / '38').mkdir(parents=True)
+    (tmp_path / 'report').mkdir()
+    old = report_of(split='test', checkpoint_step=38, drawn_examples=40)
+    (tmp_path / 'report' / 'report.json').write_text(json.dumps(old))
+    report.complete(tmp_path, robustness=True)
+    assert drawn == [40]

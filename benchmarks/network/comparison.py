@@ -83,6 +83,10 @@ def measure(config, peers=tuple(PEERS), rounds: int = 5, steps: int = 5) -> dict
     config = same_work(config)
     if peers:
         check_same_network(config)
+    import jax
+
+    # As in the processes of all: an accelerator may multiply float32 in fewer bits, and a training may hold it.
+    jax.config.update('jax_platforms', 'cpu')
     from benchmarks.network.dsconv_peer import export
 
     with tempfile.TemporaryDirectory(prefix='dsconv-benchmark-') as directory:

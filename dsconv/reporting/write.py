@@ -35,6 +35,7 @@ def write_report(
     data_fingerprint: str | None = None,
     examples: int = 0,
     temperature: dict | None = None,
+    network: str | None = None,
 ) -> dict:
     """Writes report.json, report.md and the pictures into `output` and returns the content of report.json.
 
@@ -50,6 +51,7 @@ def write_report(
       data_fingerprint: SHA-256 of the examples (`data.fingerprint`), where it is known.
       examples: how many, drawn by EXAMPLES_SEED, are shown with their predictions in examples.png.
       temperature: of `training.calibration`, by which `log_probabilities` are scaled first.
+      network: what tells the scored checkpoint from others of the same step (`training.checksums.identity`).
 
     Raises InputError for a split without examples, RunError for log-probabilities that are NaN (the model diverged),
     ValueError for shapes or labels that do not fit together.
@@ -61,7 +63,8 @@ def write_report(
         raw = scores(labels, log_probabilities, class_names)
         calibration = temperature | {'ece_before': raw['ece'], 'loss_before': raw['loss']}
         log_probabilities = with_temperature(log_probabilities, temperature['temperature'])
-    optional = {'data_fingerprint': data_fingerprint, 'robustness': robustness}
+    optional = {'network': network, 'data_fingerprint': data_fingerprint, 'robustness': robustness}
+    optional['drawn_examples'] = examples or None  # for `dsconv.report --robustness`, which writes the report again
     report = {
         'dataset': dataset,
         'split': split,

@@ -37,15 +37,16 @@ def summarise(study: Study, cells: list[Cell]) -> dict:
             **_cost(next(cell.config for cell in cells if cell.variant == name)),
         }
     folds = {cell.config.dataset.fold for cell in cells}  # of a config that names one, all are of it
-    images = next((one['validation_images'] for one in outcomes if 'accuracy' in one), None)
-    errors = [standard_error(found['mean'], images) for found in variants.values() if found['runs']]
+    scored = [one for one in outcomes if 'accuracy' in one]
+    errors = [standard_error(variants[one['variant']]['mean'], one['validation_images']) for one in scored]
     return {
         'study': study.name,
         'title': study.title,
         'dataset': cells[0].config.dataset.name,
         'seeds': sorted({cell.seed for cell in cells}),
         'folds': int(folds.pop().partition('/')[2]) if len(folds) > 1 else None,
-        'validation_images': images,
+        'validation_images': min((one['validation_images'] for one in scored), default=None),
+        'most_validation_images': max((one['validation_images'] for one in scored), default=None),
         'standard_error': max(errors, default=None),
         'sentence': sentence(variants),
         'variants': variants,
@@ -93,7 +94,7 @@ def as_text(result: dict, table=text_table, text=str, columns: dict[str, list] |
     folds = f', one of {result["folds"]} folds for each seed' if result['folds'] else ''
     if result['validation_images']:
         blocks.append(
-            f'Accuracy on {result["validation_images"]:,} validation images at the end of a run'
+            f'Accuracy on {_span(result)} validation images at the end of a run'
             f'{folds}: mean ± standard deviation over seeds. So few images alone leave a standard error of up to '
             f'{100 * result["standard_error"]:.2f} points to each run. Differences are of runs with the same seed; '
             f'the intervals are not corrected for multiple comparisons: of twenty, one excludes 0 by chance.'
@@ -101,6 +102,11 @@ def as_text(result: dict, table=text_table, text=str, columns: dict[str, list] |
     failed = [one for one in result['cells'] if one['state'] == 'failed']
     lines = [f'- failed: {one["variant"]}, seed {one["seed"]}: {text(one["error"])}' for one in failed]
     return '\n\n'.join([*blocks, *(['\n'.join(lines)] if lines else []), *remarks])
+
+
+def _span(result) -> str:
+    fewest, most = result['validation_images'], result.get('most_validation_images')
+    return f'{fewest:,}' if most in (None, fewest) else f'{fewest:,} to {most:,}'
 
 
 def draw(result: dict) -> bytes:

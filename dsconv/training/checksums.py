@@ -1,5 +1,6 @@
 """Checksums of the content of a checkpoint, to verify that what is restored is what was saved."""
 
+import hashlib
 import json
 import zlib
 from pathlib import Path
@@ -18,6 +19,12 @@ def checksums(tree) -> dict[str, int]:
 
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path): checksum(np.asarray(leaf)) for path, leaf in leaves}
+
+
+def identity(step: Path) -> str | None:
+    """Returns a SHA-256 of the checksums of a checkpoint, which another network of the same step does not have."""
+    written = read_if_there(step / 'checksums' / 'metadata')
+    return None if written is None else hashlib.sha256(written).hexdigest()
 
 
 def has_damaged_metrics(step: Path) -> bool:

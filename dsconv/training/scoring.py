@@ -8,12 +8,14 @@ import jax
 from dsconv import config as configuration
 from dsconv import data
 from dsconv.config_checks import check_resolved
+from dsconv.files import to_path
 from dsconv.process import command_line
 from dsconv.reporting import read_metrics, write_report
 from dsconv.reporting.page import read_report
 from dsconv.reporting.scores import with_temperature
 from dsconv.training.calibration import fit_temperature, read_temperature, save_temperature
 from dsconv.training.checkpoint import Checkpoints
+from dsconv.training.checksums import identity
 from dsconv.training.evaluation import Evaluator, scored_variables
 from dsconv.training.examples import OF_ITS_PLACE, other_examples, own_examples, say_where, write_predictions
 from dsconv.training.mesh import make_mesh, replicated
@@ -117,4 +119,5 @@ def report_run(
         robustness=under,
         examples=drawn_examples,
         temperature=temperature,
+        network=identity(to_path(workdir) / 'checkpoints' / str(step)),
     )

@@ -134,3 +134,21 @@ def test_a_missing_library_is_one_line(monkeypatch):
     monkeypatch.delenv('CXX', raising=False)
     with pytest.raises(InputError, match='torch-compile: there is no C\\+\\+ compiler'):
         comparison.check_installed(('torch-compile',))
+
+
+def test_what_all_must_return_is_computed_on_the_cpu(monkeypatch):
+    import jax
+
+    from benchmarks.network import dsconv_peer
+
+    def export(config, directory):
+        raise RunError(jax.config.jax_platforms)
+
+    monkeypatch.setattr(dsconv_peer, 'export', export)
+    before = jax.config.jax_platforms
+    jax.config.update('jax_platforms', 'tpu,cpu')
+    try:
+        with pytest.raises(RunError, match='^cpu$'):
+            comparison.measure(tiny(), ())
+    finally:
+        jax.config.update('jax_platforms', before)

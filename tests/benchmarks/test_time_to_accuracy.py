@@ -120,3 +120,10 @@ def test_tiny_runs_are_trained_once(tmp_path, monkeypatch, capsys):
     assert (tmp_path / 'out' / 'benchmark.png').stat().st_size < 40_000
     config = configuration.load_run(tmp_path / 'runs' / 'plain' / 'seed-3')
     assert (config.seed, config.epochs, config.eval.final_split) == (3, 2, 'validation')
+
+
+def test_a_baseline_that_the_data_refuses_is_refused_before_anything_is_trained(write_pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, 'train', lambda *_: pytest.fail('the other one was trained'))
+    name = f'configs/pictures.py:{write_pictures(count=60)}'
+    with pytest.raises(InputError, match='^small: batch_size=512 is more than the .* training images'):
+        time_to_accuracy.measure(configuration.load(name), name, workdir=tmp_path)

@@ -82,3 +82,8 @@ def test_models_are_variants_and_an_option_goes_to_those_that_take_it():
     ):
         with pytest.raises(InputError, match=f'^{message}'):
             of_models(models, ('a', 'resnet8'))
+
+
+def test_every_built_in_study_is_named_on_its_page():
+    page = (BUILT_IN.parents[1] / 'docs' / 'studies.md').read_text(encoding='utf-8')
+    assert [file.stem for file in sorted(BUILT_IN.glob('*.toml')) if f'`{file.stem}`' not in page] == []
