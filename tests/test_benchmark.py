@@ -64,6 +64,7 @@ def test_what_cannot_be_written_is_printed_all_the_same(measured, capsys, tmp_pa
         ([NETWORK, '--targets=101'], "argument --targets: '101' must be percentages, e.g. 65,70"),
         ([*AUGMENT, '--output=README.md'], '--output=README.md must be a directory or end in .json'),
         ([NETWORK, '--config.model.norm=layer', '--peers=keras-jax'], 'model.norm=layer: the peers have batch alone; '),
+        ([NETWORK, '--config.model.activation=elu', '--peers=keras-jax'], 'model.activation=elu: the peers have'),
         ([*AUGMENT, '--config.augment.mix_per=image'], 'the peers have the default augmentation alone (augment.mix_'),
     ],
 )

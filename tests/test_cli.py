@@ -37,9 +37,10 @@ def test_a_wrong_line_is_one_line_and_exit_code_2(capsys, line, message):
     assert errors.startswith(PROGRAM + message)
 
 
-def test_the_seed_of_a_study_is_one_of_several(capsys):
-    _, _, errors = commands.run(ablate, ['--seed=0'], capsys)
-    assert errors.endswith('unrecognized argument --seed; did you mean --seeds?\n')
+@pytest.mark.parametrize(('command', 'flag'), [(main, '--config.seed'), (ablate, '--seeds')])
+def test_a_seed_is_one_of_the_config_and_of_a_study_one_of_several(capsys, command, flag):
+    _, _, errors = commands.run(command, ['--seed=0'], capsys)
+    assert errors.endswith(f'unrecognized argument --seed; did you mean {flag}?\n')
 
 
 def test_a_level_of_the_log_that_there_is_not_is_one_line_too(capsys, monkeypatch):

@@ -37,14 +37,15 @@ def test_a_default_output_that_cannot_be_written_is_refused_before_scoring(tmp_p
     assert code == 2 and 'report is not a directory' in errors
 
 
-def test_the_report_of_other_data_has_its_name():
+def test_the_report_of_other_data_has_its_name(monkeypatch):
+    monkeypatch.setattr(scoring, 'report_run', lambda *_, **__: {})
     names = {'image_folder:/a/v1.5/': 'v1.5', 'image_folder:.': Path.cwd().name, 'image_table:b/birds.csv': 'birds'}
     names |= {'image_folder:a/test': 'a-test', 'image_table:b/test.csv.gz': 'b-test'}
     for dataset, name in (names | {'cifar10_1/v4': 'cifar10_1-v4'}).items():
         arguments = evaluate.flags().parse_args(['--workdir=run', f'--dataset={dataset}'])
-        assert evaluate._name(arguments) == f'report-{name}'
+        assert evaluate._of_run(arguments, {}) == ({}, Path('run', f'report-{name}'))
         arguments.split = 'train'  # a report of its own beside that of all
-        assert evaluate._name(arguments) == f'report-{name}_train'
+        assert evaluate._of_run(arguments, {}) == ({}, Path('run', f'report-{name}_train'))
 
 
 def test_a_shipped_network_is_found_from_any_directory_whatever_the_name_of_the_output(tmp_path, monkeypatch):

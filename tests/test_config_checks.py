@@ -58,7 +58,10 @@ def test_intervals_end_where_they_say(key, fits, fails):
         (dict(model__kernel_size=4), 'model.kernel_size=4 must be odd; use 3 or 5'),
         (dict(model__reduction=(2, 3)), 'model.reduction=2,3 must be two divisors of model.dim=128, e.g. 2,4'),
         (dict(batch_size=100, model__norm_groups=8), 'model.norm_groups=8 must divide batch_size=100'),
-        (dict(epochs=5), 'must be less than epochs=5; set, e.g., --config.schedule.warmup_epochs=1'),
+        (
+            dict(epochs=5),
+            'schedule.warmup_epochs=5.0 must be less than epochs=5; set, e.g., --config.schedule.warmup_epochs=1',
+        ),
         (dict(augment__clean_tail_epochs=301), 'augment.clean_tail_epochs=301 must not be more than epochs=300'),
         (
             dict(eval__patience=3, eval__recalibration_batches=4),

@@ -24,6 +24,8 @@ def test_an_installed_package_brings_its_configs_and_its_network(tmp_path, monke
     assert not any('#' in line for line in given['install_requires'])
     needed = {re.match(r'[\w-]+', line)[0] for line in given['install_requires']}
     assert needed >= {'jax', 'pillow', 'tensorflow-datasets'}
+    packages = {name.replace('.', '/') for name in given['packages'] if 'shipped' not in name}
+    assert packages == {str(file.parent.relative_to(ROOT)) for file in (ROOT / 'dsconv').rglob('__init__.py')}
     for package in given['packages']:
         source = ROOT / given['package_dir'].get(package, package.replace('.', '/'))
         patterns = given['package_data'][''] + given['package_data'].get(package, [])

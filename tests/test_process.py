@@ -62,6 +62,7 @@ def test_the_allocator_is_left_alone_when_the_surroundings_say_so(machine, monke
     [
         (COMMAND, {'HOME': '/home/me', 'DSCONV_ALLOCATOR': 'system'}, '/home/me/.cache/dsconv/here'),
         (COMMAND, {'JAX_COMPILATION_CACHE_DIR': '/mine', 'DSCONV_ALLOCATOR': 'system'}, '/mine'),
+        (['python', 'notebook.py'], {}, None),
         (['python', '-m', 'pytest', '-m', 'dsconv.main'], {}, None),
         (['python', '/venv/bin/coverage', 'run', '-m', 'dsconv.main'], {}, None),
         (['python', '-m', 'dsconvert.main'], {}, None),

@@ -21,12 +21,13 @@ def check_crops(open_cropped):
 
     def run(**changed):
         options = dict(batch_size=8, seed=3, start_step=0, num_steps=6) | changed
-        return np.stack([images for images, _ in train_batches(train, **options)])
+        return [np.stack(arrays) for arrays in zip(*train_batches(train, **options), strict=True)]
 
-    whole = run()
-    assert np.array_equal(whole[4:], run(start_step=4))
-    assert np.array_equal(whole, np.concatenate([run(processes=Processes(process, 2)) for process in (0, 1)], axis=1))
-    assert len({image.tobytes() for images in (*whole, *run(seed=4)) for image in images}) == 2 * 48
+    whole, resumed, halves = run(), run(start_step=4), [run(processes=Processes(process, 2)) for process in (0, 1)]
+    for number in range(2):  # images, labels
+        assert np.array_equal(whole[number][4:], resumed[number])
+        assert np.array_equal(whole[number], np.concatenate([half[number] for half in halves], axis=1))
+    assert len({image.tobytes() for images in (*whole[0], *run(seed=4)[0]) for image in images}) == 2 * 48
     return train, plain.load('train')
 
 

@@ -162,12 +162,19 @@ def test_an_older_one_with_damaged_metrics_is_kept_too(tmp_path, written):
     assert (tmp_path / 'damaged' / '1').is_dir()
 
 
-def test_a_passing_fault_of_tensorstore_ends_the_run_and_moves_nothing(two_saved, monkeypatch):
-    fault = ValueError('ABORTED: Error opening "zarr" driver: [OS error 116: ESTALE Stale file handle]')
+@pytest.mark.parametrize(
+    'fault',
+    [
+        PermissionError(errno.EACCES, os.strerror(errno.EACCES)),
+        ValueError('ABORTED: Error opening "zarr" driver: [OS error 116: ESTALE Stale file handle]'),  # of TensorStore
+    ],
+    ids=str,
+)
+def test_a_passing_fault_ends_the_run_and_moves_nothing(two_saved, monkeypatch, fault):
     with Checkpoints(two_saved) as checkpoints:
         with monkeypatch.context() as patch:
             patch.setattr(ocp.CheckpointManager, 'restore', Mock(side_effect=fault))
-            with pytest.raises(RunError, match=f'could not be read .ValueError.*{re.escape(str(fault))}'):
+            with pytest.raises(RunError, match=f'could not be read .{type(fault).__name__}.*{re.escape(str(fault))}'):
                 checkpoints.restore_newest(make_state(1))
         assert checkpoints.restore_newest(make_state(1)).step == 4
     assert steps(two_saved) == [3, 4]
