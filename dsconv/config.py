@@ -192,7 +192,7 @@ def _lay_over(config, values, where, typed=False):
             raise InputError(f'{where}{name}={shown(value)}: {no_such_key(name, keys)}')
         try:
             value = keys[name].convert(keys[name].parse(value) if typed else value)
-        except (TypeError, ValueError, KeyError, OverflowError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             said = shown(repr(value) if isinstance(value, str) and not typed else value)  # a number in quotes is a text
             raise InputError(f'{where}{name}={said} must be {keys[name].description}') from error
         config.update_from_flattened_dict({name: value})

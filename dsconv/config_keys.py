@@ -24,7 +24,7 @@ class Key(NamedTuple):
         return (SEVERAL if self.is_tuple else ONE)[self.kind] + (', or none' if self.nullable else '')
 
     def parse(self, text: str):
-        """Parses a value from the command line. Raises ValueError or KeyError."""
+        """Parses a value from the command line. Raises ValueError."""
         if self.nullable and text.lower() == 'none':
             return None
         if not self.is_tuple:
@@ -70,7 +70,11 @@ def no_such_key(name: str, keys: dict[str, Key]) -> str:
 
 
 def _parse(text, kind):
-    return {'true': True, 'false': False}[text.lower()] if kind is bool else kind(text)
+    if kind is not bool:
+        return kind(text)
+    if text.lower() not in ('true', 'false'):
+        raise ValueError
+    return text.lower() == 'true'
 
 
 def _convert(value, kind):

@@ -53,8 +53,9 @@ def complete(workdir, robustness: bool):
         step = report and workdir / 'checkpoints' / str(report['checkpoint_step'])
         if not step or not step.exists():
             return False
-        network = identity(step)  # other networks may have the name and the step too; older reports do not say it
-        return report.get('network', network if output == workdir else None) == network
+        if output == workdir and 'network' not in report:  # of an earlier version
+            return True
+        return report.get('network') == identity(step)  # another network may have the name and the step too
 
     place = output if is_here(read_report(output)) else workdir  # else that of another network of this name
     there = read_report(place)

@@ -64,7 +64,7 @@ def write_report(
         calibration = temperature | {'ece_before': raw['ece'], 'loss_before': raw['loss']}
         log_probabilities = with_temperature(log_probabilities, temperature['temperature'])
     optional = {'network': network, 'data_fingerprint': data_fingerprint, 'robustness': robustness}
-    optional['drawn_examples'] = examples or None  # for `dsconv.report --robustness`, which writes the report again
+    optional |= {'drawn_examples': examples or None}  # `dsconv.report --robustness` draws them again
     report = {
         'dataset': dataset,
         'split': split,

@@ -13,11 +13,11 @@ from dsconv.studies.study import Study
 def summarise(study: Study, cells: list[Cell]) -> dict:
     """Returns the content of `study.json`.
 
-    It holds `study`, `title`, `seeds`, `dataset`, `folds` (their number; None of one alone), `validation_images` and
-    `standard_error` (of one run's accuracy on so many images; None before a run is finished), `sentence`, `variants`:
-    name → `spread`'s and `paired_difference`'s results, `failed` and `unfinished` runs, `images_per_second` (the median
-    of the runs'), `parameters` and `macs` (None where the network does not fit the data); and `cells`, `read_outcome`'s
-    results.
+    It holds `study`, `title`, `seeds`, `dataset`, `folds` (their number; None of one alone), `validation_images` (the
+    fewest of a run) and `standard_error` (the largest of a run's accuracy), both None before a run is finished;
+    `sentence`; `variants`: name → `spread`'s and `paired_difference`'s results, `failed` and `unfinished` runs,
+    `images_per_second` (the median of the runs'), `parameters` and `macs` (None where the network does not fit the
+    data); and `cells`, `read_outcome`'s results.
     """
     outcomes = [read_outcome(cell) for cell in cells]
     by_variant = {name: [one for one in outcomes if one['variant'] == name] for name in study.variants}
@@ -46,7 +46,6 @@ def summarise(study: Study, cells: list[Cell]) -> dict:
         'seeds': sorted({cell.seed for cell in cells}),
         'folds': int(folds.pop().partition('/')[2]) if len(folds) > 1 else None,
         'validation_images': min((one['validation_images'] for one in scored), default=None),
-        'most_validation_images': max((one['validation_images'] for one in scored), default=None),
         'standard_error': max(errors, default=None),
         'sentence': sentence(variants),
         'variants': variants,
@@ -94,7 +93,7 @@ def as_text(result: dict, table=text_table, text=str, columns: dict[str, list] |
     folds = f', one of {result["folds"]} folds for each seed' if result['folds'] else ''
     if result['validation_images']:
         blocks.append(
-            f'Accuracy on {_span(result)} validation images at the end of a run'
+            f'Accuracy on {_span(result["cells"])} validation images at the end of a run'
             f'{folds}: mean ± standard deviation over seeds. So few images alone leave a standard error of up to '
             f'{100 * result["standard_error"]:.2f} points to each run. Differences are of runs with the same seed; '
             f'the intervals are not corrected for multiple comparisons: of twenty, one excludes 0 by chance.'
@@ -104,9 +103,9 @@ def as_text(result: dict, table=text_table, text=str, columns: dict[str, list] |
     return '\n\n'.join([*blocks, *(['\n'.join(lines)] if lines else []), *remarks])
 
 
-def _span(result) -> str:
-    fewest, most = result['validation_images'], result.get('most_validation_images')
-    return f'{fewest:,}' if most in (None, fewest) else f'{fewest:,} to {most:,}'
+def _span(cells) -> str:
+    counts = {one['validation_images'] for one in cells if 'accuracy' in one}
+    return ' to '.join(f'{count:,}' for count in sorted({min(counts), max(counts)}))
 
 
 def draw(result: dict) -> bytes:

@@ -74,7 +74,8 @@ def of_models(models: str, known) -> Study:
 def taken(path: str, overrides: list[str], own: tuple[str, ...]) -> list[str]:
     """Returns those of `overrides` that the config takes with `own`; raises InputError for a wrong choice."""
     config = load(path, [one for one in (*overrides, *own) if one.partition('=')[0] in CHOOSING])
-    return [one for one in overrides if not not_taken(config, [one.partition('=')[0]])]
+    aside = not_taken(config, [one.partition('=')[0] for one in overrides])
+    return [one for one in overrides if one.partition('=')[0] not in aside]
 
 
 def overrides_by_variant(study: Study, path: str, overrides: list[str]) -> dict[str, list[str]]:

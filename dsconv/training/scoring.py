@@ -8,7 +8,6 @@ import jax
 from dsconv import config as configuration
 from dsconv import data
 from dsconv.config_checks import check_resolved
-from dsconv.files import to_path
 from dsconv.process import command_line
 from dsconv.reporting import read_metrics, write_report
 from dsconv.reporting.page import read_report
@@ -119,5 +118,5 @@ def report_run(
         robustness=under,
         examples=drawn_examples,
         temperature=temperature,
-        network=identity(to_path(workdir) / 'checkpoints' / str(step)),
+        network=identity(workdir / 'checkpoints' / str(step)),
     )
