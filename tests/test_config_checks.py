@@ -8,8 +8,8 @@ from dsconv.config_checks import CHOICES, RANGES, check, check_splits, resolve
 from dsconv.config_keys import read_keys
 from tests.commands import refusal
 
-FREE_TEXT = 'name data_dir archive root splits fold fingerprint class_names image_key label_key split_key'
-FREE_TEXT = {f'dataset.{name}' for name in [*FREE_TEXT.split(), 'group_key']}
+FREE_TEXT = 'name data_dir archive root splits fold fingerprint train_fingerprint class_names image_key label_key'
+FREE_TEXT = {f'dataset.{name}' for name in [*FREE_TEXT.split(), 'split_key', 'group_key']}
 FREE_TEXT |= {'eval.final_split', 'init_from', 'optimizer.freeze', 'loss.class_weights'}
 
 

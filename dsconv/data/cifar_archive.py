@@ -32,9 +32,9 @@ def open_cifar_archive(dataset) -> Source:
     Raises: InputError when the file is missing, is another archive or has a wrong MD5 checksum.
     """
     with tarfile.open(fileobj=io.BytesIO(_verified(to_path(dataset.archive))), mode='r:gz') as archive:
-        train = _read(archive, *(f'data_batch_{i}' for i in range(1, 6)))
-        test = _read(archive, 'test_batch')
-    return array_source({'train': train, 'test': test}, CLASS_NAMES, dataset)
+        files = {'train': [f'data_batch_{i}' for i in range(1, 6)], 'test': ['test_batch']}
+        splits = {name: _read(archive, name, names) for name, names in files.items()}
+    return array_source(splits, CLASS_NAMES, dataset)
 
 
 def _verified(path: pathlib.Path) -> bytes:
@@ -57,9 +57,15 @@ def _verified(path: pathlib.Path) -> bytes:
     return content
 
 
-def _read(archive: tarfile.TarFile, *names: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the images and labels of some files, in order."""
+def _read(archive: tarfile.TarFile, split: str, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the images and labels of some files.
+
+    They are in the order of TensorFlow Datasets, which sorts by the MD5 of the split's name and the index: so the same
+    images are held out, and batches are the same.
+    """
     records = b''.join(archive.extractfile(f'{FOLDER}/{name}.bin').read() for name in names)
     records = np.frombuffer(records, np.uint8).reshape(-1, RECORD_BYTES)
+    digests = [hashlib.md5(f'{split}{index}'.encode()).digest() for index in range(len(records))]
+    records = records[sorted(range(len(records)), key=digests.__getitem__)]
     images = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return np.ascontiguousarray(images), records[:, 0]

@@ -11,7 +11,7 @@ from dsconv.training.setup import count_parameters
 
 # Of the run's `dataset`: how its data is read and divided.
 OF_DATA = ('validation_fraction', 'fold', 'train_fraction', 'splits')
-OF_DATA += ('image_key', 'label_key', 'split_key', 'group_key')
+OF_DATA += ('image_key', 'label_key', 'split_key', 'group_key', 'train_fingerprint')
 RESIZED = {
     'squash': 'squashed to',
     'crop': 'the square in its middle resized to',

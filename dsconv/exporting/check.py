@@ -19,7 +19,7 @@ from dsconv.data.stratified import evenly, stratified_split
 from dsconv.errors import InputError
 from dsconv.files import absolute, is_directory, is_file, name_beside, to_path
 from dsconv.performance.timing import in_turn, seconds_per_call
-from dsconv.training.examples import match_classes
+from dsconv.training.examples import holds_out_the_same, match_classes
 from dsconv.training.setup import open_source
 
 # The largest difference of a probability that rounding explains.
@@ -49,8 +49,9 @@ class Pictures:
 def find_pictures(config, workdir: Path, folder: Path | None, count: int, calibrating: int) -> Pictures:
     """Returns at most `count` pictures to check on: of a folder, of the run's data, or noise where that is not there.
 
-    The validation part is taken where there is one, else the training images; `calibrating` training images calibrate,
-    of every class the same share. Pictures that were added to the run's folder later are in none of its parts.
+    The validation part is taken where there is one, and it is that of the run; else the training images. `calibrating`
+    training images calibrate, of every class the same share. Pictures that were added to the run's folder later are in
+    none of its parts.
 
     Raises:
       InputError: the folder has no picture, or one that cannot be read, or there is none to calibrate by.
@@ -73,6 +74,10 @@ def find_pictures(config, workdir: Path, folder: Path | None, count: int, calibr
 def _of_run(config, workdir, count, calibrating):
     source = open_source(config, workdir)
     split = 'validation' if 'validation' in source.split_sizes else 'train'
+    if split != source.division.own_split(split) and not holds_out_the_same(config, source):
+        text = '%s: its validation images are not those that the run held out; the files are checked on training images'
+        logger.warning(text, public_name(config.dataset.name))
+        split = 'train'
     checked, calibration = source.load(split), None
     if calibrating:
         train = source.load('train')

@@ -50,10 +50,26 @@ def say_where(config, overrides: list[str], keys: tuple[str, ...]) -> None:
 
 
 def own_examples(config, source: data.Source, split: str | None) -> Examples:
-    """Returns a split of a run's own data: by default the test split, or validation where there is none."""
+    """Returns a split of a run's own data: by default the test split, or validation where there is none.
+
+    Warns where the split is a part that was held out of the training images, and the run held out others.
+    """
     split = split or source.final_split('test')
     images = source.load(split)
+    if split != source.division.own_split(split) and not holds_out_the_same(config, source):
+        logger.warning(
+            'the %s images of %s are not those that the run held out (images were added, or have another order): the '
+            'network may have been trained on some of them',
+            split,
+            config.dataset.name,
+        )
     return Examples(config.dataset.name, split, images, images.labels)
+
+
+def holds_out_the_same(config, source: data.Source) -> bool:
+    """Returns whether a run's data holds out the images that the run held out, as far as that is known."""
+    known = config.dataset.train_fingerprint
+    return known in (None, data.fingerprint(source.load('train')))
 
 
 def other_examples(config, name: str, split: str | None, where: list[str] = ()) -> Examples:

@@ -53,7 +53,8 @@ def check_workdir(workdir: Path, config) -> None:
             )
         return
     old = configuration.load_run(workdir)
-    old.dataset.fingerprint = old.dataset.fingerprint or config.dataset.fingerprint  # older runs have none
+    for key in ('fingerprint', 'train_fingerprint'):  # older runs have none
+        old.dataset[key] = old.dataset[key] or config.dataset[key]
     aside = tuple(f'{key}:' for key in not_taken(config, configuration.flatten(config)))
     differing = [line for line in configuration.differences(old, config) if not line.startswith((*MAY_CHANGE, *aside))]
     if differing and configuration.has_begun(workdir):

@@ -90,7 +90,7 @@ def report_run(
     evaluator = Evaluator(config, network)
     temperature = None if calibrate else read_temperature(workdir, step)  # one that is damaged is replaced
     if calibrate:
-        validation = source.load('validation')
+        validation = own_examples(config, source, 'validation').images
         fitted = fit_temperature(validation.labels, evaluator.log_probabilities(variables, validation))
         temperature = {'temperature': fitted, 'split': 'validation', 'examples': validation.num_examples}
         if jax.process_index() == 0:

@@ -43,7 +43,7 @@ def open_source(config, workdir=None) -> data.Source:
 def open_data(config, source: data.Source | None = None):
     """Returns (source, training split, resolved config); raises InputError where `dataset.fingerprint` differs.
 
-    Pixel statistics, fingerprint and the split to report are resolved as well. `source` is opened here by default.
+    Pixel statistics, fingerprints and the split to report are resolved as well. `source` is opened here by default.
     """
     source = source or open_source(config)
     config = resolve(config, source)
@@ -65,9 +65,11 @@ def open_data(config, source: data.Source | None = None):
         give = 'use the data that the config was made with, or set --config.dataset.fingerprint=none'
         has = f'the training images of {dataset.name} have {found}'
         raise InputError(f'dataset.fingerprint={shown(dataset.fingerprint)}, but {has}: {give}')
-    if not peers().agree(found, tuple(dataset.mean), tuple(dataset.std)):
+    is_cut = train_split.in_memory and train_split.num_examples < source.own('train').num_examples
+    left = data.fingerprint(train_split) if is_cut else None
+    if not peers().agree(found, left, tuple(dataset.mean), tuple(dataset.std)):
         raise InputError(f'{dataset.name}: the processes of the run see different images: give them all the same data')
-    dataset.fingerprint = found
+    dataset.fingerprint, dataset.train_fingerprint = found, left
     return source, train_split, config
 
 

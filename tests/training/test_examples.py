@@ -11,9 +11,13 @@ from sklearn.datasets import load_digits
 
 from dsconv import config as configuration
 from dsconv import evaluate
+from dsconv.data.arrays import array_source
 from dsconv.data.picture import read_picture
 from dsconv.errors import InputError
-from dsconv.training.examples import match_classes, other_examples
+from dsconv.exporting import check
+from dsconv.training.examples import match_classes, other_examples, own_examples
+from dsconv.training.run import check_workdir, write_config
+from dsconv.training.setup import open_data
 from tests.conftest import tiny_config
 
 
@@ -66,6 +70,28 @@ def test_a_table_of_other_pictures_says_where_they_are(finished_run, tmp_path):
     assert sorted(other_examples(config, table, None, [f'dataset.root={tmp_path / "other"}']).labels) == [0, 3]
     with pytest.raises(InputError, match='--config.dataset.image_size=9: this command can set only dataset.data_dir'):
         other_examples(config, table, None, ['dataset.image_size=9'])
+
+
+def test_the_same_images_in_another_order_are_divided_otherwise_which_is_told(tmp_path, monkeypatch, caplog):
+    digits, config = load_digits(), tiny_config(dataset__validation_fraction=0.2)
+    images, order = np.uint8(digits.images[..., None]), np.arange(len(digits.images))
+
+    def opened(order):
+        return array_source({'train': (images[order], digits.target[order])}, tuple('0123456789'), config.dataset)
+
+    (_, _, run), (_, _, other) = open_data(config, opened(order)), open_data(config, opened(order[::-1]))
+    assert run.dataset.fingerprint == other.dataset.fingerprint
+    own_examples(run, opened(order), 'validation')
+    assert 'not those that the run held out' not in caplog.text
+    own_examples(run, opened(order[::-1]), None)
+    assert 'the validation images of digits are not those that the run held out' in caplog.text
+    write_config(tmp_path, run)
+    (tmp_path / 'checkpoints' / '19').mkdir(parents=True)
+    with pytest.raises(InputError, match='another run .*dataset.train_fingerprint: '):
+        check_workdir(tmp_path, other)
+    for source, part in ((opened(order), 'the validation part'), (opened(order[::-1]), 'the training images')):
+        monkeypatch.setattr(check, 'open_source', lambda *_, source=source: source)
+        assert check.find_pictures(run, tmp_path, None, 100, 0).origin == f'{part} of digits'
 
 
 def test_data_without_a_known_class_and_flags_of_the_own_data_are_refused(finished_run, tmp_path):

@@ -47,6 +47,14 @@ def test_an_activation_of_another_kind_is_told(finished_run, caplog):
     assert 'was trained with model.activation=gelu, here it is relu' in caplog.text
 
 
+def test_a_network_that_may_have_seen_what_is_held_out_is_told(finished_run, caplog):
+    data = {'dataset__fingerprint': configuration.load_run(finished_run).dataset.fingerprint}
+    state_of(finished_run, **data)
+    assert 'may have been trained on' not in caplog.text
+    state_of(finished_run, **data, dataset__train_fingerprint='f00')
+    assert 'may have been trained on images that this run holds out' in caplog.text
+
+
 def test_a_published_network_is_found_from_any_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match='init_from=pretrained/small: .*/mean 32 there, 2 here'):
