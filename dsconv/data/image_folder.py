@@ -74,8 +74,9 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
         log.warning('%s', note)
 
     def images_at(indices, *draw):
-        if draw:
-            crops = [drawn_crop(scale, dataset.crop_ratio, *draw, index) for index in indices.tolist()]
+        if draw:  # by the place in the epoch: a picture may be drawn several times
+            *seeds, places = draw
+            crops = [drawn_crop(scale, dataset.crop_ratio, *seeds, place) for place in places.tolist()]
             return map_images(read, shape, listing.paths[indices], crops)
         return images[indices] if keep else map_images(read, shape, listing.paths[indices])
 

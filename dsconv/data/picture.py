@@ -139,9 +139,9 @@ def _resized(picture, image_size: int, resize: str, box):
     return picture.resize((image_size, image_size), Image.Resampling.BILINEAR, box)
 
 
-def drawn_crop(scale: tuple, ratio: tuple, seed: int, epoch: int, index: int) -> Callable:
-    """Returns a `crop` for `fit` that draws a `random_box`, a function of (seed, epoch, index) alone."""
-    generator = np.random.Generator(np.random.Philox(key=[seed, epoch], counter=[0, 0, 0, index + 1]))
+def drawn_crop(scale: tuple, ratio: tuple, seed: int, epoch: int, place: int) -> Callable:
+    """Returns a `crop` for `fit` that draws a `random_box`, a function of (seed, epoch, place in the epoch) alone."""
+    generator = np.random.Generator(np.random.Philox(key=[seed, epoch], counter=[0, 0, 0, place + 1]))
     return lambda size: random_box(size, scale, ratio, generator)
 
 

@@ -30,7 +30,7 @@ class Split:
     Attributes:
       labels: int32 `(num_examples,)`.
       images: integer indices `(n,)` → uint8 `(n, image_size, image_size, channels)`; where the split is `cropped`, also
-        (indices, seed, epoch) → the same images, but of a random crop each.
+        (indices, seed, epoch, their places in the epoch's order) → the same images, but of a random crop each.
       in_memory: whether reading an image costs no decoding.
       paths: text `(num_examples,)`, of the pictures' files; None where they have none of their own.
       cropped: whether it is trained on random crops.
@@ -67,8 +67,9 @@ class Split:
 
         def read(step):
             epoch, position = divmod(step, self.num_examples // batch_size)
-            indices = order(epoch)[position * batch_size : (position + 1) * batch_size][rows]
-            draw = (seed, epoch) if self.cropped else ()
+            places = np.arange(position * batch_size, (position + 1) * batch_size)[rows]
+            indices = order(epoch)[places]
+            draw = (seed, epoch, places) if self.cropped else ()
             return self.images(indices, *draw), self.labels[indices]
 
         return read_ahead(steps, read)

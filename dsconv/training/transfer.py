@@ -42,8 +42,8 @@ def initial_state(config, training):
         if old.model[key] != config.model[key]:
             text = '%s was trained with model.%s=%s, here it is %s'
             logger.warning(text, config.init_from, key, shown(old.model[key]), shown(config.model[key]))
-    there, here = old.dataset, config.dataset
-    if there.fingerprint == here.fingerprint and here.train_fingerprint not in (None, there.train_fingerprint):
+    then, now = old.dataset, config.dataset
+    if then.fingerprint == now.fingerprint and now.train_fingerprint not in (None, then.train_fingerprint):
         text = '%s may have been trained on images that this run holds out: the accuracy on them may be too high'
         logger.warning(text, config.init_from)
     head = f'the head is new, for {len(config.dataset.class_names)} classes' if is_new_head else 'with its head'

@@ -1,3 +1,4 @@
+import dataclasses
 import logging
 
 import numpy as np
@@ -160,7 +161,11 @@ def test_more_than_three_broken_pictures_and_a_tenth_stop(opened, write_pictures
 
 def test_random_crops_are_anew_each_epoch_the_same_when_resumed_and_not_evaluated(opened, write_pictures):
     root = write_pictures(count=10, size=40)
-    check_crops(lambda **crops: opened(root, image_size=8, **crops))
+    train, _ = check_crops(lambda **crops: opened(root, image_size=8, **crops))
+    few = np.concatenate([np.flatnonzero(train.labels == label)[:count] for label, count in enumerate((1, 7))])
+    rare = dataclasses.replace(train.subset(few), balanced=True)
+    images, labels = next(rare.shuffled(8, 3, range(1), slice(0, 8)))
+    assert len({image.tobytes() for image in images[labels == 0]}) == 4  # of one picture
 
 
 @pytest.mark.parametrize('gigabytes', [1.0, 0.0])

@@ -83,9 +83,10 @@ def test_parts_are_those_of_the_runs_of_before(own, tested):
 
 
 def test_crops_are_those_of_their_epoch_where_examples_are_left_over():
-    def images(indices, seed, epoch):
-        return np.full(len(indices), 10 * seed + epoch)
+    def images(indices, seed, epoch, places):
+        return 1000 * seed + 100 * epoch + places
 
     split = Split(np.zeros(23, np.int32), images, in_memory=False, cropped=True)
-    batches = split.shuffled(5, 3, range(2, 13), slice(None))  # an epoch is 4 steps
-    assert [images[0] for images, _ in batches] == [30 + step // 4 for step in range(2, 13)]
+    batches = split.shuffled(5, 3, range(2, 13), slice(1, 3))  # an epoch is 4 steps
+    expected = [3000 + 100 * (step // 4) + 5 * (step % 4) for step in range(2, 13)]
+    assert [images.tolist() for images, _ in batches] == [[first + 1, first + 2] for first in expected]
