@@ -159,6 +159,7 @@ def check_splits(config: ConfigDict, sizes: dict[str, int]) -> None:
     )
     splits = f'is not a split of {config.dataset.name}; it has {there}{did_you_mean(final, sizes)}'
     _demand(config, 'eval.final_split', final in sizes, splits)
+    _demand(config, 'eval.final_split', final != 'train', 'is trained on; leave it out, and use evaluate --split=train')
     fits, hold_out = config.eval.patience is None or 'validation' in sizes, '--config.dataset.validation_fraction=0.1'
     _demand(config, 'eval.patience', fits, f'needs a validation split; hold one out with {hold_out}')
     steps = images // batch

@@ -114,6 +114,8 @@ def test_resolve_names_what_does_not_fit_the_images(changes, message):
          '--config.batch_size=128 --config.model.norm_groups=1'),
         (dict(eval__final_split='tset'), {'train': 512, 'test': 9}, 'eval.final_split=tset is not a split of cifar10; '
          'it has train, test; did you mean test?'),
+        (dict(eval__final_split='train'), {'train': 512, 'test': 9}, 'eval.final_split=train is trained on; leave it '
+         'out, and use evaluate --split=train'),
         (dict(epochs=3, schedule__warmup_epochs=2.99), {'train': 5120, 'test': 9},
          'schedule.warmup_epochs=2.99 leaves no step of epochs=3 for the decay; shorten it'),
         (dict(eval__patience=3), {'train': 512, 'test': 9}, 'eval.patience=3 needs a validation split; hold '
