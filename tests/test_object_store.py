@@ -183,6 +183,15 @@ def test_a_folder_of_pictures_is_read(store, write_pictures):
         put.unlink()
 
 
+def test_a_table_of_pictures_in_the_bucket_is_kept(store, write_pictures, tmp_path):
+    upload(store, root := write_pictures(), 'listed')
+    rows = [f'{BUCKET}/listed/{file.relative_to(root)},{file.parent.name}\n' for file in sorted(root.rglob('*.png'))]
+    (tmp_path / 'all.csv').write_text(f'path,label\n{"".join(rows)}')
+    dataset = tiny_config(dataset__name=f'image_table:{tmp_path}/all.csv', dataset__class_names='cat,dog').dataset
+    (tmp_path / 'kept.csv.gz').write_bytes(table := data.open_source(dataset).table())
+    assert data.open_source(dataset, listed=tmp_path / 'kept.csv.gz').table() == table
+
+
 def test_an_archive_is_read(store):
     store.put(('bucket', 'other.tar.gz'), b'no archive')
     for name, wrong in [('other', 'MD5 is'), ('absent', 'dataset.archive cannot be read')]:

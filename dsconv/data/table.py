@@ -94,7 +94,7 @@ def read_list(path, root, class_names: tuple[str, ...]) -> Listing:
     """Reads a table of `write_list`, names unchanged. Raises InputError where it is damaged."""
     _, rows = _read(path)
     try:
-        rows = [(str(root / name), label, split) for _, (name, label, split) in rows]
+        rows = [(str(_file_of(root, name)), label, split) for _, (name, label, split) in rows]
         where = {split: f'{path} ({split})' for split in dict.fromkeys(['train', *(split for *_, split in rows)])}
         return Listing.of(root, where, class_names, rows)
     except (ValueError, KeyError) as error:
@@ -182,6 +182,11 @@ def _groups(path, seen, splits) -> np.ndarray:
     return np.array([numbers[name] for name in names], np.int64)
 
 
+def _file_of(root, name: str):
+    """Returns the path that a row names: in an object store, or relative to `root`."""
+    return to_path(name) if is_remote(name) else root / name
+
+
 def _located(path, root, names: list[str]) -> list[str]:
     """Returns the paths of the pictures; each directory that a name without an extension is in is listed once."""
     entries = {}
@@ -189,7 +194,7 @@ def _located(path, root, names: list[str]) -> list[str]:
     def locate(name):
         if '\\' in name and '/' not in name:  # written on Windows
             name = name.replace('\\', '/')
-        file = to_path(name) if is_remote(name) else root / name
+        file = _file_of(root, name)
         if file.suffix.lower() in EXTENSIONS:
             return file
         if file.parent not in entries:
