@@ -12,6 +12,7 @@ from PIL import Image
 from dsconv import config as configuration
 from dsconv import data, evaluate, predict, report
 from dsconv.config_checks import resolve
+from dsconv.data.unlabelled import find_pictures
 from dsconv.errors import InputError, RunError
 from dsconv.files import make_directory, replace_file, to_path
 from dsconv.reporting import MetricsLog, read_metrics
@@ -216,6 +217,8 @@ def test_what_is_not_there_or_refused_is_one_line(store, monkeypatch, capsys):
     assert not configuration.has_begun(to_path('gs://other/run'))
     with pytest.raises(InputError, match='gs://other/run is not a directory'):
         configuration.load_run(to_path('gs://other/run'))
+    with pytest.raises(InputError, match=r'\*\*/x.png: \*\* is for local paths only: give the folder'):
+        find_pictures([f'{BUCKET}/**/x.png'])
     code, _, errors = run(evaluate, ['--workdir=gs:///run'], capsys)
     assert code == 2 and '--workdir: gs:///run must be a path of this machine, or gs://BUCKET/PATH' in errors
     monkeypatch.setattr(store, 'refuses', 401)
