@@ -1,13 +1,14 @@
 """What a config's values must satisfy: by themselves (`check`) and against the data (`resolve`, `check_splits`)."""
 
 import inspect
+import logging
 import math
 import pkgutil
 from types import SimpleNamespace
 
 from ml_collections import ConfigDict
 
-from dsconv.config_auto import KEYS, choose
+from dsconv.config_auto import KEYS, choose, say_once
 from dsconv.errors import InputError, did_you_mean, shown
 from dsconv.files import absolute
 
@@ -83,6 +84,9 @@ def resolve(config: ConfigDict, source) -> ConfigDict:
         config.dataset.class_names = tuple(source.class_names)
         if config.augment.flip == 'auto':
             config.augment.flip = 'random' if source.flippable else 'none'
+        elif config.augment.flip != 'none' and not source.flippable:
+            mirrors = f'augment.flip={config.augment.flip} mirrors the images of {config.dataset.name}'
+            say_once(f'{mirrors}, which seem to be characters: set augment.flip=none if they are', logging.WARNING)
         choose(config, source)
         config.dataset.auto = None
     check(config)
