@@ -53,6 +53,8 @@ def load(path: str, overrides: list[str] = (), workdir: Path | None = None) -> C
     config = defaults()
     _lay_over(config, _read_run(find_file(path)) if is_run(path) else _run_file(path), f'{path}: ')
     typed = override(config, overrides)
+    if is_run(path):
+        _leave_out_unread(config, typed)
     try:
         run = load_run(workdir) if workdir and has_begun(workdir) else None
     except InputError:  # a damaged run is reported where it is resumed
@@ -161,9 +163,14 @@ def load_run(workdir: Path) -> ConfigDict:
         raise InputError(f'{workdir} is not the workdir of a run: it has no config.json')
     config = defaults()
     _lay_over(config, _read_run(file), f'{file}: ')
-    config.dataset.update(dict.fromkeys(unread(config.dataset)))  # of a run that began before they were refused
+    _leave_out_unread(config)
     check(config)
     return config
+
+
+def _leave_out_unread(config, typed=()):
+    """Unsets the keys of a run's data that have no effect: it may have begun before they were refused."""
+    config.dataset.update({key: None for key in unread(config.dataset) if f'dataset.{key}' not in typed})
 
 
 def _read_run(file) -> dict:

@@ -101,9 +101,9 @@ def choose(config: ConfigDict, source) -> None:
 
 
 @functools.cache  # a study loads and resolves a config many times
-def say_once(line: str) -> None:
+def say_once(line: str, level: int = logging.INFO) -> None:
     """Logs a line, unless it was logged before."""
-    log.info('%s', line)
+    log.log(level, '%s', line)
 
 
 def _places(size: int) -> int:

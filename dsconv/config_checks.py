@@ -1,13 +1,14 @@
 """What a config's values must satisfy: by themselves (`check`) and against the data (`resolve`, `check_splits`)."""
 
 import inspect
+import logging
 import math
 import pkgutil
 from types import SimpleNamespace
 
 from ml_collections import ConfigDict
 
-from dsconv.config_auto import KEYS, choose
+from dsconv.config_auto import KEYS, choose, say_once
 from dsconv.errors import InputError, did_you_mean, shown
 from dsconv.files import absolute
 
@@ -83,6 +84,9 @@ def resolve(config: ConfigDict, source) -> ConfigDict:
         config.dataset.class_names = tuple(source.class_names)
         if config.augment.flip == 'auto':
             config.augment.flip = 'random' if source.flippable else 'none'
+        elif config.augment.flip != 'none' and not source.flippable:
+            mirrors = f'augment.flip={config.augment.flip} mirrors the images of {config.dataset.name}'
+            say_once(f'{mirrors}, which seem to be characters: set augment.flip=none if they are', logging.WARNING)
         choose(config, source)
         config.dataset.auto = None
     check(config)
@@ -159,6 +163,7 @@ def check_splits(config: ConfigDict, sizes: dict[str, int]) -> None:
     )
     splits = f'is not a split of {config.dataset.name}; it has {there}{did_you_mean(final, sizes)}'
     _demand(config, 'eval.final_split', final in sizes, splits)
+    _demand(config, 'eval.final_split', final != 'train', 'is trained on; leave it out, and use evaluate --split=train')
     fits, hold_out = config.eval.patience is None or 'validation' in sizes, '--config.dataset.validation_fraction=0.1'
     _demand(config, 'eval.patience', fits, f'needs a validation split; hold one out with {hold_out}')
     steps = images // batch

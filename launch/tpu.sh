@@ -28,12 +28,13 @@ create() { # asks for the VM and waits for it
   done
 }
 
-install() { # the images have Python 3.10; pip of Ubuntu 24.04 installs for a user only if told so
+install() { # the images have Python 3.10; pip of Ubuntu 24.04 installs for a user only if told so; runs/ stays
   require_idle all # the code of a running command must stay
   call mkdir -p runs
   call git archive --format=tar.gz --prefix=dsconv/ --output=runs/dsconv.tar.gz HEAD
   tpus tpu-vm scp runs/dsconv.tar.gz "$NAME:" --worker=all
-  on all 'set -e; rm -rf dsconv; tar -xzf dsconv.tar.gz
+  on all 'set -e; mkdir -p dsconv; find dsconv -mindepth 1 -maxdepth 1 ! -name runs -exec rm -rf {} +
+tar -xzf dsconv.tar.gz
 PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --quiet --user uv
 test -x venv/bin/python || python3 -m uv venv --quiet --python 3.11 venv
 python3 -m uv pip install --quiet --python venv -r dsconv/requirements.txt "jax[tpu]"'

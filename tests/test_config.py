@@ -128,9 +128,11 @@ def test_a_run_comes_back_as_it_was_and_an_older_one_with_the_defaults_of_newer_
     with pytest.raises(OSError, match='No space'):
         save_run(tmp_path / 'a' / 'run', load('configs/medium.py'), {})
     assert (tmp_path / 'a' / 'run' / 'config.json').read_bytes() == before
-    (tmp_path / 'config.json').write_text('{"config": {"epochs": 9, "optimizer": {"clip_norm": 1.0}}}')
-    older = load_run(tmp_path)
-    assert differences(defaults(), older) == ['epochs: 300 → 9', 'optimizer.clip_norm: none → 1.0']
+    before = {'epochs': 9, 'optimizer': {'clip_norm': 1.0}, 'dataset': {'root': '/x'}}  # no effect on CIFAR-10
+    (tmp_path / 'config.json').write_text(json.dumps({'config': before}))
+    for older in (load_run(tmp_path), load(str(tmp_path / 'config.json'))):
+        assert differences(defaults(), older) == ['epochs: 300 → 9', 'optimizer.clip_norm: none → 1.0']
+    assert load(str(tmp_path / 'config.json'), ['dataset.root=/y']).dataset.root == '/y'  # refused with the data
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from dsconv.config import defaults, flatten, load
+from dsconv.config_auto import say_once
 from dsconv.config_checks import CHOICES, RANGES, check, check_splits, resolve
 from dsconv.config_keys import read_keys
 from tests.commands import refusal
@@ -76,7 +77,7 @@ def test_check_names_key_value_and_remedy(changes, message):
     assert message in refusal(check, config_with(**changes))
 
 
-def test_resolve_fills_in_what_the_data_says_in_a_copy():
+def test_resolve_fills_in_what_the_data_says_in_a_copy(caplog):
     config = defaults()
     resolved = resolve(config, source_with())
     assert (resolved.dataset.image_size, resolved.dataset.channels) == (32, 3)
@@ -87,7 +88,10 @@ def test_resolve_fills_in_what_the_data_says_in_a_copy():
     for name, expected in (('image_folder:x', f'image_folder:{Path.cwd() / "x"}'), ('cifar10', 'cifar10')):
         assert resolve(config_with(dataset__name=name), source_with()).dataset.name == expected
     for flip, flippable, expected in (('auto', False, 'none'), ('auto', True, 'random'), ('random', False, 'random')):
+        say_once.cache_clear()
+        assert not caplog.messages
         assert resolve(config_with(augment__flip=flip), source_with(flippable=flippable)).augment.flip == expected
+    assert 'augment.flip=random mirrors the images of cifar10' in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -114,6 +118,8 @@ def test_resolve_names_what_does_not_fit_the_images(changes, message):
          '--config.batch_size=128 --config.model.norm_groups=1'),
         (dict(eval__final_split='tset'), {'train': 512, 'test': 9}, 'eval.final_split=tset is not a split of cifar10; '
          'it has train, test; did you mean test?'),
+        (dict(eval__final_split='train'), {'train': 512, 'test': 9}, 'eval.final_split=train is trained on; leave it '
+         'out, and use evaluate --split=train'),
         (dict(epochs=3, schedule__warmup_epochs=2.99), {'train': 5120, 'test': 9},
          'schedule.warmup_epochs=2.99 leaves no step of epochs=3 for the decay; shorten it'),
         (dict(eval__patience=3), {'train': 512, 'test': 9}, 'eval.patience=3 needs a validation split; hold '

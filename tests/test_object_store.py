@@ -12,6 +12,7 @@ from PIL import Image
 from dsconv import config as configuration
 from dsconv import data, evaluate, predict, report
 from dsconv.config_checks import resolve
+from dsconv.data.unlabelled import find_pictures
 from dsconv.errors import InputError, RunError
 from dsconv.files import make_directory, replace_file, to_path
 from dsconv.reporting import MetricsLog, read_metrics
@@ -183,6 +184,15 @@ def test_a_folder_of_pictures_is_read(store, write_pictures):
         put.unlink()
 
 
+def test_a_table_of_pictures_in_the_bucket_is_kept(store, write_pictures, tmp_path):
+    upload(store, root := write_pictures(), 'listed')
+    rows = [f'{BUCKET}/listed/{file.relative_to(root)},{file.parent.name}\n' for file in sorted(root.rglob('*.png'))]
+    (tmp_path / 'all.csv').write_text(f'path,label\n{"".join(rows)}')
+    dataset = tiny_config(dataset__name=f'image_table:{tmp_path}/all.csv', dataset__class_names='cat,dog').dataset
+    (tmp_path / 'kept.csv.gz').write_bytes(table := data.open_source(dataset).table())
+    assert data.open_source(dataset, listed=tmp_path / 'kept.csv.gz').table() == table
+
+
 def test_an_archive_is_read(store):
     store.put(('bucket', 'other.tar.gz'), b'no archive')
     for name, wrong in [('other', 'MD5 is'), ('absent', 'dataset.archive cannot be read')]:
@@ -207,6 +217,8 @@ def test_what_is_not_there_or_refused_is_one_line(store, monkeypatch, capsys):
     assert not configuration.has_begun(to_path('gs://other/run'))
     with pytest.raises(InputError, match='gs://other/run is not a directory'):
         configuration.load_run(to_path('gs://other/run'))
+    with pytest.raises(InputError, match=r'\*\*/x.png: \*\* is for local paths only: give the folder'):
+        find_pictures([f'{BUCKET}/**/x.png'])
     code, _, errors = run(evaluate, ['--workdir=gs:///run'], capsys)
     assert code == 2 and '--workdir: gs:///run must be a path of this machine, or gs://BUCKET/PATH' in errors
     monkeypatch.setattr(store, 'refuses', 401)

@@ -140,7 +140,7 @@ def list_pictures(given: pathlib.Path, dataset, whole: bool = False) -> Listing:
     if folders[training] != holder:
         first = ', '.join(class_names[:3]) + (', …' if len(class_names) > 3 else '')
         notes.append(f'{holder}: contains only one folder, so the classes are those in {folders[training]}: {first}')
-    notes += _alike(class_names)
+    notes += alike(class_names)
     rows, others = [], collections.Counter()
     for split, folder in folders.items():
         for name in sorted(classes[split]):
@@ -210,7 +210,8 @@ def _classes(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
     return dict(classes)
 
 
-def _alike(class_names: tuple[str, ...]) -> list[str]:
+def alike(class_names: tuple[str, ...]) -> list[str]:
+    """Returns a note for each set of classes whose names differ only in case."""
     by_name = collections.defaultdict(list)
     for name in class_names:
         by_name[name.casefold()].append(name)

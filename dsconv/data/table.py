@@ -10,9 +10,9 @@ import zlib
 
 import numpy as np
 
-from dsconv.data.listing import Listing, check_split_names, least_classes, split_names
+from dsconv.data.listing import Listing, alike, check_split_names, least_classes, split_names
 from dsconv.data.picture import EXTENSIONS
-from dsconv.errors import InputError
+from dsconv.errors import InputError, did_you_mean
 from dsconv.files import is_directory, is_file, is_remote, name_beside, to_path
 
 # What a column is usually called, in lower case and with underscores, and the key that names another.
@@ -37,7 +37,7 @@ def list_table(path: pathlib.Path, dataset, whole: bool = False) -> Listing:
     splits, and one class is enough.
 
     Raises: InputError when there is no such table, column or split, a picture is there twice with two labels, a group
-      is in two splits, or there are too few classes.
+      is in two splits, a class is unknown in training, or there are too few classes.
     """
     root = to_path(dataset.root or path.parent)
     header, rows = _read(path)
@@ -69,11 +69,18 @@ def list_table(path: pathlib.Path, dataset, whole: bool = False) -> Listing:
     if torn := [name for name in class_names if any('\ud800' <= letter <= '\udfff' for letter in name)]:
         raise InputError(f'{path}: the label {torn[0]!r} is not UTF-8: save the table as CSV in UTF-8')
     training = 'train' if 'split_key' in columns else ''
+    trained = {name for name, split in zip(labels, splits, strict=True) if split == training}
     where = {split: f'{path} ({split})'.removesuffix(' ()') for split in dict.fromkeys([training, *splits])}
     rows = list(zip(_located(path, root, list(seen)), labels, splits, strict=True))
-    notes = (f'{path}: {unlabelled} row(s) without a label are left out',) if unlabelled else ()
+    notes = alike(class_names)
+    if unlabelled:
+        notes.append(f'{path}: {unlabelled} row(s) without a label are left out')
     groups = _groups(path, seen, splits) if 'group_key' in columns else None
-    return Listing.of(root, where, class_names, rows, notes=notes, groups=groups)
+    for name, split in zip(labels, splits, strict=True):
+        if name not in trained and not whole:
+            unknown = f'{path}: class {name!r} is in {split} but not in train: add it there, or remove it'
+            raise InputError(f'{unknown}{did_you_mean(name, trained)}')
+    return Listing.of(root, where, class_names, rows, notes=tuple(notes), groups=groups)
 
 
 def write_list(listing: Listing, root) -> bytes:
@@ -94,7 +101,7 @@ def read_list(path, root, class_names: tuple[str, ...]) -> Listing:
     """Reads a table of `write_list`, names unchanged. Raises InputError where it is damaged."""
     _, rows = _read(path)
     try:
-        rows = [(str(root / name), label, split) for _, (name, label, split) in rows]
+        rows = [(str(_file_of(root, name)), label, split) for _, (name, label, split) in rows]
         where = {split: f'{path} ({split})' for split in dict.fromkeys(['train', *(split for *_, split in rows)])}
         return Listing.of(root, where, class_names, rows)
     except (ValueError, KeyError) as error:
@@ -182,6 +189,11 @@ def _groups(path, seen, splits) -> np.ndarray:
     return np.array([numbers[name] for name in names], np.int64)
 
 
+def _file_of(root, name: str):
+    """Returns the path that a row names: in an object store, or relative to `root`."""
+    return to_path(name) if is_remote(name) else root / name
+
+
 def _located(path, root, names: list[str]) -> list[str]:
     """Returns the paths of the pictures; each directory that a name without an extension is in is listed once."""
     entries = {}
@@ -189,7 +201,7 @@ def _located(path, root, names: list[str]) -> list[str]:
     def locate(name):
         if '\\' in name and '/' not in name:  # written on Windows
             name = name.replace('\\', '/')
-        file = to_path(name) if is_remote(name) else root / name
+        file = _file_of(root, name)
         if file.suffix.lower() in EXTENSIONS:
             return file
         if file.parent not in entries:

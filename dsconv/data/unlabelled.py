@@ -38,6 +38,8 @@ def _found(path: Path) -> list[str]:
         return [str(path)]
     if is_remote(path):
         bucket, _, pattern = str(path).removeprefix('gs://').partition('/')
+        if '**' in pattern:
+            raise InputError(f'{path}: ** is for local paths only: give the folder, which is read at any depth')
         found = map(str, to_path(f'gs://{bucket}').glob(pattern))
     else:
         found = glob.glob(str(path), recursive=True)

@@ -45,6 +45,7 @@ class Checkpoints(contextlib.AbstractContextManager):
 
     def __init__(self, workdir: Path, keep: int = 2, read_only: bool = False):
         self._directory = files.absolute(workdir) / 'checkpoints'
+        self._aside = {}
         with self._reading():
             steps = self._listed()
             damaged = [step for step in steps if has_damaged_metrics(self._directory / str(step))]
@@ -131,6 +132,7 @@ class Checkpoints(contextlib.AbstractContextManager):
                 return TrainState(**items['model'], **items['training'])
             logger.warning('%s: %s', self._directory / str(step), fault)
         if steps:
+            self._put_back()
             raise self._none_is_sound()
         return None
 
@@ -227,8 +229,15 @@ class Checkpoints(contextlib.AbstractContextManager):
             numbered = (place.with_name(f'{step}-{number}') for number in itertools.count(2))
             free = next(path for path in itertools.chain([place], numbered) if not path.exists())
             (self._directory / str(step)).rename(free)
+            self._aside[step] = free
             logger.warning('%s is damaged and was moved to %s', self._directory / str(step), free)
         multihost_utils.sync_global_devices('damaged checkpoints set aside')
+
+    def _put_back(self):
+        """Moves back, in process 0, what was set aside before the others turned out to be damaged too."""
+        for step, place in self._aside.items():
+            place.rename(self._directory / str(step))
+            logger.warning('%s was moved back to %s', place, self._directory / str(step))
 
     def choose(self, which: str | None) -> int:
         """Returns the step of 'latest', 'best', a number, or None (the best, else the latest); raises InputError."""

@@ -110,8 +110,12 @@ def warn_of_other_versions(file: Path) -> None:
 
 
 def kept_pictures(workdir: Path | None, dataset):
-    """Returns (`dataset` section, file that lists its pictures) of the run in `workdir`, or (`dataset`, None)."""
-    if workdir is None or not is_file(workdir / PICTURES) or not is_file(workdir / 'config.json'):
+    """Returns (`dataset` section, file that lists its pictures) of the run in `workdir`, or (`dataset`, None).
+
+    A run that has not begun is none: `check_workdir` lets another one replace it.
+    """
+    has_begun = workdir is not None and configuration.has_begun(workdir)
+    if not has_begun or not is_file(workdir / PICTURES) or not is_file(workdir / 'config.json'):
         return dataset, None
     old = configuration.load_run(workdir).dataset
     asked = dict(dataset.items()) | located(dataset)

@@ -77,7 +77,7 @@ def _check_options(dataset, split):
     """Raises InputError where the training images are not in memory, or are cropped, as an option needs them."""
     gigabytes, most = image_bytes(dataset, split.num_examples) / 1e9, dataset.memory_gigabytes
     if dataset.balanced and not hasattr(split, 'balanced'):
-        instead = 'leave dataset.crop_scale out' if dataset.crop_scale else f'raise dataset.memory_gigabytes={most:g}'
+        instead = 'set dataset.crop_scale=none' if dataset.crop_scale else f'raise dataset.memory_gigabytes={most:g}'
         streamed = f'{dataset.name} is streamed: use loss.class_weights=balanced, or {instead}'
         raise InputError(f'dataset.balanced=true needs data that can be read in any order, but {streamed}')
     if not dataset.on_device:

@@ -61,9 +61,12 @@ class StopRequest:
         """Returns whether to stop now: the same in all processes, which ask each other after every dispatch."""
         if self._anywhere is None:
             return self._asked.is_set()
-        asked = np.full(self._mesh.local_mesh.size, self._asked.is_set())
-        self._answers.append(self._anywhere(to_global(self._mesh, asked)))
+        self._answers.append(self._ask())
         return len(self._answers) > DISPATCHES_BEHIND and bool(self._answers.popleft())
+
+    def _ask(self):
+        asked = np.full(self._mesh.local_mesh.size, self._asked.is_set())
+        return self._anywhere(to_global(self._mesh, asked))
 
     def __enter__(self):
         self._handlers = None
@@ -80,11 +83,14 @@ class StopRequest:
     def __exit__(self, *exception):
         if self._handlers is None:
             return
+        is_over = exception[0] is None
+        # In one of the last dispatches, whose answers `reached` did not wait for.
+        is_asked = is_over and self._anywhere is not None and bool(self._ask())
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._former_writer)
         self._writer.close()
-        if exception[0] is None and self._asked.is_set() and self._anywhere is None:
+        if is_asked or is_over and self._asked.is_set():
             raise Preempted('stopped after the last step')
 
     def _listen(self):

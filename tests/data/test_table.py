@@ -76,6 +76,7 @@ def test_paths_begin_at_the_root_that_is_named(listed, tmp_path):
         ('path,label,split\na,cat,1\n', dict(splits=('train=1', 'test=1')), '1 cannot be both train and test'),
         ('path,label\na,cat\na,dog\n', {}, 'line 3: a is listed twice, with different values'),
         ('path,label,split,patient\na,cat,train,p\nb,dog,test,p\n', {}, 'the group p is in train and in test'),
+        ('path,label,split\na,cat,train\nb,dog,train\nc,dgo,test\n', {}, "'dgo' is in test but not .* mean dog"),
         ('path,label\na,cat\n', dict(encoding='utf-16'), 'save it as CSV in UTF-8'),
         ('path,label\na,café\nb,dog\n', dict(encoding='cp1252'), 'is not UTF-8: save the table as CSV in UTF-8'),
         ('path,label\na,cat\nb,"dog\nc,cat\n', {}, 'line 4: unexpected end of data'),
@@ -84,6 +85,10 @@ def test_paths_begin_at_the_root_that_is_named(listed, tmp_path):
 def test_what_is_wrong_with_a_table(listed, text, changed, message):
     with pytest.raises(InputError, match=message):
         listed(text, **changed)
+
+
+def test_labels_that_differ_only_in_case_are_noted(listed):
+    assert listed('path,label\na.png,cat\nb.png,Cat\nc.png,\n').notes[0].startswith('Cat and cat are classes')
 
 
 def test_a_table_that_is_gzipped_or_cut_short(settings, tmp_path):

@@ -33,6 +33,7 @@ def test_pictures_are_those_with_which_the_run_began(write_pictures, tmp_path):
     folder, workdir = write_pictures(), tmp_path / 'run'
     config = config_of(f'image_folder:{folder}')
     configuration.save_run(workdir, config, {})
+    (workdir / 'checkpoints' / '1').mkdir(parents=True)
     (workdir / PICTURES).write_bytes(data.open_source(config.dataset).table())
     before = find_pictures(config, workdir, None, 100, 6)
     for number in range(5):

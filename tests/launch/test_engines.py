@@ -27,6 +27,7 @@ def test_the_jobset_fills_its_slice_and_tells_exit_codes_apart(jobset):
     rows, columns = map(int, pod['nodeSelector']['cloud.google.com/gke-tpu-topology'].split('x'))
     chips = pod['containers'][0]['resources']['limits']['google.com/tpu']
     assert job['completions'] == job['parallelism'] == rows * columns // chips
+    assert f'--config.model.norm_groups={rows * columns}' in pod['containers'][0]['args']  # docs/launch.md
     policy = job['podFailurePolicy']['rules'][0]['onExitCodes']
     assert (policy['values'], policy['containerName']) == ([2, 75], pod['containers'][0]['name'])
     for code, action in ((2, 'FailJobSet'), (75, 'RestartJobSetAndIgnoreMaxRestarts')):

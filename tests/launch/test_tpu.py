@@ -193,14 +193,17 @@ def test_what_is_committed_is_sent_to_all_hosts(cloud, tmp_path):
     for words in (['init', '-q'], ['add', '.'], ['-c', 'user.name=x', '-c', 'user.email=x@x', 'commit', '-qm', 'x']):
         subprocess.run(['git', '-C', checkout, *words], check=True)
     (checkout / 'secret').touch()
-    cloud.home.joinpath('dsconv').unlink()  # which the installation replaces
+    cloud.home.joinpath('dsconv').unlink()  # which the installation replaces, but for the runs
+    for name in ('runs', 'old'):
+        (tmp_path / 'dsconv' / name / 'kept').mkdir(parents=True)
     (tmp_path / 'bin' / 'python3').write_text(f'#!/bin/bash\necho "$@" >>{tmp_path}/python3\n')
     (tmp_path / 'bin' / 'python3').chmod(0o755)
     (tmp_path / 'dsconv.tar.gz').symlink_to(checkout / 'runs' / 'dsconv.tar.gz')  # as scp would bring it
     assert cloud('install', script=checkout / 'launch' / 'tpu.sh').returncode == 0
     with tarfile.open(checkout / 'runs' / 'dsconv.tar.gz') as archive:
         assert archive.getnames() == ['dsconv', 'dsconv/launch', 'dsconv/launch/tpu.sh']
-    assert (tmp_path / 'dsconv' / 'launch' / 'tpu.sh').exists()
+    assert {path.name for path in (tmp_path / 'dsconv').iterdir()} == {'launch', 'runs'}
+    assert (tmp_path / 'dsconv' / 'launch' / 'tpu.sh').exists() and (tmp_path / 'dsconv' / 'runs' / 'kept').exists()
     assert (tmp_path / 'python3').read_text().splitlines()[-1].endswith('-r dsconv/requirements.txt jax[tpu]')
     assert [words[3] for words in calls(cloud)] == ['ssh', 'scp', 'ssh']
     assert all('--worker=all' in words for words in calls(cloud))

@@ -148,6 +148,15 @@ def test_a_lone_checkpoint_with_damaged_metrics_is_no_new_beginning(tmp_path):
     assert steps(tmp_path) == [4]
 
 
+def test_damaged_metrics_stay_where_they_are_if_no_other_checkpoint_is_sound(two_saved):
+    (two_saved / 'checkpoints' / '3' / 'metrics' / 'metrics').write_bytes(b'')
+    shutil.rmtree(two_saved / 'checkpoints' / '4' / 'checksums')
+    for _ in range(2):
+        with pytest.raises(InputError, match='none of the checkpoints'):
+            restore(two_saved)
+    assert steps(two_saved) == [3, 4] and not any((two_saved / 'damaged').iterdir())
+
+
 @pytest.mark.parametrize('written', ['{"accuracy": 0.1}', '{"accuracy": 0.1, "los', None])
 def test_an_older_one_with_damaged_metrics_is_kept_too(tmp_path, written):
     save(tmp_path, {1: {'accuracy': 0.9}, 2: {'accuracy': 0.5}}, keep=1)

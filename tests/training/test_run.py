@@ -113,6 +113,8 @@ def test_a_run_goes_on_with_the_pictures_with_which_it_began(write_pictures, tmp
     source, _, config = open_data(loaded)
     check_workdir(tmp_path / 'run', config)
     write_config(tmp_path / 'run', config, source)
+    assert kept_pictures(tmp_path / 'run', loaded.dataset)[1] is None  # nothing is lost yet
+    (tmp_path / 'run' / 'checkpoints' / '1').mkdir(parents=True)
     (root / 'cat' / 'later.png').write_bytes((root / 'cat' / '000.png').read_bytes())
     again, _, resolved = open_data(loaded, open_source(loaded, tmp_path / 'run'))
     assert resolved.to_dict() == config.to_dict() and again.split_sizes == source.split_sizes

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import jax
 import pytest
 
 from dsconv.config import ROOT
@@ -25,8 +26,10 @@ with StopRequest(make_mesh()) as stop:
 """
 
 
+@pytest.mark.parametrize('processes', [1, 2])
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_asks_for_a_stop_that_is_not_forgotten_and_the_handlers_come_back(number):
+def test_a_signal_asks_for_a_stop_that_is_not_forgotten_and_the_handlers_come_back(number, processes, monkeypatch):
+    monkeypatch.setattr(jax, 'process_count', lambda: processes)
     handlers = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
     with pytest.raises(Preempted), StopRequest(make_mesh()) as stop:
         assert not stop.reached()
