@@ -156,6 +156,11 @@ def test_files_that_are_none_are_refused(tmp_path, monkeypatch):
         open_exported('~/damaged.onnx')
 
 
+def test_a_runtime_is_quiet_where_stderr_is_closed():
+    code = 'import os; os.close(2); from dsconv.exported import quiet_runtime\nwith quiet_runtime(): print("ran")'
+    assert python('-c', code).stdout == 'ran\n'
+
+
 @pytest.mark.parametrize('name', ['model.tflite', 'model.onnx'])
 def test_a_file_of_which_one_bit_is_another_is_refused(exported, tmp_path, name):
     content = (exported / name).read_bytes()
