@@ -43,8 +43,10 @@ def report_exported(
         say_where(config, where, (*OF_ITS_PLACE, 'root'))  # the file holds no path
         scored = own_examples(config, data.open_source(config.dataset), split)
     batches = scored.images.in_order(BATCH_SIZE, slice(None))
+    probabilities = np.concatenate([network.run(images) for images, _ in batches])
+    probabilities[~probabilities.any(1)] = 1 / len(network.class_names)  # all may be less than 8 bits can hold
     with np.errstate(divide='ignore'):  # an 8-bit probability may be 0
-        log_probabilities = np.log(np.concatenate([network.run(images) for images, _ in batches]))
+        log_probabilities = np.log(probabilities)
     if predictions:
         write_predictions(output, scored, network.class_names, log_probabilities)
     if temperature := facts['temperature']:  # which the report divides by again
