@@ -183,6 +183,11 @@ CASES = {
         '--output=out contains the study depth'),
     "a study's seed": ({}, ablate, [CONFIG, '--study=dim', '--config.seed=4'], '--config.seed=4: set it with --seeds'),
     'corruptions of a file': ({}, evaluate, ['--model=model.onnx', '--robustness'], '--robustness needs a run: give'),
+    "a run's report for that of a file": (
+        {}, evaluate, ['--model=model.onnx', '--output=run/report'], "is a run's own report"),
+    "a published network's report for that of other data": (
+        {}, evaluate, ['--workdir=pretrained/small', '--dataset=digits', '--output=runs/published/small/report'],
+        "is a run's own report"),
     'a checkpoint of a file': (
         {}, predict, ['--model=model.onnx', '--checkpoint=best', 'right.png'],
         'model.onnx is a file of one checkpoint: leave checkpoint=best out'),
