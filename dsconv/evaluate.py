@@ -96,8 +96,8 @@ def flags() -> cli.Parser:
     text = 'draws the predictions of N examples, chosen by a fixed seed, into examples.png (default: none)'
     parser.add_argument('--examples', type=cli.positive, default=0, metavar='N', help=text)
     text = (
-        'where the data is, e.g. --config.dataset.data_dir=DIR; with --model also root; with --dataset also root, '
-        'label_key, splits, …'
+        'where the data is, e.g. --config.dataset.data_dir=DIR; of a published network or a file also root; with '
+        '--dataset also root, label_key, splits, …'
     )
     cli.add_place_flag(parser, text)
     return parser

@@ -183,6 +183,7 @@ def test_what_is_not_there_is_said(tmp_path, monkeypatch, capsys):
         (['--format=web'], 'npm pack onnxruntime-web@1.30.0'),
         (['--format=web', '--runtime=.'], 'not that of onnxruntime-web'),
         (['--precision=int8', '--config.dataset.archive=missing.tar.gz'], 'real pictures.*missing.tar.gz'),
+        (['--precision=int8', '--config.dataset.root=.'], 'real pictures.*dataset.root=. has no effect on cifar10'),
         (['--config.dataset.name=digits'], 'dataset.data_dir, dataset.archive'),
         (['--format=onnx', '--precision=int8'], 'is written in float32'),
         (['--format=onnx', '--precision=float32,int8'], '--precision=int8 has no effect on --format=onnx'),
