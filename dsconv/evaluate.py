@@ -2,7 +2,7 @@
 
 from dsconv import cli
 from dsconv.errors import InputError
-from dsconv.files import absolute, check_output
+from dsconv.files import absolute, check_output, is_file
 
 
 def evaluate(arguments) -> None:
@@ -30,8 +30,7 @@ def _of_run(arguments, scored):
         for flag in ('robustness', 'calibrate'):
             if getattr(arguments, flag):
                 raise InputError(f"--{flag} needs the run's own data and cannot be used with --dataset")
-        if arguments.output and arguments.output.resolve() == (workdir / 'report').resolve():
-            raise InputError(f"--output={arguments.output} is the run's own report: give another directory")
+        _refuse_own(arguments.output, output_of(workdir).resolve() / 'report')
     output = arguments.output or output_of(workdir) / _name(arguments)
     check_output(output)  # before anything is scored
     scored |= {'which': arguments.checkpoint, 'corrupted': arguments.robustness, 'calibrate': arguments.calibrate}
@@ -44,10 +43,18 @@ def _of_file(arguments, scored):
     for flag in ('robustness', 'calibrate', 'checkpoint'):
         if getattr(arguments, flag):
             raise InputError(f'--{flag} needs a run: give its --workdir instead of --model')
+    _refuse_own(arguments.output)
     file = arguments.model
     output = arguments.output or file.with_name(f'{file.name}.{_name(arguments)}')
     check_output(output)
     return report_exported(file, output, **scored), output
+
+
+def _refuse_own(output, *others):
+    """Raises InputError where `--output` is the report beside the config.json of a run, or one of `others`."""
+    place = output and output.resolve()
+    if place and (place in others or place.name == 'report' and is_file(place.parent / 'config.json')):
+        raise InputError(f"--output={output} is a run's own report: give another directory")
 
 
 def _name(arguments) -> str:
@@ -89,8 +96,8 @@ def flags() -> cli.Parser:
     text = 'draws the predictions of N examples, chosen by a fixed seed, into examples.png (default: none)'
     parser.add_argument('--examples', type=cli.positive, default=0, metavar='N', help=text)
     text = (
-        'where the data is, e.g. --config.dataset.data_dir=DIR; with --model also root; with --dataset also root, '
-        'label_key, splits, …'
+        'where the data is, e.g. --config.dataset.data_dir=DIR; of a published network or a file also root; with '
+        '--dataset also root, label_key, splits, …'
     )
     cli.add_place_flag(parser, text)
     return parser

@@ -76,7 +76,8 @@ def flags() -> cli.Parser:
     parser.add_argument('--licence', type=licence, metavar='NAME', help=text)
     text = 'the files take float32 images in [0, 1] instead of uint8 ones'
     parser.add_argument('--float-input', action='store_true', help=text)
-    cli.add_place_flag(parser, 'where the data of the run is, e.g. --config.dataset.data_dir=DIR')
+    text = 'where the data of the run is, e.g. --config.dataset.data_dir=DIR; of a published network also root'
+    cli.add_place_flag(parser, text)
     return parser
 
 

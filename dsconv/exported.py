@@ -90,7 +90,11 @@ def open_exported(path: str | Path) -> ExportedNetwork:
 @contextlib.contextmanager
 def quiet_runtime():
     """Silences the messages that LiteRT writes to file descriptor 2, bypassing `sys.stderr`."""
-    kept = os.dup(2)
+    try:
+        kept = os.dup(2)
+    except OSError:  # the shell has closed it by `2>&-`
+        yield
+        return
     try:
         with open(os.devnull, 'wb') as nowhere:
             os.dup2(nowhere.fileno(), 2)

@@ -156,6 +156,11 @@ def test_files_that_are_none_are_refused(tmp_path, monkeypatch):
         open_exported('~/damaged.onnx')
 
 
+def test_a_runtime_is_quiet_where_stderr_is_closed():
+    code = 'import os; os.close(2); from dsconv.exported import quiet_runtime\nwith quiet_runtime(): print("ran")'
+    assert python('-c', code).stdout == 'ran\n'
+
+
 @pytest.mark.parametrize('name', ['model.tflite', 'model.onnx'])
 def test_a_file_of_which_one_bit_is_another_is_refused(exported, tmp_path, name):
     content = (exported / name).read_bytes()
@@ -178,6 +183,7 @@ def test_what_is_not_there_is_said(tmp_path, monkeypatch, capsys):
         (['--format=web'], 'npm pack onnxruntime-web@1.30.0'),
         (['--format=web', '--runtime=.'], 'not that of onnxruntime-web'),
         (['--precision=int8', '--config.dataset.archive=missing.tar.gz'], 'real pictures.*missing.tar.gz'),
+        (['--precision=int8', '--config.dataset.root=.'], 'real pictures.*dataset.root=. has no effect on cifar10'),
         (['--config.dataset.name=digits'], 'dataset.data_dir, dataset.archive'),
         (['--format=onnx', '--precision=int8'], 'is written in float32'),
         (['--format=onnx', '--precision=float32,int8'], '--precision=int8 has no effect on --format=onnx'),

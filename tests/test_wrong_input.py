@@ -183,6 +183,15 @@ CASES = {
         '--output=out contains the study depth'),
     "a study's seed": ({}, ablate, [CONFIG, '--study=dim', '--config.seed=4'], '--config.seed=4: set it with --seeds'),
     'corruptions of a file': ({}, evaluate, ['--model=model.onnx', '--robustness'], '--robustness needs a run: give'),
+    "a run's report for that of a file": (
+        {}, evaluate, ['--model=model.onnx', '--output=run/report'], "is a run's own report"),
+    "a published network's report for that of other data": (
+        {}, evaluate, ['--workdir=pretrained/small', '--dataset=digits', '--output=runs/published/small/report'],
+        "is a run's own report"),
+    'a root of no table': (
+        {}, evaluate, ['--workdir=pretrained/small', '--config.dataset.root=.'],
+        'dataset.root=. has no effect on cifar10'),
+    'a root of a run': ({}, evaluate, ['--workdir=run', '--config.dataset.root=.'], 'can set only dataset.data_dir'),
     'a checkpoint of a file': (
         {}, predict, ['--model=model.onnx', '--checkpoint=best', 'right.png'],
         'model.onnx is a file of one checkpoint: leave checkpoint=best out'),

@@ -145,7 +145,7 @@ def task(config) -> dict:
         'batch_size': config.batch_size,
         'image_shape': image_shape(config),
         'classes': len(config.dataset.class_names),
-        'augment': config.augment.to_dict(),
+        'augment': config.augment.to_dict() | {'clean_tail_epochs': 0},  # as in the epochs before them
         'core': last_core(),
     }
 

@@ -18,7 +18,8 @@ from dsconv.exporting import FORMATS, card, check, micro, web_page
 from dsconv.exporting.network import Exported
 from dsconv.files import new_directory, require_new, to_json, write_json
 from dsconv.models.complexity import layer_costs
-from dsconv.training.examples import OF_ITS_PLACE, say_where
+from dsconv.training.examples import OF_ITS_PLACE, OF_PUBLIC, say_where
+from dsconv.training.run import is_published
 from dsconv.training.setup import image_shape
 
 
@@ -44,7 +45,7 @@ def export(output: Path, options) -> tuple[dict, list[str]]:
     _check_formats(options.format, options.precision)
     runtime = web_page.read_runtime(options.runtime) if 'web' in options.format else None
     network = Exported.of_run(options.workdir, options.checkpoint)
-    say_where(network.config, options.overrides, OF_ITS_PLACE)
+    say_where(network.config, options.overrides, OF_PUBLIC if is_published(options.workdir) else OF_ITS_PLACE)
     calibrating = options.calibration_pictures if 'int8' in options.precision else 0
     pictures = check.find_pictures(
         network.config, options.workdir, options.pictures, options.check_pictures, calibrating

@@ -12,7 +12,7 @@ from dsconv.exported import open_exported
 from dsconv.process import command_line
 from dsconv.reporting import write_report
 from dsconv.reporting.scores import with_temperature
-from dsconv.training.examples import OF_ITS_PLACE, other_examples, own_examples, say_where, write_predictions
+from dsconv.training.examples import OF_PUBLIC, other_examples, own_examples, say_where, write_predictions
 
 OF_IMAGES = ('image_size', 'channels', 'resize')
 
@@ -40,11 +40,13 @@ def report_exported(
     if dataset:
         scored = other_examples(config, dataset, split, where)
     else:
-        say_where(config, where, (*OF_ITS_PLACE, 'root'))  # the file holds no path
+        say_where(config, where, OF_PUBLIC)
         scored = own_examples(config, data.open_source(config.dataset), split)
     batches = scored.images.in_order(BATCH_SIZE, slice(None))
+    probabilities = np.concatenate([network.run(images) for images, _ in batches])
+    probabilities[~probabilities.any(1)] = 1 / len(network.class_names)  # all may be less than 8 bits can hold
     with np.errstate(divide='ignore'):  # an 8-bit probability may be 0
-        log_probabilities = np.log(np.concatenate([network.run(images) for images, _ in batches]))
+        log_probabilities = np.log(probabilities)
     if predictions:
         write_predictions(output, scored, network.class_names, log_probabilities)
     if temperature := facts['temperature']:  # which the report divides by again

@@ -65,11 +65,11 @@ def check_trackers(names) -> None:
 class Trackers(contextlib.AbstractContextManager):
     """Sends scalars to the trackers of a run; a context manager. One that fails is named in a warning and dropped."""
 
-    def __init__(self, names, workdir: Path, config: dict):
-        """Opens, or resumes, the run in each of `names`, with the parameters `config`; raises InputError."""
+    def __init__(self, names, workdir: Path, config: dict, is_resumed: bool):
+        """Opens a run in each of `names`, with the parameters `config`, or resumes it; raises InputError."""
         file = workdir / FILE_NAME
         try:
-            runs = dict(json.loads((read_if_there(file) if names else None) or '{}'))
+            runs = dict(json.loads((read_if_there(file) if names and is_resumed else None) or '{}'))
         except (ValueError, TypeError) as error:
             raise InputError(f'{file} is damaged ({error}): remove it to start a new run in the trackers') from error
         self._open = {}

@@ -77,7 +77,7 @@ def make_cells(
             workdir = output / 'cells' / name / f'seed-{seed}'
             flags = [f'--config={path}', *(f'--config.{override}' for override in own), f'--workdir={workdir}']
             command = shlex.join(['python', '-m', 'dsconv.main', *flags])
-            cells.append(Cell(name, seed, configuration.load(path, own, workdir), workdir, command))
+            cells.append(Cell(name, seed, configuration.load(path, own), workdir, command))
     return cells
 
 
@@ -121,24 +121,22 @@ def is_finished(cell: Cell) -> bool:
     """Returns whether the cell has been trained to its end and has its report; raises InputError for another run."""
     from dsconv.training.run import PICTURES, check_workdir
 
-    if not (cell.workdir / 'config.json').exists():
+    if not ((cell.workdir / 'config.json').exists() and configuration.has_begun(cell.workdir)):
         return False
     saved, config = configuration.load_run(cell.workdir), resolve_config(cell.config)
-    for key in ('mean', 'std', 'fingerprint'):  # computing these would read all pixels
+    for key in ('mean', 'std', 'fingerprint', 'train_fingerprint'):  # computing these would read all pixels
         config.dataset[key] = config.dataset[key] or saved.dataset[key]
     if config.loss.class_weights == 'balanced':
-        config.loss.class_weights = saved.loss.class_weights
-    check_workdir(cell.workdir, config)
-    if not configuration.has_begun(cell.workdir):
-        return False
+        config.loss.class_weights = saved.loss.class_weights or 'balanced'
     table, kept = open_once(cell.config.dataset).table, read_if_there(cell.workdir / PICTURES)
     if table and kept is not None and kept[-8:] != table()[-8:]:  # CRC and length; zlib's version changes the rest
-        held = f'{cell.workdir} was started with other pictures'
+        held = f'{cell.workdir} was started with other pictures, or with these divided in another way'
         raise InputError(f'{held}: restore them, or use another --output')
     if saved.epochs != config.epochs:
         why = 'because an extended run differs from one that was started with this length'
         held = f'{cell.workdir} holds a run of epochs={saved.epochs}, not {config.epochs}'
         raise InputError(f'{held}: use another --output, {why}')
+    check_workdir(cell.workdir, config)
     scored = max((line['epoch'] for line in _validations(read_metrics(cell.workdir))), default=0)
     batches, asked = (each.eval.recalibration_batches for each in (saved, config))
     if scored >= config.epochs and batches != asked:

@@ -16,7 +16,8 @@ from dsconv.reporting.predictions import PredictionsFile
 logger = logging.getLogger('dsconv')
 OF_THE_RUN = ('image_size', 'channels', 'resize', 'data_dir', 'memory_gigabytes')  # by which other data is read, too
 OF_ITS_PLACE = ('data_dir', 'archive')  # where a run's own data is
-OF_OTHERS = (*OF_ITS_PLACE, 'root', 'image_key', 'label_key', 'split_key', 'group_key', 'splits', 'memory_gigabytes')
+OF_PUBLIC = (*OF_ITS_PLACE, 'root')  # where that of a published network or an exported file is: they hold no path
+OF_OTHERS = (*OF_PUBLIC, 'image_key', 'label_key', 'split_key', 'group_key', 'splits', 'memory_gigabytes')
 
 
 class Examples(NamedTuple):

@@ -156,7 +156,7 @@ def _open_log(workdir: Path, config, step: int, steps_per_epoch: int):
         yield lambda **metrics: None, lambda: None
         return
     with (
-        Trackers(config.log.trackers, workdir, flatten(config)) as trackers,
+        Trackers(config.log.trackers, workdir, flatten(config), is_resumed=step > 0) as trackers,
         MetricsLog(workdir, restored_step=step, tensorboard=config.log.tensorboard, trackers=trackers) as metrics_log,
     ):
         yield lambda step, **line: metrics_log.write(step=step, epoch=step / steps_per_epoch, **line), metrics_log.flush

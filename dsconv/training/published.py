@@ -49,7 +49,7 @@ def publish(workdir: Path, output: Path, which: str | None = None) -> int:
 def without_paths(command: str) -> str:
     """Returns a command line without the flags that name a place on the machine, `--flag value` among them.
 
-    Of the config and the dataset, which the command needs, the name remains.
+    Of the config and the dataset, which the command needs, the name remains, and so does that of other absolute paths.
     """
     kept, words = [], iter(shlex.split(command))
     for word in words:
@@ -59,15 +59,19 @@ def without_paths(command: str) -> str:
         if flag in NAMED:
             kept.append(f'{flag}={NAMED[flag](value)}')
         elif flag not in PATH_FLAGS:
-            kept.append(word)
+            kept.append(f'{flag}{has_value}{_name(value)}' if flag.startswith('-') else _name(word))
     return shlex.join(kept)
+
+
+def _name(path: str) -> str:
+    return Path(path).name if Path(path).is_absolute() else path
 
 
 def _config_name(path: str) -> str:
     file, argument = configuration.split_argument(path)
-    file = Path(file).name if Path(file).is_absolute() else file
-    return ':'.join([file, *(Path(each).name for each in argument)])
+    return ':'.join([_name(file), *(Path(each).name for each in argument)])
 
 
 # Flag → its value without directories.
-NAMED = {'--config': _config_name, '--config.dataset.name': public_name, '--study': lambda path: Path(path).name}
+NAMED = {'--config.dataset.name': public_name, '--study': lambda path: Path(path).name}
+NAMED |= dict.fromkeys(('--config', '--baseline'), _config_name)

@@ -16,7 +16,7 @@ from dsconv.training.calibration import fit_temperature, read_temperature, save_
 from dsconv.training.checkpoint import Checkpoints
 from dsconv.training.checksums import identity
 from dsconv.training.evaluation import Evaluator, scored_variables
-from dsconv.training.examples import OF_ITS_PLACE, other_examples, own_examples, say_where, write_predictions
+from dsconv.training.examples import OF_ITS_PLACE, OF_PUBLIC, other_examples, own_examples, say_where, write_predictions
 from dsconv.training.mesh import make_mesh, replicated
 from dsconv.training.robustness import robustness
 from dsconv.training.run import is_published
@@ -84,7 +84,7 @@ def report_run(
     if dataset:
         scored = other_examples(config, dataset, split, where)
     else:
-        say_where(config, where, OF_ITS_PLACE)
+        say_where(config, where, OF_PUBLIC if is_published(workdir) else OF_ITS_PLACE)
         source = source or open_source(config, workdir)
         scored = own_examples(config, source, split)
     evaluator = Evaluator(config, network)

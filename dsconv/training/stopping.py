@@ -83,14 +83,14 @@ class StopRequest:
     def __exit__(self, *exception):
         if self._handlers is None:
             return
-        is_over = exception[0] is None
+        is_over, is_alone = exception[0] is None, self._anywhere is None
         # In one of the last dispatches, whose answers `reached` did not wait for.
-        is_asked = is_over and self._anywhere is not None and bool(self._ask())
+        is_asked = is_over and not is_alone and bool(self._ask())
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._former_writer)
         self._writer.close()
-        if is_asked or is_over and self._asked.is_set():
+        if is_asked or is_over and is_alone and self._asked.is_set():
             raise Preempted('stopped after the last step')
 
     def _listen(self):

@@ -92,6 +92,20 @@ def test_a_scaled_layer_may_be_used_twice(activation):
     np.testing.assert_allclose([run(graph, row[None])[0] for row in x], function(x), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize('shifted', [lambda x, ones: x + ones, lambda x, ones: x * ones])
+def test_a_layer_is_not_rescaled_for_a_sum_while_what_is_made_of_it_is_used_later(shifted):
+    generator = np.random.default_rng(0)
+    kernels, ones = np.float32(generator.normal(0, 1, (3, 4, 4))), np.ones(4, np.float32)
+
+    def function(x):
+        layer = x @ kernels[0]
+        scaled = nn.gelu(layer @ kernels[1]) * np.float32([1, 2, 3, 4])
+        return nn.gelu(scaled + shifted(layer, ones)) + nn.gelu(shifted(layer, ones) @ kernels[2])
+
+    x = np.float32(generator.normal(0, 1, (1, 4)))
+    np.testing.assert_allclose(run(folded(function, (1, 4)), x), function(x), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize('least, products', [(0.5, 1), (0.1, 2)])
 def test_a_sum_is_not_computed_in_units_that_lie_far_apart(least, products):
     scale, kernel = np.linspace(least, 1, 4, dtype=np.float32), np.eye(4, dtype=np.float32)

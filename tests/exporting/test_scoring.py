@@ -61,6 +61,18 @@ def test_a_table_is_scored_with_the_root_that_is_given(write_pictures, tmp_path,
     assert scoring.report_exported(*arguments, [f'dataset.root={folder}'])['split'] == 'test'
 
 
+def test_a_picture_without_a_probability_in_8_bits_may_be_of_any_class(tmp_path, monkeypatch):
+    facts = {'image_size': 8, 'channels': 1, 'resize': 'squash', 'dataset': {'name': 'digits'}, 'title': 'a'}
+    facts |= {'checkpoint_step': 1, 'parameters': 1, 'temperature': {'temperature': 2.0, 'split': 'validation'}}
+    monkeypatch.setattr(scoring, 'write_report', lambda output, **given: given)
+    network = types.SimpleNamespace(
+        metadata=facts, class_names=tuple('0123456789'), run=lambda images: np.zeros((len(images), 10), np.float32)
+    )
+    monkeypatch.setattr(scoring, 'open_exported', lambda file: network)
+    report = scoring.report_exported(tmp_path / 'model.tflite', tmp_path, None, 'test', 0, predictions=False)
+    np.testing.assert_allclose(report['log_probabilities'], np.full((360, 10), -np.log(10)), rtol=1e-6)
+
+
 @pytest.mark.parametrize('split', ['validation', 'test'])
 def test_a_file_says_whether_its_temperature_was_fitted_on_what_is_scored(tmp_path, monkeypatch, split):
     facts = {'image_size': 8, 'channels': 1, 'resize': 'squash', 'dataset': {'name': 'digits'}, 'title': 'a'}

@@ -9,6 +9,8 @@ import pytest
 from dsconv.errors import InputError
 from dsconv.reporting import MetricsLog
 from dsconv.reporting.trackers import Trackers, check_trackers
+from dsconv.training import loop
+from tests.conftest import tiny_config
 
 CONFIG = {f'key{number}': number for number in range(250)}
 BOTH = ('wandb', 'mlflow')
@@ -33,7 +35,7 @@ def told(monkeypatch):
 
 def test_both_are_told_what_tensorboard_is_and_go_on_with_the_same_run(told, tmp_path):
     with (
-        Trackers(BOTH, tmp_path, CONFIG) as trackers,
+        Trackers(BOTH, tmp_path, CONFIG, is_resumed=False) as trackers,
         MetricsLog(tmp_path, restored_step=0, tensorboard=False, trackers=trackers) as log,
     ):
         log.write(step=7, epoch=1, split='train', loss=0.5)
@@ -43,7 +45,7 @@ def test_both_are_told_what_tensorboard_is_and_go_on_with_the_same_run(told, tmp
     logged = [given[0] for name, given, _ in told if name == 'mlflow.log_params']
     assert max(map(len, logged)) <= 100 and {key: value for part in logged for key, value in part.items()} == CONFIG
     told.clear()
-    with pytest.raises(ZeroDivisionError), Trackers(BOTH, tmp_path, CONFIG):
+    with pytest.raises(ZeroDivisionError), Trackers(BOTH, tmp_path, CONFIG, is_resumed=True):
         raise ZeroDivisionError
     named = {name: named for name, _, named in told}
     assert named['wandb.init']['id'] == 'w1' and named['mlflow.start_run'] == {'run_id': 'm1', 'run_name': None}
@@ -51,10 +53,18 @@ def test_both_are_told_what_tensorboard_is_and_go_on_with_the_same_run(told, tmp
     assert json.loads((tmp_path / 'trackers.json').read_text()) == {'wandb': 'w1', 'mlflow': 'm1'}
 
 
+def test_a_run_that_starts_at_its_first_step_is_a_new_one_there(told, tmp_path):
+    (tmp_path / 'trackers.json').write_text('{"mlflow": "of a run that was replaced"}')
+    for step in (0, 19):
+        with loop._open_log(tmp_path, tiny_config(log__trackers='mlflow'), step, 19):
+            pass
+    assert [named['run_id'] for name, _, named in told if name == 'mlflow.start_run'] == [None, 'm1']
+
+
 def test_one_that_fails_is_named_once_and_ends_no_run(told, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(sys.modules['mlflow'], 'log_metrics', lambda *_, **__: 1 / 0)
     monkeypatch.setattr(sys.modules['wandb'].init(), 'finish', lambda **_: 1 / 0)
-    with Trackers(BOTH, tmp_path, {}) as trackers:
+    with Trackers(BOTH, tmp_path, {}, is_resumed=False) as trackers:
         for step in (1, 2):
             trackers.write(step, {'train/loss': 0.5})
     for name in BOTH:
@@ -65,12 +75,12 @@ def test_one_that_fails_is_named_once_and_ends_no_run(told, tmp_path, monkeypatc
 def test_one_that_cannot_be_opened_or_is_not_installed_is_a_line(told, tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules['wandb'], 'init', lambda **_: 1 / 0)
     with pytest.raises(InputError, match='log.trackers=wandb: division by zero'):
-        Trackers(('wandb',), tmp_path, {})
+        Trackers(('wandb',), tmp_path, {}, is_resumed=True)
     assert not list(tmp_path.glob('*.json'))
     for damage in ('{', '[1]'):
         (tmp_path / 'trackers.json').write_text(damage)
         with pytest.raises(InputError, match='trackers.json is damaged'):
-            Trackers(('wandb',), tmp_path, {})
+            Trackers(('wandb',), tmp_path, {}, is_resumed=True)
     monkeypatch.delitem(sys.modules, 'wandb')
     (tmp_path / 'wandb').mkdir()  # what it leaves behind in the current directory
     monkeypatch.setattr(sys, 'path', [str(tmp_path)])

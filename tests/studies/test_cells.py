@@ -15,10 +15,10 @@ from tests.commands import refusal
 from tests.studies.grid import OVERRIDES, STUDY, Runs
 
 
-def cells_of(directory, variants, overrides=OVERRIDES):
-    """Cells of seed 0 on the digits; variant → its overrides."""
+def cells_of(directory, variants, overrides=OVERRIDES, config='configs/digits.py'):
+    """Cells of seed 0; variant → its overrides."""
     study = Study('mine', 'Mine', {name: tuple(keys) for name, keys in variants.items()}, '--study=mine.toml')
-    return make_cells(study, 'configs/digits.py', overrides, (0,), directory)
+    return make_cells(study, config, overrides, (0,), directory)
 
 
 @pytest.fixture
@@ -135,8 +135,26 @@ def test_a_run_of_another_config_or_length_is_no_cell(cells, monkeypatch, tmp_pa
     (other,) = cells_of(tmp_path / 'a study', {'first': ['eval.recalibration_batches=5']})
     with pytest.raises(InputError, match='ended with eval.recalibration_batches=0, not 5'):
         is_finished(other)
+    (other,) = cells_of(tmp_path / 'a study', {'first': ['loss.class_weights=balanced']})
+    with pytest.raises(InputError, match='contains another run .loss.class_weights: none → balanced'):
+        is_finished(other)
     shutil.rmtree(cells[0].workdir / 'report')
     assert not is_finished(tried)  # without a checkpoint it may begin with other settings
+
+
+def test_what_the_pictures_choose_is_not_taken_from_a_run_that_was_told_it(monkeypatch, tmp_path, write_pictures):
+    Runs(monkeypatch, {('a', 0): 0.5})
+    config = f'configs/pictures.py:{write_pictures()}'
+    for typed, then, message in (
+        (['epochs=3'], [], 'holds a run of epochs=3, not 200: use another --output'),
+        (['epochs=3', 'batch_size=2'], ['epochs=3'], 'contains another run .batch_size: 2 → 8'),
+    ):
+        (cell,) = cells_of(tmp_path / message, {'a': []}, typed, config)
+        list(train_cells([cell]))
+        assert is_finished(cell)
+        (other,) = cells_of(tmp_path / message, {'a': []}, then, config)
+        with pytest.raises(InputError, match=message):
+            is_finished(other)
 
 
 def test_pictures_that_changed_during_a_study_are_noticed(monkeypatch, tmp_path, write_pictures):
@@ -148,7 +166,7 @@ def test_pictures_that_changed_during_a_study_are_noticed(monkeypatch, tmp_path,
     (cell.workdir / PICTURES).write_bytes(open_once(cell.config.dataset).table())
     assert is_finished(cell)
     (cell.workdir / PICTURES).write_bytes(b'those of yesterday')
-    with pytest.raises(InputError, match='was started with other pictures: restore them'):
+    with pytest.raises(InputError, match='was started with other pictures.*: restore them'):
         is_finished(cell)
 
 

@@ -81,6 +81,10 @@ def test_no_path_of_the_machine_is_in_it(averaged_run, tmp_path):
     assert without_paths('python -m dsconv.ablate --study=/my/wide.toml --output=/my/out') == (
         'python -m dsconv.ablate --study=wide.toml'
     )
+    others = 'python /my/a.py --baseline=/my/b.py --baseline configs/pictures.py:/my/ants -f /my/kernel.json --x=/my/y'
+    assert without_paths(others) == (
+        'python a.py --baseline=b.py --baseline=configs/pictures.py:ants -f kernel.json --x=y'
+    )
     named = '--config=configs/pictures.py:/my/ants --config.dataset.name image_table:/my/ants.csv --config /my/a.py'
     assert without_paths(named) == (
         '--config=configs/pictures.py:ants --config.dataset.name=image_table:ants.csv --config=a.py'
