@@ -60,7 +60,7 @@ def get_config() -> ConfigDict:
     config.dataset.std = placeholder(tuple)  # as mean
     config.dataset.class_names = placeholder(tuple)
     config.dataset.fingerprint = placeholder(str)  # SHA-256 of the training images; other data is an error
-    config.dataset.train_fingerprint = placeholder(str)  # of those that are left to train on, where some are held out
+    config.dataset.train_fingerprint = placeholder(str)  # of those that are left to train on, if in memory
 
     config.model = ConfigDict()
     # dsconv, or a network of dsconv/models/zoo to compare with, such as resnet20. Those have fixed sizes: of this

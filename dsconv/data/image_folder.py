@@ -61,6 +61,7 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
     listing, images, digests, undecodable = decode_all(listing, read, shape, keep, processes)
     broken += undecodable
     check(listing, broken)
+    drawn = frozenset()
     if listed:
         log.info('%s: the run is resumed with its %s pictures', listed, f'{len(listing.paths):,}')
     else:
@@ -69,6 +70,7 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
         tested = TEST_FRACTION if not whole and _lacks_test(listing, dataset) else 0.0
         splits = np.full(len(labels), 'train', object) if whole else _divided(listing, dataset, tested)
         _tell(listing, broken, bool(tested))
+        drawn = frozenset(splits.tolist()) - {*listing.splits.tolist(), 'train'}
         listing = dataclasses.replace(listing, splits=splits)
     for note in repeated(listing, digests):
         log.warning('%s', note)
@@ -90,6 +92,7 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
         lambda name: every.subset(np.flatnonzero(listing.splits == name)),
         lambda: write_list(listing, root),
         scale,
+        drawn,
     )
 
 

@@ -31,6 +31,7 @@ class Source:
       table: () → the table of its pictures with their labels and splits, gzipped, to open the same again; None where
         the pictures are no files of their own.
       crop_scale: shares of their area, least and largest, that random crops to train on take; None without crops.
+      drawn: splits that were drawn from the pictures to train on when a folder or a table was opened.
     """
 
     image_size: int
@@ -41,6 +42,7 @@ class Source:
     own: Callable[[str], Split]
     table: Callable[[], bytes] | None = None
     crop_scale: tuple[float, float] | None = None
+    drawn: frozenset[str] = frozenset()
 
     def __post_init__(self):
         object.__setattr__(self, 'own', functools.cache(self.own))
@@ -62,6 +64,10 @@ class Source:
         if split.num_examples == self.split_sizes[name]:
             return split
         return split.subset(self.division.members(name, split.labels, self.class_names))
+
+    def is_drawn(self, name: str) -> bool:
+        """Returns whether a split is drawn from what is to train on, by its order: of other data it is another part."""
+        return name in self.drawn or name != self.division.own_split(name)
 
     def final_split(self, name: str) -> str:
         """Returns the split to report: `name`, or 'validation' where 'test' is asked for and there is none."""

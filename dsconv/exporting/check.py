@@ -19,7 +19,7 @@ from dsconv.data.stratified import evenly, stratified_split
 from dsconv.errors import InputError
 from dsconv.files import absolute, is_directory, is_file, name_beside, to_path
 from dsconv.performance.timing import in_turn, seconds_per_call
-from dsconv.training.examples import holds_out_the_same, match_classes
+from dsconv.training.examples import drawn_otherwise, match_classes
 from dsconv.training.setup import open_source
 
 # The largest difference of a probability that rounding explains.
@@ -74,9 +74,8 @@ def find_pictures(config, workdir: Path, folder: Path | None, count: int, calibr
 def _of_run(config, workdir, count, calibrating):
     source = open_source(config, workdir)
     split = 'validation' if 'validation' in source.split_sizes else 'train'
-    if split != source.division.own_split(split) and not holds_out_the_same(config, source):
-        text = '%s: its validation images are not those that the run held out; the files are checked on training images'
-        logger.warning(text, public_name(config.dataset.name))
+    if fault := drawn_otherwise(config, source, split):
+        logger.warning('%s; the files are checked on training images', fault)
         split = 'train'
     checked, calibration = source.load(split), None
     if calibrating:

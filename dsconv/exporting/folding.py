@@ -172,8 +172,9 @@ class _Folding:
         """Divides what a layer computes by `units`, where its other users are layers, which multiply by them again."""
         node = self.pending[old].node
         users = [user for user in self.graph if any(x is node for x in user.inputs)]
-        same = [each for each, pending in self.pending.items() if pending.node is node]
-        expected = sum(self.users[each] for each in same) - (len(same) - 1)  # each but the first is made of another
+        same = {each for each, pending in self.pending.items() if pending.node is node}
+        made = sum(any(x in same for x in each.inputs if isinstance(x, Node)) for each in same)  # of one another
+        expected = sum(self.users[each] for each in same) - made
         if node.op not in LAYERS or len(users) + 1 < expected or not all(user.op in LAYERS for user in users):
             return False
         units = np.broadcast_to(units, node.shape[-1:])

@@ -53,24 +53,26 @@ def say_where(config, overrides: list[str], keys: tuple[str, ...]) -> None:
 def own_examples(config, source: data.Source, split: str | None) -> Examples:
     """Returns a split of a run's own data: by default the test split, or validation where there is none.
 
-    Warns where the split is a part that was held out of the training images, and the run held out others.
+    Warns where the network may have been trained on some of its images.
     """
     split = split or source.final_split('test')
     images = source.load(split)
-    if split != source.division.own_split(split) and not holds_out_the_same(config, source):
-        logger.warning(
-            'the %s images of %s are not those that the run held out (images were added, or have another order): the '
-            'network may have been trained on some of them',
-            split,
-            config.dataset.name,
-        )
+    if fault := drawn_otherwise(config, source, split):
+        logger.warning('%s: the network may have been trained on some of them', fault)
     return Examples(config.dataset.name, split, images, images.labels)
 
 
-def holds_out_the_same(config, source: data.Source) -> bool:
-    """Returns whether a run's data holds out the images that the run held out, as far as that is known."""
-    known = config.dataset.train_fingerprint
-    return known in (None, data.fingerprint(source.load('train')))
+def drawn_otherwise(config, source: data.Source, split: str) -> str | None:
+    """Returns a line where a split is drawn from the training images, but not as the run drew it; None elsewhere."""
+    if not source.is_drawn(split):
+        return None
+    known, train = config.dataset.train_fingerprint, source.load('train')
+    if known is None:  # an older run, whose archive was read in another order
+        is_same = config.dataset.archive is None
+    else:
+        is_same = not train.in_memory or known == data.fingerprint(train)
+    fault = f'the {split} images of {config.dataset.name} are not those that the run held out'
+    return None if is_same else f'{fault} (the images are others, or have another order)'
 
 
 def other_examples(config, name: str, split: str | None, where: list[str] = ()) -> Examples:

@@ -53,13 +53,15 @@ def check_workdir(workdir: Path, config) -> None:
             )
         return
     old = configuration.load_run(workdir)
-    for key in ('fingerprint', 'train_fingerprint'):  # older runs have none
-        old.dataset[key] = old.dataset[key] or config.dataset[key]
+    old.dataset.fingerprint = old.dataset.fingerprint or config.dataset.fingerprint  # older runs have none
+    if not old.dataset.archive:  # whose images older versions read in another order
+        old.dataset.train_fingerprint = old.dataset.train_fingerprint or config.dataset.train_fingerprint
     aside = tuple(f'{key}:' for key in not_taken(config, configuration.flatten(config)))
     differing = [line for line in configuration.differences(old, config) if not line.startswith((*MAY_CHANGE, *aside))]
     if differing and configuration.has_begun(workdir):
         raise InputError(
-            f'{workdir} contains another run ({"; ".join(differing)}): use another --workdir, or the config of that run'
+            f'{workdir} contains another run ({"; ".join(differing)}): use another --workdir, or the config and the '
+            f'data of that run'
         )
 
 

@@ -8,6 +8,7 @@ import jax
 from dsconv import config as configuration
 from dsconv import data
 from dsconv.config_checks import check_resolved
+from dsconv.errors import InputError
 from dsconv.process import command_line
 from dsconv.reporting import read_metrics, write_report
 from dsconv.reporting.page import read_report
@@ -16,7 +17,15 @@ from dsconv.training.calibration import fit_temperature, read_temperature, save_
 from dsconv.training.checkpoint import Checkpoints
 from dsconv.training.checksums import identity
 from dsconv.training.evaluation import Evaluator, scored_variables
-from dsconv.training.examples import OF_ITS_PLACE, OF_PUBLIC, other_examples, own_examples, say_where, write_predictions
+from dsconv.training.examples import (
+    OF_ITS_PLACE,
+    OF_PUBLIC,
+    drawn_otherwise,
+    other_examples,
+    own_examples,
+    say_where,
+    write_predictions,
+)
 from dsconv.training.mesh import make_mesh, replicated
 from dsconv.training.robustness import robustness
 from dsconv.training.run import is_published
@@ -90,7 +99,9 @@ def report_run(
     evaluator = Evaluator(config, network)
     temperature = None if calibrate else read_temperature(workdir, step)  # one that is damaged is replaced
     if calibrate:
-        validation = own_examples(config, source, 'validation').images
+        validation = source.load('validation')
+        if fault := drawn_otherwise(config, source, 'validation'):
+            raise InputError(f'{fault}: use the data of the run, or leave --calibrate out')
         fitted = fit_temperature(validation.labels, evaluator.log_probabilities(variables, validation))
         temperature = {'temperature': fitted, 'split': 'validation', 'examples': validation.num_examples}
         if jax.process_index() == 0:

@@ -65,8 +65,7 @@ def open_data(config, source: data.Source | None = None):
         give = 'use the data that the config was made with, or set --config.dataset.fingerprint=none'
         has = f'the training images of {dataset.name} have {found}'
         raise InputError(f'dataset.fingerprint={shown(dataset.fingerprint)}, but {has}: {give}')
-    is_cut = train_split.in_memory and train_split.num_examples < source.own('train').num_examples
-    left = data.fingerprint(train_split) if is_cut else None
+    left = data.fingerprint(train_split) if train_split.in_memory else None
     if not peers().agree(found, left, tuple(dataset.mean), tuple(dataset.std)):
         raise InputError(f'{dataset.name}: the processes of the run see different images: give them all the same data')
     dataset.fingerprint, dataset.train_fingerprint = found, left

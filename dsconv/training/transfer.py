@@ -43,7 +43,9 @@ def initial_state(config, training):
             text = '%s was trained with model.%s=%s, here it is %s'
             logger.warning(text, config.init_from, key, shown(old.model[key]), shown(config.model[key]))
     then, now = old.dataset, config.dataset
-    if then.fingerprint == now.fingerprint and now.train_fingerprint not in (None, then.train_fingerprint):
+    is_alike = (then.name, then.train_fraction) == (now.name, now.train_fraction)
+    others = len({then.train_fingerprint, now.train_fingerprint} - {None}) == 2
+    if is_alike and others and (now.validation_fraction or now.fold):
         text = '%s may have been trained on images that this run holds out: the accuracy on them may be too high'
         logger.warning(text, config.init_from)
     head = f'the head is new, for {len(config.dataset.class_names)} classes' if is_new_head else 'with its head'

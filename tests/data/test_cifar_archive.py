@@ -4,7 +4,6 @@ import tarfile
 
 import numpy as np
 import pytest
-from tensorflow_datasets.core.hashing import Hasher
 
 from dsconv.data import cifar_archive, open_source
 from dsconv.data.picture import fit_array
@@ -12,6 +11,7 @@ from dsconv.errors import InputError
 
 
 def test_reads_the_images(settings, tmp_path, monkeypatch):
+    hashing = pytest.importorskip('tensorflow_datasets.core.hashing')
     generator, images, path = np.random.default_rng(0), {}, tmp_path / 'cifar-10-binary.tar.gz'
     with tarfile.open(path, 'w:gz') as tar:
         for name in (*(f'data_batch_{i}' for i in range(1, 6)), 'test_batch'):
@@ -26,11 +26,11 @@ def test_reads_the_images(settings, tmp_path, monkeypatch):
     assert source.split_sizes == {'train': 90, 'validation': 10, 'test': 20}
     names = 'airplane automobile bird cat deer dog frog horse ship truck'  # batches.meta.txt of the archive
     assert source.class_names == tuple(names.split()) and source.flippable
-    test, order = source.load('test'), sorted(range(20), key=Hasher('test').hash_key)
+    test, order = source.load('test'), sorted(range(20), key=hashing.Hasher('test').hash_key)
     assert np.array_equal(test.images(np.arange(20)), images['test_batch'][order])
     assert np.array_equal(test.labels, np.array(order) % 10)
     whole, train = open_source(settings(name='cifar10', archive=str(path))).load('train'), list(images.values())[:5]
-    order_of_all = sorted(range(100), key=Hasher('train').hash_key)
+    order_of_all = sorted(range(100), key=hashing.Hasher('train').hash_key)
     assert np.array_equal(whole.images(np.arange(100)), np.concatenate(train)[order_of_all])
     expected = [fit_array(image, 16, 1) for image in images['test_batch'][order]]
     for gigabytes in (1.0, 0.0):

@@ -10,12 +10,12 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from dsconv import config as configuration
-from dsconv import evaluate
+from dsconv import data, evaluate
 from dsconv.data.arrays import array_source
 from dsconv.data.picture import read_picture
 from dsconv.errors import InputError
 from dsconv.exporting import check
-from dsconv.training.examples import match_classes, other_examples, own_examples
+from dsconv.training.examples import drawn_otherwise, match_classes, other_examples, own_examples
 from dsconv.training.run import check_workdir, write_config
 from dsconv.training.setup import open_data
 from tests.conftest import tiny_config
@@ -92,6 +92,29 @@ def test_the_same_images_in_another_order_are_divided_otherwise_which_is_told(tm
     for source, part in ((opened(order), 'the validation part'), (opened(order[::-1]), 'the training images')):
         monkeypatch.setattr(check, 'open_source', lambda *_, source=source: source)
         assert check.find_pictures(run, tmp_path, None, 100, 0).origin == f'{part} of digits'
+
+
+def test_the_test_part_of_a_folder_to_which_pictures_were_added_is_another(write_pictures):
+    root = write_pictures()
+    source, _, run = open_data(tiny_config(dataset__name=f'image_folder:{root}', batch_size=8))
+    assert drawn_otherwise(run, source, 'test') is None
+    Image.new('RGB', (8, 8)).save(root / 'cat' / 'later.png')
+    later = data.open_source(run.dataset)
+    assert 'the test images of image_folder' in drawn_otherwise(run, later, 'test')
+    assert drawn_otherwise(run, later, 'train') is None
+    listed = root.with_name('pictures.csv.gz')
+    listed.write_bytes(source.table())
+    assert drawn_otherwise(run, data.open_source(run.dataset, listed=listed), 'test') is None
+
+
+def test_an_older_run_on_the_archive_held_out_others():
+    digits, config = load_digits(), tiny_config(dataset__validation_fraction=0.2)
+    arrays = np.uint8(digits.images[..., None]), digits.target
+    _, _, run = open_data(config, source := array_source({'train': arrays}, tuple('0123456789'), config.dataset))
+    run.dataset.train_fingerprint = None
+    assert drawn_otherwise(run, source, 'validation') is None
+    run.dataset.archive = '/a/cifar-10-binary.tar.gz'
+    assert drawn_otherwise(run, source, 'validation')
 
 
 def test_data_without_a_known_class_and_flags_of_the_own_data_are_refused(finished_run, tmp_path):

@@ -48,10 +48,11 @@ def test_an_activation_of_another_kind_is_told(finished_run, caplog):
 
 
 def test_a_network_that_may_have_seen_what_is_held_out_is_told(finished_run, caplog):
-    data = {'dataset__fingerprint': configuration.load_run(finished_run).dataset.fingerprint}
-    state_of(finished_run, **data)
-    assert 'may have been trained on' not in caplog.text
-    state_of(finished_run, **data, dataset__train_fingerprint='f00')
+    trained = configuration.load_run(finished_run).dataset.train_fingerprint
+    for changed in ({'train_fingerprint': trained, 'fold': '1/5'}, {'train_fingerprint': 'f00'}):
+        state_of(finished_run, **{f'dataset__{key}': value for key, value in changed.items()})
+        assert 'may have been trained on' not in caplog.text
+    state_of(finished_run, dataset__train_fingerprint='f00', dataset__fold='1/5')
     assert 'may have been trained on images that this run holds out' in caplog.text
 
 
