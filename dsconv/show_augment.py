@@ -18,9 +18,11 @@ def show_augment(arguments) -> None:
     from dsconv.augment.samples import operation_blocks, training_blocks
     from dsconv.data import train_batches
     from dsconv.reporting.contact_sheet import contact_sheet
-    from dsconv.training.setup import open_data
+    from dsconv.training.setup import open_data, open_source
 
-    _, split, config = open_data(config)
+    is_run = configuration.is_run(arguments.config)
+    source = open_source(config, configuration.find_file(arguments.config).parent if is_run else None)
+    _, split, config = open_data(config, source)
     batches = train_batches(split, batch_size=config.batch_size, seed=config.seed, start_step=0, num_steps=1)
     images, labels = next(batches)
     panels = operation_blocks(images, config.augment.fill), training_blocks(config, images, labels)

@@ -77,6 +77,10 @@ def test_check_names_key_value_and_remedy(changes, message):
     assert message in refusal(check, config_with(**changes))
 
 
+def test_norm_groups_need_not_divide_a_batch_size_that_is_chosen_later():
+    check(config_with(model__norm_groups=7, dataset__auto=('batch_size',)))
+
+
 def test_resolve_fills_in_what_the_data_says_in_a_copy(caplog):
     config = defaults()
     resolved = resolve(config, source_with())

@@ -14,8 +14,9 @@ from dsconv.augment import samples
 from dsconv.data import train_batches
 from dsconv.reporting import contact_sheet
 from dsconv.training import step as step_module
+from dsconv.training.run import write_config
 from dsconv.training.setup import build_training, open_data
-from tests.conftest import TINY
+from tests.conftest import TINY, tiny_config
 
 SETTINGS = TINY | {
     'seed': '5', 'batch_size': '16', 'model.depth': '0', 'augment.clean_tail_epochs': '3', 'augment.fill': '128',
@@ -134,3 +135,18 @@ def test_each_part_is_shown_alone_and_noted_as_off_where_it_is(training):
         'RandAugment': '2 layers, magnitude 5', 'AutoAugment': '(off)', 'either of them': '(off)',
         'Cutout': '4 pixels (off)', 'random erasing': '', 'MixUp': 'α = 1 (off)', 'CutMix': 'α = 1',
     }  # fmt: skip
+
+
+def test_of_a_run_the_images_are_those_that_it_was_trained_on(write_pictures, tmp_path, monkeypatch):
+    root, shown = write_pictures(), []
+    source, split, config = open_data(tiny_config(dataset__name=f'image_folder:{root}', batch_size=16))
+    (tmp_path / 'run' / 'checkpoints' / '1').mkdir(parents=True)
+    write_config(tmp_path / 'run', config, source)
+    Image.new('RGB', (8, 8)).save(root / 'cat' / 'later.png')
+    monkeypatch.setattr(samples, 'operation_blocks', lambda images, fill: shown.extend(images))
+    monkeypatch.setattr(samples, 'training_blocks', lambda *_: None)
+    monkeypatch.setattr(contact_sheet, 'contact_sheet', lambda panels: b'')
+    line = [f'--config={tmp_path}/run/config.json', f'--output={tmp_path}/sheet.png']
+    show_augment.show_augment(show_augment.flags().parse_args(line))
+    trained = {image.tobytes() for image in split.images(np.arange(split.num_examples))}
+    assert {image.tobytes() for image in shown} == trained

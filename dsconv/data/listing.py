@@ -106,7 +106,7 @@ def list_pictures(given: pathlib.Path, dataset, whole: bool = False) -> Listing:
 
     A folder, or split, that holds nothing but one folder is opened, and a note says where the classes were found. A
     split without class folders is left out, and so is a validation split that `dataset.fold` or
-    `dataset.validation_fraction` replaces. With `whole`, one class is enough.
+    `dataset.validation_fraction` replaces. With `whole`, one class is enough, and training need not know it.
 
     Raises: InputError when there is no such folder, a link beside the classes is broken or leads to a folder above it,
       two folders stand for one split, a class is unknown in training, or there are too few.
@@ -130,10 +130,10 @@ def list_pictures(given: pathlib.Path, dataset, whole: bool = False) -> Listing:
     for split in further:
         folders[split] = _unwrapped(folders[split], classes[training])
         classes[split] = _classes(folders[split])
-        if len(classes[split]) < 2 and not classes[split].keys() & classes[training].keys():  # all in one folder?
-            left_out = folders.pop(split)
+        if not whole and len(classes[split]) < 2 and not classes[split].keys() & classes[training].keys():
+            left_out = folders.pop(split)  # all in one folder?
             notes.append(f'{left_out}: ignored, because it has none of the classes; use `predict` for its pictures')
-    class_names = tuple(sorted(classes[training]))
+    class_names = tuple(sorted(set().union(*classes.values()) if whole else classes[training]))
     if len(class_names) < (least := least_classes(whole)):
         form = '(<class>/<picture>, or train/<class>/<picture> and test/<class>/<picture>)'
         raise InputError(f'{folders[training]}: has {len(class_names)} class folder(s), needs {least} or more {form}')
@@ -179,6 +179,8 @@ def _split_folders(root: pathlib.Path, names: dict[str, str], notes: list[str]) 
             raise InputError(
                 f'{root}: has no folder that dataset.splits names for train: name each split, e.g. train=a,test=b'
             )
+        for split in ('validation', 'test'):
+            notes += [f'{folder}: read as a class, because no train/ holds classes' for folder in found[split]]
         return {'': root}
     if not found['train']:
         raise InputError(f'{root}: holds {next(iter(filter(None, found.values())))[0].name}/ but no train/')

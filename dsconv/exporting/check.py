@@ -95,10 +95,17 @@ def _of_folder(folder, dataset, count, calibrating):
         raise InputError(f'--pictures={folder} {wrong}')
     paths = [paths[row] for row in evenly(len(paths), max(count, calibrating))]
     images = np.stack([read_picture(path, dataset.image_size, dataset.channels, dataset.resize) for path in paths])
-    labels = match_classes([path.parent.name for path in paths], dataset.class_names)
+    labels = np.array([_label(path, to_path(folder), dataset.class_names) for path in paths])
     calibration = images[_stratified(labels, calibrating)] if calibrating else None
     rows = evenly(len(paths), count)
     return Pictures(f'the pictures of {absolute(folder).name}', images[rows], labels[rows], calibration)
+
+
+def _label(path, folder, class_names):
+    """Returns the class that the nearest folder above a picture, up to `folder`, is named as, else −1."""
+    above = [parent.name for parent in path.parents if parent == folder or folder in parent.parents]
+    labels = match_classes(above or [path.parent.name], class_names)
+    return next((label for label in labels if label >= 0), -1)
 
 
 def _stratified(labels, count):

@@ -67,6 +67,10 @@ def test_train_alone_is_divided_80_to_20_as_classes_are(opened, write_pictures):
 def test_what_is_only_scored_may_be_of_one_class(opened, write_pictures):
     root = write_pictures(classes=('cat',), count=3)
     assert opened(root, whole=True).split_sizes == {'train': 3}
+    for part, classes in (('train', ('cat',)), ('test', ('cat', 'dog'))):
+        write_pictures(classes, count=2, folder=part, root='parts')
+    parts = opened(root.with_name('parts'), whole=True)
+    assert parts.split_sizes == {'train': 6} and parts.class_names == ('cat', 'dog')
 
 
 def test_missing_classes_shift_no_label(opened, write_pictures, caplog):

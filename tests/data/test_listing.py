@@ -63,6 +63,8 @@ def test_layouts(listed, tmp_path, case):
 def test_what_is_left_out_or_opened_is_said(listed, tmp_path):
     notes = listed(make(tmp_path / 'a', LAYOUTS['an unlabelled test'][0])).notes
     assert len(notes) == 1 and 'test: ignored' in notes[0] and '`predict`' in notes[0]
+    flat = listed(make(tmp_path / 'flat', '{cat,dog,test}/1.png'))
+    assert flat.class_names == ('cat', 'dog', 'test') and 'test: read as a class' in flat.notes[0]
     make(tmp_path / 'b', LAYOUTS['kinds of files'][0])
     (tmp_path / 'b' / 'cat' / 'Icon\r').touch()  # of macOS
     listing = listed(tmp_path / 'b')

@@ -21,6 +21,8 @@ def config_of(name, class_names=('cat', 'dog')):
 def test_pictures_are_of_a_folder_with_its_classes(write_pictures, tmp_path):
     folder = write_pictures(classes=('3', 'e\u0301', 'other'), count=4)
     (folder / '3' / '._000.png').write_bytes(b'what a Mac leaves behind')
+    (folder / '3' / '2023').mkdir()
+    (folder / '3' / '003.png').rename(folder / '3' / '2023' / '003.png')
     config = config_of('digits', class_names=('3', 'é'))  # composed, where a Mac writes two characters
     pictures = find_pictures(config, tmp_path, folder, 100, 6)
     assert pictures.labels.tolist() == [0] * 4 + [1] * 4 + [-1] * 4

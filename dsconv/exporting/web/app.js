@@ -74,7 +74,7 @@ async function open(file) {
   const mine = running;
   try {
     if (!await loaded) return;
-    const image = await createImageBitmap(file);
+    const image = await createImageBitmap(file, {colorSpaceConversion: 'none'}); // as predict, which reads no profile
     if (mine !== running) return; // another picture or the camera was chosen meanwhile
     const took = await classify(image, image.width, image.height);
     at('speed').textContent = `${took.toFixed(1)} ms for the network`;
