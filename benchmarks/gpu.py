@@ -8,6 +8,7 @@ PyTorch takes one normalised batch, which lies on the device, and reads the loss
 """
 
 import dataclasses
+import itertools
 import logging
 import os
 import statistics
@@ -38,6 +39,7 @@ BANDWIDTHS = {
     'V100': 0.9,
 }
 CALLS = 5  # timed, after two that warm up
+DISPATCHES = 4  # of a call of dsconv
 STANDARD = (
     'batch_size=512',
     'steps_per_dispatch=20',
@@ -87,7 +89,7 @@ def measure(trial: Trial, rehearse: bool) -> dict:
     """Times the training steps of a trial.
 
     Returns:
-      `images_per_second`, the median of `CALLS` dispatches, and `spread`, the least and the most; for dsconv also what
+      `images_per_second`, the median of `CALLS` calls, and `spread`, the least and the most; for dsconv also what
       the compiler says of a step, and `roofline_share`: the time that its bytes take at the memory's bandwidth ÷ the
       time taken, None where the device's bandwidth is not known.
     """
@@ -113,13 +115,13 @@ def _by_dsconv(config):
     found = {'compile_seconds': time.perf_counter() - began, 'memory_bytes': bytes_of(compiled)}
     stream = equal_dispatches(config, training, split)
 
-    def dispatch():
+    def call():  # the host prepares a dispatch while the device works on the one before, as in a run
         nonlocal state
-        _, batches = next(stream)
-        state, loss = training.train_step(state, *batches)
+        for _, batches in itertools.islice(stream, DISPATCHES):
+            state, loss = training.train_step(state, *batches)
         jax.block_until_ready(loss)
 
-    seconds = timeit.repeat(dispatch, number=1, repeat=2 + CALLS)[2:]
+    seconds = [each / DISPATCHES for each in timeit.repeat(call, number=1, repeat=2 + CALLS)[2:]]
     try:
         _, moved, *_ = counts(compiled)
     except Exception as error:  # not tried on a GPU: its programs may be of another form

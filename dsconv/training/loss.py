@@ -49,7 +49,7 @@ def make_loss(loss):
     if loss['class_weights'] is None:
         return lambda logits, targets: chosen(logits, smoothed(targets))
     weights = jnp.asarray(_numbers(loss['class_weights']), jnp.float32)
-    return lambda logits, targets: (targets @ weights) * chosen(logits, smoothed(targets))
+    return lambda logits, targets: jnp.sum(targets * weights, axis=-1) * chosen(logits, smoothed(targets))
 
 
 def resolve_class_weights(text: str | None, split, class_names) -> str | None:

@@ -69,7 +69,7 @@ def device_memory(mesh) -> dict[str, int]:
 
 
 def remedies(config, mesh) -> str:
-    """Returns the settings that take less memory, those that leave the result as it is first."""
+    """Returns the settings that take less memory, those that leave the result as it is, but for dropout, first."""
     most, same = most_accumulation_steps(config, mesh), []
     if accumulation_steps(config, mesh) < most:
         same.append(f'--config.accumulation_steps={most}')
@@ -78,7 +78,7 @@ def remedies(config, mesh) -> str:
     if config.dataset.on_device:
         same.append('--config.dataset.on_device=false')
     smaller = f'a --config.batch_size below {config.batch_size}'
-    return f'set {" or ".join(same)}, with the same result, or {smaller}' if same else f'set {smaller}'
+    return f'set {" or ".join(same)}, with the same result but for dropout, or {smaller}' if same else f'set {smaller}'
 
 
 def _free_bytes() -> int | None:

@@ -42,7 +42,8 @@ class Progress:
         self._window_step = self._shown_step = first_step
         self._in_flight = collections.deque()  # for each dispatch a future of the moment at which the device was done
         self._watch = ThreadPoolExecutor(1, thread_name_prefix='device')
-        self._compiled = False
+        self._compiled = set()  # numbers of steps of a dispatch: each is a program of its own
+        self._dispatched = first_step
         self._skipped = 0
         self._waited = self._seconds_a_step = self._paused = self._paused_a_step = 0.0
         self._epoch_ends = []  # up to two (step, seconds paused by then)
@@ -74,9 +75,11 @@ class Progress:
         self._in_flight.append(self._watch.submit(_moment_of, loss))
         if len(self._in_flight) > DISPATCHES_IN_FLIGHT:
             self._in_flight.popleft().result()
-        if not self._compiled:
+        length, self._dispatched = step - self._dispatched, step
+        if length not in self._compiled:
             jax.block_until_ready(state)
-            self._compiled, self._waited = True, 0.0
+            self._compiled.add(length)
+            self._waited = 0.0
             self._window_start, self._window_step = time.perf_counter(), step
             self._shown = self._window_start - SECONDS_BETWEEN_LINES + SECONDS_BEFORE_FIRST_LINE
         if time.perf_counter() - self._shown > SECONDS_BETWEEN_LINES:

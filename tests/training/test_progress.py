@@ -84,6 +84,16 @@ def test_the_time_left_counts_what_is_evaluated_but_not_what_is_compiled(clock, 
     ]  # fmt: skip
 
 
+def test_no_rate_counts_the_compilation_of_a_shorter_dispatch(clock):
+    run, rates = start(batch_size=64), []
+    for step, seconds in ((4, 104), (8, 4), (10, 102), (14, 4), (18, 4), (20, 2)):
+        clock.now += seconds
+        run.advance(step, state_at(step), np.float32(0))
+        if step % 10 == 0:
+            rates.append(run.summarise(step, state_at(step)).get('images_per_second'))
+    assert rates == [None, 64]
+
+
 @pytest.mark.parametrize(
     ('dispatches', 'message'), [(2, 'no step was traced'), (3, 'no step'), (4, 'the steps 31 to 40')]
 )
