@@ -163,6 +163,7 @@ def test_flags_and_keys_in_the_text_exist():
     helps += [gpu.flags().format_help(), (ROOT / 'launch' / 'tpu.sh').read_text()]
     flags = {flag for text in helps for flag in re.findall(r'--\w[\w-]*', text)}
     flags |= {'--build-arg', '--recursive', '--service-account', '--xla_cpu_prefer_vector_width'}  # of other programs
+    flags.add('--xla_gpu_deterministic_ops')
     keys = configuration.flatten(configuration.defaults())
     groups = '|'.join({key.partition('.')[0] for key in keys if '.' in key})
     for text in itertools.chain.from_iterable(map(quoted, PAGES)):

@@ -147,6 +147,6 @@ def test_of_a_run_the_images_are_those_that_it_was_trained_on(write_pictures, tm
     monkeypatch.setattr(samples, 'training_blocks', lambda *_: None)
     monkeypatch.setattr(contact_sheet, 'contact_sheet', lambda panels: b'')
     line = [f'--config={tmp_path}/run/config.json', f'--output={tmp_path}/sheet.png']
-    show_augment.show_augment(show_augment.flags().parse_args(line))
+    cli.run(show_augment.flags(), show_augment.show_augment, line)
     trained = {image.tobytes() for image in split.images(np.arange(split.num_examples))}
     assert {image.tobytes() for image in shown} == trained
