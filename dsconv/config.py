@@ -162,7 +162,10 @@ def load_run(workdir: Path) -> ConfigDict:
             raise InputError(f'{workdir} is not a directory: give the workdir of a run{near}')
         raise InputError(f'{workdir} is not the workdir of a run: it has no config.json')
     config = defaults()
-    _lay_over(config, _read_run(file), f'{file}: ')
+    written = _read_run(file)
+    _lay_over(config, written, f'{file}: ')
+    if config.dataset.archive and 'dataset.train_fingerprint' not in written:
+        config.dataset.train_fingerprint = 'of an earlier version, which read the archive in another order'
     _leave_out_unread(config)
     check(config)
     return config

@@ -133,6 +133,8 @@ def test_a_run_comes_back_as_it_was_and_an_older_one_with_the_defaults_of_newer_
     for older in (load_run(tmp_path), load(str(tmp_path / 'config.json'))):
         assert differences(defaults(), older) == ['epochs: 300 → 9', 'optimizer.clip_norm: none → 1.0']
     assert load(str(tmp_path / 'config.json'), ['dataset.root=/y']).dataset.root == '/y'  # refused with the data
+    (tmp_path / 'config.json').write_text(json.dumps({'config': {'dataset': {'archive': '/x.tar.gz'}}}))
+    assert 'in another order' in load_run(tmp_path).dataset.train_fingerprint
 
 
 @pytest.mark.parametrize(

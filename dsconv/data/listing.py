@@ -130,7 +130,8 @@ def list_pictures(given: pathlib.Path, dataset, whole: bool = False) -> Listing:
     for split in further:
         folders[split] = _unwrapped(folders[split], classes[training])
         classes[split] = _classes(folders[split])
-        if not whole and len(classes[split]) < 2 and not classes[split].keys() & classes[training].keys():
+        known = classes[split] if whole else classes[split].keys() & classes[training].keys()
+        if len(classes[split]) < 2 and not known:
             left_out = folders.pop(split)  # all in one folder?
             notes.append(f'{left_out}: ignored, because it has none of the classes; use `predict` for its pictures')
     class_names = tuple(sorted(set().union(*classes.values()) if whole else classes[training]))

@@ -66,7 +66,7 @@ class Source:
         return split.subset(self.division.members(name, split.labels, self.class_names))
 
     def is_drawn(self, name: str) -> bool:
-        """Returns whether a split is drawn from what is to train on, by its order: of other data it is another part."""
+        """Returns whether a split is drawn from the training images: of others, or in another order, it is another."""
         return name in self.drawn or name != self.division.own_split(name)
 
     def final_split(self, name: str) -> str:

@@ -126,7 +126,7 @@ def is_finished(cell: Cell) -> bool:
     saved, config = configuration.load_run(cell.workdir), resolve_config(cell.config)
     for key in ('mean', 'std', 'fingerprint'):  # computing these would read all pixels
         config.dataset[key] = config.dataset[key] or saved.dataset[key]
-    config.dataset.train_fingerprint = saved.dataset.train_fingerprint  # not of the run of a config.json
+    config.dataset.train_fingerprint = saved.dataset.train_fingerprint  # a config.json holds that of its own run
     if config.loss.class_weights == 'balanced':
         config.loss.class_weights = saved.loss.class_weights or 'balanced'
     table, kept = open_once(cell.config.dataset).table, read_if_there(cell.workdir / PICTURES)

@@ -67,12 +67,10 @@ def drawn_otherwise(config, source: data.Source, split: str) -> str | None:
     if not source.is_drawn(split):
         return None
     known, train = config.dataset.train_fingerprint, source.load('train')
-    if known is None:  # an older run, whose archive was read in another order
-        is_same = config.dataset.archive is None
-    else:
-        is_same = not train.in_memory or known == data.fingerprint(train)
+    if known is None or not train.in_memory or known == data.fingerprint(train):
+        return None
     fault = f'the {split} images of {config.dataset.name} are not those that the run held out'
-    return None if is_same else f'{fault} (the images are others, or have another order)'
+    return f'{fault} (the images are others, or have another order)'
 
 
 def other_examples(config, name: str, split: str | None, where: list[str] = ()) -> Examples:

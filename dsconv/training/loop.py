@@ -46,9 +46,10 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
     check_workdir(workdir, config)
     monitored = 'validation' if 'validation' in source.split_sizes else config.eval.final_split
     monitored_split = source.load(monitored)
+    holds_out = any(map(source.is_drawn, source.split_sizes))
 
     with lock_workdir(workdir), Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
-        state = checkpoints.restore_newest(shape) or initial_state(config, training)
+        state = checkpoints.restore_newest(shape) or initial_state(config, training, holds_out)
         first_step, last_step = int(state.step), training.total_steps
         planned = load_run(workdir).epochs if first_step else config.epochs
         is_within = first_step == last_step and config.epochs < planned  # what comes at a run's end is not done yet

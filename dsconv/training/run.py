@@ -53,9 +53,8 @@ def check_workdir(workdir: Path, config) -> None:
             )
         return
     old = configuration.load_run(workdir)
-    old.dataset.fingerprint = old.dataset.fingerprint or config.dataset.fingerprint  # older runs have none
-    if not old.dataset.archive:  # whose images older versions read in another order
-        old.dataset.train_fingerprint = old.dataset.train_fingerprint or config.dataset.train_fingerprint
+    for key in ('fingerprint', 'train_fingerprint'):  # older runs have none
+        old.dataset[key] = old.dataset[key] or config.dataset[key]
     aside = tuple(f'{key}:' for key in not_taken(config, configuration.flatten(config)))
     differing = [line for line in configuration.differences(old, config) if not line.startswith((*MAY_CHANGE, *aside))]
     if differing and configuration.has_begun(workdir):
@@ -121,7 +120,8 @@ def kept_pictures(workdir: Path | None, dataset):
         return dataset, None
     old = configuration.load_run(workdir).dataset
     asked = dict(dataset.items()) | located(dataset)
-    fixed = [key for key in asked if key != 'auto' and f'dataset.{key}' not in MAY_CHANGE]
+    computed = ('auto', 'train_fingerprint')
+    fixed = [key for key in asked if key not in computed and f'dataset.{key}' not in MAY_CHANGE]
     is_same = all(asked[key] in (None, old[key]) for key in fixed)
     return (old, workdir / PICTURES) if is_same else (dataset, None)
 

@@ -65,7 +65,9 @@ def open_data(config, source: data.Source | None = None):
         give = 'use the data that the config was made with, or set --config.dataset.fingerprint=none'
         has = f'the training images of {dataset.name} have {found}'
         raise InputError(f'dataset.fingerprint={shown(dataset.fingerprint)}, but {has}: {give}')
-    left = data.fingerprint(train_split) if train_split.in_memory else None
+    is_whole, left = train_split.num_examples == source.own('train').num_examples, None
+    if train_split.in_memory:
+        left = found if is_whole else data.fingerprint(train_split)
     if not peers().agree(found, left, tuple(dataset.mean), tuple(dataset.std)):
         raise InputError(f'{dataset.name}: the processes of the run see different images: give them all the same data')
     dataset.fingerprint, dataset.train_fingerprint = found, left

@@ -6,6 +6,7 @@ import jax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from dsconv import config as configuration
+from dsconv.data.source import public_name
 from dsconv.errors import InputError, shown
 from dsconv.training.mesh import replicated
 from dsconv.training.scoring import restore_network
@@ -14,11 +15,12 @@ logger = logging.getLogger('dsconv')
 NOT_IN_ARRAYS = ('activation', 'residual_block', 'residual_depthwise')  # of `model`: the same shapes, another network
 
 
-def initial_state(config, training):
+def initial_state(config, training, holds_out: bool = False):
     """Returns the state before the first step, with the weights and batch statistics of `init_from` where it is set.
 
     The weights are those that `evaluate` scores. The head is new where the classes are others; optimizer and average
-    start anew. Raises InputError where `init_from` has no checkpoint, or a shape does not fit.
+    start anew. Warns where the run `holds_out` images of the training split, and the network may have seen them. Raises
+    InputError where `init_from` has no checkpoint, or a shape does not fit.
     """
     state = training.new_state()
     if config.init_from is None:
@@ -43,9 +45,10 @@ def initial_state(config, training):
             text = '%s was trained with model.%s=%s, here it is %s'
             logger.warning(text, config.init_from, key, shown(old.model[key]), shown(config.model[key]))
     then, now = old.dataset, config.dataset
-    is_alike = (then.name, then.train_fraction) == (now.name, now.train_fraction)
+    is_alike = then.fingerprint == now.fingerprint or public_name(then.name) == public_name(now.name)
+    is_alike &= all(then[key] == now[key] for key in ('train_fraction', 'image_size', 'channels', 'resize'))
     others = len({then.train_fingerprint, now.train_fingerprint} - {None}) == 2
-    if is_alike and others and (now.validation_fraction or now.fold):
+    if holds_out and is_alike and others and not is_new_head:
         text = '%s may have been trained on images that this run holds out: the accuracy on them may be too high'
         logger.warning(text, config.init_from)
     head = f'the head is new, for {len(config.dataset.class_names)} classes' if is_new_head else 'with its head'

@@ -107,16 +107,6 @@ def test_the_test_part_of_a_folder_to_which_pictures_were_added_is_another(write
     assert drawn_otherwise(run, data.open_source(run.dataset, listed=listed), 'test') is None
 
 
-def test_an_older_run_on_the_archive_held_out_others():
-    digits, config = load_digits(), tiny_config(dataset__validation_fraction=0.2)
-    arrays = np.uint8(digits.images[..., None]), digits.target
-    _, _, run = open_data(config, source := array_source({'train': arrays}, tuple('0123456789'), config.dataset))
-    run.dataset.train_fingerprint = None
-    assert drawn_otherwise(run, source, 'validation') is None
-    run.dataset.archive = '/a/cifar-10-binary.tar.gz'
-    assert drawn_otherwise(run, source, 'validation')
-
-
 def test_data_without_a_known_class_and_flags_of_the_own_data_are_refused(finished_run, tmp_path):
     write_digits(tmp_path / 'other', {3: 'three', 0: 'zero'}, 2)
     config = configuration.load_run(finished_run)

@@ -116,6 +116,7 @@ def test_a_run_goes_on_with_the_pictures_with_which_it_began(write_pictures, tmp
     assert kept_pictures(tmp_path / 'run', loaded.dataset)[1] is None  # nothing is lost yet
     (tmp_path / 'run' / 'checkpoints' / '1').mkdir(parents=True)
     (root / 'cat' / 'later.png').write_bytes((root / 'cat' / '000.png').read_bytes())
+    loaded.dataset.train_fingerprint = 'that of the run of --config=config.json'
     again, _, resolved = open_data(loaded, open_source(loaded, tmp_path / 'run'))
     assert resolved.to_dict() == config.to_dict() and again.split_sizes == source.split_sizes
     assert sum(open_source(loaded).split_sizes.values()) == sum(source.split_sizes.values()) + 1

@@ -1,6 +1,10 @@
 import json
 import shutil
 
+import pytest
+
+from dsconv.errors import InputError
+from dsconv.training import scoring
 from dsconv.training.scoring import is_reported, report_run
 
 
@@ -12,6 +16,12 @@ def test_a_report_of_another_split_or_checkpoint_is_not_the_runs_own(finished_ru
     assert not is_reported(workdir, 'test')
     (workdir / 'report' / 'report.json').unlink()
     assert not is_reported(workdir, 'test')
+
+
+def test_no_temperature_is_fitted_on_images_that_may_have_been_trained_on(finished_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(scoring, 'drawn_otherwise', lambda config, source, split: f'other {split} images')
+    with pytest.raises(InputError, match='other validation images: use the data of the run, or leave --calibrate out'):
+        report_run(finished_run, output=tmp_path, calibrate=True)
 
 
 def test_a_temperature_was_not_fitted_on_other_data_whatever_its_split_is_called(finished_run, tmp_path):

@@ -14,11 +14,11 @@ from dsconv.training.transfer import initial_state
 from tests.conftest import tiny_config
 
 
-def state_of(run, class_names='0123456789', **overrides):
+def state_of(run, class_names='0123456789', holds_out=False, **overrides):
     """The state before the first step of a run on images like the digits that starts from `run`."""
     config = tiny_config(init_from=run, augment__flip='none', **overrides)
     config.dataset.update(image_size=8, channels=1, class_names=tuple(class_names))
-    return initial_state(config, build_training(config, num_examples=64))
+    return initial_state(config, build_training(config, num_examples=64), holds_out)
 
 
 @pytest.mark.parametrize(('class_names', 'new'), [('0123456789', ()), ('abc', ('head',)), ('abcdefghij', ('head',))])
@@ -49,10 +49,10 @@ def test_an_activation_of_another_kind_is_told(finished_run, caplog):
 
 def test_a_network_that_may_have_seen_what_is_held_out_is_told(finished_run, caplog):
     trained = configuration.load_run(finished_run).dataset.train_fingerprint
-    for changed in ({'train_fingerprint': trained, 'fold': '1/5'}, {'train_fingerprint': 'f00'}):
-        state_of(finished_run, **{f'dataset__{key}': value for key, value in changed.items()})
+    for now, holds_out in ((trained, True), ('f00', False)):
+        state_of(finished_run, holds_out=holds_out, dataset__train_fingerprint=now)
         assert 'may have been trained on' not in caplog.text
-    state_of(finished_run, dataset__train_fingerprint='f00', dataset__fold='1/5')
+    state_of(finished_run, holds_out=True, dataset__train_fingerprint='f00')
     assert 'may have been trained on images that this run holds out' in caplog.text
 
 
