@@ -148,8 +148,7 @@ def list_pictures(given: pathlib.Path, dataset, whole: bool = False) -> Listing:
             above = _real_path(root), _real_path(folder)
             found = sorted(path for each in classes[split][name] for path in pictures_below(each, above, others))
             if found and name not in class_names:
-                unknown = f'class {name!r} is in {folder} but not in {folders[training]}: add it there, or remove it'
-                raise InputError(f'{unknown}{did_you_mean(name, class_names)}')
+                raise InputError(unknown_class(name, folder, folders[training], class_names))
             rows += [(path, name, split) for path in found]
     where = {split: str(folder) for split, folder in folders.items()}
     return Listing.of(root, where, class_names, rows, other_files=others, notes=tuple(notes))
@@ -211,6 +210,12 @@ def _classes(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
     for entry in _subfolders(folder):
         classes[unicodedata.normalize('NFC', entry.name)].append(entry)
     return dict(classes)
+
+
+def unknown_class(name: str, there, training, class_names) -> str:
+    """Returns what is wrong where a class is in a split, `there`, that the training split, `training`, lacks."""
+    remedy = f'add it there, or remove it{did_you_mean(name, class_names)}'
+    return f'class {name!r} is in {there} but not in {training}: {remedy}'
 
 
 def alike(class_names: tuple[str, ...]) -> list[str]:

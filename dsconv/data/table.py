@@ -10,9 +10,9 @@ import zlib
 
 import numpy as np
 
-from dsconv.data.listing import Listing, alike, check_split_names, least_classes, split_names
+from dsconv.data.listing import Listing, alike, check_split_names, least_classes, split_names, unknown_class
 from dsconv.data.picture import EXTENSIONS
-from dsconv.errors import InputError, did_you_mean
+from dsconv.errors import InputError
 from dsconv.files import is_directory, is_file, is_remote, name_beside, to_path
 
 # What a column is usually called, in lower case and with underscores, and the key that names another.
@@ -78,8 +78,7 @@ def list_table(path: pathlib.Path, dataset, whole: bool = False) -> Listing:
     groups = _groups(path, seen, splits) if 'group_key' in columns else None
     for name, split in zip(labels, splits, strict=True):
         if name not in trained and not whole:
-            unknown = f'{path}: class {name!r} is in {split} but not in train: add it there, or remove it'
-            raise InputError(f'{unknown}{did_you_mean(name, trained)}')
+            raise InputError(f'{path}: {unknown_class(name, split, "train", trained)}')
     return Listing.of(root, where, class_names, rows, notes=tuple(notes), groups=groups)
 
 

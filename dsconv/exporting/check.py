@@ -95,17 +95,19 @@ def _of_folder(folder, dataset, count, calibrating):
         raise InputError(f'--pictures={folder} {wrong}')
     paths = [paths[row] for row in evenly(len(paths), max(count, calibrating))]
     images = np.stack([read_picture(path, dataset.image_size, dataset.channels, dataset.resize) for path in paths])
-    labels = np.array([_label(path, to_path(folder), dataset.class_names) for path in paths])
+    labels = _labels(paths, to_path(folder), dataset.class_names)
     calibration = images[_stratified(labels, calibrating)] if calibrating else None
     rows = evenly(len(paths), count)
     return Pictures(f'the pictures of {absolute(folder).name}', images[rows], labels[rows], calibration)
 
 
-def _label(path, folder, class_names):
-    """Returns the class that the nearest folder above a picture, up to `folder`, is named as, else −1."""
-    above = [parent.name for parent in path.parents if parent == folder or folder in parent.parents]
-    labels = match_classes(above or [path.parent.name], class_names)
-    return next((label for label in labels if label >= 0), -1)
+def _labels(paths, folder, class_names):
+    """Returns for each picture the class that the nearest folder above it, up to `folder`, is named as, else −1."""
+    above = [[each.name for each in path.parents if folder in (each, *each.parents)] for path in paths]
+    above = [names or [path.parent.name] for names, path in zip(above, paths, strict=True)]
+    names = sorted(set().union(*above))
+    numbers = dict(zip(names, match_classes(names, class_names), strict=True))
+    return np.array([next((numbers[name] for name in each if numbers[name] >= 0), -1) for each in above])
 
 
 def _stratified(labels, count):
