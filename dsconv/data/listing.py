@@ -214,8 +214,8 @@ def _classes(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
 
 def unknown_class(name: str, there, training, class_names) -> str:
     """Returns what is wrong where a class is in a split, `there`, that the training split, `training`, lacks."""
-    remedy = f'add it there, or remove it{did_you_mean(name, class_names)}'
-    return f'class {name!r} is in {there} but not in {training}: {remedy}'
+    unknown = f'class {name!r} is in {there} but not in {training}: add it there, or remove it'
+    return f'{unknown}{did_you_mean(name, class_names)}'
 
 
 def alike(class_names: tuple[str, ...]) -> list[str]:
