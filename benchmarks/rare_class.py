@@ -2,7 +2,7 @@
 
     python -m benchmarks.rare_class cats_and_dogs
 
-The training and the validation part are both of CIFAR-10's training images; its test split is not read.
+The training and the validation split are both of CIFAR-10's training images; its test split is not read.
 """
 
 import csv

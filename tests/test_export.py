@@ -26,7 +26,7 @@ litert = pytest.importorskip('dsconv.exporting.litert', reason='requirements-exp
 
 @pytest.fixture(scope='module')
 def validation(finished_run):
-    """(uint8 images, labels, JAX's probabilities) of the validation part of `finished_run`."""
+    """(uint8 images, labels, JAX's probabilities) of the validation split of `finished_run`."""
     split = data.open_source(configuration.load_run(finished_run).dataset).load('validation')
     images = split.images(np.arange(split.num_examples))
     return images, split.labels, dsconv.load(finished_run)(images)
@@ -55,7 +55,7 @@ def test_the_report_is_of_all_files_on_the_validation_part(exported, validation)
     names = {'model.tflite', 'model.float16.tflite', 'model.int8.tflite', 'model.onnx', 'model.stablehlo'}
     names |= {'model.safetensors', 'model.cc'}
     assert {file['file'] for file in report['files']} == names
-    assert (report['checked_on'], report['pictures']) == ('the validation part of digits', len(labels))
+    assert (report['checked_on'], report['pictures']) == ('the validation split of digits', len(labels))
     for file in report['files']:
         assert file['bytes'] == (exported / file['file']).stat().st_size
         if file['precision'] == 'float32':

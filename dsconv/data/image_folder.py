@@ -63,7 +63,7 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
     check(listing, broken)
     drawn = frozenset()
     if listed:
-        log.info('%s: the run is resumed with its %s pictures', listed, f'{len(listing.paths):,}')
+        log.info("%s: the run's %s pictures are used", listed, f'{len(listing.paths):,}')
     else:
         names, labels = folder_class_names(listing.class_names, listing.labels, dataset)
         listing = dataclasses.replace(listing, class_names=names, labels=labels)

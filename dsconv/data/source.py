@@ -59,7 +59,8 @@ class Source:
         Raises: InputError when there is no such split, a class is too small to be divided, or the data is damaged.
         """
         if name not in self.split_sizes:
-            raise InputError(f'there is no split {name!r}: this dataset has {", ".join(self.split_sizes)}')
+            hint = '; dataset.validation_fraction holds one out when training' if name == 'validation' else ''
+            raise InputError(f'there is no split {name!r}: this dataset has {", ".join(self.split_sizes)}{hint}')
         split = self.own(self.division.own_split(name))
         if split.num_examples == self.split_sizes[name]:
             return split

@@ -20,7 +20,7 @@ def open_source(
         then need not be there, and `split_sizes` may be empty.
       processes: of the run, which divide the first decoding of a folder's pictures among them.
       listed: a file with the bytes of `Source.table`, whose pictures and splits are then taken, or None.
-      whole: take no test part from data that has only train; pictures are one split, train, whatever their folders or
+      whole: take no test split from data that has only train; pictures are one split, train, whatever their folders or
         their table say, and may be of one class.
 
     Returns: a `Source`. Metadata alone is read, except of folders, whose pictures are all decoded once, so that

@@ -110,7 +110,7 @@ def _missing_classes(labels: np.ndarray, part: np.ndarray, class_names: tuple, w
     """Yields a line for every class of `labels` that has no example among the indices `part`."""
     for missing in np.setdiff1d(labels, labels[part]):
         count = np.sum(labels == missing)
-        yield f'none of the {count} example(s) of class {class_names[missing]!r} is in the {what} part ({len(part)})'
+        yield f'none of the {count} example(s) of class {class_names[missing]!r} is in the {what} split ({len(part)})'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,7 +197,7 @@ class Division:
 
         def hold_out(among, size, seed):
             if not len(among):
-                raise InputError(f'the groups are too few or too large to leave a training part: {REMEDY}')
+                raise InputError(f'the groups are too few or too large to leave a training split: {REMEDY}')
             kept, held = stratified_split(labels[among], size, seed, None if groups is None else groups[among])
             return among[kept], among[held]
 
@@ -211,7 +211,7 @@ class Division:
         if name != 'train':
             part = held if name == 'validation' else tested
             if not len(part):
-                raise InputError(f'the groups are too few or too large to hold out a {name} part: {REMEDY}')
+                raise InputError(f'the groups are too few or too large to hold out a {name} split: {REMEDY}')
             for line in _missing_classes(labels, part, class_names, name):
                 log.warning('%s', line)
             return part

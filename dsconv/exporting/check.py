@@ -49,7 +49,7 @@ class Pictures:
 def find_pictures(config, workdir: Path, folder: Path | None, count: int, calibrating: int) -> Pictures:
     """Returns at most `count` pictures to check on: of a folder, of the run's data, or noise where that is not there.
 
-    The validation part is taken where there is one, and it is that of the run; else the training images. `calibrating`
+    The validation split is taken where there is one, and it is that of the run; else the training images. `calibrating`
     training images calibrate, of every class the same share. Pictures that were added to the run's folder later are in
     none of its parts.
 
@@ -82,7 +82,7 @@ def _of_run(config, workdir, count, calibrating):
         train = source.load('train')
         calibration = train.images(_stratified(train.labels, calibrating))
     rows = evenly(checked.num_examples, count)
-    part = {'validation': 'the validation part', 'train': 'the training images'}[split]
+    part = {'validation': 'the validation split', 'train': 'the training images'}[split]
     origin = f'{part} of {public_name(config.dataset.name)}'
     return Pictures(origin, checked.images(rows), checked.labels[rows], calibration)
 

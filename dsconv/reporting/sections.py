@@ -61,7 +61,7 @@ def headline(report: dict) -> list[tuple[str, str]]:
         images = f'{calibration["examples"]:,} images of {calibration["split"]}{same}'
         temperature = f'{calibration["temperature"]:.4f}, fitted on {images}'
     elif 'calibration' in report:
-        temperature = 'none: it is fitted on a validation part, at the end of a run or by evaluate --calibrate'
+        temperature = 'none: it is fitted on a validation split, at the end of a run or by evaluate --calibrate'
     rows = [
         ('dataset', report['dataset']),
         ('data fingerprint', report.get('data_fingerprint')),

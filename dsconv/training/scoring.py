@@ -81,7 +81,7 @@ def report_run(
       corrupted: also scores the split under every corruption (`robustness`).
       drawn_examples: how many predictions are drawn, of examples chosen by a fixed seed.
       source: of the run's dataset, where it is open already.
-      calibrate: fits the checkpoint's temperature on the validation part and keeps it.
+      calibrate: fits the checkpoint's temperature on the validation split and keeps it.
       dataset: other data to score, instead of the run's, as `other_examples` takes it.
       predictions: also writes `predictions.csv`, a row an example.
       where: `'dataset.key=value'` that say where the data is, as `say_where` takes them.

@@ -30,14 +30,14 @@ def test_a_class_too_small_to_be_tested_is_said_and_to_be_trained_on_refused(cap
     labels = np.repeat([0, 1], [99, 1])
     division = Division({'train': 100}, 0.1, 1.0)
     assert len(division.members('validation', labels, ('common', 'rare'))) == 10
-    assert "none of the 1 example(s) of class 'rare' is in the validation part (10)" in caplog.text
-    with pytest.raises(InputError, match="'rare' is in the training part"):
+    assert "none of the 1 example(s) of class 'rare' is in the validation split (10)" in caplog.text
+    with pytest.raises(InputError, match="'rare' is in the training split"):
         Division({'train': 100}, 0.0, 0.1).members('train', labels, ('common', 'rare'))
 
 
 def test_groups_too_large_to_divide_are_said():
     division = Division({'train': 20}, 0.0, 1.0, test_fraction=0.2, fold=(1, 5))
-    with pytest.raises(InputError, match='the groups are too few or too large to leave a training part'):
+    with pytest.raises(InputError, match='the groups are too few or too large to leave a training split'):
         division.members('train', np.arange(20) % 2, ('a', 'b'), groups=np.zeros(20, int))
 
 

@@ -92,5 +92,5 @@ def test_a_run_without_a_validation_part_has_none_and_says_so(finished_run, tmp_
     with pytest.raises(InputError, match="no split 'validation'"):
         report_run(run, 'test', source=source, calibrate=True)
     assert report_run(run, 'test', source=source)['calibration'] is None
-    assert 'none: it is fitted on a validation part' in (run / 'report' / 'report.md').read_text()
+    assert 'none: it is fitted on a validation split' in (run / 'report' / 'report.md').read_text()
     assert not list(run.rglob('temperature.json'))

@@ -89,7 +89,7 @@ def test_the_same_images_in_another_order_are_divided_otherwise_which_is_told(tm
     (tmp_path / 'checkpoints' / '19').mkdir(parents=True)
     with pytest.raises(InputError, match='another run .*dataset.train_fingerprint: '):
         check_workdir(tmp_path, other)
-    for source, part in ((opened(order), 'the validation part'), (opened(order[::-1]), 'the training images')):
+    for source, part in ((opened(order), 'the validation split'), (opened(order[::-1]), 'the training images')):
         monkeypatch.setattr(check, 'open_source', lambda *_, source=source: source)
         assert check.find_pictures(run, tmp_path, None, 100, 0).origin == f'{part} of digits'
 
