@@ -3,7 +3,7 @@
 import os
 
 
-def load(path, checkpoint: str | None = None):
+def load(path, checkpoint: str | None = None, tta: bool = False):
     """Returns a trained network: uint8 pictures of any size → probabilities, `.class_names`.
 
         network = dsconv.load('pretrained/small')
@@ -13,6 +13,7 @@ def load(path, checkpoint: str | None = None):
       path: the workdir of a run, or a published network, from the current directory, else one that comes with dsconv;
         or a .tflite or .onnx file of `dsconv.export`, which is run without JAX.
       checkpoint: 'latest', 'best' or a step; by default the best by validation where there is one, else the latest.
+      tta: averages over several views of a picture, test-time augmentation; not of an exported file.
 
     Returns a `dsconv.data.unlabelled.Network`. Raises InputError where there is no such run, checkpoint or file.
     """
@@ -22,7 +23,9 @@ def load(path, checkpoint: str | None = None):
     if str(path).endswith(tuple(RUNTIMES)) or os.path.isfile(path):
         if checkpoint:
             raise InputError(f'{path} is a file of one checkpoint: leave checkpoint={checkpoint} out')
+        if tta:
+            raise InputError(f'{path} is an exported file: test-time augmentation (tta) needs the run')
         return open_exported(path)
     from dsconv.training.classifier import Classifier  # JAX with it, which `import dsconv` need not wait for
 
-    return Classifier(path, checkpoint)
+    return Classifier(path, checkpoint, tta)

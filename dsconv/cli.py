@@ -94,11 +94,13 @@ def add_checkpoint_flag(flags: Parser) -> None:
 
 
 def add_network_flags(flags: Parser) -> None:
-    """Adds `--workdir` and `--model`, of which one is to be given, and `--checkpoint`."""
+    """Adds `--workdir` and `--model`, of which one is to be given, `--checkpoint` and `--tta`."""
     which = flags.add_mutually_exclusive_group(required=True)
     which.add_argument('--workdir', type=path, metavar='DIR', help='workdir of the run, or a published network')
     which.add_argument('--model', type=path, metavar='FILE', help='.tflite or .onnx, as dsconv.export writes them')
     add_checkpoint_flag(flags)
+    text = 'test-time augmentation: averages over an image, shifts of it by a pixel, and their mirror images'
+    flags.add_argument('--tta', action='store_true', help=text)
 
 
 def add_study_flags(flags: Parser, output: str) -> None:

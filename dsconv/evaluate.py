@@ -26,21 +26,25 @@ def _of_run(arguments, scored):
     from dsconv.training.scoring import report_run
 
     workdir = find_workdir(arguments.workdir)
+    if arguments.tta and arguments.calibrate:
+        raise InputError('--calibrate fits the temperature without --tta: leave one of them out')
     if arguments.dataset:
         for flag in ('robustness', 'calibrate'):
             if getattr(arguments, flag):
                 raise InputError(f"--{flag} needs the run's own data and cannot be used with --dataset")
+    if arguments.dataset or arguments.tta:
         _refuse_own(arguments.output, output_of(workdir).resolve() / 'report')
-    output = arguments.output or output_of(workdir) / _name(arguments)
+    output = arguments.output or output_of(workdir) / f'{_name(arguments)}{"_tta" if arguments.tta else ""}'
     check_output(output)  # before anything is scored
     scored |= {'which': arguments.checkpoint, 'corrupted': arguments.robustness, 'calibrate': arguments.calibrate}
+    scored['tta'] = arguments.tta
     return report_run(workdir, output=output, **scored), output
 
 
 def _of_file(arguments, scored):
     from dsconv.exporting.scoring import report_exported
 
-    for flag in ('robustness', 'calibrate', 'checkpoint'):
+    for flag in ('robustness', 'calibrate', 'checkpoint', 'tta'):
         if getattr(arguments, flag):
             raise InputError(f'--{flag} needs a run: give its --workdir instead of --model')
     _refuse_own(arguments.output)
@@ -84,7 +88,7 @@ def flags() -> cli.Parser:
     parser.add_argument('--dataset', type=cli.text, metavar='NAME', help=text)
     text = (
         "the report's directory (default: WORKDIR/report, of other splits WORKDIR/report_SPLIT, of other data "
-        'WORKDIR/report-NAME; of a published network in runs/published/NAME, of a file FILE.report)'
+        'WORKDIR/report-NAME, with --tta …_tta; of a published network in runs/published/NAME, of a file FILE.report)'
     )
     parser.add_argument('--output', type=cli.path, metavar='DIR', help=text)
     text = "writes each example's path, truth and prediction into predictions.csv"

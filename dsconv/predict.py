@@ -20,7 +20,7 @@ def predict(arguments) -> None:
 
     if arguments.output and (arguments.json or arguments.top is not None):
         raise InputError('--json and --top cannot be used with --output, which writes all classes: leave them out')
-    network = load(arguments.model or arguments.workdir, arguments.checkpoint)
+    network = load(arguments.model or arguments.workdir, arguments.checkpoint, arguments.tta)
     paths = find_pictures(arguments.pictures)
     unreadable, unsure, faults = 0, 0, []
     with PredictionsFile(arguments.output, network.class_names) if arguments.output else nullcontext() as file:

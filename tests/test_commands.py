@@ -26,7 +26,7 @@ def test_evaluate_passes_its_flags_on_and_prints_the_scores(monkeypatch, capsys)
         '',
     )
     given = (Path('run'), 'validation', 'latest', Path('out'), True, 4)
-    report_run.assert_called_once_with(*given, calibrate=False, dataset=None, predictions=False, where=[])
+    report_run.assert_called_once_with(*given, calibrate=False, dataset=None, predictions=False, where=[], tta=False)
 
 
 def test_a_default_output_that_cannot_be_written_is_refused_before_scoring(tmp_path, monkeypatch, capsys):

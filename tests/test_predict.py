@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.special import softmax
 
 import dsconv
 from dsconv import config as configuration
@@ -145,6 +146,12 @@ def test_a_loaded_network_takes_pictures_of_any_size_and_form(trained, asked, tm
         np.testing.assert_allclose(probabilities, expected, atol=2e-6)
     for one in (str(good[0]), pixels[0]):
         np.testing.assert_allclose(network(one), expected[:1], atol=2e-6)
+    small = np.stack([data.read_picture(path, 8, 3) for path in good])
+    padded = np.pad(small, [(0, 0), (1, 1), (1, 1), (0, 0)], mode='edge')
+    shifted = [network(padded[:, start : start + 8, start : start + 8]) for start in (0, 1, 2)]
+    views = dsconv.load(trained[1], tta=True)(good)  # of a run that mirrors nothing
+    np.testing.assert_allclose(views, softmax(np.log(shifted).mean(0), axis=1), atol=2e-6)
+    assert np.abs(views - expected).max() > 1e-3
     grey = np.full((10, 8), 77, np.uint8)
     np.testing.assert_array_equal(network(grey), network(np.full((8, 8, 3), 77, np.uint8)))
     assert network([]).shape == (0, 2)

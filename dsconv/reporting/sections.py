@@ -74,6 +74,7 @@ def headline(report: dict) -> list[tuple[str, str]]:
         ('loss (cross-entropy, nats)', loss(report)),
         (f'calibration error (ECE, {BINS} bins)', percent(report['ece']) + uncalibrated),
         ('temperature', temperature),
+        ('test-time augmentation', 'yes' if report.get('tta') else None),
         ('mean accuracy under corruptions', mean_robust(report)),
         ('macro F1', f'{report["macro_average"]["f1"]:.4f}'),
         ('checkpoint', f'step {report["checkpoint_step"]:,}'),

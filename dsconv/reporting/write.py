@@ -36,6 +36,7 @@ def write_report(
     examples: int = 0,
     temperature: dict | None = None,
     network: str | None = None,
+    tta: bool = False,
 ) -> dict:
     """Writes report.json, report.md and the pictures into `output` and returns the content of report.json.
 
@@ -52,6 +53,7 @@ def write_report(
       examples: how many, drawn by EXAMPLES_SEED, are shown with their predictions in examples.png.
       temperature: of `training.calibration`, by which `log_probabilities` are scaled first.
       network: what tells the scored checkpoint from others of the same step (`training.checksums.identity`).
+      tta: whether `log_probabilities` are means over several views of an image.
 
     Raises InputError for a split without examples, RunError for log-probabilities that are NaN (the model diverged),
     ValueError for shapes or labels that do not fit together.
@@ -63,7 +65,7 @@ def write_report(
         raw = scores(labels, log_probabilities, class_names)
         calibration = temperature | {'ece_before': raw['ece'], 'loss_before': raw['loss']}
         log_probabilities = with_temperature(log_probabilities, temperature['temperature'])
-    optional = {'network': network, 'data_fingerprint': data_fingerprint, 'robustness': robustness}
+    optional = {'network': network, 'data_fingerprint': data_fingerprint, 'robustness': robustness, 'tta': tta or None}
     optional |= {'drawn_examples': examples or None}  # `dsconv.report --robustness` draws them again
     report = {
         'dataset': dataset,

@@ -22,7 +22,7 @@ class Classifier(Network):
     Its logits are divided by `temperature`, 1 where none was fitted.
     """
 
-    def __init__(self, workdir: str | Path, which: str | None = None):
+    def __init__(self, workdir: str | Path, which: str | None = None, tta: bool = False):
         """Restores a checkpoint, as `restore_network`; raises InputError where there is no such run or checkpoint."""
         workdir = configuration.find_workdir(workdir)
         config = configuration.load_run(workdir)
@@ -31,7 +31,7 @@ class Classifier(Network):
         found = read_temperature(workdir, self.step)
         self.temperature = found['temperature'] if found else 1.0
         self._mesh = make_mesh()
-        self._forward = make_forward(config, network, self._mesh)
+        self._forward = make_forward(config, network, self._mesh, tta)
         self.class_names = tuple(config.dataset.class_names)
         self.image_size, self.channels = config.dataset.image_size, config.dataset.channels
         self.resize = config.dataset.resize

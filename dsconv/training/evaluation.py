@@ -15,12 +15,12 @@ from dsconv.training.step import make_forward
 
 
 class Evaluator:
-    """Scores a network's variables on a split of a dataset."""
+    """Scores a network's variables on a split of a dataset; with `tta`, by test-time augmentation (`make_forward`)."""
 
-    def __init__(self, config, model, mesh=None):
+    def __init__(self, config, model, mesh=None, tta: bool = False):
         self._mesh = make_mesh() if mesh is None else mesh
         self._batch_size = math.ceil(config.eval.batch_size / self._mesh.size) * self._mesh.size
-        self._forward = forward = make_forward(config, model, self._mesh)
+        self._forward = forward = make_forward(config, model, self._mesh, tta)
 
         @jax.jit
         def score(variables, images, labels, mask):

@@ -71,6 +71,7 @@ def report_run(
     dataset: str | None = None,
     predictions: bool = False,
     where: list[str] = (),
+    tta: bool = False,
 ) -> dict:
     """Scores a split by a checkpoint of a run, writes the report (`reporting.write_report`) and returns it.
 
@@ -85,6 +86,7 @@ def report_run(
       dataset: other data to score, instead of the run's, as `other_examples` takes it.
       predictions: also writes `predictions.csv`, a row an example.
       where: `'dataset.key=value'` that say where the data is, as `say_where` takes them.
+      tta: averages over the `views` of an image.
 
     Returns {} in other processes than the first. Raises InputError where there is no such run, checkpoint or split.
     """
@@ -96,7 +98,7 @@ def report_run(
         say_where(config, where, OF_PUBLIC if is_published(workdir) else OF_ITS_PLACE)
         source = source or open_source(config, workdir)
         scored = own_examples(config, source, split)
-    evaluator = Evaluator(config, network)
+    evaluator = Evaluator(config, network, tta=tta)
     temperature = None if calibrate else read_temperature(workdir, step)  # one that is damaged is replaced
     if calibrate:
         validation = source.load('validation')
@@ -129,5 +131,6 @@ def report_run(
         robustness=under,
         examples=drawn_examples,
         temperature=temperature,
+        tta=tta,
         network=identity(workdir / 'checkpoints' / str(step)),
     )

@@ -101,7 +101,29 @@ def make_logits(config, model, mesh):
     return jax.jit(logits, in_shardings=(replicated(mesh), batch_sharding(mesh)), out_shardings=replicated(mesh))
 
 
-def make_forward(config, model, mesh):
-    """Makes `forward(variables, images) → log-probabilities`, as `make_logits` makes logits."""
+def make_forward(config, model, mesh, tta: bool = False):
+    """Makes `forward(variables, images) → log-probabilities`, as `make_logits` makes logits.
+
+    With `tta`, test-time augmentation, the logits are means over the `views` of an image, mirrored where training was.
+    """
     logits = make_logits(config, model, mesh)
-    return jax.jit(lambda variables, images: jax.nn.log_softmax(logits(variables, images)))
+
+    def forward(variables, images):
+        if not tta:
+            return jax.nn.log_softmax(logits(variables, images))
+        seen = views(images, mirrored=config.augment.flip != 'none')
+        return jax.nn.log_softmax(lax.map(lambda view: logits(variables, view), seen).mean(0))
+
+    return jax.jit(forward)
+
+
+def views(images, mirrored: bool):
+    """Returns uint8 `(3 or 6, …)` of `images`: as they are, and shifted by a pixel down-right and up-left.
+
+    Where `mirrored`, their mirror images follow. The pixels at the edge are repeated. After the multi-crop evaluation
+    of K. Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024 (arXiv:2404.00498), without its weights.
+    """
+    height, width = images.shape[1:3]
+    padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode='edge')
+    shifted = jnp.stack([padded[:, start : start + height, start : start + width] for start in (1, 0, 2)])
+    return jnp.concatenate([shifted, shifted[..., ::-1, :]]) if mirrored else shifted

@@ -1,9 +1,11 @@
 """Every example counts once: the same figures from any batch size and device count, and from scikit-learn."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 from sklearn.metrics import accuracy_score, log_loss
 
 from dsconv import data
@@ -39,6 +41,26 @@ def test_scores_do_not_depend_on_batch_size_and_devices(scored, batch_size, devi
     log_probabilities = evaluator.log_probabilities(variables, split)
     assert log_probabilities.shape == (360, 10)
     np.testing.assert_allclose(np.exp(log_probabilities), probabilities, atol=1e-5)
+
+
+@pytest.mark.parametrize(('flip', 'count'), [('random', 6), ('none', 3)])
+def test_test_time_augmentation_is_the_mean_over_views_that_numpy_makes(scored, flip, count):
+    config, network, variables, split, *_ = scored
+    config = config.copy_and_resolve_references()
+    config.augment.flip = flip
+    plain, expected = Evaluator(config, network), []
+    for mirrored in (False, True)[: count // 3]:
+        for shift in (0, 1, -1):
+            rows = np.clip(np.arange(8) - shift, 0, 7)  # moves down-right by `shift`, the edge repeated
+
+            def images(indices, rows=rows, mirrored=mirrored):
+                view = split.images(indices)[:, rows][:, :, rows]
+                return view[:, :, ::-1] if mirrored else view
+
+            expected.append(plain.log_probabilities(variables, dataclasses.replace(split, images=images)))
+    found = Evaluator(config, network, tta=True).log_probabilities(variables, split)
+    assert len(expected) == count and np.abs(found - expected[0]).max() > 0.01
+    np.testing.assert_allclose(found, log_softmax(np.mean(expected, axis=0), axis=1), atol=1e-5)
 
 
 def test_too_little_memory_is_said_with_what_helps(scored, monkeypatch):
