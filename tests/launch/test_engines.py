@@ -6,45 +6,41 @@ import shutil
 import subprocess
 
 import pytest
+import yaml
 
 from dsconv import config as configuration
 from dsconv.main import flags
 from tests.commands import python
 
 LAUNCH = configuration.ROOT / 'launch'
+JOBSET = yaml.safe_load((LAUNCH / 'jobset.yaml').read_text())['spec']
+JOB = JOBSET['replicatedJobs'][0]['template']['spec']
+POD = JOB['template']['spec']
+CONTAINER = POD['containers'][0]
 
 
-@pytest.fixture(scope='module')
-def jobset():
-    yaml = pytest.importorskip('yaml')
-    return yaml.safe_load((LAUNCH / 'jobset.yaml').read_text())
-
-
-def test_the_jobset_fills_its_slice_and_tells_exit_codes_apart(jobset):
-    job = jobset['spec']['replicatedJobs'][0]['template']['spec']
-    pod = job['template']['spec']
-    assert (job['completionMode'], pod['restartPolicy']) == ('Indexed', 'Never')  # what a podFailurePolicy needs
-    rows, columns = map(int, pod['nodeSelector']['cloud.google.com/gke-tpu-topology'].split('x'))
-    chips = pod['containers'][0]['resources']['limits']['google.com/tpu']
-    assert job['completions'] == job['parallelism'] == rows * columns // chips
-    assert f'--config.model.norm_groups={rows * columns}' in pod['containers'][0]['args']  # docs/launch.md
-    policy = job['podFailurePolicy']['rules'][0]['onExitCodes']
-    assert (policy['values'], policy['containerName']) == ([2, 75], pod['containers'][0]['name'])
+def test_the_jobset_fills_its_slice_and_tells_exit_codes_apart():
+    assert (JOB['completionMode'], POD['restartPolicy']) == ('Indexed', 'Never')  # what a podFailurePolicy needs
+    rows, columns = map(int, POD['nodeSelector']['cloud.google.com/gke-tpu-topology'].split('x'))
+    chips = CONTAINER['resources']['limits']['google.com/tpu']
+    assert JOB['completions'] == JOB['parallelism'] == rows * columns // chips
+    assert f'--config.model.norm_groups={rows * columns}' in CONTAINER['args']  # docs/launch.md
+    policy = JOB['podFailurePolicy']['rules'][0]['onExitCodes']
+    assert (policy['values'], policy['containerName']) == ([2, 75], CONTAINER['name'])
     for code, action in ((2, 'FailJobSet'), (75, 'RestartJobSetAndIgnoreMaxRestarts')):
         message = (
             f'Container train for pod default/dsconv-0 failed with exit code {code} matching FailJob rule at index 0'
         )
         rules = [
             rule['action']
-            for rule in jobset['spec']['failurePolicy']['rules']
+            for rule in JOBSET['failurePolicy']['rules']
             if any(re.search(pattern, message) for pattern in rule.get('onJobFailureMessagePatterns', ['']))
         ]
         assert rules[0] == action
 
 
-def test_the_jobset_runs_the_command_there_is(jobset):
-    pod = jobset['spec']['replicatedJobs'][0]['template']['spec']['template']['spec']
-    module, *line = pod['containers'][0]['args']
+def test_the_jobset_runs_the_command_there_is():
+    module, *line = CONTAINER['args']
     assert module == 'dsconv.main'
     pytest.importorskip('tensorflow')  # for gs:// paths
     arguments = flags().parse_args([word for word in line if not word.startswith('--config.')])
