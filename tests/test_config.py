@@ -84,10 +84,7 @@ def test_a_warmup_is_cut_to_a_third_and_said_once_unless_it_was_typed(caplog):
         (['epochs=12', 'schedule.warmup_epochs=5'], 5.0),
     ):
         assert load('configs/small.py', overrides).schedule.warmup_epochs == warmup
-    message = refusal(load, 'configs/small.py', ['epochs=3', 'schedule.warmup_epochs=5'])
-    assert message.startswith(
-        'schedule.warmup_epochs=5.0 must be less than epochs=3; set, e.g., --config.schedule.warmup_epochs=1'
-    )
+    assert 'must be less than epochs=3' in refusal(load, 'configs/small.py', ['epochs=3', 'schedule.warmup_epochs=5'])
     caplog.set_level('INFO', 'dsconv')
     configuration.say_once.cache_clear()
     for _ in range(2):

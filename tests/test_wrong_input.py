@@ -189,9 +189,6 @@ CASES = {
     'corruptions of a file': ({}, evaluate, ['--model=model.onnx', '--robustness'], '--robustness needs a run: give'),
     "a run's report for that of a file": (
         {}, evaluate, ['--model=model.onnx', '--output=run/report'], "is a run's own report"),
-    "a published network's report for that of other data": (
-        {}, evaluate, ['--workdir=pretrained/small', '--dataset=digits', '--output=runs/published/small/report'],
-        "is a run's own report"),
     'a root of no table': (
         {}, evaluate, ['--workdir=pretrained/small', '--config.dataset.root=.'],
         'dataset.root=. has no effect on cifar10'),
