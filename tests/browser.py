@@ -20,7 +20,6 @@ PATIENCE = 60  # seconds
 def served(folder):
     """Serves a folder; yields its address."""
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
-    handler.log_message = lambda *_: None
     with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:

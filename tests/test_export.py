@@ -20,7 +20,6 @@ from dsconv.exporting import FORMATS, bundle, check, micro, web_page
 from tests.browser import CHROMIUM, Browser, served
 from tests.commands import python, run
 
-INT8 = '--precision=float32,int8'
 litert = pytest.importorskip('dsconv.exporting.litert', reason='requirements-export.txt is not installed')
 
 
@@ -199,7 +198,7 @@ def test_what_is_not_there_is_said(tmp_path, monkeypatch, capsys):
 def test_pictures_to_calibrate_by_are_read_for_a_file_in_int8_alone(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(check, 'find_pictures', lambda *given: asked.append(given[-1]) or 1 / 0)
-    for flags in (['--format=onnx'], ['--format=onnx,litert', INT8]):
+    for flags in (['--format=onnx'], ['--format=onnx,litert', '--precision=float32,int8']):
         with pytest.raises(ZeroDivisionError):
             run(export, ['--workdir=pretrained/small', f'--output={tmp_path / "out"}', *flags])
     assert asked == [0, 500]
