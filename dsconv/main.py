@@ -46,7 +46,7 @@ def flags() -> cli.Parser:
     cli.add_config_flag(parser)
     text = 'workdir of the run (default: runs/<name of the config>, or that of a config.json)'
     parser.add_argument('--workdir', type=cli.path, metavar='DIR', help=text)
-    text = 'traces N steps after the warm-up into DIR/profile, for TensorBoard and ui.perfetto.dev'
+    text = 'traces N steps after the first three dispatches into DIR/profile, for TensorBoard and ui.perfetto.dev'
     parser.add_argument('--profile', type=cli.positive, default=0, metavar='N', help=text)
     text = 'for a run of several processes: address of process 0, or auto on a TPU pod or SLURM'
     parser.add_argument('--coordinator', metavar='HOST:PORT', help=text)
