@@ -20,6 +20,7 @@ from dsconv.data.stream import READ_BATCH, StreamedSplit, read_labels
 from dsconv.data.tfds_features import Features, encode_arrays, find_features, plain_labels, read_vocabulary
 from dsconv.data.threads import map_images
 from dsconv.errors import InputError
+from dsconv.files import is_passing, is_store_fault, to_path
 from dsconv.process import without_absl_warnings
 
 log = logging.getLogger('dsconv')
@@ -45,7 +46,7 @@ def open_tfds(dataset, prepared: bool = True, whole: bool = False) -> Source:
       be chosen.
     """
     import_tensorflow()
-    directory = os.path.expanduser(dataset.data_dir or os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets')
+    directory = str(to_path(dataset.data_dir or os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets'))
     if any('\ud800' <= letter <= '\udfff' for letter in directory + dataset.name):  # a byte that is no text
         raise InputError(f'dataset {dataset.name!r} in {directory!r}: TensorFlow opens no path that is not UTF-8')
     builder = _builder(dataset.name, directory)
@@ -123,6 +124,8 @@ def _builder(name: str, directory: str):
     try:
         return tfds.builder(name, data_dir=directory, try_gcs=False)
     except Exception as error:  # a builder's module may raise anything, e.g. for a package it wants
+        if is_store_fault(error) and is_passing(error):
+            raise
         if '/' in name and family in known:
             configs = [f'{family}/{config.name}' for config in tfds.builder_cls(family).BUILDER_CONFIGS]
             if name.split(':')[0] not in configs:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dsconv import config as configuration
 from dsconv.data.source import public_name
-from dsconv.files import new_directory, require_new, to_path
+from dsconv.files import is_remote, new_directory, require_new, to_path
 from dsconv.training.calibration import read_temperature, save_temperature
 from dsconv.training.checkpoint import Checkpoints
 from dsconv.training.scoring import restore_network
@@ -64,7 +64,7 @@ def without_paths(command: str) -> str:
 
 
 def _name(path: str) -> str:
-    return Path(path).name if Path(path).is_absolute() else path
+    return Path(path).name if is_remote(path) or Path(path).is_absolute() else path
 
 
 def _config_name(path: str) -> str:

@@ -28,7 +28,9 @@ MAY_CHANGE = (
     'model.depthwise_form', 'model.remat',
 )  # fmt: skip
 PICTURES = 'pictures.csv.gz'  # of the workdir: the pictures with which the run began
-PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'ml_collections', 'tensorflow-datasets')
+PACKAGES = (
+    'jax', 'jaxlib', 'libtpu', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'ml_collections', 'tensorflow-datasets',
+)  # fmt: skip
 
 
 def check_workdir(workdir: Path, config) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from dsconv.data import Processes, channel_statistics, eval_batches, open_source, train_batches
 from dsconv.data.picture import fit_array
+from dsconv.data.read_ahead import import_tensorflow
 from dsconv.errors import InputError
 from tests.data.conftest import check_crops, examples
 
@@ -136,6 +137,19 @@ def test_damaged_records(settings, tmp_path):
     for source in kept_and_streamed(settings, name='cifar10', data_dir=str(tmp_path)):
         with pytest.raises(InputError, match=f'{tmp_path}.* damaged'):
             examples(source.load('train'))
+
+
+def test_a_store_that_does_not_answer_is_not_called_damaged_data(settings, tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    store(tmp_path, train=IMAGES[:20])
+    tf = import_tensorflow()
+    given, silent = settings(name='cifar10', data_dir=str(tmp_path)), tf.errors.UnavailableError(None, None, '503')
+    source = open_source(given)
+    for owner, name in ((tf.data.Dataset, 'as_numpy_iterator'), (tfds, 'builder')):
+        with monkeypatch.context() as patch, pytest.raises(tf.errors.UnavailableError):
+            patch.setattr(owner, name, Mock(side_effect=silent))
+            source.load('train') if owner is tf.data.Dataset else open_source(given)
 
 
 def test_images_of_many_sizes_from_a_builder_of_ones_own(settings, tmp_path):

@@ -83,6 +83,7 @@ def test_no_path_of_the_machine_is_in_it(averaged_run, tmp_path):
     assert without_paths(others) == (
         'python a.py --baseline=b.py --baseline=configs/pictures.py:ants -f kernel.json --x=y'
     )
+    assert without_paths('--config=gs://my/runs/small/config.json --x=gs://my/y') == '--config=config.json --x=y'
     named = '--config=configs/pictures.py:/my/ants --config.dataset.name image_table:/my/ants.csv --config /my/a.py'
     assert without_paths(named) == (
         '--config=configs/pictures.py:ants --config.dataset.name=image_table:ants.csv --config=a.py'
