@@ -194,12 +194,14 @@ def check(config: ConfigDict) -> None:
     ends = config.eval.patience is None or not config.eval.recalibration_batches
     sinks = schedule.name != 'exponential' or schedule.end_value > 0
     groups = 'batch_size' in (config.dataset.auto or ()) or batch % model.norm_groups == 0  # it may be chosen later
+    twice = 'and loss.class_weights=balanced would correct for rare classes twice: set one of them'
     below, above = model.kernel_size - 1, model.kernel_size + 1
     for key, fits, message in (
         ('model.kernel_size', model.kernel_size % 2, f'must be odd; use {below} or {above}'),
         ('model.reduction', divide, f'must be two divisors of model.dim={model.dim}, e.g. 2,4'),
         ('model.norm_groups', groups, f'must divide batch_size={batch}; use a divisor, or 1'),
         ('schedule.warmup_epochs', schedule.warmup_epochs < epochs, shorter),
+        ('dataset.balanced', not (config.dataset.balanced and config.loss.class_weights == 'balanced'), twice),
         ('augment.clean_tail_epochs', config.augment.clean_tail_epochs <= epochs, f'must not be more than {epochs=}'),
         ('schedule.end_value', schedule.end_value <= peak, f'must not be above schedule.peak_value={peak}'),
         ('schedule.end_value', sinks, 'is never reached by exponential decay; use schedule.name=linear'),

@@ -70,6 +70,7 @@ def test_intervals_end_where_they_say(key, fits, fails):
         ),
         (dict(dataset__crop_scale=(0.5, 0.3)), 'dataset.crop_scale=0.5,0.3 must be two numbers, the smaller one first'),
         (dict(dataset__crop_ratio=(0.5,)), 'dataset.crop_ratio=0.5 must be two numbers, the smaller one first'),
+        (dict(dataset__balanced=True, loss__class_weights='balanced'), 'dataset.balanced=true and loss.class_weights='),
         (dict(schedule__end_value=1.0), 'schedule.end_value=1.0 must not be above schedule.peak_value=0.01'),
     ],
 )

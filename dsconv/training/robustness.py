@@ -19,7 +19,7 @@ PUBLISHED = 'the published CIFAR-10-C (cifar10_corrupted of TensorFlow Datasets)
 def robustness(evaluator: Evaluator, variables, config, split: str, examples) -> dict:
     """Scores a split under every corruption at every severity, one pass for each, by the compiled step of `evaluator`.
 
-    CIFAR-10's test split is scored on the published CIFAR-10-C where its 15 corruptions are prepared in
+    CIFAR-10's own test split is scored on the published CIFAR-10-C where its 15 corruptions are prepared in
     `dataset.data_dir`; whatever else on corruptions of `examples`, the split, that are made here.
 
     Returns `source`, whose corruptions; `mean_accuracy`; and `accuracy`: corruption → by severity, from 1 to 5.
@@ -35,7 +35,7 @@ def robustness(evaluator: Evaluator, variables, config, split: str, examples) ->
 
 def _cifar10_c(dataset) -> Callable | None:
     """Returns (corruption, severity) → a split of the published CIFAR-10-C; None where it is not prepared."""
-    if (dataset.name.split(':')[0], dataset.image_size, dataset.channels) != ('cifar10', 32, 3):
+    if (dataset.name.split(':')[0], dataset.image_size, dataset.channels) != ('cifar10', 32, 3) or dataset.splits:
         return None
 
     def open_test(name, severity):

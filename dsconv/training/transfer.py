@@ -12,15 +12,16 @@ from dsconv.training.mesh import replicated
 from dsconv.training.scoring import restore_network
 
 logger = logging.getLogger('dsconv')
-NOT_IN_ARRAYS = ('activation', 'residual_block', 'residual_depthwise')  # of `model`: the same shapes, another network
+# Keys of `model` that may make another network of the same shapes.
+NOT_IN_ARRAYS = ('activation', 'patch_size', 'residual_block', 'residual_depthwise')
 
 
 def initial_state(config, training, holds_out: bool = False):
     """Returns the state before the first step, with the weights and batch statistics of `init_from` where it is set.
 
-    The weights are those that `evaluate` scores. The head is new where the classes are others; optimizer and average
-    start anew. Warns where the run `holds_out` images of the training split, and the network may have seen them. Raises
-    InputError where `init_from` has no checkpoint, or a shape does not fit.
+    The weights are those that `evaluate` scores. The head is new where the classes are others; optimizer, average and
+    the step count of batch norm start anew. Warns where the run `holds_out` images of the training split, and the
+    network may have seen them. Raises InputError where `init_from` has no checkpoint, or a shape does not fit.
     """
     state = training.new_state()
     if config.init_from is None:
@@ -40,6 +41,8 @@ def initial_state(config, training, holds_out: bool = False):
             f'init_from={config.init_from}: its network differs from this one: {"; ".join(differing[:3])}'
             f'{"; …" if len(differing) > 3 else ""}; set model.* to the values in its config.json'
         )
+    # Batch norm counts the steps of a run: with the old count, the statistics of the old data would fade slowly.
+    there |= {name: 0 * leaf for name, leaf in there.items() if name.endswith('/count')}
     for key in NOT_IN_ARRAYS:
         if old.model[key] != config.model[key]:
             text = '%s was trained with model.%s=%s, here it is %s'

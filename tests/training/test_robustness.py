@@ -69,3 +69,5 @@ def test_cifar10_is_scored_on_the_published_corruptions_where_they_are_prepared(
     assert scores['accuracy'] == {'snow': [1] * 5, 'fog': pytest.approx([0.2, 0.4, 0.6, 0.8, 1])}
     assert 'published CIFAR-10-C' in scores['source']
     assert list(robustness(Labels(), None, config, 'validation', examples)['accuracy']) == ['contrast']
+    config.dataset.splits = ('train=test', 'test=train')
+    assert list(robustness(Labels(), None, config, 'test', examples)['accuracy']) == ['contrast']
