@@ -2,7 +2,7 @@
 
 from dsconv import cli
 from dsconv.errors import InputError
-from dsconv.files import absolute, check_output, is_file
+from dsconv.files import absolute, check_output, is_file, is_remote
 
 
 def evaluate(arguments) -> None:
@@ -32,8 +32,8 @@ def _of_run(arguments, scored):
         for flag in ('robustness', 'calibrate'):
             if getattr(arguments, flag):
                 raise InputError(f"--{flag} needs the run's own data and cannot be used with --dataset")
-    if arguments.dataset or arguments.tta:
-        _refuse_own(arguments.output, output_of(workdir).resolve() / 'report')
+    is_own = not (arguments.dataset or arguments.tta)
+    _refuse_report(arguments.output, output_of(workdir) / 'report', is_own)
     output = arguments.output or output_of(workdir) / f'{_name(arguments)}{"_tta" if arguments.tta else ""}'
     check_output(output)  # before anything is scored
     scored |= {'which': arguments.checkpoint, 'corrupted': arguments.robustness, 'calibrate': arguments.calibrate}
@@ -47,17 +47,20 @@ def _of_file(arguments, scored):
     for flag in ('robustness', 'calibrate', 'checkpoint', 'tta'):
         if getattr(arguments, flag):
             raise InputError(f'--{flag} needs a run: give its --workdir instead of --model')
-    _refuse_own(arguments.output)
+    _refuse_report(arguments.output)
     file = arguments.model
     output = arguments.output or file.with_name(f'{file.name}.{_name(arguments)}')
     check_output(output)
     return report_exported(file, output, **scored), output
 
 
-def _refuse_own(output, *others):
-    """Raises InputError where `--output` is the report beside the config.json of a run, or one of `others`."""
-    place = output and output.resolve()
-    if place and (place in others or place.name == 'report' and is_file(place.parent / 'config.json')):
+def _refuse_report(output, own=None, may_replace=False):
+    """Raises InputError where `--output` is the report of a run; of the report `own`, unless it `may_replace` that."""
+    if output is None:
+        return
+    place, own = (path if path is None or is_remote(path) else path.resolve() for path in (output, own))
+    is_report = place.name == 'report' and is_file(place.parent / 'config.json')
+    if not may_replace if place == own else is_report:
         raise InputError(f"--output={output} is a run's own report: give another directory")
 
 

@@ -100,6 +100,9 @@ def test_the_commands_read_and_write_beside_it(workdir, store, tmp_path, capsys)
     code, said, _ = run(predict, line, capsys)
     remote, local = said.splitlines()
     assert code == 0 and remote.split(': ') == [line[1], local.split(': ')[1]]
+    line = [f'--workdir={workdir}', f'--output={BUCKET}/answers.csv', tmp_path / 'grey.png']
+    assert run(predict, line, capsys)[0] == 0
+    assert store.read('answers.csv').decode().splitlines()[1].startswith(f'"{tmp_path}/grey.png",')
     code, _, errors = run(predict, [f'--workdir={workdir}', f'{BUCKET}/absent.png'], capsys)
     assert code == 2 and errors.endswith(f'{BUCKET}/absent.png: there is no such file\n')
 

@@ -184,6 +184,8 @@ CASES = {
     "a study's seed": ({}, ablate, [CONFIG, '--study=dim', '--config.seed=4'], '--config.seed=4: set it with --seeds'),
     'views of a file': ({}, predict, ['--model=model.onnx', '--tta', 'a.png'], 'is an exported file: test-time'),
     'a temperature of views': ({}, evaluate, ['--workdir=run', '--tta', '--calibrate'], '--calibrate fits the'),
+    "another run's report": (
+        {}, evaluate, ['--workdir=pretrained/small', '--output=run/report'], "is a run's own report"),
     "a run's report for that of views": (
         {}, evaluate, ['--workdir=pretrained/small', '--tta', '--output=runs/published/small/report'], 'own report'),
     'corruptions of a file': ({}, evaluate, ['--model=model.onnx', '--robustness'], '--robustness needs a run: give'),

@@ -93,6 +93,11 @@ def least_classes(whole: bool) -> int:
     return 1 if whole else 2
 
 
+def replaces_validation(dataset) -> str | None:
+    """Returns the option that holds out other pictures than those of the data's own validation split, or None."""
+    return 'fold' if dataset.fold else 'validation_fraction' if dataset.validation_fraction else None
+
+
 def check_split_names(where, names: dict[str, str], there) -> None:
     """Raises InputError where `dataset.splits` gives a split a name, of `split_names`, that is not `there`."""
     there = list(there)
@@ -119,9 +124,8 @@ def list_pictures(given: pathlib.Path, dataset, whole: bool = False) -> Listing:
     root = _unwrapped(given, names)
     notes: list[str] = []
     folders = _split_folders(root, names, notes)
-    if (dataset.fold or dataset.validation_fraction) and 'validation' in folders:
-        instead = 'fold' if dataset.fold else 'validation_fraction'
-        notes.append(f'{folders.pop("validation")}: ignored, because dataset.{instead} replaces it')
+    if (option := replaces_validation(dataset)) and 'validation' in folders:
+        notes.append(f'{folders.pop("validation")}: ignored, because dataset.{option} replaces it')
     training, *further = folders
     holder = folders[training] if training else given
     if training:

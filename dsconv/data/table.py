@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import itertools
 import os
 import pathlib
 import unicodedata
@@ -10,7 +11,15 @@ import zlib
 
 import numpy as np
 
-from dsconv.data.listing import Listing, alike, check_split_names, least_classes, split_names, unknown_class
+from dsconv.data.listing import (
+    Listing,
+    alike,
+    check_split_names,
+    least_classes,
+    replaces_validation,
+    split_names,
+    unknown_class,
+)
 from dsconv.data.picture import EXTENSIONS
 from dsconv.errors import InputError
 from dsconv.files import is_directory, is_file, is_remote, name_beside, to_path
@@ -34,7 +43,8 @@ def list_table(path: pathlib.Path, dataset, whole: bool = False) -> Listing:
     Where one column alone is left beside the paths, it holds the labels. Paths are relative to `dataset.root`, else to
     the table's directory; an extension that is left out is looked for. Rows without a label are left out. Classes are
     the labels, sorted, as numbers where all are. With `whole`, the rows are taken together, whatever their
-    splits, and one class is enough.
+    splits, and one class is enough. Validation rows are left out where `dataset.fold` or
+    `dataset.validation_fraction` replaces them.
 
     Raises: InputError when there is no such table, column or split, a picture is there twice with two labels, a group
       is in two splits, a class is unknown in training, or there are too few classes.
@@ -57,6 +67,11 @@ def list_table(path: pathlib.Path, dataset, whole: bool = False) -> Listing:
             raise InputError(f'{path}, line {line}: {values["image_key"]} is listed twice, with different values')
     names = split_names(dataset)
     splits = _splits(path, seen, columns, header, names)
+    notes = []
+    if not whole and (option := replaces_validation(dataset)) and 'validation' in splits:
+        kept = [split != 'validation' for split in splits]
+        seen, splits = dict(itertools.compress(seen.items(), kept)), list(itertools.compress(splits, kept))
+        notes.append(f'{path} (validation): ignored, because dataset.{option} replaces it')
     if not whole:
         column = columns.get('split_key', len(header))  # of rows without a label, too
         there = {unicodedata.normalize('NFC', row[column].strip()) for _, row in rows if row[column:]}
@@ -72,7 +87,7 @@ def list_table(path: pathlib.Path, dataset, whole: bool = False) -> Listing:
     trained = {name for name, split in zip(labels, splits, strict=True) if split == training}
     where = {split: f'{path} ({split})'.removesuffix(' ()') for split in dict.fromkeys([training, *splits])}
     rows = list(zip(_located(path, root, list(seen)), labels, splits, strict=True))
-    notes = alike(class_names)
+    notes += alike(class_names)
     if unlabelled:
         notes.append(f'{path}: {unlabelled} row(s) without a label are left out')
     groups = _groups(path, seen, splits) if 'group_key' in columns else None

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from dsconv.errors import InputError
-from dsconv.files import is_directory, is_remote, make_directory, to_json
+from dsconv.files import is_directory, is_remote, make_directory, replace_file, to_json
 
 FORMATS = ('.csv', '.jsonl')
 NONE = '–'  # in the place of a class where none is sure enough
@@ -33,9 +34,10 @@ class PredictionsFile(contextlib.AbstractContextManager):
             raise InputError(f'{path} is a directory: give the name of a file')
         make_directory(path.parent)
         self._path, self._names, self._facts = path, list(class_names), list(facts)
-        self._partial = path if is_remote(path) else path.with_name(f'{path.name}.partial')
+        self._partial = None if is_remote(path) else path.with_name(f'{path.name}.partial')
         # A path may hold bytes that are no text, which Python has as lone surrogates.
-        self._file = self._partial.open('w', encoding='utf-8', errors='backslashreplace', newline='')
+        how = dict(encoding='utf-8', errors='backslashreplace', newline='')
+        self._file = self._partial.open('w', **how) if self._partial else io.TextIOWrapper(io.BytesIO(), **how)
         self._csv = None
         if path.suffix.lower() == '.csv':
             # All text is quoted, else a carriage return in a name would end its row.
@@ -64,8 +66,10 @@ class PredictionsFile(contextlib.AbstractContextManager):
 
     def __exit__(self, *exception) -> None:
         with self._file:
-            if exception[0] is not None or is_remote(self._path):
+            if exception[0] is not None:
                 return
             self._file.flush()
+            if self._partial is None:
+                return replace_file(self._path, self._file.buffer.getvalue())
             os.fsync(self._file.fileno())
         os.replace(self._partial, self._path)

@@ -130,7 +130,7 @@ def _thresholds(report: dict) -> dict:
     for row in report.get('thresholds', ()):
         accuracy = None if row['accuracy'] is None else percent(row['accuracy'])
         rows.append((percent(row['threshold'], 0), percent(row['coverage']), accuracy))
-    text = 'What predict --threshold answers, and how often that is right:'
+    text = f'What predict {"--tta " if report.get("tta") else ""}--threshold answers, and how often that is right:'
     return {'text': text, 'table': (['threshold', 'answered', 'of these right'], rows)} if rows else {}
 
 

@@ -33,6 +33,9 @@ TABLES = {
     'splits, quotes, a row without a label': (
         'split\tpath\tlabel\nTrain\t"a""1"".png"\tcat\nTrain\tb.png\tdog\nval\tc.png\tcat\ntest\td.png\t\n',
         {}, 'a"1".png cat train, b.png dog train, c.png cat validation'),
+    'validation rows that a fold replaces': (
+        'path,label,split\na.png,cat,train\nb.png,dog,train\nc.png,cow,val\n', dict(fold='1/2'),
+        'a.png cat train, b.png dog train'),
     'columns and splits by keys': ('x,y,fold,label\na.png,cat,1,u\nb.png,dog,1,v\nc.png,cat,2,v\n',
         dict(image_key='x', label_key='y', split_key='fold', splits=('train=1', 'test=2')),
         'a.png cat train, b.png dog train, c.png cat test'),

@@ -28,7 +28,8 @@ def test_a_report_says_that_it_is_of_several_views(finished_run, tmp_path):
     report = report_run(finished_run, output=tmp_path, tta=True)
     own = json.loads((finished_run / 'report' / 'report.json').read_text())
     assert report['tta'] and 'tta' not in own and report['loss'] != own['loss']
-    assert 'test-time augmentation' in (tmp_path / 'report.md').read_text()
+    text = (tmp_path / 'report.md').read_text()
+    assert 'test-time augmentation' in text and 'predict --tta --threshold' in text
 
 
 def test_a_temperature_was_not_fitted_on_other_data_whatever_its_split_is_called(finished_run, tmp_path):

@@ -42,6 +42,7 @@ async function classify(image, width, height) {
   pen.fillRect(0, 0, width, height);
   pen.drawImage(image, 0, 0, width, height);
   const rgba = pen.getImageData(0, 0, width, height).data;
+  if (!rgba[3]) throw new Error('it is too large for this browser'); // which then draws nothing, not even white
   const bytes = prepare(rgba, width, height, facts.image_size, facts.channels, facts.resize);
   const isFloat = facts.input === 'float32';
   const pixels = isFloat ? Float32Array.from(bytes, byte => byte / 255) : bytes;
