@@ -5,7 +5,6 @@ Where they keep them: WANDB_MODE, WANDB_PROJECT, MLFLOW_TRACKING_URI, MLFLOW_EXP
 
 import contextlib
 import importlib.util
-import itertools
 import json
 import logging
 import os
@@ -18,7 +17,6 @@ from dsconv.files import is_remote, read_if_there, replace_file
 
 logger = logging.getLogger('dsconv')
 FILE_NAME = 'trackers.json'  # of the workdir: the runs' ids there, so that a run that goes on is the same run
-PARAMETERS = 100  # that MLflow takes at once
 
 
 class Tracker(NamedTuple):
@@ -42,9 +40,8 @@ def _mlflow(workdir: Path, config: dict, run: str | None) -> Tracker:
     import mlflow
 
     opened = mlflow.start_run(run_id=run, run_name=None if run else workdir.name)
-    parameters = iter(() if run else config.items())
-    while some := dict(itertools.islice(parameters, PARAMETERS)):
-        mlflow.log_params(some)
+    if not run:
+        mlflow.log_params(config)
 
     return Tracker(
         opened.info.run_id, mlflow.log_metrics, lambda failed: mlflow.end_run('FAILED' if failed else 'FINISHED')
