@@ -27,10 +27,6 @@ def open_source(
       broken ones are known before training, and of an archive, which is read whole.
     Raises: InputError when the dataset does not exist, is not prepared, damaged or not one of labelled images.
     """
-    if dataset.channels not in (None, 1, 3):
-        raise InputError(f'dataset.channels={dataset.channels} must be 1 or 3')
-    if dataset.image_size is not None and dataset.image_size < 1:
-        raise InputError(f'dataset.image_size={dataset.image_size} must be positive')
     if dataset.archive and dataset.name != 'cifar10':
         raise InputError(f'dataset.archive is only for dataset.name=cifar10, not {dataset.name!r}: leave it unset')
     if (name := dataset.name).startswith(('/', '.', '~')):

@@ -139,10 +139,6 @@ class Division:
         return cls(own_sizes, dataset.validation_fraction, dataset.train_fraction, test_fraction, fold)
 
     def __post_init__(self):
-        if not 0 <= self.validation_fraction < 1:
-            raise InputError(f'dataset.validation_fraction={self.validation_fraction} must be in [0, 1)')
-        if not 0 < self.train_fraction <= 1:
-            raise InputError(f'dataset.train_fraction={self.train_fraction} must be in (0, 1]')
         if (self.fold or self.validation_fraction) and 'validation' in self.own_sizes:
             key = 'fold' if self.fold else 'validation_fraction'
             raise InputError(

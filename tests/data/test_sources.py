@@ -10,8 +10,6 @@ from tests.commands import python
 @pytest.mark.parametrize(
     'changed, message',
     [
-        (dict(channels=2), 'channels=2 must be 1 or 3'),
-        (dict(image_size=0), 'image_size=0 must be positive'),
         (dict(name='/some/folder'), 'use image_folder:/some/folder'),
         (dict(name='image_folder:'), 'needs the path of a folder'),
         (dict(group_key='patient'), 'group_key=patient has no effect on digits'),

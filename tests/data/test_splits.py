@@ -9,7 +9,7 @@ from dsconv.errors import InputError
 @pytest.mark.parametrize(
     'sizes, validation, train, test, message',
     [
-        ({'train': 10}, 0.0, 0.0, 0.0, 'train_fraction=0.0'),
+        ({'train': 10}, 0.0, 0.01, 0.0, "none of the 10 examples is left for 'train'"),
         ({'train': 10}, 0.01, 1.0, 0.0, "none of the 10 examples is left for 'validation': add examples"),
         ({'train': 2}, 0.0, 1.0, 0.2, "examples is left for 'test': add examples, or name those to test on"),
         ({'train': 10, 'validation': 3}, 0.1, 1.0, 0.0, 'already has a validation split'),
