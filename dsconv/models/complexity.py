@@ -1,6 +1,7 @@
 """What a network costs: parameters and arithmetic of each layer, counted from shapes alone."""
 
 import dataclasses
+import functools
 import math
 
 import flax.linen as nn
@@ -40,6 +41,7 @@ class LayerCost:
     thesis_flops: int
 
 
+@functools.cache  # a study asks again after each run
 def layer_costs(model: nn.Module, image_shape: tuple[int, int, int]) -> list[LayerCost]:
     """Counts the costs of each layer that computes, in the order of the forward pass, for (height, width, channels)."""
     rows = []

@@ -1,6 +1,5 @@
 """The result of an ablation, from the cells that are finished: JSON, table and picture."""
 
-import functools
 import statistics
 
 from dsconv.errors import InputError
@@ -54,20 +53,14 @@ def summarise(study: Study, cells: list[Cell]) -> dict:
 
 
 def _cost(config) -> dict:
+    from dsconv.models.complexity import layer_costs
     from dsconv.training.setup import build_network, image_shape
 
     try:
         config = resolve_config(config)
-        return _cost_of(build_network(config), image_shape(config))
+        rows = layer_costs(build_network(config), image_shape(config))
     except InputError:
         return {'parameters': None, 'macs': None}
-
-
-@functools.cache  # the result is made again after each run
-def _cost_of(network, shape) -> dict:
-    from dsconv.models.complexity import layer_costs
-
-    rows = layer_costs(network, shape)
     return {key: sum(getattr(row, key) for row in rows) for key in ('parameters', 'macs')}
 
 
