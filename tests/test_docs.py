@@ -35,7 +35,7 @@ NEEDS = {
     'root', 'docker', 'wandb', 'requirements-export.txt', 'benchmarks/requirements.txt',
 }  # fmt: skip
 OTHER_PROGRAMS = {
-    '.', 'cd', 'export', 'gcloud', 'git', 'pre-commit', 'tensorboard', 'pip', 'docker', 'kubectl', 'npm', 'tar',
+    '.', 'cd', 'export', 'gcloud', 'git', 'pre-commit', 'tensorboard', 'pip', 'docker', 'kubectl', 'npm', 'tar', 'uv',
 }  # fmt: skip
 every_page = pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
 
