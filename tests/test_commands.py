@@ -46,6 +46,8 @@ def test_the_report_of_other_data_has_its_name(monkeypatch):
         assert evaluate._of_run(arguments, {}) == ({}, Path('run', f'report-{name}'))
         arguments.split = 'train'  # a report of its own beside that of all
         assert evaluate._of_run(arguments, {}) == ({}, Path('run', f'report-{name}_train'))
+        arguments.tta = True
+        assert evaluate._of_run(arguments, {}) == ({}, Path('run', f'report-{name}_train_tta'))
 
 
 def test_a_shipped_network_is_found_from_any_directory_whatever_the_name_of_the_output(tmp_path, monkeypatch):

@@ -188,6 +188,7 @@ CASES = {
         {}, evaluate, ['--workdir=pretrained/small', '--output=run/report'], "is a run's own report"),
     "a run's report for that of views": (
         {}, evaluate, ['--workdir=pretrained/small', '--tta', '--output=runs/published/small/report'], 'own report'),
+    'views of a file that is scored': ({}, evaluate, ['--model=model.onnx', '--tta'], '--tta needs a run: give its'),
     'corruptions of a file': ({}, evaluate, ['--model=model.onnx', '--robustness'], '--robustness needs a run: give'),
     "a run's report for that of a file": (
         {}, evaluate, ['--model=model.onnx', '--output=run/report'], "is a run's own report"),

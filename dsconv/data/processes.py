@@ -12,7 +12,10 @@ from dsconv.data.threads import attempt, map_threads
 from dsconv.errors import InputError, RunError, with_causes
 
 BLOCK_BYTES = 64 * 2**20  # of results that are exchanged at once: every device of the run holds them for a moment
-OF_MACHINE = (errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOTCONN, errno.ETIMEDOUT)
+OF_MACHINE = (
+    errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOTCONN, errno.ECONNRESET,
+    errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH,
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +64,8 @@ class Processes:
                 if not isinstance(result, InputError):
                     results[row], done[row] = result, True
                 elif any(getattr(link, 'errno', None) in OF_MACHINE for link in with_causes(result)):
-                    raise RunError(f'{result}: run the same command again') from result
+                    remedy = 'run the same command again, or remove the file if it fails each time'
+                    raise RunError(f'{result}: {remedy}') from result
             yield tuple(np.concatenate(self.gather(array))[: len(block)] for array in (results, done))
 
 

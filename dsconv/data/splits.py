@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from dsconv.data.listing import replaces_validation
 from dsconv.data.read_ahead import read_ahead
 from dsconv.data.stratified import divide_into_folds, stratified_split
 from dsconv.errors import InputError, shown
@@ -139,14 +140,13 @@ class Division:
         return cls(own_sizes, dataset.validation_fraction, dataset.train_fraction, test_fraction, fold)
 
     def __post_init__(self):
-        if (self.fold or self.validation_fraction) and 'validation' in self.own_sizes:
-            key = 'fold' if self.fold else 'validation_fraction'
+        if (key := replaces_validation(self)) and 'validation' in self.own_sizes:
             raise InputError(
                 f'dataset.{key} must not be set: this dataset already has a validation split '
                 f'({self.own_sizes["validation"]} examples)'
             )
         for name, size in self.sizes.items():
-            if size == 0 and self.own_sizes.get('train'):
+            if size <= 0 and self.own_sizes.get('train'):
                 fractions = f'validation_fraction={self.validation_fraction}, train_fraction={self.train_fraction}'
                 remedy = 'name those to test on' if name == 'test' else f'change {fractions} or fold'
                 raise InputError(

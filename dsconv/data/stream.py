@@ -13,8 +13,8 @@ import numpy as np
 
 from dsconv.data.read_ahead import import_tensorflow, read_ahead
 from dsconv.data.splits import STATISTICS_EXAMPLES
-from dsconv.errors import InputError
-from dsconv.files import is_passing, is_store_fault
+from dsconv.errors import InputError, RunError
+from dsconv.files import describe, is_passing
 
 SHUFFLE_BYTES = 512 * 2**20  # of undecoded records: about 5,000 photographs, or all of a set of thumbnails
 READ_BATCH = 256
@@ -130,8 +130,8 @@ def _naming_damage(where: str):
     try:
         yield
     except import_tensorflow().errors.OpError as error:
-        if is_store_fault(error) and is_passing(error):  # the data may be sound
-            raise
+        if is_passing(error):  # of the store or the disk: the data may be sound
+            raise RunError(f'{where} cannot be read ({describe(error)}): run the same command again') from error
         raise InputError(
             f'{where}: the prepared data is damaged or incomplete ({type(error).__name__}): remove the '
             f'directory and prepare it again'

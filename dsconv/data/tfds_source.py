@@ -45,8 +45,8 @@ def open_tfds(dataset, prepared: bool = True, whole: bool = False) -> Source:
       image and label (see `find_features`), or its images differ in size and `dataset.image_size` is unset and not to
       be chosen.
     """
-    import_tensorflow()
     directory = str(to_path(dataset.data_dir or os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets'))
+    import_tensorflow()
     if any('\ud800' <= letter <= '\udfff' for letter in directory + dataset.name):  # a byte that is no text
         raise InputError(f'dataset {dataset.name!r} in {directory!r}: TensorFlow opens no path that is not UTF-8')
     builder = _builder(dataset.name, directory)

@@ -20,10 +20,10 @@ DIGITS = 6  # of a probability after the point
 class PredictionsFile(contextlib.AbstractContextManager):
     """Writes predictions; a context manager. The file takes its name when it is complete.
 
-    Until then it is `FILE.partial` beside it, which stays, with whole rows, where the work is broken off (but in an
-    object store). CSV has the columns of `facts`, class, probability, error and one for each class; that of a class
-    with the name of another column is `NAME (class)`. A line of JSON has `facts`, and `class`, `probability` and
-    `probabilities` (class → probability), or `error`.
+    Until then it is `FILE.partial` beside it, which stays, with whole rows, where the work is broken off; that of an
+    object store is in memory, and lost. CSV has the columns of `facts`, class, probability, error and one for each
+    class; that of a class with the name of another column is `NAME (class)`. A line of JSON has `facts`, and `class`,
+    `probability` and `probabilities` (class → probability), or `error`.
     """
 
     def __init__(self, path: Path, class_names: Sequence[str], facts: Sequence[str] = ('path',)):

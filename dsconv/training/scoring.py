@@ -78,7 +78,7 @@ def report_run(
     Args:
       split: 'test', 'validation' or 'train'; None for the test split, or for the validation split of data without one.
       which: as for `restore_network`.
-      output: directory of the report; by default `workdir/report`, with `tta` `workdir/report_tta`.
+      output: directory of the report; `workdir/report` by default.
       corrupted: also scores the split under every corruption (`robustness`).
       drawn_examples: how many predictions are drawn, of examples chosen by a fixed seed.
       source: of the run's dataset, where it is open already.
@@ -114,7 +114,7 @@ def report_run(
     log_probabilities = evaluator.log_probabilities(variables, scored.images)
     if jax.process_index():
         return {}
-    output = output or workdir / ('report_tta' if tta else 'report')
+    output = output or workdir / 'report'
     if predictions:
         scaled = with_temperature(log_probabilities, temperature['temperature'] if temperature else 1.0)
         write_predictions(output, scored, config.dataset.class_names, scaled)

@@ -11,7 +11,7 @@ import pytest
 from dsconv.data import Processes, channel_statistics, eval_batches, open_source, train_batches
 from dsconv.data.picture import fit_array
 from dsconv.data.read_ahead import import_tensorflow
-from dsconv.errors import InputError
+from dsconv.errors import InputError, RunError
 from tests.data.conftest import check_crops, examples
 
 tfds = pytest.importorskip('tensorflow_datasets')
@@ -146,10 +146,12 @@ def test_a_store_that_does_not_answer_is_not_called_damaged_data(settings, tmp_p
     tf = import_tensorflow()
     given, silent = settings(name='cifar10', data_dir=str(tmp_path)), tf.errors.UnavailableError(None, None, '503')
     source = open_source(given)
-    for owner, name in ((tf.data.Dataset, 'as_numpy_iterator'), (tfds, 'builder')):
-        with monkeypatch.context() as patch, pytest.raises(tf.errors.UnavailableError):
-            patch.setattr(owner, name, Mock(side_effect=silent))
-            source.load('train') if owner is tf.data.Dataset else open_source(given)
+    monkeypatch.setattr(tf.data.Dataset, 'as_numpy_iterator', Mock(side_effect=silent))
+    with pytest.raises(RunError, match='cannot be read .UnavailableError: 503.: run the same command again'):
+        source.load('train')
+    monkeypatch.setattr(tfds, 'builder', Mock(side_effect=silent))
+    with pytest.raises(tf.errors.UnavailableError):  # of which `cli.run` says that the store failed
+        open_source(given)
 
 
 def test_images_of_many_sizes_from_a_builder_of_ones_own(settings, tmp_path):
