@@ -31,6 +31,7 @@ logger = logging.getLogger('dsconv')
 BANDWIDTHS = {
     'H200': 4.8,
     'H100 PCIe': 2.0,
+    'H100 NVL': 3.9,
     'H100': 3.35,
     'A100 40GB': 1.56,
     'A100': 2.0,

@@ -42,6 +42,11 @@ def measure(config, name: str, baseline=BASELINE, seeds=SEEDS, targets=TARGETS, 
             check_splits(resolve_config(settings), open_once(settings.dataset).split_sizes)
         except InputError as error:
             raise InputError(f'{recipe}: {error}') from error
+        for directory in (workdir / recipe / f'seed-{seed}' for seed in seeds):
+            begun = configuration.load_run(directory).epochs if configuration.has_begun(directory) else settings.epochs
+            if begun != settings.epochs:  # it would go on, with another schedule
+                held = f'{directory} holds a run of epochs={begun}, not {settings.epochs}'
+                raise InputError(f'{held}: use another --workdir')
     runs = {recipe: {} for recipe in recipes}
     for seed in seeds:  # a machine that is busy for an hour slows both
         for recipe, settings in recipes.items():

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from dsconv.errors import InputError
+from dsconv.errors import InputError, Preempted
 from dsconv.files import is_remote, read_if_there, replace_file
 
 logger = logging.getLogger('dsconv')
@@ -27,11 +27,16 @@ class Tracker(NamedTuple):
     close: Callable
 
 
+def _name(workdir):
+    """Returns the name of a run: that of its directory, of a study's with the variant's before it."""
+    return f'{workdir.parent.name}/{workdir.name}' if workdir.parent.parent.name == 'cells' else workdir.name
+
+
 def _wandb(workdir: Path, config: dict, run: str | None) -> Tracker:
     import wandb
 
     place = dict(project=os.environ.get('WANDB_PROJECT', 'dsconv'), dir=None if is_remote(workdir) else workdir)
-    options = dict(name=workdir.name, config=config, id=run, resume='allow', settings=wandb.Settings(console='off'))
+    options = dict(name=_name(workdir), config=config, id=run, resume='allow', settings=wandb.Settings(console='off'))
     opened = wandb.init(**place, **options)
     return Tracker(opened.id, opened.log, lambda failed: opened.finish(exit_code=int(failed)))
 
@@ -39,13 +44,18 @@ def _wandb(workdir: Path, config: dict, run: str | None) -> Tracker:
 def _mlflow(workdir: Path, config: dict, run: str | None) -> Tracker:
     import mlflow
 
-    opened = mlflow.start_run(run_id=run, run_name=None if run else workdir.name)
-    if not run:
-        mlflow.log_params(config)
+    opened = mlflow.start_run(run_id=run, run_name=None if run else _name(workdir))
 
-    return Tracker(
-        opened.info.run_id, mlflow.log_metrics, lambda failed: mlflow.end_run('FAILED' if failed else 'FINISHED')
-    )
+    def close(failed):
+        mlflow.end_run('FAILED' if failed else 'FINISHED')
+
+    try:
+        if not run:
+            mlflow.log_params(config)
+    except Exception:
+        close(True)
+        raise
+    return Tracker(opened.info.run_id, mlflow.log_metrics, close)
 
 
 TRACKERS = {'wandb': _wandb, 'mlflow': _mlflow}  # name → (workdir, parameters, id of a run that goes on or None)
@@ -84,7 +94,7 @@ class Trackers(contextlib.AbstractContextManager):
         self._tell(lambda tracker: tracker.write(scalars, step=step))
 
     def __exit__(self, *exception) -> None:
-        self._tell(lambda tracker: tracker.close(exception[0] is not None))
+        self._tell(lambda tracker: tracker.close(exception[0] not in (None, Preempted)))
 
     def _tell(self, what: Callable[[Tracker], None]) -> None:
         for name, tracker in list(self._open.items()):
@@ -93,3 +103,5 @@ class Trackers(contextlib.AbstractContextManager):
             except Exception as error:
                 logger.warning('log.trackers=%s failed (%s): nothing more is logged to it in this run', name, error)
                 del self._open[name]
+                with contextlib.suppress(Exception):  # else the next run of this process could not begin there
+                    tracker.close(True)

@@ -13,13 +13,18 @@ from typing import NamedTuple
 
 from dsconv import config as configuration
 from dsconv.config_checks import resolve
-from dsconv.errors import InputError, RunError
+from dsconv.errors import InputError, RunError, shown
 from dsconv.files import make_directory, read_if_there, replace_file
 from dsconv.reporting import read_metrics
 from dsconv.studies.study import GIVEN_BY_THE_STUDY, Study, overrides_by_variant, taken
 
 logger = logging.getLogger('dsconv')
 VALIDATION_FRACTION = 0.1  # where neither the data nor the config holds anything out
+# What a run may change when it is resumed, but what its speed or its result in a study depends on.
+OF_THE_RESULT = (
+    'eval.recalibration_batches', 'steps_per_dispatch', 'accumulation_steps', 'dataset.on_device',
+    'model.implementation', 'model.fold', 'model.depthwise_form', 'model.remat',
+)  # fmt: skip
 
 
 class Cell(NamedTuple):
@@ -139,10 +144,11 @@ def is_finished(cell: Cell) -> bool:
         raise InputError(f'{held}: use another --output, {why}')
     check_workdir(cell.workdir, config)
     scored = max((line['epoch'] for line in _validations(read_metrics(cell.workdir))), default=0)
-    batches, asked = (each.eval.recalibration_batches for each in (saved, config))
-    if scored >= config.epochs and batches != asked:
-        held = f'{cell.workdir} ended with eval.recalibration_batches={batches}, not {asked}'
-        raise InputError(f'{held}: use another --output')
+    then, now = configuration.flatten(saved), configuration.flatten(config)
+    for key in OF_THE_RESULT if scored >= config.epochs else ():
+        if then[key] != now[key]:
+            held = f'{cell.workdir} ended with {key}={shown(then[key])}, not {shown(now[key])}'
+            raise InputError(f'{held}: use another --output')
     return scored >= config.epochs and (cell.workdir / 'report' / 'report.json').exists()  # evaluate writes one too
 
 

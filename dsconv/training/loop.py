@@ -60,7 +60,8 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
             )
         patience = Patience(config, read_metrics(workdir), first_step)
         if patience.is_over and first_step < last_step:
-            logger.info('ended at step %d of %d: %s', first_step, last_step, patience)
+            text = 'ended at step %d of %d: %s; to go on, raise eval.patience'
+            logger.info(text, first_step, last_step, patience)
         if first_step == last_step or patience.is_over:
             return False
         write_config(workdir, config, source)

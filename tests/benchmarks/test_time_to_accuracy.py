@@ -118,6 +118,8 @@ def test_tiny_runs_are_trained_once(tmp_path, monkeypatch, capsys):
         assert runs['3']['reached'] == {'1 %': first, '99.9 %': None}
     assert 'log.every_steps: 50 → 5' in result['recipes']['quick']
     assert (tmp_path / 'out' / 'benchmark.png').stat().st_size < 40_000
+    code, _, errors = run(benchmark, [*line, '--config.epochs=3'], capsys)
+    assert code == 2 and 'quick/seed-3 holds a run of epochs=2, not 3: use another --workdir' in errors
     config = configuration.load_run(tmp_path / 'runs' / 'plain' / 'seed-3')
     assert (config.seed, config.epochs, config.eval.final_split) == (3, 2, 'validation')
 

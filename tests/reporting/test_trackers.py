@@ -69,10 +69,19 @@ def test_one_that_fails_is_named_once_and_ends_no_run(told, tmp_path, monkeypatc
     for name in BOTH:
         assert caplog.text.count(f'log.trackers={name} failed (division by zero)') == 1
     assert sum(name == 'wandb.log' for name, _, _ in told) == 2
+    assert told.count(('mlflow.end_run', ('FAILED',), {})) == 1  # else the next run could not begin
 
 
 def test_one_that_cannot_be_opened_or_is_not_installed_is_a_line(told, tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules['wandb'], 'init', lambda **_: 1 / 0)
+    monkeypatch.setattr(sys.modules['mlflow'], 'log_params', lambda _: 1 / 0)
+    cell = tmp_path / 'cells' / 'wide' / 'seed-0'
+    with pytest.raises(InputError, match='log.trackers=mlflow: division by zero'):
+        Trackers(('mlflow',), cell, {}, is_resumed=False)
+    assert told[-2:] == [
+        ('mlflow.start_run', (), {'run_id': None, 'run_name': 'wide/seed-0'}),
+        ('mlflow.end_run', ('FAILED',), {}),
+    ]
     with pytest.raises(InputError, match='log.trackers=wandb: division by zero'):
         Trackers(('wandb',), tmp_path, {}, is_resumed=True)
     assert not list(tmp_path.glob('*.json'))

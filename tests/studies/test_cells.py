@@ -135,6 +135,9 @@ def test_a_run_of_another_config_or_length_is_no_cell(cells, monkeypatch, tmp_pa
     (other,) = cells_of(tmp_path / 'a study', {'first': ['eval.recalibration_batches=5']})
     with pytest.raises(InputError, match='ended with eval.recalibration_batches=0, not 5'):
         is_finished(other)
+    (other,) = cells_of(tmp_path / 'a study', {'first': ['steps_per_dispatch=7']})
+    with pytest.raises(InputError, match='ended with steps_per_dispatch=1, not 7'):
+        is_finished(other)
     (same,) = cells_of(tmp_path / 'a study', {'first': ['dataset.train_fingerprint=f00']})  # of --config=config.json
     assert is_finished(same)
     (other,) = cells_of(tmp_path / 'a study', {'first': ['loss.class_weights=balanced']})
