@@ -4,6 +4,7 @@ pyproject.toml has the rest; it cannot name packages that lie elsewhere and find
 requirements file to the one that it includes.
 """
 
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -18,6 +19,8 @@ def requirements(file: Path) -> list[str]:
     return sum(included, []) + [line for line in lines if line and not line.startswith('-r ')]
 
 
+# setuptools never clears it: files that are gone, such as an older network, would be installed again.
+shutil.rmtree(Path(__file__).with_name('build') / 'lib', ignore_errors=True)
 setup(
     install_requires=requirements(Path(__file__).with_name('requirements.txt')),
     packages=[*find_packages(include=['dsconv', 'dsconv.*']), *SHIPPED],

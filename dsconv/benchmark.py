@@ -32,7 +32,7 @@ def benchmark(arguments) -> None:
     """Prints what `arguments` ask for, as text or JSON, and writes it to files where some are named."""
     from dsconv import config as configuration
 
-    if importlib.util.find_spec('benchmarks') is None:
+    if not (configuration.ROOT / 'benchmarks' / 'process.py').exists():
         raise InputError('the benchmarks are in a checkout of the project, not in what pip installs: run them there')
     given = given_flags(arguments)
     output = arguments.output and output_file(arguments.output)

@@ -3,6 +3,8 @@
 `configs/common.py` is the schema: a config file, or the `config.json` of a run, overrides its values key by key.
 """
 
+import contextlib
+import functools
 import json
 import os
 import re
@@ -28,11 +30,12 @@ NAMELESS = ('train', 'training', 'labels', 'data', 'table')  # tables that are t
 
 def defaults() -> ConfigDict:
     """Returns the locked defaults of `configs/common.py`."""
-    if sys.path[:1] != [str(ROOT)]:  # first, since the current directory may hold a package `configs` too
-        sys.path.insert(0, str(ROOT))
-    from configs import common
+    return _schema()().lock()
 
-    return common.get_config().lock()
+
+@functools.cache
+def _schema():
+    return runpy.run_path(str(ROOT / 'configs' / 'common.py'))['get_config']
 
 
 def load(path: str, overrides: list[str] = (), workdir: Path | None = None) -> ConfigDict:
@@ -238,8 +241,9 @@ def _run_file(path):
     name, argument = split_argument(path)
     file = str(find_file(name))
     try:
-        get_config = runpy.run_path(file).get('get_config')
-        written = get_config(*argument) if callable(get_config) else None
+        with _own_configs():
+            get_config = runpy.run_path(file).get('get_config')
+            written = get_config(*argument) if callable(get_config) else None
         values = flatten(written) if isinstance(written, (ConfigDict, dict)) else None
     except (Exception, SystemExit) as error:  # any error in the user's file is wrong input
         raise InputError(f'--config={path} cannot be loaded: {_fault(error, file)}') from error
@@ -248,6 +252,23 @@ def _run_file(path):
             f'--config={path} must define get_config(), which returns a ConfigDict, like configs/digits.py'
         )
     return values
+
+
+@contextlib.contextmanager
+def _own_configs():
+    """Lets `from configs import …` mean the project's, in a program that has a package of that name too."""
+
+    def take():
+        return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition('.')[0] == 'configs'}
+
+    others = take()
+    sys.path.insert(0, str(ROOT))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(ROOT))
+        take()
+        sys.modules.update(others)
 
 
 def find_file(path: str) -> Path:

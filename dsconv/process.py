@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 from importlib import metadata
+from pathlib import Path
 
 from dsconv.errors import InputError, Preempted, status_of
 
@@ -41,6 +42,9 @@ def prepare_process() -> None:
     SIGTERM raises `Preempted` and SIGINT KeyboardInterrupt, also where SIGINT is ignored, as in a background job of a
     script. `DSCONV_LOG=DEBUG` shows the traceback behind each line of an error; raises InputError for no such level.
     """
+    if not hasattr(logging, 'getLevelNamesMapping'):
+        found = platform.python_version()
+        raise InputError(f'this is Python {found}, dsconv needs 3.11, 3.12 or 3.13: activate the environment')
     if sys.stdout is None:  # the shell has closed it by `>&-`
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), 'w')
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
@@ -94,9 +98,15 @@ def versions(packages) -> dict[str, str]:
 
 
 def _compilation_cache() -> dict[str, str]:
-    """Returns variables for JAX: a directory per machine, since a program is compiled for its processor."""
-    caches = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
-    directory = os.path.join(caches, 'dsconv', platform.node())
+    """Returns variables for JAX: a directory per machine, since a program is compiled for its processor.
+
+    None where it could not be written, as in a container whose user has no home.
+    """
+    caches = Path(os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache'))
+    there = next(filter(os.path.exists, (caches, *caches.parents)))
+    if not caches.is_absolute() or not os.access(there, os.W_OK):
+        return {}
+    directory = str(caches / 'dsconv' / platform.node())
     return {'JAX_COMPILATION_CACHE_DIR': directory, 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '1'}
 
 
@@ -163,7 +173,7 @@ def connect(coordinator: str | None, num_processes: int | None, process_id: int 
             '--num-processes=N --process-id=I'
         ) from error
     sys.excepthook = _on_uncaught
-    is_own_cache = os.environ.get('JAX_COMPILATION_CACHE_DIR') == _compilation_cache()['JAX_COMPILATION_CACHE_DIR']
+    is_own_cache = os.environ.get('JAX_COMPILATION_CACHE_DIR') == _compilation_cache().get('JAX_COMPILATION_CACHE_DIR')
     if jax.process_count() > 1 and is_own_cache:
         # Process 0 alone writes to a cache. With one for each machine the others would compile all the same after a
         # restart, and on GPUs wait for the results of autotuning that process 0 then does not send.

@@ -73,8 +73,10 @@ def test_files_are_found_from_another_directory_and_other_configs_hide_none(tmp_
     assert load('configs/digits.py').epochs == 9  # the current directory comes first
     (tmp_path / 'configs' / '__init__.py').touch()
     (tmp_path / 'configs' / 'mine.py').write_text('from configs import common\nget_config = common.get_config')
-    done = python('-c', 'from dsconv import config; print(config.load("configs/mine.py").seed)', cwd=tmp_path)
-    assert (done.stdout, done.stderr) == ('0\n', '')
+    for before in ('', 'import configs; '):
+        code = f'{before}from dsconv import config; print(config.load("configs/mine.py").seed); import configs.mine'
+        done = python('-c', f'{code}; print(configs.__file__)', cwd=tmp_path)
+        assert (done.stdout, done.stderr) == (f'0\n{tmp_path}/configs/__init__.py\n', '')
 
 
 def test_a_warmup_is_cut_to_a_third_and_said_once_unless_it_was_typed(caplog):

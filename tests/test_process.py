@@ -27,6 +27,7 @@ class Restarted(Exception):
 @pytest.fixture
 def machine(monkeypatch):
     """Linux on glibc without an accelerator, where the command has just been started; a restart raises `Restarted`."""
+    monkeypatch.setattr(os, 'access', lambda *_: True)  # the home of another person
     for name in [*process.ALLOCATOR, *process._compilation_cache(), process.SWITCH, 'LD_PRELOAD', 'JAX_PLATFORMS']:
         monkeypatch.setenv(name, '')  # so that whatever the code sets is undone
         monkeypatch.delenv(name)
@@ -61,6 +62,7 @@ def test_the_allocator_is_left_alone_when_the_surroundings_say_so(machine, monke
     ('words', 'environment', 'directory'),
     [
         (COMMAND, {'HOME': '/home/me', 'DSCONV_ALLOCATOR': 'system'}, '/home/me/.cache/dsconv/here'),
+        (COMMAND, {'XDG_CACHE_HOME': '~/.cache', 'DSCONV_ALLOCATOR': 'system'}, None),  # as of a user without a home
         (COMMAND, {'JAX_COMPILATION_CACHE_DIR': '/mine', 'DSCONV_ALLOCATOR': 'system'}, '/mine'),
         (['python', 'notebook.py'], {}, None),
         (['python', '-m', 'pytest', '-m', 'dsconv.main'], {}, None),

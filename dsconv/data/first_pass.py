@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from dsconv.data.listing import Listing
-from dsconv.data.picture import picture_header, read_picture
+from dsconv.data.picture import of_sound_disk, picture_header, read_picture
 from dsconv.data.processes import Processes
 from dsconv.data.threads import attempt
 from dsconv.errors import InputError
@@ -17,7 +17,7 @@ def read_headers(listing: Listing, processes: Processes, are_promised: bool) -> 
 
     Returns: (the pictures that have one, int32 (width, height, is grey) of each, broken paths).
     """
-    blocks = processes.attempt_all(picture_header, listing.paths, np.zeros(3, np.int32))
+    blocks = processes.attempt_all(of_sound_disk(picture_header), listing.paths, np.zeros(3, np.int32))
     headers, good = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     nameless = np.array(['.' not in path.rpartition('/')[2] for path in listing.paths], bool) & (not are_promised)
     if unknown := int(np.sum(nameless & ~good)):

@@ -11,7 +11,7 @@ import numpy as np
 from dsconv.config_auto import choose_sizes, is_auto
 from dsconv.data.first_pass import decode_all, read_headers, reasons, repeated
 from dsconv.data.listing import Listing, least_classes, list_pictures
-from dsconv.data.picture import drawn_crop, read_picture
+from dsconv.data.picture import drawn_crop, of_sound_disk, read_picture
 from dsconv.data.processes import Processes
 from dsconv.data.source import FOLDER_PREFIX, TABLE_PREFIX, Source, are_characters, fits_in_memory, folder_class_names
 from dsconv.data.splits import TEST_FRACTION, Division, Split
@@ -55,6 +55,7 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
     channels = dataset.channels or (1 if headers[:, 2].all() else 3)
     shape, keep = (size, size, channels), fits_in_memory(len(listing.paths), size, channels, dataset)
 
+    @of_sound_disk
     def read(path, crop=None):
         return read_picture(path, size, channels, dataset.resize, crop)
 

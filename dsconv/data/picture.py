@@ -1,6 +1,8 @@
 """One picture → uint8 (image_size, image_size, channels). The one place where pictures are decoded and resized."""
 
 import contextlib
+import errno
+import functools
 import importlib.util
 import io
 import math
@@ -11,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, features
 
-from dsconv.errors import InputError
+from dsconv.errors import InputError, RunError, with_causes
 from dsconv.files import is_remote, to_path
 
 # Pillow warns, in lines of its own, of pictures that are refused here anyway, or well decoded in spite of a flaw.
@@ -39,6 +41,10 @@ EXTENSIONS = frozenset(extension for extensions in FORMATS.values() for extensio
 GREY_MODES = ('1', 'L', 'LA', 'La', 'I', 'F')
 PADDING = 128  # level of the margins of a padded picture
 REDUCED = 2  # a JPEG's box is decoded at no less than this multiple of the image's side
+OF_MACHINE = (
+    errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOTCONN, errno.ECONNRESET,
+    errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH,
+)  # fmt: skip
 ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)  # the tag of EXIF, and its values that exchange width and height
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -71,6 +77,23 @@ def picture_header(path) -> np.ndarray:
     with _file(path) as file, open_picture(file) as picture:
         is_grey = picture.mode in GREY_MODES or picture.mode.startswith('I;16')
         return np.array([*picture.size, is_grey], np.int32)
+
+
+def of_sound_disk(read: Callable) -> Callable:
+    """Returns `read`, by which a fault of the disk or the network is a RunError: the picture may be intact."""
+
+    @functools.wraps(read)
+    def reading(*arguments):
+        try:
+            return read(*arguments)
+        except InputError as error:
+            links = with_causes(error)
+            if any(isinstance(link, MemoryError) or getattr(link, 'errno', None) in OF_MACHINE for link in links):
+                remedy = 'run the same command again, or remove the file if it fails each time'
+                raise RunError(f'{error}: {remedy}') from error
+            raise
+
+    return reading
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """The processes of a run, which divide each batch, and the first decoding of pictures, among them."""
 
 import dataclasses
-import errno
 import functools
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -9,13 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from dsconv.data.threads import attempt, map_threads
-from dsconv.errors import InputError, RunError, with_causes
+from dsconv.errors import InputError
 
 BLOCK_BYTES = 64 * 2**20  # of results that are exchanged at once: every device of the run holds them for a moment
-OF_MACHINE = (
-    errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOTCONN, errno.ECONNRESET,
-    errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH,
-)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +44,6 @@ class Processes:
           function: item → array of the shape and dtype of `like`, or raises InputError.
           items: the same on all processes.
 
-        Raises: RunError where the disk or the network fails, not the item.
-
         Yields: (results `(b, *like.shape)`, whether each succeeded `(b,)`), on every process the same, for one block
           of items after another. The result of a failure is zero.
         """
@@ -63,9 +56,6 @@ class Processes:
             for row, result in enumerate(map_threads(functools.partial(attempt, function), own)):
                 if not isinstance(result, InputError):
                     results[row], done[row] = result, True
-                elif any(getattr(link, 'errno', None) in OF_MACHINE for link in with_causes(result)):
-                    remedy = 'run the same command again, or remove the file if it fails each time'
-                    raise RunError(f'{result}: {remedy}') from result
             yield tuple(np.concatenate(self.gather(array))[: len(block)] for array in (results, done))
 
 

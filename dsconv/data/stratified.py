@@ -69,7 +69,7 @@ def divide_into_folds(labels: np.ndarray, count: int, groups: np.ndarray | None 
     held = np.zeros((count, len(totals)))  # shares of the classes
     for members in _shuffled_groups(groups, generator):
         shares = np.bincount(labels[members], minlength=len(totals)) / totals
-        fold = np.lexsort((held.sum(1), held @ shares))[0]
+        fold = np.lexsort(np.round((held.sum(1), (held * shares).sum(1)), 9))[0]  # ties are ties on any processor
         held[fold] += shares
         folds[members] = fold
     return folds

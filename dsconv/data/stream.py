@@ -31,7 +31,7 @@ class StreamedSplit:
         labels int32 `(b,)`). `draws` has for each image (seed, epoch, its place in that) of its random crop, or None.
       stored_labels: () → int32 `(num_stored,)`; reads everything when called first.
       num_stored: number of examples that `records` yields.
-      num_bytes: bytes of these records.
+      num_bytes: bytes of these records; 0 where that is not known.
       where: what a message calls the data.
       cropped: whether it is trained on random crops.
       members: sorted indices, in the stored order, of those that belong to this split; None for all.
@@ -72,7 +72,7 @@ class StreamedSplit:
 
         def requests():
             steps_per_epoch = self.num_examples // batch_size
-            fitting = SHUFFLE_BYTES * self.num_stored // max(1, self.num_bytes)
+            fitting = SHUFFLE_BYTES * self.num_stored // self.num_bytes if self.num_bytes else 0
             buffer_size = min(self.num_stored, max(1000, fitting))
             for epoch, those in itertools.groupby(steps, lambda step: step // steps_per_epoch):
                 positions = [step % steps_per_epoch for step in those]
@@ -101,7 +101,7 @@ class StreamedSplit:
             yield images
 
     def _decoded(self, requests) -> Iterator[tuple]:
-        with _naming_damage(self.where):
+        with naming_damage(self.where):
             yield from read_ahead(requests(), lambda request: self.decode(*request))
 
     def _examples(self, seed: int | None):
@@ -121,12 +121,13 @@ def _requests(batches, rows: slice) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 def read_labels(records: Callable, where: str) -> np.ndarray:
     """Reads the int64 labels of all records, in the stored order."""
     labels = records(None, False).map(lambda example: example['label']).batch(READ_BATCH)
-    with _naming_damage(where):
+    with naming_damage(where):
         return np.concatenate(list(labels.as_numpy_iterator()))
 
 
 @contextlib.contextmanager
-def _naming_damage(where: str):
+def naming_damage(where: str):
+    """Turns TensorFlow's errors in reading records into an InputError, or a RunError where the data may be sound."""
     try:
         yield
     except import_tensorflow().errors.OpError as error:

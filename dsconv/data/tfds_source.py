@@ -16,7 +16,7 @@ from dsconv.data.picture import drawn_crop, fit, open_picture
 from dsconv.data.read_ahead import import_tensorflow
 from dsconv.data.source import FOLDER_PREFIX, TABLE_PREFIX, Source, are_characters, choose_class_names, fits_in_memory
 from dsconv.data.splits import TEST_FRACTION, Division, Split
-from dsconv.data.stream import READ_BATCH, StreamedSplit, read_labels
+from dsconv.data.stream import READ_BATCH, StreamedSplit, naming_damage, read_labels
 from dsconv.data.tfds_features import Features, encode_arrays, find_features, plain_labels, read_vocabulary
 from dsconv.data.threads import map_images
 from dsconv.errors import InputError
@@ -60,13 +60,15 @@ def open_tfds(dataset, prepared: bool = True, whole: bool = False) -> Source:
         image_size = _common_size(features.shape, dataset.name)
     if theirs and (is_auto(dataset, 'dataset.image_size') or is_auto(dataset, 'dataset.crop_scale')):
         some = _feature(builder, features.image_key, next(iter(theirs.values()))).take(MEASURED)
-        sides = np.array([image.shape[:2] for image in some.as_numpy_iterator()])
+        with naming_damage(builder.data_dir):
+            sides = np.array([image.shape[:2] for image in some.as_numpy_iterator()])
         image_size, scale = choose_sizes(dataset.name, sides, image_size, dataset)
     sizes = {name: builder.info.splits[split].num_examples for name, split in theirs.items()}
     in_memory = fits_in_memory(sum(sizes.values()), image_size, channels, dataset)
     class_names, to_label, to_image = features.class_names, None, None
     if sizes and (features.is_sequence or class_names is None or not features.is_encoded):
-        class_names, to_label, to_image = _conversions(builder, features, theirs)
+        with naming_damage(builder.data_dir):
+            class_names, to_label, to_image = _conversions(builder, features, theirs)
     names = choose_class_names(class_names or dataset.class_names, dataset)
 
     def own(name: str):
@@ -140,6 +142,9 @@ def _nearest(name: str, known: list[str]) -> str:
 
 def _require_prepared(builder, name: str, directory: str) -> None:
     if builder.info.splits:
+        if builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
+            remedy = 'prepare it as tfrecord in another directory, and set --config.dataset.data_dir=DIR'
+            raise InputError(f'{name} in {builder.data_dir} is an array_record, which tf.data does not read: {remedy}')
         return
     archive = ', or give the archive: --config.dataset.archive=cifar-10-binary.tar.gz' if name == 'cifar10' else ''
     raise InputError(

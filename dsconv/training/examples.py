@@ -23,13 +23,15 @@ OF_OTHERS = (*OF_PUBLIC, 'image_key', 'label_key', 'split_key', 'group_key', 'sp
 class Examples(NamedTuple):
     """A split, or what has its interface, with int32 `(N,)` labels, indices into the network's classes.
 
-    `split` is its name, 'all' for the whole of a folder, `dataset` that of its dataset.
+    `split` is its name, 'all' for the whole of a folder, `dataset` that of its dataset, `indices` those of the examples
+    in it where some were left out.
     """
 
     dataset: str
     split: str
     images: object
     labels: np.ndarray
+    indices: np.ndarray | None = None
 
     def for_report(self) -> dict:
         """Returns arguments of `reporting.write_report`."""
@@ -100,13 +102,14 @@ def other_examples(config, name: str, split: str | None, where: list[str] = ()) 
         count = len(labels) - len(known)
         logger.warning('%s: left out %d examples of classes that the network does not know: %s', name, count, unknown)
         images, labels = images.subset(known), labels[known]
-    return Examples(name, 'all' if is_whole else split, images, labels)
+    return Examples(name, 'all' if is_whole else split, images, labels, known)
 
 
 def write_predictions(output: Path, scored: Examples, class_names, log_probabilities: np.ndarray) -> None:
     """Writes `output/predictions.csv`: the path, or else the index, the truth and the prediction of each example."""
     paths = scored.images.paths
-    names = range(len(scored.labels)) if paths is None else paths
+    numbers = range(len(scored.labels)) if scored.indices is None else scored.indices.tolist()
+    names = numbers if paths is None else paths
     first = ('index' if paths is None else 'path', 'truth')
     with PredictionsFile(output / 'predictions.csv', class_names, first) as file:
         for name, label, row in zip(names, scored.labels, np.exp(log_probabilities), strict=True):

@@ -29,7 +29,8 @@ MAY_CHANGE = (
 )  # fmt: skip
 PICTURES = 'pictures.csv.gz'  # of the workdir: the pictures with which the run began
 PACKAGES = (
-    'jax', 'jaxlib', 'libtpu', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'ml_collections', 'tensorflow-datasets',
+    'jax', 'jaxlib', 'libtpu', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'pillow', 'ml_collections',
+    'tensorflow-datasets',
 )  # fmt: skip
 
 

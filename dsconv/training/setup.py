@@ -62,7 +62,7 @@ def open_data(config, source: data.Source | None = None):
         dataset.mean, dataset.std = dataset.mean or mean, dataset.std or std
     found = data.fingerprint(source.own('train'))
     if dataset.fingerprint not in (None, found):
-        give = 'use the data that the config was made with, or set --config.dataset.fingerprint=none'
+        give = 'use the data of the config, divided in the same way, or set --config.dataset.fingerprint=none'
         has = f'the training images of {dataset.name} have {found}'
         raise InputError(f'dataset.fingerprint={shown(dataset.fingerprint)}, but {has}: {give}')
     is_whole, left = train_split.num_examples == source.own('train').num_examples, None

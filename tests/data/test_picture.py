@@ -1,14 +1,16 @@
 """Pictures as Pillow writes them, against their own pixels and against Pillow."""
 
 import contextlib
+import errno
 import struct
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from dsconv.data.picture import fit, fit_array, random_box, read_picture
-from dsconv.errors import InputError
+from dsconv.data.picture import fit, fit_array, of_sound_disk, picture_header, random_box, read_picture
+from dsconv.errors import InputError, RunError
 
 RAMP = np.arange(16, dtype=np.uint8).reshape(4, 4) * 16
 
@@ -159,3 +161,14 @@ def test_a_box_may_touch_every_edge_of_a_picture():
     assert random_box((20, 20), (1.0, 1.0), (1.0, 1.0), generator) == (0, 0, 20, 20)
     tops = [random_box((20, 22), (20 / 22, 20 / 22), (1.0, 1.0), generator)[1] for _ in range(60)]
     assert set(tops) == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ('fault', 'kind'),
+    [(PermissionError(13, ''), InputError), (OSError(errno.ESTALE, ''), RunError), (MemoryError(), RunError)],
+)
+def test_a_picture_that_a_failing_machine_hides_is_not_broken(tmp_path, monkeypatch, fault, kind):
+    path = saved(tmp_path, Image.fromarray(RAMP))
+    monkeypatch.setattr(Image, 'open', Mock(side_effect=fault))
+    with pytest.raises(kind, match='p.png: '):
+        of_sound_disk(picture_header)(path)

@@ -1,4 +1,3 @@
-import errno
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -6,7 +5,7 @@ import numpy as np
 import pytest
 
 from dsconv.data import Processes, open_source, processes
-from dsconv.errors import InputError, RunError
+from dsconv.errors import InputError
 
 
 def on_processes(count, function):
@@ -28,18 +27,6 @@ def on_processes(count, function):
 
     with ThreadPoolExecutor(count) as threads:
         return list(threads.map(run, range(count)))
-
-
-def test_a_disk_that_fails_is_not_taken_for_a_broken_item():
-    def read(code):
-        try:
-            raise OSError(code, 'fails')
-        except OSError as error:
-            raise InputError('a.png: cannot be read (fails)') from error
-
-    assert [done.tolist() for _, done in Processes().attempt_all(read, [errno.EACCES], np.zeros(1))] == [[False]]
-    with pytest.raises(RunError, match='a.png: cannot be read .fails.: run the same command again'):
-        list(Processes().attempt_all(read, [errno.ESTALE], np.zeros(1)))
 
 
 @pytest.mark.parametrize('items', [0, 7, 8])

@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,14 @@ from dsconv.data.arrays import array_source
 from dsconv.data.picture import read_picture
 from dsconv.errors import InputError
 from dsconv.exporting import check
-from dsconv.training.examples import drawn_otherwise, match_classes, other_examples, own_examples
+from dsconv.training.examples import (
+    Examples,
+    drawn_otherwise,
+    match_classes,
+    other_examples,
+    own_examples,
+    write_predictions,
+)
 from dsconv.training.run import check_workdir, write_config
 from dsconv.training.setup import open_data
 from tests.conftest import tiny_config
@@ -105,6 +113,14 @@ def test_the_test_part_of_a_folder_to_which_pictures_were_added_is_another(write
     listed = root.with_name('pictures.csv.gz')
     listed.write_bytes(source.table())
     assert drawn_otherwise(run, data.open_source(run.dataset, listed=listed), 'test') is None
+
+
+def test_an_index_is_that_of_the_data_where_examples_are_left_out(tmp_path):
+    split = SimpleNamespace(paths=None)
+    scored = Examples('digits', 'test', split, np.array([1, 0]), indices=np.array([3, 7]))
+    write_predictions(tmp_path, scored, ('a', 'b'), np.log([[0.2, 0.8], [0.6, 0.4]]))
+    rows = csv.DictReader((tmp_path / 'predictions.csv').open())
+    assert [(row['index'], row['truth']) for row in rows] == [('3', 'b'), ('7', 'a')]
 
 
 def test_data_without_a_known_class_and_flags_of_the_own_data_are_refused(finished_run, tmp_path):
