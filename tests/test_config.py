@@ -74,7 +74,7 @@ def test_files_are_found_from_another_directory_and_other_configs_hide_none(tmp_
     (tmp_path / 'configs' / '__init__.py').touch()
     (tmp_path / 'configs' / 'mine.py').write_text('from configs import common\nget_config = common.get_config')
     for before in ('', 'import configs; '):
-        code = f'{before}from dsconv import config; print(config.load("configs/mine.py").seed); import configs.mine'
+        code = f'{before}from dsconv import config; print(config.load("configs/mine.py").seed); import configs'
         done = python('-c', f'{code}; print(configs.__file__)', cwd=tmp_path)
         assert (done.stdout, done.stderr) == (f'0\n{tmp_path}/configs/__init__.py\n', '')
 
