@@ -129,7 +129,7 @@ class _Folding:
         return None if channels is None else self._after(x, scale=channels)
 
     def _div(self, node, x, y):
-        return None if isinstance(y, Node) else self._mul(node, x, 1 / np.float64(y))
+        return None if isinstance(y, Node) else self._mul(node, x, 1 / np.asarray(y, np.float64))
 
     def _sub(self, node, x, y):
         return None if isinstance(y, Node) else self._add(node, x, -y)
@@ -274,4 +274,4 @@ def _per_channel(constant):
     """Returns a constant that differs along the channels alone, float64; None where it is none."""
     if isinstance(constant, Node) or math.prod(constant.shape[:-1]) != 1:
         return None
-    return np.float64(constant).reshape(() if constant.size == 1 else -1)
+    return np.asarray(constant, np.float64).reshape(() if constant.size == 1 else -1)
