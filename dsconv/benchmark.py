@@ -5,8 +5,9 @@ second do not.
 """
 
 import argparse
-import importlib.util
+import importlib
 import json
+import sys
 from pathlib import Path
 
 from dsconv import cli
@@ -34,6 +35,7 @@ def benchmark(arguments) -> None:
 
     if not (configuration.ROOT / 'benchmarks' / 'process.py').exists():
         raise InputError('the benchmarks are in a checkout of the project, not in what pip installs: run them there')
+    sys.path.insert(0, str(configuration.ROOT))  # first: the current directory may hold a package `benchmarks` too
     given = given_flags(arguments)
     output = arguments.output and output_file(arguments.output)
     config = configuration.load(arguments.config, arguments.overrides)

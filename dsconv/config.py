@@ -5,6 +5,7 @@
 
 import contextlib
 import functools
+import importlib.util
 import json
 import os
 import re
@@ -35,7 +36,10 @@ def defaults() -> ConfigDict:
 
 @functools.cache
 def _schema():
-    return runpy.run_path(str(ROOT / 'configs' / 'common.py'))['get_config']
+    spec = importlib.util.spec_from_file_location('_common', ROOT / 'configs' / 'common.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config
 
 
 def load(path: str, overrides: list[str] = (), workdir: Path | None = None) -> ConfigDict:
@@ -266,7 +270,8 @@ def _own_configs():
     try:
         yield
     finally:
-        sys.path.remove(str(ROOT))
+        with contextlib.suppress(ValueError):  # the file may have set another path
+            sys.path.remove(str(ROOT))
         take()
         sys.modules.update(others)
 

@@ -100,14 +100,14 @@ def versions(packages) -> dict[str, str]:
 def _compilation_cache() -> dict[str, str]:
     """Returns variables for JAX: a directory per machine, since a program is compiled for its processor.
 
-    None where it could not be written, as in a container whose user has no home.
+    No variables where it could not be written, as in a container whose user has no home.
     """
     caches = Path(os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache'))
-    there = next(filter(os.path.exists, (caches, *caches.parents)))
-    if not caches.is_absolute() or not os.access(there, os.W_OK):
+    directory = caches / 'dsconv' / platform.node()
+    there = next(filter(os.path.exists, (directory, *directory.parents)))
+    if not caches.is_absolute() or not os.access(there, os.W_OK | os.X_OK):
         return {}
-    directory = str(caches / 'dsconv' / platform.node())
-    return {'JAX_COMPILATION_CACHE_DIR': directory, 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '1'}
+    return {'JAX_COMPILATION_CACHE_DIR': str(directory), 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '1'}
 
 
 def _on_unraisable(unraisable) -> None:

@@ -20,7 +20,10 @@ def test_an_installed_package_brings_its_configs_and_its_network(tmp_path, monke
     given = {}
     monkeypatch.setattr('setuptools.setup', lambda **arguments: given.update(arguments))
     monkeypatch.chdir(ROOT)
-    runpy.run_path('setup.py')
+    with monkeypatch.context() as patch:
+        patch.setattr('shutil.rmtree', lambda path, ignore_errors: given.update(removed=path))
+        runpy.run_path('setup.py')
+    assert given['removed'].resolve() == ROOT / 'build' / 'lib'
     assert not any('#' in line for line in given['install_requires'])
     needed = {re.match(r'[\w-]+', line)[0] for line in given['install_requires']}
     assert needed >= {'jax', 'pillow', 'tensorflow-datasets'}

@@ -80,6 +80,8 @@ def test_commands_keep_what_they_compile_and_nothing_else_does_or_restarts(
     monkeypatch.setattr(platform, 'node', lambda: 'here')
     process.prepare_process()
     assert os.environ.get('JAX_COMPILATION_CACHE_DIR') == directory
+    monkeypatch.setattr(os, 'access', lambda *_: False)
+    assert process._compilation_cache() == {}
 
 
 def test_libraries_are_quiet_and_ours_is_heard(monkeypatch):

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, features
 
 from dsconv.errors import InputError, RunError, with_causes
-from dsconv.files import is_remote, to_path
+from dsconv.files import describe, is_remote, to_path
 
 # Pillow warns, in lines of its own, of pictures that are refused here anyway, or well decoded in spite of a flaw.
 warnings.filterwarnings('ignore', module=r'PIL\.')
@@ -87,10 +87,10 @@ def of_sound_disk(read: Callable) -> Callable:
         try:
             return read(*arguments)
         except InputError as error:
-            links = with_causes(error)
-            if any(isinstance(link, MemoryError) or getattr(link, 'errno', None) in OF_MACHINE for link in links):
-                remedy = 'run the same command again, or remove the file if it fails each time'
-                raise RunError(f'{error}: {remedy}') from error
+            for link in with_causes(error):
+                if isinstance(link, MemoryError) or getattr(link, 'errno', None) in OF_MACHINE:
+                    remedy = 'run the same command again, or remove the file if it fails each time'
+                    raise RunError(f'{arguments[0]}: could not be read ({describe(link)}): {remedy}') from error
             raise
 
     return reading

@@ -69,7 +69,8 @@ def divide_into_folds(labels: np.ndarray, count: int, groups: np.ndarray | None 
     held = np.zeros((count, len(totals)))  # shares of the classes
     for members in _shuffled_groups(groups, generator):
         shares = np.bincount(labels[members], minlength=len(totals)) / totals
-        fold = np.lexsort(np.round((held.sum(1), (held * shares).sum(1)), 9))[0]  # ties are ties on any processor
+        rarest = (held * (shares / shares.max())).sum(1)
+        fold = np.lexsort(np.round((held.sum(1), rarest), 9))[0]  # so that ties are ties on any processor
         held[fold] += shares
         folds[members] = fold
     return folds

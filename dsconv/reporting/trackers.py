@@ -53,7 +53,8 @@ def _mlflow(workdir: Path, config: dict, run: str | None) -> Tracker:
         if not run:
             mlflow.log_params(config)
     except Exception:
-        close(True)
+        with contextlib.suppress(Exception):
+            close(True)
         raise
     return Tracker(opened.info.run_id, mlflow.log_metrics, close)
 
@@ -83,11 +84,11 @@ class Trackers(contextlib.AbstractContextManager):
         for name in names or ():
             try:
                 self._open[name] = TRACKERS[name](workdir, config, runs.get(name))
+                runs[name] = self._open[name].id
+                replace_file(file, json.dumps(runs).encode())
             except Exception as error:  # of any type, such as a missing API key or network
                 self.__exit__(type(error))
                 raise InputError(f'log.trackers={name}: {" ".join(str(error).split())[:300]}') from error
-            runs[name] = self._open[name].id
-            replace_file(file, json.dumps(runs).encode())
 
     def write(self, step: int, scalars: dict[str, float]) -> None:
         """Sends the scalars of a step."""

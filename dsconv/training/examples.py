@@ -24,7 +24,7 @@ class Examples(NamedTuple):
     """A split, or what has its interface, with int32 `(N,)` labels, indices into the network's classes.
 
     `split` is its name, 'all' for the whole of a folder, `dataset` that of its dataset, `indices` those of the examples
-    in it where some were left out.
+    in the data; None for all of it.
     """
 
     dataset: str

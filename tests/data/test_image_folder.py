@@ -1,12 +1,14 @@
 import dataclasses
+import errno
 import logging
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from dsconv.data import Processes, eval_batches, open_source
-from dsconv.errors import InputError
+from dsconv.errors import InputError, RunError
 from tests.data.conftest import check_crops
 
 
@@ -186,3 +188,10 @@ def test_the_same_picture_in_train_and_test_or_in_two_classes_is_said_once(opene
     assert len(lines) == 2
     assert '4 picture(s) (' in lines[0] and lines[0].count('test/cat/') == 3 and 'identical to training' in lines[0]
     assert '5 picture(s) (' in lines[1] and 'in two classes at once' in lines[1]
+
+
+def test_a_disk_that_fails_later_is_not_a_wrong_picture(opened, write_pictures, monkeypatch):
+    source = opened(write_pictures(), memory_gigabytes=0.0)
+    monkeypatch.setattr(Image, 'open', Mock(side_effect=OSError(errno.EIO, 'Input/output error')))
+    with pytest.raises(RunError, match='png: could not be read .OSError: .*Input/output error.: run the same command'):
+        source.load('train').images(np.array([0]))
