@@ -140,8 +140,6 @@ def test_damaged_records(settings, tmp_path):
 
 
 def test_records_that_tf_data_does_not_read_are_said(settings, tmp_path, monkeypatch):
-    import tensorflow_datasets as tfds
-
     store(tmp_path, train=IMAGES[:20])
     monkeypatch.setattr(tfds.core.DatasetInfo, 'file_format', tfds.core.FileFormat.ARRAY_RECORD)
     with pytest.raises(InputError, match='is an array_record, which tf.data does not read: prepare it as tfrecord'):
@@ -149,8 +147,6 @@ def test_records_that_tf_data_does_not_read_are_said(settings, tmp_path, monkeyp
 
 
 def test_a_store_that_does_not_answer_is_not_called_damaged_data(settings, tmp_path, monkeypatch):
-    import tensorflow_datasets as tfds
-
     store(tmp_path, train=IMAGES[:20])
     tf = import_tensorflow()
     given, silent = settings(name='cifar10', data_dir=str(tmp_path)), tf.errors.UnavailableError(None, None, '503')
