@@ -1,7 +1,6 @@
 """python -m dsconv.predict --workdir=DIR|--model=FILE PICTURE…: the classes of the user's own pictures."""
 
 import sys
-import time
 from contextlib import nullcontext
 
 from dsconv import cli
@@ -9,24 +8,29 @@ from dsconv.errors import InputError, on_one_line
 from dsconv.files import to_json
 
 NAMED = 10  # unreadable pictures whose faults are told at the end
-SECONDS_BETWEEN_LINES = 0.5
 
 
 def predict(arguments) -> None:
     """Prints, or writes to a file, the classes of each picture that can be read; raises InputError naming others."""
+    from tqdm import tqdm
+
     from dsconv import load
     from dsconv.data.unlabelled import answers, find_pictures
+    from dsconv.exported import open_exported
     from dsconv.reporting.predictions import PredictionsFile
 
     if arguments.output and (arguments.json or arguments.top is not None):
         raise InputError('--json and --top cannot be used with --output, which writes all classes: leave them out')
-    network = load(arguments.model or arguments.workdir, arguments.checkpoint, arguments.tta)
+    is_file = arguments.model and not (arguments.checkpoint or arguments.tta)  # which `load` refuses for a file
+    named = arguments.model or arguments.workdir
+    network = open_exported(named) if is_file else load(named, arguments.checkpoint, arguments.tta)
     paths = find_pictures(arguments.pictures)
     unreadable, unsure, faults = 0, 0, []
     with PredictionsFile(arguments.output, network.class_names) if arguments.output else nullcontext() as file:
         is_watched = sys.stderr is not None and sys.stderr.isatty()  # None where the shell has closed it by `2>&-`
         is_silent = file or not sys.stdout.isatty()  # else the lines themselves show how far it is
-        for path, answer in _counted(answers(network, paths), len(paths), is_silent and is_watched):
+        bar = {'total': len(paths), 'unit': ' pictures', 'disable': not (is_silent and is_watched)}
+        for path, answer in tqdm(answers(network, paths), **bar):
             if isinstance(answer, InputError):
                 unreadable += 1
                 faults += [str(answer)] if len(faults) < NAMED else []
@@ -44,16 +48,6 @@ def predict(arguments) -> None:
     if unreadable:
         more = f'; and {unreadable - NAMED:,} more' if unreadable > NAMED else ''
         raise InputError('; '.join(faults) + more)
-
-
-def _counted(items, total, is_shown):
-    """Yields the items; shows on a terminal how many there were."""
-    shown = time.monotonic()
-    for count, item in enumerate(items, start=1):
-        yield item
-        if is_shown and (count == total or time.monotonic() - shown > SECONDS_BETWEEN_LINES):
-            shown = time.monotonic()
-            print(f'\r{count:,} of {total:,} pictures', end='\n' if count == total else '', file=sys.stderr, flush=True)
 
 
 def _print(path, answer, class_names, arguments) -> None:

@@ -19,6 +19,7 @@ from dsconv.exported import open_exported
 from dsconv.exporting import FORMATS, bundle, check, micro, web_page
 from tests.browser import CHROMIUM, Browser, served
 from tests.commands import python, run
+from tests.drills import exports
 
 litert = pytest.importorskip('dsconv.exporting.litert', reason='requirements-export.txt is not installed')
 
@@ -235,6 +236,15 @@ def test_the_page_prepares_pictures_as_pillow_does(tmp_path):
             prepared = np.array(tab.value(script), np.float32).reshape(size, size, channels)
             # Some versions of Pillow take the shorter pass first, which rounds a few pixels the other way.
             np.testing.assert_allclose(prepared, np.float32(data.picture.fit(picture, size, channels, resize)), atol=1)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason='Chromium is not installed')
+def test_the_page_names_what_python_names_also_offline(tmp_path, monkeypatch):
+    monkeypatch.setattr(check, 'SECONDS', 0.001)
+    shown = exports.page(tmp_path)
+    if isinstance(shown, str):
+        pytest.skip(shown)
+    assert shown['picture'] == shown['offline']  # `page` compares all of them with Python's
 
 
 def test_the_worker_keeps_every_file_of_the_page(tmp_path):

@@ -182,6 +182,13 @@ CASES = {
         {'out/study.json': b'{"study": "depth"}'}, ablate, [CONFIG, '--study=dim', '--output=out'],
         '--output=out contains the study depth'),
     "a study's seed": ({}, ablate, [CONFIG, '--study=dim', '--config.seed=4'], '--config.seed=4: set it with --seeds'),
+    'no such file of a network': ({}, predict, ['--model=modle.onnx', 'a.png'], 'modle.onnx: there is no such file'),
+    'a run for a file': ({}, predict, ['--model=run', 'right.png'], 'run must be a .tflite or .onnx file'),
+    'another file for that of a network': (
+        {'model.onnx': b'no'}, predict, ['--model=model.onnx', 'right.png'], 'model.onnx has no checksum'),
+    'no run to export': ({}, export, ['--workdir=nowhere'], 'nowhere is not a directory'),
+    'a broken picture to check on': (
+        {'shots/a.png': PNG[:40]}, export, ['--workdir=run', '--format=onnx', '--pictures=shots'], 'shots/a.png'),
     'views of a file': ({}, predict, ['--model=model.onnx', '--tta', 'a.png'], 'is an exported file: test-time'),
     'a temperature of views': ({}, evaluate, ['--workdir=run', '--tta', '--calibrate'], '--calibrate fits the'),
     "another run's report": (

@@ -16,7 +16,7 @@ from dsconv.data import unlabelled
 from dsconv.data.picture import EXTENSIONS, read_picture
 from dsconv.data.source import public_name
 from dsconv.data.stratified import evenly, stratified_split
-from dsconv.errors import InputError
+from dsconv.errors import InputError, shown
 from dsconv.files import absolute, is_directory, is_file, name_beside, to_path
 from dsconv.performance.timing import in_turn, seconds_per_call
 from dsconv.training.examples import drawn_otherwise, match_classes
@@ -107,7 +107,10 @@ def _labels(paths, folder, class_names):
     above = [names or [path.parent.name] for names, path in zip(above, paths, strict=True)]
     names = sorted(set().union(*above))
     numbers = dict(zip(names, match_classes(names, class_names), strict=True))
-    return np.array([next((numbers[name] for name in each if numbers[name] >= 0), -1) for each in above])
+    labels = np.array([next((numbers[name] for name in each if numbers[name] >= 0), -1) for each in above])
+    if (labels < 0).all():
+        logger.warning('no folder of --pictures is named as a class (%s): accuracy is left out', shown(class_names))
+    return labels
 
 
 def _stratified(labels, count):

@@ -1,8 +1,8 @@
-"""A network as a short list of nodes, its graph, read from its jaxpr: what the file formats are written from.
+"""A network as a short list of nodes, its graph, read from its jaxpr: the input of the exporters.
 
 The nodes are in the order in which they are computed: the first is the input, the last the output. `read` traces a
-function and inlines every call in it; what depends on constants alone is computed at once. `dsconv.exporting.folding`
-then folds norms; `dsconv.exporting.activations` recognises activations. `run` computes the nodes by JAX again.
+function and inlines every call in it; what depends on constants alone is computed at once. Then `norm_folding` folds
+norms, and `activations` recognises activations. `run` computes the nodes by JAX again.
 """
 
 import dataclasses

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dsconv import config as configuration
-from dsconv.exporting.folding import fold
 from dsconv.exporting.graph import Node, read
+from dsconv.exporting.norm_folding import fold
 from dsconv.training.calibration import read_temperature
 from dsconv.training.scoring import restore_network
 from dsconv.training.setup import build_network, image_shape
@@ -32,7 +32,7 @@ class Exported:
 
     @classmethod
     def of_run(cls, workdir: Path, which: str | None = None) -> 'Exported':
-        """Restores a run. Raises InputError where there is no run, or no such checkpoint."""
+        """Restores a run. Raises InputError if there is no run, or no such checkpoint."""
         config = configuration.load_run(workdir)
         _, variables, step = restore_network(workdir, config, which)
         return cls(config, jax.device_get(variables), step, read_temperature(workdir, step))

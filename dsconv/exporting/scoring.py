@@ -28,7 +28,7 @@ def report_exported(
 ) -> dict:
     """Scores a split by a .tflite or .onnx file and writes the report (`reporting.write_report`) into `output`.
 
-    The other arguments are those of `training.scoring.report_run`. Raises InputError where the file is damaged, or the
+    The other arguments are those of `training.scoring.report_run`. Raises InputError if the file is damaged, or the
     data is not there.
     """
     network = open_exported(file)

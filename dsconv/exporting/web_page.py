@@ -23,7 +23,7 @@ RUNTIME = {
 def read_runtime(path: Path | None) -> dict[str, bytes]:
     """Returns the files of the browser's runtime: of an installed npm package, or of an archive by `npm pack`.
 
-    `path` is of either; by default what lies in the current directory is taken. Raises InputError where there is none,
+    `path` is of either; by default what lies in the current directory is taken. Raises InputError if there is none,
     or one of another version.
     """
     places = [path] if path else [ARCHIVE, Path('node_modules', PACKAGE)]
@@ -39,7 +39,7 @@ def read_runtime(path: Path | None) -> dict[str, bytes]:
             else:
                 with tarfile.open(place) as archive:
                     files[name] = archive.extractfile(f'package/dist/{name}').read()
-        except (OSError, KeyError, tarfile.TarError, zlib.error, EOFError) as error:
+        except (OSError, KeyError, AttributeError, tarfile.TarError, zlib.error, EOFError) as error:
             raise InputError(f'--runtime={place} has no {name}: give {PACKAGE} {VERSION}, as npm packs it') from error
         if hashlib.sha256(files[name]).hexdigest() != checksum:
             raise InputError(f'--runtime={place}: its {name} is not that of {PACKAGE} {VERSION}: npm pack it again')

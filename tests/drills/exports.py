@@ -33,7 +33,7 @@ def drill(seed, directory):
     found = {name: _network(name, seed, directory) for name in MODELS}
     worst = max(max(differences.values()) for differences in found.values())
     assert worst < 1e-3, found
-    return {'networks': found, 'page': _page(directory)}
+    return {'networks': found, 'page': page(directory)}
 
 
 def _network(name, seed, directory):
@@ -66,8 +66,8 @@ def _network(name, seed, directory):
     return differences
 
 
-def _page(directory):
-    """Returns what the page names a chosen picture and a film, and that both are what Python names them."""
+def page(directory):
+    """Returns what the page names a chosen picture, a film, and the picture without a server, as Python names them."""
     try:
         web_page.read_runtime(None)
     except InputError as error:
@@ -87,12 +87,24 @@ def _page(directory):
     flags = ['--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream']
     shown, label = [], "document.getElementById('answer').dataset.label"
     flags += [f'--use-file-for-fake-video-capture={film}']
-    with served(directory / 'out' / 'web') as address, Browser(*flags) as tab:
+    with Browser(*flags) as tab:
+        with served(directory / 'out' / 'web') as address:
+            tab.go(address)
+            tab.wait_for('document.body?.dataset.ready')
+            tab.choose('#file', picture)
+            shown.append(tab.wait_for(label))
+            tab.value(f"{label} = ''; document.getElementById('camera').click()")
+            shown.append(tab.wait_for(label))
+            for width in (390, 1280):
+                tab.call(
+                    'Emulation.setDeviceMetricsOverride', width=width, height=800, deviceScaleFactor=1, mobile=False
+                )
+                assert tab.value('document.documentElement.scrollWidth') <= width
+            tab.wait_for('navigator.serviceWorker.controller !== null')
+        tab.value("document.body.dataset.ready = ''")
         tab.go(address)
         tab.wait_for('document.body?.dataset.ready')
         tab.choose('#file', picture)
         shown.append(tab.wait_for(label))
-        tab.value(f"{label} = ''; document.getElementById('camera').click()")
-        shown.append(tab.wait_for(label))
-    assert shown == expected, (shown, expected)
-    return {'picture': shown[0], 'camera': shown[1]}
+    assert shown == [*expected, expected[0]], (shown, expected)
+    return dict(zip(('picture', 'camera', 'offline'), shown, strict=True))

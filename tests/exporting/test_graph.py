@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from dsconv.errors import InputError
-from dsconv.exporting.folding import fold
 from dsconv.exporting.graph import ACTIVATIONS, read, run
+from dsconv.exporting.norm_folding import fold
 from dsconv.models import DSConv
 from dsconv.models import layers as network_layers
 from dsconv.models.fast.convolutions import subsample

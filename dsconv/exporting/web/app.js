@@ -14,6 +14,7 @@ async function load() {
   ort.env.wasm.wasmPaths = new URL('.', location.href).href;
   ort.env.wasm.numThreads = 1; // several need headers that a plain server does not send
   network = await ort.InferenceSession.create('model.onnx', {executionProviders: ['wasm']});
+  await run(new Uint8Array(facts.image_size ** 2 * facts.channels)); // the first run takes longer
   at('title').textContent = facts.title;
   at('about').textContent = `It has ${facts.class_names.length} classes and names one of them for any picture. `
     + 'Everything is computed on this device: no picture leaves it.';
@@ -33,6 +34,13 @@ async function load() {
   document.body.dataset.ready = 'yes';
 }
 
+function run(bytes) {
+  const isFloat = facts.input === 'float32';
+  const pixels = isFloat ? Float32Array.from(bytes, byte => byte / 255) : bytes;
+  const shape = [1, facts.image_size, facts.image_size, facts.channels];
+  return network.run({image: new ort.Tensor(isFloat ? 'float32' : 'uint8', pixels, shape)});
+}
+
 // Draws an image or a frame on white, names it, and returns the milliseconds that the network took.
 async function classify(image, width, height) {
   if (!width || !height) throw new Error('it has no pixels');
@@ -44,11 +52,8 @@ async function classify(image, width, height) {
   const rgba = pen.getImageData(0, 0, width, height).data;
   if (!rgba[3]) throw new Error('it is too large for this browser'); // which then draws nothing, not even white
   const bytes = prepare(rgba, width, height, facts.image_size, facts.channels, facts.resize);
-  const isFloat = facts.input === 'float32';
-  const pixels = isFloat ? Float32Array.from(bytes, byte => byte / 255) : bytes;
-  const shape = [1, facts.image_size, facts.image_size, facts.channels];
   const start = performance.now();
-  const answer = await network.run({image: new ort.Tensor(isFloat ? 'float32' : 'uint8', pixels, shape)});
+  const answer = await run(bytes);
   const took = performance.now() - start;
   show(answer.probabilities.data);
   return took;
@@ -110,6 +115,10 @@ async function film(deviceId) {
     const opened = await navigator.mediaDevices.getUserMedia({video: wanted});
     if (mine !== running) return opened.getTracks().forEach(track => track.stop());
     stream = opened;
+    stream.getVideoTracks()[0].onended = () => {
+      stop();
+      say('The camera was disconnected: choose a picture instead.');
+    };
     at('camera').textContent = 'Stop the camera';
     await chooseFrom(stream.getVideoTracks()[0].getSettings().deviceId);
     const video = Object.assign(document.createElement('video'), {srcObject: stream, muted: true, playsInline: true});

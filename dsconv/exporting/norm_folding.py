@@ -1,10 +1,9 @@
 """Folds norms into the layers around them, in a graph of `dsconv.exporting.graph`.
 
-A multiplication or an addition by a number for each channel is not computed where it is met. It is kept beside the
-array (`Pending`) until the next layer takes it into its weights, or the convolution before it does; where neither can,
-it becomes a node. So batch norm after an activation is folded into the next dense layer, and the norm's shift on a
-residual path into the layers that read it. A convolution with zero padding takes the factor only: the padding is zero
-after the shift, not before it.
+Per-channel scales and shifts are deferred: they are kept beside the array (`Pending`) until the next layer takes them
+into its weights, or the convolution before it does; where neither can, they become a node. So batch norm after an
+activation is folded into the next dense layer, and the norm's shift on a residual path into the layers that read it. A
+convolution with zero padding takes the factor only: the padding is zero after the shift, not before it.
 """
 
 import dataclasses
