@@ -47,7 +47,7 @@ class Process(contextlib.ExitStack):
         self.missing = self.facts.get('missing')
 
     def call(self, function: str, calls: int = 1, seconds: float | None = None) -> dict:
-        """Calls one of the module's functions; see `answer`. Raises RunError where the process has died."""
+        """Calls one of the module's functions; see `answer`. Raises RunError if the process has died."""
         with contextlib.suppress(BrokenPipeError):  # then there is no reply either
             print(json.dumps([function, calls, seconds]), file=self._process.stdin, flush=True)
         return self._reply()

@@ -31,7 +31,7 @@ def measure(config, name: str, baseline=BASELINE, seeds=SEEDS, targets=TARGETS, 
     and by target `ratio`, the median over the seeds of the baseline's seconds ÷ the config's, None where a run does not
     reach it.
 
-    Raises InputError where both recipes have one name, or a config does not fit its data or its workdir; RunError where
+    Raises InputError if both recipes have one name, or a config does not fit its data or its workdir; RunError where
     a run diverges.
     """
     from dsconv.training.loop import train
@@ -97,7 +97,7 @@ def comparable(config, name: str, baseline: str) -> dict:
 def points_of(lines: list[dict], batch_size: int) -> list[dict[str, float]]:
     """Returns `epoch`, `seconds` trained until then and `accuracy` (0 to 1) of each line of the validation split.
 
-    A line that was all compilation has the median rate of the others. Raises RunError where no line has one.
+    A line that was all compilation has the median rate of the others. Raises RunError if no line has one.
     """
     trained = [line for line in lines if line['split'] == 'train']
     rates = [line['images_per_second'] for line in trained if 'images_per_second' in line]

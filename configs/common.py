@@ -66,9 +66,8 @@ def get_config() -> ConfigDict:
     # dsconv, or a network of dsconv/models/zoo to compare with, such as resnet20. Those have fixed sizes: of this
     # section, they take only norm_groups and dtype.
     config.model.name = 'dsconv'
-    # plain is dsconv/models/dsconv.py, fast is dsconv/models/fast: same parameters, same result. auto trains with fast
-    # on a CPU and a TPU, and wherever fold, depthwise_form or remat is set; evaluate, predict and
-    # the report use fast.
+    # plain is dsconv/models/dsconv.py, fast is dsconv/models/fast: same parameters, same result. auto is fast on a CPU
+    # and a TPU, and wherever fold, depthwise_form or remat is set.
     config.model.implementation = 'auto'  # auto, plain, fast
     config.model.patch_size = 2  # pixels per side of a patch; the stride of the stem
     config.model.stem_kernel_size = placeholder(int)  # unset: the patch size (thesis, equation 1)

@@ -15,7 +15,7 @@ def load(path, checkpoint: str | None = None, tta: bool = False):
       checkpoint: 'latest', 'best' or a step; by default the best by validation where there is one, else the latest.
       tta: averages over several views of a picture, test-time augmentation; not of an exported file.
 
-    Returns a `dsconv.data.unlabelled.Network`. Raises InputError where there is no such run, checkpoint or file.
+    Returns a `dsconv.data.unlabelled.Network`. Raises InputError if there is no such run, checkpoint or file.
     """
     from dsconv.errors import InputError
     from dsconv.exported import RUNTIMES, open_exported

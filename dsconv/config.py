@@ -3,28 +3,22 @@
 `configs/common.py` is the schema: a config file, or the `config.json` of a run, overrides its values key by key.
 """
 
-import contextlib
 import functools
 import importlib.util
 import json
 import os
 import re
-import runpy
-import sys
-import traceback
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from dsconv.config_auto import say_once
 from dsconv.config_checks import check, check_is_taken, check_values, unread
+from dsconv.config_file import ROOT, find_file, run_file, split_argument
 from dsconv.config_keys import no_such_key, read_keys
-from dsconv.errors import InputError, nearest, shown
+from dsconv.errors import InputError, shown
 from dsconv.files import is_directory, is_file, is_remote, make_directory, name_beside, to_path, write_json
 
-ROOT = Path(__file__).resolve().parent.parent  # of the checkout, with configs/ and pretrained/
-if not (ROOT / 'configs' / 'common.py').exists():  # installed: setup.py puts them here
-    ROOT = Path(__file__).resolve().parent / 'shipped'
 TABLE = re.compile(r'(.+?)\.(?:csv|tsv)(?:\.gz)?', re.IGNORECASE)
 NAMELESS = ('train', 'training', 'labels', 'data', 'table')  # tables that are told apart by their directory
 
@@ -58,7 +52,7 @@ def load(path: str, overrides: list[str] = (), workdir: Path | None = None) -> C
     Returns the locked config. Raises InputError naming the key, the value and the nearest valid name.
     """
     config = defaults()
-    _lay_over(config, _read_run(find_file(path)) if is_run(path) else _run_file(path), f'{path}: ')
+    _lay_over(config, _read_run(find_file(path)) if is_run(path) else flatten(run_file(path)), f'{path}: ')
     typed = override(config, overrides)
     if is_run(path):
         _leave_out_unread(config, typed)
@@ -220,12 +214,6 @@ def is_run(path: str) -> bool:
     return split_argument(path)[0].endswith('.json')
 
 
-def split_argument(path: str) -> tuple[str, list[str]]:
-    """Splits `FILE.py:ARG` into the file and `[ARG]`, or `[]` where there is none."""
-    file, colon, argument = path.partition('.py:')
-    return (f'{file}.py', [argument]) if colon else (path, [])
-
-
 def name_of(path: str) -> str:
     """Returns the name of a config file: `'small'`, or `'pictures-ants'` of `configs/pictures.py:/data/ants`.
 
@@ -240,63 +228,8 @@ def name_of(path: str) -> str:
     return '-'.join(names).rstrip('-')
 
 
-def _run_file(path):
-    """Returns the keys that the `get_config()` of the user's file sets, by dotted name."""
-    name, argument = split_argument(path)
-    file = str(find_file(name))
-    try:
-        with _own_configs():
-            get_config = runpy.run_path(file).get('get_config')
-            written = get_config(*argument) if callable(get_config) else None
-        values = flatten(written) if isinstance(written, (ConfigDict, dict)) else None
-    except (Exception, SystemExit) as error:  # any error in the user's file is wrong input
-        raise InputError(f'--config={path} cannot be loaded: {_fault(error, file)}') from error
-    if values is None:
-        raise InputError(
-            f'--config={path} must define get_config(), which returns a ConfigDict, like configs/digits.py'
-        )
-    return values
-
-
-@contextlib.contextmanager
-def _own_configs():
-    """Lets `from configs import …` mean the project's, in a program that has a package of that name too."""
-
-    def take():
-        return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition('.')[0] == 'configs'}
-
-    others = take()
-    sys.path.insert(0, str(ROOT))
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ValueError):  # the file may have set another path
-            sys.path.remove(str(ROOT))
-        take()
-        sys.modules.update(others)
-
-
-def find_file(path: str) -> Path:
-    """Returns the config file that `--config` names, from the current directory or else from the project's."""
-    for file in (to_path(path), ROOT / path):
-        if is_file(file):
-            return file
-    shipped = {file.stem: f'configs/{file.name}' for file in sorted((ROOT / 'configs').glob('[!_]*.py'))}
-    meant = shipped.get(nearest(Path(path).stem, shipped))
-    hint = f'did you mean {meant}?' if meant else f'there are {", ".join(shipped.values())}'
-    raise InputError(f'--config={path}: there is no such file; {hint}')
-
-
 def find_workdir(path: str | Path) -> Path:
     """Returns the workdir of a run, from the current directory or else, as `pretrained/small`, from the project's."""
     found = to_path(path)
     is_here = (found / 'config.json').exists() or not (ROOT / path / 'config.json').exists()
     return found if is_here else ROOT / path
-
-
-def _fault(error, file):
-    """Says what went wrong in the user's file, and on which of its lines."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)  # str() of a KeyError is a repr
-    first = re.split(r'\n| Other fields present', text)[0]  # ml_collections goes on with the whole config
-    return f'{type(error).__name__}: {first}' + (f' (line {lines[-1]})' if lines else '')

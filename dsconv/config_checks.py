@@ -115,7 +115,7 @@ def unread(dataset) -> list[str]:
 
 
 def resolve_without_data(config: ConfigDict, images: int = 50_000) -> ConfigDict:
-    """Resolves a config for so many random images to train on, of CIFAR-10's form where it leaves that open."""
+    """Resolves a config for `images` random training images, by default shaped like CIFAR-10."""
     names = config.dataset.class_names or tuple(map(str, range(10)))
     size, channels = config.dataset.image_size or 32, config.dataset.channels or 3
     source = SimpleNamespace(image_size=size, channels=channels, class_names=names, flippable=True)

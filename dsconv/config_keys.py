@@ -1,4 +1,4 @@
-"""The keys of a config: their types, and the conversion of what is typed or written to a value of one."""
+"""The keys of a config: their types, and how values are parsed and converted."""
 
 from typing import NamedTuple
 

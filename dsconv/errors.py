@@ -26,7 +26,7 @@ class Preempted(BaseException):
 
 
 def require_tensorflow(what: str, instead: str = '') -> None:
-    """Raises InputError where TensorFlow is not installed, which `what` needs; `instead` ends its message."""
+    """Raises InputError if TensorFlow is not installed, which `what` needs; `instead` ends its message."""
     if importlib.util.find_spec('tensorflow') is None:
         raise InputError(f'{what} needs TensorFlow, which is not installed: pip install -r requirements.txt{instead}')
 

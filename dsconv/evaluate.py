@@ -55,7 +55,7 @@ def _of_file(arguments, scored):
 
 
 def _refuse_report(output, own=None, may_replace=False):
-    """Raises InputError where `--output` is the report of a run; of the report `own`, unless it `may_replace` that."""
+    """Raises InputError if `--output` is the report of a run; of the report `own`, unless it `may_replace` that."""
     if output is None:
         return
     place, own = (path if path is None or is_remote(path) else path.resolve() for path in (output, own))

@@ -16,7 +16,7 @@ from dsconv.errors import InputError, nearest, require_tensorflow, status_of, wi
 # TensorFlow's client tries for up to twenty minutes where a firewall drops its packets. It reads these when imported.
 PATIENCE = {'GCS_REQUEST_CONNECTION_TIMEOUT_SECS': '10', 'GCS_RETRY_CONFIG_MAX_RETRIES': '8'}
 
-# What tells of the content of files: they are missing, cut short, or do not parse.
+# Errors that concern the content of files: they are missing, cut short, or do not parse.
 WRONG_KIND = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 CONTENT_STATUS = ('INVALID_ARGUMENT', 'NOT_FOUND', 'FAILED_PRECONDITION', 'OUT_OF_RANGE', 'UNIMPLEMENTED', 'DATA_LOSS')
 STORE_STATUS = (
@@ -128,7 +128,7 @@ def check_output(directory: Path) -> None:
 
 
 def require_new(path: Path) -> None:
-    """Raises InputError where `path` exists, or is in an object store, where no directory appears as a whole."""
+    """Raises InputError if `path` exists, or is in an object store, where no directory appears as a whole."""
     if is_remote(path):
         raise InputError(f'--output={path} must be a directory of this machine')
     if os.path.lexists(path):  # also a broken link

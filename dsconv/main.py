@@ -1,4 +1,4 @@
-"""python -m dsconv.main --config=configs/small.py: trains, or goes on training, and writes the report."""
+"""python -m dsconv.main --config=configs/small.py: trains or resumes and writes the report."""
 
 import logging
 from pathlib import Path

@@ -125,7 +125,7 @@ def _on_unraisable(unraisable) -> None:
 
 
 def _on_sigterm(*_):
-    """Leaves where nothing is to be saved first; a training loop has its own handler (`stopping.StopRequest`)."""
+    """Raises Preempted; a training loop, which has something to save, has its own handler (`stopping.StopRequest`)."""
     raise Preempted('stopped by SIGTERM')
 
 

@@ -76,7 +76,7 @@ def measure(config, peers=tuple(PEERS), rounds: int = 5, steps: int = 5) -> dict
     dsconv's ÷ the peer's of the same round. `logits_difference` is the largest, relative to the largest logit; `losses`
     are those of the first training steps.
 
-    Raises InputError where a peer is not installed, or lacks what the config asks for; RunError where it fails, or is
+    Raises InputError if a peer is not installed, or lacks what the config asks for; RunError where it fails, or is
     another network.
     """
     check_installed(peers)
@@ -109,7 +109,7 @@ def measure(config, peers=tuple(PEERS), rounds: int = 5, steps: int = 5) -> dict
 
 
 def check_installed(peers) -> None:
-    """Raises InputError where what a peer needs is not there, without importing it."""
+    """Raises InputError if what a peer needs is not there, without importing it."""
     for name in peers:
         missing = [module for module in PEERS[name].needs if importlib.util.find_spec(module) is None]
         if missing:
@@ -155,7 +155,7 @@ def measure_one(name: str, contender, settings: dict, expected: dict, steps: int
     """Measures one contender in a new process; `settings` and `expected` are of `dsconv_peer.export`.
 
     Returns the facts of its process, `losses` of the first steps, `difference` of its logits before any step, relative,
-    and the seconds of each call by mode. Raises RunError where it fails or is another network.
+    and the seconds of each call by mode. Raises RunError if it fails or is another network.
     """
     with Process(contender.module, settings | contender.settings, contender.environment) as process:
         facts = process.facts

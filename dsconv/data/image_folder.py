@@ -108,7 +108,7 @@ def _list(dataset, listed, whole):
 
 
 def _check(listing: Listing, broken: list[str], total: int, least: int, listed) -> None:
-    """Raises InputError where too many pictures are broken, or too few classes are left."""
+    """Raises InputError if too many pictures are broken, or too few classes are left."""
     if broken and listed:
         raise InputError(
             f'{len(broken)} of the {total} pictures of this run ({listed}) can no longer be read: restore them '

@@ -99,7 +99,7 @@ def replaces_validation(dataset) -> str | None:
 
 
 def check_split_names(where, names: dict[str, str], there) -> None:
-    """Raises InputError where `dataset.splits` gives a split a name, of `split_names`, that is not `there`."""
+    """Raises InputError if `dataset.splits` gives a split a name, of `split_names`, that is not `there`."""
     there = list(there)
     for name in names:
         if names is not SPLIT_NAMES and name not in map(str.lower, there):
@@ -255,7 +255,7 @@ def _is_broken_link(path: pathlib.Path) -> bool:
 
 
 def _real_path(folder: pathlib.Path, above=()) -> str:
-    """Returns the real path of a folder. Raises InputError where a link leads back to one of the folders above it."""
+    """Returns the real path of a folder. Raises InputError if a link leads back to one of the folders above it."""
     real = str(folder) if is_remote(folder) else os.path.realpath(folder)
     for holder in above:
         if holder == real or holder.startswith(real.rstrip('/') + '/'):

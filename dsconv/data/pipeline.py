@@ -68,7 +68,7 @@ def channel_statistics(split) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def fingerprint(split) -> str:
-    """SHA-256 of a split's examples, whatever their order: labels and pixels, as decoded and resized.
+    """Returns the SHA-256 of a split's examples, whatever their order: labels and pixels, as decoded and resized.
 
     Each example is hashed by itself, its label as little-endian int32 before its pixels; the result is the hash of the
     sorted digests. Of data that is not in memory, of the pixels of the split's `sample` and the number of examples.

@@ -77,7 +77,7 @@ class Source:
 
 
 def choose_class_names(names: tuple[str, ...], dataset) -> tuple[str, ...]:
-    """Returns `dataset.class_names` where set, else the data's own. Raises InputError where they do not fit it."""
+    """Returns `dataset.class_names` where set, else the data's own. Raises InputError if they do not fit it."""
     if dataset.class_names is None:
         return tuple(names)
     if len(dataset.class_names) != len(names):

@@ -112,7 +112,7 @@ def write_list(listing: Listing, root) -> bytes:
 
 
 def read_list(path, root, class_names: tuple[str, ...]) -> Listing:
-    """Reads a table of `write_list`, names unchanged. Raises InputError where it is damaged."""
+    """Reads a table of `write_list`, names unchanged. Raises InputError if it is damaged."""
     _, rows = _read(path)
     try:
         rows = [(str(_file_of(root, name)), label, split) for _, (name, label, split) in rows]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import jax
 
-from dsconv.errors import InputError
+from dsconv.errors import InputError, status_of
 from dsconv.performance import hlo
 from dsconv.performance.topology import compile_step
 from dsconv.process import versions
@@ -86,7 +86,7 @@ def estimate(config, macs: int, num_examples: int, topology: str, devices: list)
     try:
         compiled = compile_step(config, devices)
     except jax.errors.JaxRuntimeError as error:
-        used = _TOO_LARGE.search(str(error))
+        used = status_of(error) == 'RESOURCE_EXHAUSTED' and _TOO_LARGE.search(str(error))
         if not used:
             raise
         size = float(used[1]) * 2 ** (10 * (1 + 'KMGT'.index(used[2]))) + held

@@ -27,7 +27,7 @@ class Section(NamedTuple):
 
 
 def percent(fraction: float, digits: int = 2) -> str:
-    """0.9812 → '98.12 %'."""
+    """Formats a fraction: 0.9812 → '98.12 %'."""
     return f'{fraction:.{digits}%}'.replace('%', ' %')
 
 
@@ -113,7 +113,7 @@ def _classification_report(report: dict) -> str:
 
 
 def _confused_pairs(report: dict) -> dict:
-    """The most frequent errors, the most frequent first."""
+    """Returns the most frequent errors, the most frequent first."""
     errors, names = np.array(report['confusion_matrix']), report['class_names']
     np.fill_diagonal(errors, 0)
     order = np.argsort(-errors, axis=None, kind='stable')[:CONFUSED_PAIRS]
@@ -125,7 +125,7 @@ def _confused_pairs(report: dict) -> dict:
 
 
 def _thresholds(report: dict) -> dict:
-    """How many predictions reach a threshold, and how many of these are right; not in reports of earlier versions."""
+    """Returns how many predictions reach a threshold, and how many of these are right; {} of an old report."""
     rows = []
     for row in report.get('thresholds', ()):
         accuracy = None if row['accuracy'] is None else percent(row['accuracy'])
@@ -135,7 +135,7 @@ def _thresholds(report: dict) -> dict:
 
 
 def _robustness(report: dict) -> dict:
-    """The accuracy under every corruption, and whose corruptions they are."""
+    """Returns the accuracy under every corruption, and whose corruptions they are."""
     if 'robustness' not in report:
         return {}
     accuracy, rows = report['robustness']['accuracy'], []

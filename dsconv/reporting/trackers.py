@@ -102,6 +102,7 @@ class Trackers(contextlib.AbstractContextManager):
             try:
                 what(tracker)
             except Exception as error:
+                logger.debug('this is the traceback of the error below', exc_info=error)
                 logger.warning('log.trackers=%s failed (%s): nothing more is logged to it in this run', name, error)
                 del self._open[name]
                 with contextlib.suppress(Exception):  # else the next run of this process could not begin there

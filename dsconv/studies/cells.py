@@ -49,7 +49,7 @@ def make_cells(
 
     `overrides` of the config file `path` are from the command line; those of a variant take precedence. Raises
     InputError where the config, alone or with a variant's overrides, is invalid, or there is no data.
-    With `folds`, how many the training images are divided into, seed s is scored on fold s modulo `folds`.
+    `folds` is the number of cross-validation folds: seed s is validated on fold s modulo `folds`.
     """
     for override in overrides:
         if (key := override.split('=')[0]) in GIVEN_BY_THE_STUDY:
@@ -100,6 +100,7 @@ def train_cells(cells: list[Cell]) -> Iterator[Cell]:
         except Exception as error:  # whatever it is, the other cells may not have it
             line = next(iter(str(error).splitlines()), '')[:300]
             line = line if isinstance(error, (InputError, RunError)) else f'{type(error).__name__}: {line}'
+            logger.debug('this is the traceback of the error below', exc_info=error)
             logger.error('%s failed: %s', name, line)
             make_directory(cell.workdir.parent)
             replace_file(cell.failure_file, line.encode(errors='backslashreplace'))

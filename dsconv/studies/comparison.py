@@ -46,6 +46,7 @@ def measure_latency(configs: dict, rounds: int = ROUNDS, seconds: float = SECOND
             for call in own.values():  # compiles
                 call()
         except (InputError, RuntimeError) as error:  # XLA's are RuntimeErrors
+            logger.debug('this is the traceback of the error below', exc_info=error)
             logger.warning('%s is not timed: %s', name, next(iter(str(error).splitlines()), ''))
         else:
             calls |= own

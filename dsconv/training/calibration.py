@@ -38,7 +38,7 @@ def save_temperature(workdir: Path, step: int, temperature: dict) -> None:
 
 
 def read_temperature(workdir: Path, step: int) -> dict | None:
-    """Returns what `save_temperature` wrote, or None. Raises InputError where that is damaged."""
+    """Returns what `save_temperature` wrote, or None. Raises InputError if that is damaged."""
     content = read_if_there(_file(workdir, step))
     if content is None:
         return None

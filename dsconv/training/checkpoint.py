@@ -4,7 +4,7 @@ A checkpoint has three items: `model`, which is what evaluation needs; `training
 both, since not every flipped bit is noticed by the files' own format.
 
 A checkpoint is damaged when it fails its checksums, does not parse, is incomplete or of the wrong kind. It is never
-deleted: it is moved to `workdir/damaged` when a run goes on from an older one. Whatever else keeps it from being read
+deleted: it is moved to `workdir/damaged` when a run resumes from an older one. Any other read error
 (a stale handle, a broken disk, too many open files, no memory, a time-out) ends the run, and nothing is moved.
 """
 
@@ -39,7 +39,7 @@ class Checkpoints(contextlib.AbstractContextManager):
     """The checkpoints in `workdir/checkpoints`; a context manager that waits for saves under way.
 
     One object restores either states or networks: Orbax binds a handler to the item `training` at its first use.
-    Raises InputError where the metrics of all are damaged, or, `read_only`, of one; RunError where one cannot be read
+    Raises InputError if the metrics of all are damaged, or, `read_only`, of one; RunError where one cannot be read
     or written.
     """
 
@@ -139,7 +139,7 @@ class Checkpoints(contextlib.AbstractContextManager):
     def restore_model(self, step: int, shape: dict) -> dict:
         """Returns `variables` and `average`, laid out as `shape`, and `nonfinite_steps`, an int, of a state.
 
-        Raises InputError where the checkpoint is damaged, or of another network; RunError where it could not be read.
+        Raises InputError if the checkpoint is damaged, or of another network; RunError where it could not be read.
         """
         items, fault = self._restore(step, model=shape)
         if items:
@@ -183,7 +183,7 @@ class Checkpoints(contextlib.AbstractContextManager):
         return restored | {name: jax.tree.map(on_devices, tree, restored[name]) for name, tree in shapes.items()}
 
     def _fault(self, step, error):
-        """Returns what is wrong with the checkpoint that `error` is of. Raises RunError where it may be sound."""
+        """Returns what is wrong with the checkpoint that `error` is of. Raises RunError if it may be sound."""
         with self._reading():
             if files.is_passing(error):
                 raise error

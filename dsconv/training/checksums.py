@@ -30,7 +30,7 @@ def identity(step: Path) -> str | None:
 def has_damaged_metrics(step: Path) -> bool:
     """Returns whether the step is no directory, or its metrics, by which Orbax tells the best, are not those saved.
 
-    Raises OSError where they cannot be read.
+    Raises OSError if they cannot be read.
     """
     try:
         metrics = read_if_there(step / 'metrics' / 'metrics')

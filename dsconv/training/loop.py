@@ -29,15 +29,15 @@ logger = logging.getLogger('dsconv')
 
 
 def train(config, workdir: Path, source: data.Source | None = None, profile: int = 0) -> bool:
-    """Trains, or goes on training, the run in `workdir`; returns whether there was anything left to train.
+    """Trains or resumes the run in `workdir`; returns whether there was anything left to train.
 
     Args:
       config: a loaded config, not resolved yet.
       source: of `setup.open_source(config, workdir)`; opened here by default.
       profile: how many steps to trace into `workdir/profile`.
 
-    Raises InputError where the config does not fit the data, the devices, their memory or the run that is in `workdir`;
-    RunError where the loss or the gradient is not finite any more; Preempted where told to stop, the last step saved.
+    Raises InputError if the config does not fit the data, the devices, their memory or the run that is in `workdir`;
+    RunError if the loss or the gradient is not finite; Preempted after a stop signal, with the last step saved.
     """
     check_trackers(config.log.trackers)
     source, train_split, config = open_data(config, source or open_source(config, workdir))

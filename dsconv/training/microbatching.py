@@ -16,7 +16,7 @@ CPU_BYTES = 2**22  # output of a block for a microbatch that stays in a CPU's ca
 def accumulation_steps(config, mesh) -> int:
     """Returns the number of microbatches per batch: that of the config, or as many as suit a CPU's caches, else 1.
 
-    Raises InputError where it does not divide what may be split.
+    Raises InputError if it does not divide what may be split.
     """
     images, units = config.batch_size // mesh.size, most_accumulation_steps(config, mesh)
     steps = config.accumulation_steps

@@ -99,7 +99,7 @@ def _lion(rate, b1, b2, weight_decay):
 
 
 def _muon(rate, momentum, nesterov, muon_rms, weight_decay, b1, b2, eps):
-    """Jordan 2024 (kellerjordan.github.io/posts/muon): orthogonalised momentum; AdamW for other parameters.
+    """Makes Muon, Jordan 2024 (kellerjordan.github.io/posts/muon): orthogonalised momentum; AdamW for other parameters.
 
     Muon takes the pointwise kernels `(channels, features)`, 88 % of Small's parameters. AdamW, by the same schedule,
     takes biases and norms; stem and head, as in Jordan's own networks, since they map from pixels and to classes; and

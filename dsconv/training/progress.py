@@ -1,4 +1,4 @@
-"""The progress of a run: averages and rates for the log, a line to watch, and a trace of some steps."""
+"""The progress of a run: averages and rates for the log, a status line, and a trace of some steps."""
 
 import collections
 import contextlib

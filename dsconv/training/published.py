@@ -21,7 +21,7 @@ def publish(workdir: Path, output: Path, which: str | None = None) -> int:
     """Writes the network of one of a run's checkpoints to the new directory `output`; returns its step.
 
     It holds `config.json`, without paths of this machine, a checkpoint of the variables that are scored alone, without
-    optimizer, and their temperature, and appears whole or not at all. Raises InputError where there is no such run or
+    optimizer, and their temperature, and appears whole or not at all. Raises InputError if there is no such run or
     checkpoint, or `output` exists or is in an object store.
     """
     require_new(output)

@@ -20,7 +20,7 @@ def robustness(evaluator: Evaluator, variables, config, split: str, examples) ->
     """Scores a split under every corruption at every severity, one pass for each, by the compiled step of `evaluator`.
 
     CIFAR-10's own test split is scored on the published CIFAR-10-C where its 15 corruptions are prepared in
-    `dataset.data_dir`; whatever else on corruptions of `examples`, the split, that are made here.
+    `dataset.data_dir`. Any other split, `examples`, is corrupted by `dsconv.data.corruptions`.
 
     Returns `source`, whose corruptions; `mean_accuracy`; and `accuracy`: corruption → by severity, from 1 to 5.
     """

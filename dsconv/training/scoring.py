@@ -88,7 +88,7 @@ def report_run(
       where: `'dataset.key=value'` that say where the data is, as `say_where` takes them.
       tta: averages over the `views` of an image.
 
-    Returns {} in other processes than the first. Raises InputError where there is no such run, checkpoint or split.
+    Returns {} in other processes than the first. Raises InputError if there is no such run, checkpoint or split.
     """
     config = configuration.load_run(workdir)
     network, variables, step = restore_network(workdir, config, which)

@@ -75,7 +75,7 @@ def open_data(config, source: data.Source | None = None):
 
 
 def _check_options(dataset, split):
-    """Raises InputError where the training images are not in memory, or are cropped, as an option needs them."""
+    """Raises InputError if the training images are not in memory, or are cropped, as an option needs them."""
     gigabytes, most = image_bytes(dataset, split.num_examples) / 1e9, dataset.memory_gigabytes
     if dataset.balanced and not hasattr(split, 'balanced'):
         instead = 'set dataset.crop_scale=none' if dataset.crop_scale else f'raise dataset.memory_gigabytes={most:g}'
@@ -115,13 +115,13 @@ def build_network(config, mesh=None):
 
 
 def _implementation(config, mesh) -> str:
-    """Returns 'plain' or 'fast': `auto` is fast on `FAST_PLATFORMS`, where its options are set, and for inference."""
+    """Returns 'plain' or 'fast': `auto` is fast on `FAST_PLATFORMS`, or if its options are set."""
     if config.model.implementation != 'auto':
         return config.model.implementation
     standard = defaults().model
     is_asked_for = any(config.model[key] != standard[key] for key in FAST_OPTIONS)
-    is_faster = mesh is None or mesh.devices.flat[0].platform in FAST_PLATFORMS
-    return 'fast' if is_faster or is_asked_for else 'plain'
+    platform = jax.default_backend() if mesh is None else mesh.devices.flat[0].platform
+    return 'fast' if platform in FAST_PLATFORMS or is_asked_for else 'plain'
 
 
 @dataclasses.dataclass(frozen=True)

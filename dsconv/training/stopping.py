@@ -47,7 +47,7 @@ class Patience:
 class StopRequest:
     """A context manager around the training loop, in which SIGTERM and SIGINT request a stop and do not end the run.
 
-    So they do where the process was started with SIGINT ignored. A SIGINT after either of them ends the process at
+    This also holds if the process was started with SIGINT ignored. A SIGINT after either of them ends the process at
     once. In another thread than the main one signals stay as they are.
     """
 

@@ -21,7 +21,7 @@ def initial_state(config, training, holds_out: bool = False):
 
     The weights are those that `evaluate` scores. The head is new where the classes are others; optimizer, average and
     the step count of batch norm start anew. Warns where the run `holds_out` images of the training split, and the
-    network may have seen them. Raises InputError where `init_from` has no checkpoint, or a shape does not fit.
+    network may have seen them. Raises InputError if `init_from` has no checkpoint, or a shape does not fit.
     """
     state = training.new_state()
     if config.init_from is None:

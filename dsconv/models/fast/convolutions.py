@@ -1,4 +1,4 @@
-"""Convolutions in the form that suits the platform, with gradients that XLA computes fast, and the same result."""
+"""Convolutions in the form that is fast on the platform, with custom gradients; the results equal XLA's."""
 
 import functools
 

@@ -16,7 +16,7 @@ _ROWS = 16  # rows of them that one iteration of the kernel's gradient takes
 
 
 def _wide(dtype):
-    """Returns the dtype that numbers of `dtype` are summed in: float32, or float64."""
+    """Returns the accumulation dtype: float32, or float64."""
     return jnp.promote_types(dtype, jnp.float32)
 
 

@@ -17,6 +17,9 @@ CASES = [
     dict(activation='gelu_exact', norm='layer'),
     dict(activation='leaky_relu', norm='none', depthwise_form='lax', reduction=(1, 8)),  # one channel in that layer
     dict(patch_size=1, stem_kernel_size=2, kernel_size=5, fold=4, shards=4, remat=True),
+    dict(activation='relu', remat=True),
+    dict(activation='elu', depthwise_form='shift'),
+    dict(activation='silu', fold=2, shards=2),
 ]
 
 
@@ -65,8 +68,10 @@ def test_bfloat16_is_the_dtype_of_everything_but_pool_and_head(network, train):
     assert {leaf.dtype for leaf in jax.tree.leaves(changed['batch_stats'])} == {jnp.dtype('float32')}
 
 
-def test_fast_on_eight_devices_is_plain_on_one_and_no_image_leaves_its_own():
-    plain, fast = DSConv(**TINY | dict(norm_groups=8)), FastDSConv(**TINY | dict(norm_groups=8), fold=2, shards=8)
+@pytest.mark.parametrize('stem', [dict(fold=2), dict(patch_size=1, stem_kernel_size=2, remat=True)], ids=str)
+def test_fast_on_eight_devices_is_plain_on_one_and_no_image_leaves_its_own(stem):
+    fast = FastDSConv(**TINY | dict(norm_groups=8, shards=8) | stem)
+    plain = DSConv(**{key: getattr(fast, key) for key in DSConv.__dataclass_fields__ if key not in ('parent', 'name')})
     variables = drawn_variables(plain, (8, 6, 3))
     mesh = Mesh(np.array(jax.devices()[:8]), ('data',))
     whole, by_image = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), ('data',)))

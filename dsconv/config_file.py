@@ -1,0 +1,77 @@
+"""Python files that define `get_config()`: the user's own, and those of the project."""
+
+import contextlib
+import re
+import runpy
+import sys
+import traceback
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from dsconv.errors import InputError, nearest
+from dsconv.files import is_file, to_path
+
+ROOT = Path(__file__).resolve().parent.parent  # of the checkout, with configs/ and pretrained/
+if not (ROOT / 'configs' / 'common.py').exists():  # installed: setup.py puts them here
+    ROOT = Path(__file__).resolve().parent / 'shipped'
+
+
+def split_argument(path: str) -> tuple[str, list[str]]:
+    """Splits `FILE.py:ARG` into the file and `[ARG]`, or `[]` where there is none."""
+    file, colon, argument = path.partition('.py:')
+    return (f'{file}.py', [argument]) if colon else (path, [])
+
+
+def run_file(path: str) -> ConfigDict | dict:
+    """Returns what the `get_config()` of a file returns; raises InputError for any error in it."""
+    name, argument = split_argument(path)
+    file = str(find_file(name))
+    try:
+        with _own_configs():
+            get_config = runpy.run_path(file).get('get_config')
+            written = get_config(*argument) if callable(get_config) else None
+    except (Exception, SystemExit) as error:  # any error in the user's file is wrong input
+        raise InputError(f'--config={path} cannot be loaded: {_fault(error, file)}') from error
+    if not isinstance(written, (ConfigDict, dict)):
+        raise InputError(
+            f'--config={path} must define get_config(), which returns a ConfigDict, like configs/digits.py'
+        )
+    return written
+
+
+@contextlib.contextmanager
+def _own_configs():
+    """Lets `from configs import …` mean the project's, in a program that has a package of that name too."""
+
+    def take():
+        return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition('.')[0] == 'configs'}
+
+    others = take()
+    sys.path.insert(0, str(ROOT))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # the file may have set another path
+            sys.path.remove(str(ROOT))
+        take()
+        sys.modules.update(others)
+
+
+def find_file(path: str) -> Path:
+    """Returns the config file that `--config` names, from the current directory or else from the project's."""
+    for file in (to_path(path), ROOT / path):
+        if is_file(file):
+            return file
+    shipped = {file.stem: f'configs/{file.name}' for file in sorted((ROOT / 'configs').glob('[!_]*.py'))}
+    meant = shipped.get(nearest(Path(path).stem, shipped))
+    hint = f'did you mean {meant}?' if meant else f'there are {", ".join(shipped.values())}'
+    raise InputError(f'--config={path}: there is no such file; {hint}')
+
+
+def _fault(error, file):
+    """Says what went wrong in the user's file, and on which of its lines."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)  # str() of a KeyError is a repr
+    first = re.split(r'\n| Other fields present', text)[0]  # ml_collections goes on with the whole config
+    return f'{type(error).__name__}: {first}' + (f' (line {lines[-1]})' if lines else '')
