@@ -17,7 +17,7 @@ import numpy as np
 
 from dsconv.data.unlabelled import Network
 from dsconv.errors import InputError
-from dsconv.files import is_file, name_beside, to_json, to_path
+from dsconv.files import is_directory, is_file, name_beside, to_json, to_path
 
 METADATA = 'dsconv.json'  # in the file: what it takes and gives
 CHECKSUM = re.compile(rb'"sha256": "([0-9a-f]{64})"')  # in the metadata: of all bytes but these 64
@@ -65,7 +65,8 @@ def open_exported(path: str | Path) -> ExportedNetwork:
     """
     path = to_path(path)
     if path.suffix not in RUNTIMES:
-        raise InputError(f'{path} must be a .tflite or .onnx file of python -m dsconv.export')
+        run = '; give the directory of a run by --workdir' if is_directory(path) else ''
+        raise InputError(f'{path} must be a .tflite or .onnx file of python -m dsconv.export{run}')
     if not is_file(path):
         near = name_beside(path, lambda each: each.suffix in RUNTIMES and is_file(each))
         raise InputError(f'{path}: there is no such file{near}')

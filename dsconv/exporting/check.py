@@ -65,7 +65,7 @@ def find_pictures(config, workdir: Path, folder: Path | None, count: int, calibr
         if calibrating:
             instead = 'give some with --pictures=FOLDER'
             raise InputError(f'--precision=int8 needs real pictures: {instead} ({error})') from error
-        logger.warning('%s; the files are checked on random noise', error)
+        logger.warning('the files are checked on random noise: %s', error)
         generator, side = np.random.default_rng(0), dataset.image_size
         images = generator.integers(0, 256, (min(count, 100), side, side, dataset.channels), np.uint8)
         return Pictures('random noise instead of the data of the run', images, np.full(len(images), -1), None)
