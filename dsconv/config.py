@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from dsconv.config_auto import say_once
 from dsconv.config_checks import check, check_is_taken, check_values, unread
 from dsconv.config_file import ROOT, find_file, run_file, split_argument
-from dsconv.config_keys import no_such_key, read_keys
+from dsconv.config_keys import flatten, no_such_key, read_keys
 from dsconv.errors import InputError, shown
 from dsconv.files import is_directory, is_file, is_remote, make_directory, name_beside, to_path, write_json
 
@@ -52,7 +52,7 @@ def load(path: str, overrides: list[str] = (), workdir: Path | None = None) -> C
     Returns the locked config. Raises InputError naming the key, the value and the nearest valid name.
     """
     config = defaults()
-    _lay_over(config, _read_run(find_file(path)) if is_run(path) else flatten(run_file(path)), f'{path}: ')
+    _lay_over(config, _read_run(find_file(path)) if is_run(path) else run_file(path), f'{path}: ')
     typed = override(config, overrides)
     if is_run(path):
         _leave_out_unread(config, typed)
@@ -119,15 +119,6 @@ def _fit_images(config, run):
     _lay_over(config, {key: trained[key] for key in unset}, f'{config.init_from}: ')
     config.dataset.auto = tuple(key for key in auto if key not in unset) or None
     return f'{", ".join(unset)}: taken from init_from={config.init_from}'
-
-
-def flatten(config, prefix: str = '') -> dict:
-    """Returns the config as `{'model.dim': 128, …}`."""
-    flat = {}
-    for key, value in config.items():
-        is_group = isinstance(value, (ConfigDict, dict))
-        flat |= flatten(value, f'{prefix}{key}.') if is_group else {f'{prefix}{key}': value}
-    return flat
 
 
 def save_run(workdir: Path, config: ConfigDict, facts: dict) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from dsconv.config_keys import flatten
 from dsconv.errors import InputError, nearest
 from dsconv.files import is_file, to_path
 
@@ -23,21 +24,22 @@ def split_argument(path: str) -> tuple[str, list[str]]:
     return (f'{file}.py', [argument]) if colon else (path, [])
 
 
-def run_file(path: str) -> ConfigDict | dict:
-    """Returns what the `get_config()` of a file returns; raises InputError for any error in it."""
+def run_file(path: str) -> dict:
+    """Returns the keys that the `get_config()` of a file sets, by dotted name. Raises InputError for its errors."""
     name, argument = split_argument(path)
     file = str(find_file(name))
     try:
         with _own_configs():
             get_config = runpy.run_path(file).get('get_config')
             written = get_config(*argument) if callable(get_config) else None
+        values = flatten(written) if isinstance(written, (ConfigDict, dict)) else None
     except (Exception, SystemExit) as error:  # any error in the user's file is wrong input
         raise InputError(f'--config={path} cannot be loaded: {_fault(error, file)}') from error
-    if not isinstance(written, (ConfigDict, dict)):
+    if values is None:
         raise InputError(
             f'--config={path} must define get_config(), which returns a ConfigDict, like configs/digits.py'
         )
-    return written
+    return values
 
 
 @contextlib.contextmanager

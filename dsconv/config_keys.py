@@ -85,3 +85,12 @@ def _convert(value, kind):
     if type(value) is not kind or kind is str and (not value or '\0' in value):  # no path holds a NUL
         raise TypeError
     return value
+
+
+def flatten(config, prefix: str = '') -> dict:
+    """Returns the config as `{'model.dim': 128, …}`."""
+    flat = {}
+    for key, value in config.items():
+        is_group = isinstance(value, (ConfigDict, dict))
+        flat |= flatten(value, f'{prefix}{key}.') if is_group else {f'{prefix}{key}': value}
+    return flat

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 
 from dsconv import cli
 from dsconv.errors import InputError, on_one_line
-from dsconv.files import to_json
+from dsconv.files import is_file, to_json
 
 NAMED = 10  # unreadable pictures whose faults are told at the end
 
@@ -21,9 +21,9 @@ def predict(arguments) -> None:
 
     if arguments.output and (arguments.json or arguments.top is not None):
         raise InputError('--json and --top cannot be used with --output, which writes all classes: leave them out')
-    is_file = arguments.model and not (arguments.checkpoint or arguments.tta)  # which `load` refuses for a file
-    named = arguments.model or arguments.workdir
-    network = open_exported(named) if is_file else load(named, arguments.checkpoint, arguments.tta)
+    if arguments.model and not is_file(arguments.model):
+        open_exported(arguments.model)  # says what is wrong; `load` would take it for a run
+    network = load(arguments.model or arguments.workdir, arguments.checkpoint, arguments.tta)
     paths = find_pictures(arguments.pictures)
     unreadable, unsure, faults = 0, 0, []
     with PredictionsFile(arguments.output, network.class_names) if arguments.output else nullcontext() as file:

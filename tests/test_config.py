@@ -40,6 +40,8 @@ def test_no_such_file(path, hint):
         (b'def get_config():\n    raise RuntimeError("a\\nb")', 'cannot be loaded: RuntimeError: a (line 2)'),
         (b'from configs import common\ndef get_config():\n    config = common.get_config().lock()\n    config.x = 3',
          'Key "x" does not exist and cannot be added since the config is locked. (line 4)'),
+        (b'from ml_collections import ConfigDict, config_dict\ndef get_config():\n'
+         b'    return ConfigDict({"epochs": config_dict.placeholder(int, required=True)})', 'RequiredValueError'),
         (b'def get_config():\n    return {"model": {"dimm": 3}}', 'mine.py: model.dimm=3: there is no such key; did'),
     ],
 )  # fmt: skip

@@ -183,13 +183,14 @@ CASES = {
         '--output=out contains the study depth'),
     "a study's seed": ({}, ablate, [CONFIG, '--study=dim', '--config.seed=4'], '--config.seed=4: set it with --seeds'),
     'no such file of a network': ({}, predict, ['--model=modle.onnx', 'a.png'], 'modle.onnx: there is no such file'),
-    'a run for a file': ({}, predict, ['--model=run', 'right.png'], 'run must be a .tflite or .onnx file'),
+    'a run for a file': ({}, predict, ['--model=run', '--tta', 'right.png'], 'run must be a .tflite or .onnx file'),
+    'no file for that of a network': ({}, predict, ['--model=model', 'right.png'], 'model must be a .tflite or .onnx'),
     'another file for that of a network': (
         {'model.onnx': b'no'}, predict, ['--model=model.onnx', 'right.png'], 'model.onnx has no checksum'),
     'no run to export': ({}, export, ['--workdir=nowhere'], 'nowhere is not a directory'),
     'a broken picture to check on': (
         {'shots/a.png': PNG[:40]}, export, ['--workdir=run', '--format=onnx', '--pictures=shots'], 'shots/a.png'),
-    'views of a file': ({}, predict, ['--model=model.onnx', '--tta', 'a.png'], 'is an exported file: test-time'),
+    'views of a file': ({'model.onnx': b''}, predict, ['--model=model.onnx', '--tta', 'a.png'], 'is an exported file: test-time'),
     'a temperature of views': ({}, evaluate, ['--workdir=run', '--tta', '--calibrate'], '--calibrate fits the'),
     "another run's report": (
         {}, evaluate, ['--workdir=pretrained/small', '--output=run/report'], "is a run's own report"),
@@ -204,7 +205,7 @@ CASES = {
         'dataset.root=. has no effect on cifar10'),
     'a root of a run': ({}, evaluate, ['--workdir=run', '--config.dataset.root=.'], 'can set only dataset.data_dir'),
     'a checkpoint of a file': (
-        {}, predict, ['--model=model.onnx', '--checkpoint=best', 'right.png'],
+        {'model.onnx': b''}, predict, ['--model=model.onnx', '--checkpoint=best', 'right.png'],
         'model.onnx is a file of one checkpoint: leave checkpoint=best out'),
     'a sheet that is no picture': (
         {}, show_augment, [CONFIG, '--output=sheet.jpg'], '--output=sheet.jpg must be a file that ends in .png'),

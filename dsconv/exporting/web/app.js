@@ -123,6 +123,7 @@ async function film(deviceId) {
     await chooseFrom(stream.getVideoTracks()[0].getSettings().deviceId);
     const video = Object.assign(document.createElement('video'), {srcObject: stream, muted: true, playsInline: true});
     await video.play();
+    if (mine !== running) return;
     say('');
     let rate = 0, last = performance.now();
     while (mine === running) {
