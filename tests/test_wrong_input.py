@@ -190,7 +190,8 @@ CASES = {
     'no run to export': ({}, export, ['--workdir=nowhere'], 'nowhere is not a directory'),
     'a broken picture to check on': (
         {'shots/a.png': PNG[:40]}, export, ['--workdir=run', '--format=onnx', '--pictures=shots'], 'shots/a.png'),
-    'views of a file': ({'model.onnx': b''}, predict, ['--model=model.onnx', '--tta', 'a.png'], 'is an exported file: test-time'),
+    'views of a file': (
+        {'model.onnx': b''}, predict, ['--model=model.onnx', '--tta', 'a.png'], 'is an exported file: test-time'),
     'a temperature of views': ({}, evaluate, ['--workdir=run', '--tta', '--calibrate'], '--calibrate fits the'),
     "another run's report": (
         {}, evaluate, ['--workdir=pretrained/small', '--output=run/report'], "is a run's own report"),
