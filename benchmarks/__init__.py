@@ -1,1 +1,1 @@
-"""Benchmarks of dsconv against other libraries. Run them with `python -m dsconv.benchmark`."""
+"""Benchmarks of dsconv. Run `gpu` and `rare_class` with `python -m benchmarks.NAME`, others with `dsconv.benchmark`."""

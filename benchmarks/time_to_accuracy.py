@@ -124,10 +124,8 @@ def summary_of(points: list[dict[str, float]], targets) -> dict:
 
 def _ratio(those, these, target):
     """Returns the median over the seeds of those seconds ÷ these, None where a run has not reached the target."""
-    points = [[run['reached'][target] for run in runs.values()] for runs in (those, these)]
-    if None in points[0] + points[1]:
-        return None
-    return median_ratio(*([point['seconds'] for point in side] for side in points))
+    seconds = [[(run['reached'][target] or {}).get('seconds') for run in runs.values()] for runs in (those, these)]
+    return None if None in seconds[0] + seconds[1] else median_ratio(*seconds)
 
 
 def _percent(target: float) -> str:

@@ -4,15 +4,13 @@ What is compared is measured in turn, in one run, by `benchmarks`: on a busy mac
 second do not.
 """
 
-import argparse
 import importlib
 import json
 import sys
-from pathlib import Path
 
 from dsconv import cli
 from dsconv.errors import InputError
-from dsconv.files import replace_file, write_json
+from dsconv.files import check_output, make_directory, replace_file, write_json
 
 # `--what` → (module, help). A module is imported when it is chosen. It has `measure(config, …)`, which takes the flags
 # that were given and returns JSON, `as_text(result)`, perhaps `draw(result)`, the content of a PNG file, and `PEERS`.
@@ -37,7 +35,9 @@ def benchmark(arguments) -> None:
         raise InputError('the benchmarks are in a checkout of the project, not in what pip installs: run them there')
     sys.path.insert(0, str(configuration.ROOT))  # first: the current directory may hold a package `benchmarks` too
     given = given_flags(arguments)
-    output = arguments.output and output_file(arguments.output)
+    if output := arguments.output:
+        output = output if output.suffix == '.json' and not output.is_dir() else output / 'benchmark.json'
+        check_output(output.parent)
     config = configuration.load(arguments.config, arguments.overrides)
     module = importlib.import_module(COMPILED if 'topology' in given else CHOICES[arguments.what][0])
     if 'peers' in given:
@@ -45,15 +45,15 @@ def benchmark(arguments) -> None:
         if 'none' in peers and len(peers) > 1:
             raise InputError(f'--peers={given["peers"]}: use either none or libraries')
         given['peers'] = () if 'none' in peers else peers
-    elif arguments.what == 'time-to-accuracy':
+    if arguments.what == 'time-to-accuracy':
         given['name'] = arguments.config
     result = {'what': arguments.what} | module.measure(config, **given)
     print(json.dumps(result, ensure_ascii=False) if arguments.json else module.as_text(result))
     if output:
-        output.parent.mkdir(exist_ok=True)
+        make_directory(output.parent)
         write_json(output, result)
-    if output and hasattr(module, 'draw'):
-        replace_file(output.with_suffix('.png'), module.draw(result))
+        if hasattr(module, 'draw'):
+            replace_file(output.with_suffix('.png'), module.draw(result))
 
 
 def given_flags(arguments) -> dict:
@@ -69,24 +69,8 @@ def given_flags(arguments) -> dict:
 
 
 def targets(text: str) -> tuple[float, ...]:
-    """Parses `--targets`: percentages above 0, sorted."""
-    try:
-        numbers = sorted({float(part) for part in text.split(',')})
-    except ValueError:
-        numbers = [0]
-    if not all(0 < number <= 100 for number in numbers):
-        raise argparse.ArgumentTypeError(f'{text!r} must be percentages, e.g. 65,70')
-    return tuple(numbers)
-
-
-def output_file(output: Path) -> Path:
-    """Returns the JSON file that `--output` means: itself, or benchmark.json in a directory; raises InputError else."""
-    file = output if output.suffix == '.json' and not output.is_dir() else output / 'benchmark.json'
-    if not output.parent.is_dir():
-        raise InputError(f'--output={output}: there is no directory {output.parent}')
-    if file != output and output.exists() and not output.is_dir():
-        raise InputError(f'--output={output} must be a directory or end in .json')
-    return file
+    """Parses `--targets`: percentages, sorted."""
+    return tuple(sorted(set(map(cli.number(0, 100), text.split(',')))))
 
 
 def flags() -> cli.Parser:

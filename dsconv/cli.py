@@ -3,7 +3,6 @@
 import argparse
 import errno
 import itertools
-import logging
 import math
 import os
 import sys
@@ -11,7 +10,7 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable
 from pathlib import Path
 
-from dsconv.errors import InputError, Preempted, RunError, did_you_mean, on_one_line
+from dsconv.errors import InputError, Preempted, RunError, did_you_mean, log_traceback, on_one_line
 from dsconv.files import describe, is_store_fault, to_path
 from dsconv.process import PREEMPTED, leave, prepare_process
 
@@ -61,11 +60,9 @@ class Parser(argparse.ArgumentParser):
             self._print_message(message, sys.stderr)
         leave(status)
 
-    def fail(self, message, code: int = 2):
+    def error(self, message, code: int = 2):
         """Ends the process with one line on stderr."""
         self.exit(code, f'{self.prog}: error: {on_one_line(str(message).strip())}\n')
-
-    error = fail
 
 
 def parser(command: str, description: str) -> Parser:
@@ -200,12 +197,12 @@ def run(flags: Parser, command: Callable, arguments: list[str] | None = None) ->
         verdict = _verdict(error)
         if verdict is None:
             raise
-        flags.fail(*verdict)
+        flags.error(*verdict)
 
 
 def _verdict(error):
     """Returns (message, exit code) for an error that the user can fix, None for a bug in dsconv."""
-    logging.getLogger('dsconv').debug('this is the traceback of the error below', exc_info=error)
+    log_traceback(error)
     if isinstance(error, (InputError, RunError)):
         return error, 2 if isinstance(error, InputError) else 1
     if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition('.')[0] not in OWN_PACKAGES:

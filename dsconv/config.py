@@ -4,10 +4,10 @@
 """
 
 import functools
-import importlib.util
 import json
 import os
 import re
+import runpy
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -17,7 +17,7 @@ from dsconv.config_checks import check, check_is_taken, check_values, unread
 from dsconv.config_file import ROOT, find_file, run_file, split_argument
 from dsconv.config_keys import flatten, no_such_key, read_keys
 from dsconv.errors import InputError, shown
-from dsconv.files import is_directory, is_file, is_remote, make_directory, name_beside, to_path, write_json
+from dsconv.files import describe, is_directory, is_file, is_remote, make_directory, name_beside, to_path, write_json
 
 TABLE = re.compile(r'(.+?)\.(?:csv|tsv)(?:\.gz)?', re.IGNORECASE)
 NAMELESS = ('train', 'training', 'labels', 'data', 'table')  # tables that are told apart by their directory
@@ -30,10 +30,7 @@ def defaults() -> ConfigDict:
 
 @functools.cache
 def _schema():
-    spec = importlib.util.spec_from_file_location('_common', ROOT / 'configs' / 'common.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config
+    return runpy.run_path(str(ROOT / 'configs' / 'common.py'))['get_config']
 
 
 def load(path: str, overrides: list[str] = (), workdir: Path | None = None) -> ConfigDict:
@@ -174,9 +171,8 @@ def _read_run(file) -> dict:
         dict(written.get('versions') or {})  # what else is read of it
         return flatten(written['config'])
     except Exception as error:  # damage has many forms
-        fault = f'{type(error).__name__}: {error}'
         raise InputError(
-            f'{file} is damaged ({fault}); restore it from a copy, or use the config.json of a run'
+            f'{file} is damaged ({describe(error)}); restore it from a copy, or use the config.json of a run'
         ) from error
 
 
@@ -214,8 +210,10 @@ def name_of(path: str) -> str:
     names = [Path(file).stem]
     for given in map(Path, argument):
         table = TABLE.fullmatch(given.name)
-        is_nameless = table and table[1].lower() in NAMELESS
-        names.append(Path(os.path.abspath(given)).parent.name if is_nameless else table[1] if table else given.name)
+        name = table[1] if table else given.name
+        if table and name.lower() in NAMELESS:
+            name = Path(os.path.abspath(given)).parent.name
+        names.append(name)
     return '-'.join(names).rstrip('-')
 
 

@@ -26,13 +26,14 @@ CHOICES = {
     'loss.name': 'dsconv.training.loss:LOSSES',
     'augment.policy': 'dsconv.augment.stages:POLICIES',
     'augment.crop_mode': 'dsconv.augment.stages:CROP_MODES',
-    'augment.flip': 'dsconv.augment.stages:FLIPS',  # and auto, until the data is known
+    'augment.flip': 'dsconv.augment.stages:FLIPS',
     'augment.mix_per': 'dsconv.augment.mixing:MIX_PER',
     'dataset.auto': (None, *KEYS),
     'dataset.channels': (None, 1, 3),
-    'log.trackers': (None, 'wandb', 'mlflow'),
+    'log.trackers': 'dsconv.reporting.trackers:TRACKERS',
     'dataset.resize': ('squash', 'crop', 'pad'),
 }
+BESIDE = {'augment.flip': ('auto',), 'log.trackers': (None,)}  # not in the table: until the data is known, and unset
 # The interval of each number, and of each number of a tuple. Where there is no natural upper bound, it is far above
 # useful values, so that a typing error does not exhaust the memory.
 RANGES = {
@@ -140,9 +141,9 @@ def _check_images(config):
     if config.model.name == 'dsconv':
         divisor = min((d for d in range(1, size + 1) if size % d == 0), key=lambda d: abs(d - patch))
         rows, fold = size // patch, config.model.fold or 1
-        halo = config.model.kernel_size // 2  # rows that a part needs of its neighbours
+        halo = max(config.model.kernel_size // 2, 1)  # rows that a part needs of its neighbours
         fits = fold == 1 or rows % fold == 0 and rows // fold >= halo
-        parts = f'must divide {rows} rows of patches into parts of {max(halo, 1)} or more'
+        parts = f'must divide {rows} rows of patches into parts of {halo} or more'
         _demand(config, 'model.patch_size', size % patch == 0, f'does not divide {images}; use {divisor}')
         _demand(config, 'model.fold', fits, parts)
     _demand(config, 'augment.crop_padding', padding < size, f'must be smaller than the {images}')
@@ -174,9 +175,10 @@ def check_splits(config: ConfigDict, sizes: dict[str, int]) -> None:
 def check_values(config: ConfigDict) -> None:
     """Raises InputError for the first value that is none of its choices, or outside its range."""
     for key in CHOICES:
-        names, value = ', '.join(map(shown, choices(key))), config[key]
+        known, value = choices(key), config[key]
         for each in value if isinstance(value, tuple) else (value,):
-            _demand(config, key, each in choices(key), f'is not one of {names}{did_you_mean(each, choices(key))}')
+            message = f'is not one of {", ".join(map(shown, known))}{did_you_mean(each, known)}'
+            _demand(config, key, each in known, message)
     for key, interval in RANGES.items():
         value = config[key]
         numbers = value if isinstance(value, tuple) else (value,)
@@ -216,28 +218,22 @@ def check(config: ConfigDict) -> None:
 def choices(key: str) -> tuple:
     """Returns the allowed values of a key of `CHOICES`."""
     table = CHOICES[key]
-    names = tuple(pkgutil.resolve_name(table) if isinstance(table, str) else table)
-    return ('auto', *names) if key == 'augment.flip' else names
+    return (*BESIDE.get(key, ()), *(pkgutil.resolve_name(table) if isinstance(table, str) else table))
 
 
 def not_taken(config: ConfigDict, keys) -> dict[str, str]:
     """Returns those of `keys`, dotted names, that have no effect, each with the choice that does not take it."""
-    aside = dict(_of_other_choices(config))
-    return {key: aside[key] for key in keys if key in aside}
-
-
-def _of_other_choices(config):
-    """Yields the options of other networks, optimizers and losses, each with what is chosen instead."""
     from dsconv.models import options_of
 
     plain = ' model.implementation=plain' if config.model.implementation == 'plain' else ''
-    for key in set(config.model) - options_of(config.model):
-        yield f'model.{key}', f'model.name={config.model.name}{plain}'
+    chosen = f'model.name={config.model.name}{plain}'
+    aside = {f'model.{key}': chosen for key in set(config.model) - options_of(config.model)}
     for section in ('optimizer', 'loss'):
         name, table = config[section].name, pkgutil.resolve_name(CHOICES[f'{section}.name'])
         options = {each: taken_by(make, config[section]) for each, make in table.items()}
-        for key in set().union(*options.values()) - options[name].keys():
-            yield f'{section}.{key}', f'{section}.name={name}'
+        others = set().union(*options.values()) - options[name].keys()
+        aside |= {f'{section}.{key}': f'{section}.name={name}' for key in others}
+    return {key: aside[key] for key in keys if key in aside}
 
 
 def taken_by(function, section) -> dict:
@@ -248,7 +244,7 @@ def taken_by(function, section) -> dict:
 def check_is_taken(config: ConfigDict, keys) -> None:
     """Raises InputError for the first of `keys` that has no effect."""
     for key, choice in not_taken(config, keys).items():
-        _demand(config, key, False, f'has no effect: {choice} does not take it; leave it out')
+        raise InputError(f'{key}={shown(config[key])} has no effect: {choice} does not take it; leave it out')
 
 
 def _demand(config, key, fits, message):

@@ -43,16 +43,14 @@ class Key(NamedTuple):
         return _convert(value, self.kind)
 
 
-def read_keys(config: ConfigDict, prefix: str = '') -> dict[str, Key]:
+def read_keys(config: ConfigDict) -> dict[str, Key]:
     """Returns the keys of the defaults by dotted name. An unset tuple holds numbers if it has a range, else texts."""
     keys = {}
-    for name, value in config.items():
-        dotted, kind = prefix + name, config.get_type(name)
-        if isinstance(value, ConfigDict):
-            keys |= read_keys(value, f'{dotted}.')
-        else:
-            element = type(value[0]) if value and kind is tuple else float if dotted in RANGES else str
-            keys[dotted] = Key(element if kind is tuple else kind, kind is tuple, value is None)
+    for name, value in flatten(config).items():
+        section, _, last = name.rpartition('.')
+        kind = (config[section] if section else config).get_type(last)
+        element = type(value[0]) if value and kind is tuple else float if name in RANGES else str
+        keys[name] = Key(element if kind is tuple else kind, kind is tuple, value is None)
     return keys
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib.util
+import logging
 import re
 from collections.abc import Iterator
 
@@ -66,6 +67,11 @@ def did_you_mean(name, names) -> str:
     """Returns `'; did you mean NEAREST?'` for the nearest of `names`, or `''` when none is near."""
     close = nearest(name, names)
     return '' if close is None else f'; did you mean {close}?'
+
+
+def log_traceback(error: BaseException) -> None:
+    """Logs the traceback of an error that a single line reports, at `DSCONV_LOG=DEBUG`."""
+    logging.getLogger('dsconv').debug('this is the traceback of the error below', exc_info=error)
 
 
 def shown(value) -> str:

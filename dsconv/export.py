@@ -17,7 +17,7 @@ def export(arguments) -> None:
     jax.config.update('jax_platforms', 'cpu')
     from dsconv.config import find_workdir
     from dsconv.exporting import bundle, card
-    from dsconv.reporting.tables import markdown_table
+    from dsconv.reporting import markdown_table
     from dsconv.training.run import output_of
 
     if 'int8' not in arguments.precision and (arguments.calibration_pictures or arguments.largest_loss is not None):

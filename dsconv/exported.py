@@ -42,13 +42,13 @@ class ExportedNetwork(Network):
         return self._run(np.float32(images) / 255 if self.metadata['input'] == 'float32' else images)
 
 
-def describe(metadata: dict) -> str:
+def metadata_text(metadata: dict) -> str:
     """Returns the metadata as the JSON text that is stored in a file, with zeros in place of the checksum."""
     return to_json(metadata | {'sha256': '0' * 64})
 
 
 def sealed(content: bytes) -> bytes:
-    """Returns a file that holds the text of `describe` with the checksum in its place."""
+    """Returns a file that holds the text of `metadata_text` with the checksum in its place."""
     start, end = CHECKSUM.search(content).span(1)
     return content[:start] + _digest(content, start, end) + content[end:]
 

@@ -1,8 +1,8 @@
 """python launch/processes.py 4 --config=configs/digits.py …: trains one run by several processes on this machine's CPU.
 
 The flags after the number go to each `python -m dsconv.main`. If one process fails, the others have a minute to exit;
-then they are killed. Ctrl-C and SIGTERM are passed on. The exit code is that of the first process that failed, or 75
-(start again).
+then they are killed. Ctrl-C and SIGTERM are passed on. The exit code is that of the first process that failed: 75 if
+the run was stopped and can be resumed, 1 if the process was killed.
 """
 
 import os

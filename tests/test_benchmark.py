@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
@@ -61,8 +62,8 @@ def test_what_cannot_be_written_is_printed_all_the_same(measured, capsys, tmp_pa
         ([*AUGMENT, '--peers=pilow'], "--peers: 'pilow' is not one of pillow, torchvision, keras, none; did you"),
         ([NETWORK, '--topology=v3:2x2x1'], '--topology can only be used with --what=augment, not with --what=network'),
         ([*AUGMENT, '--topology=v3-8', '--rounds=2'], '--rounds has no effect with --topology'),
-        ([NETWORK, '--targets=101'], "argument --targets: '101' must be percentages, e.g. 65,70"),
-        ([*AUGMENT, '--output=README.md'], '--output=README.md must be a directory or end in .json'),
+        ([NETWORK, '--targets=101'], "argument --targets: '101' must be a number from 0 to 100"),
+        ([*AUGMENT, '--output=README.md'], f'--output: {Path("README.md").absolute()} is not a directory'),
         ([NETWORK, '--config.model.norm=layer', '--peers=keras-jax'], 'model.norm=layer: the peers have batch alone; '),
         ([NETWORK, '--config.model.activation=elu', '--peers=keras-jax'], 'model.activation=elu: the peers have'),
         ([*AUGMENT, '--config.augment.mix_per=image'], 'the peers have the default augmentation alone (augment.mix_'),

@@ -140,16 +140,8 @@ def test_a_file_that_disagrees_is_an_error_after_the_table_and_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_files_that_are_none_are_refused(tmp_path, monkeypatch):
-    for name, content, message in (
-        ('model.pb', b'', 'must be a .tflite or .onnx file'),
-        ('damaged.onnx', b'no onnx', 'damaged'),
-    ):
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(InputError, match=message):
-            open_exported(tmp_path / name)
-    with pytest.raises(InputError, match=r'there is no such file; did you mean .*/damaged.onnx\?$'):
-        open_exported(tmp_path / 'damged.onnx')
+def test_a_damaged_file_is_refused_by_a_path_that_begins_with_a_tilde(tmp_path, monkeypatch):
+    (tmp_path / 'damaged.onnx').write_bytes(b'no onnx')
     monkeypatch.setenv('HOME', str(tmp_path))
     with pytest.raises(InputError, match='damaged'):
         open_exported('~/damaged.onnx')
@@ -182,7 +174,6 @@ def test_what_is_not_there_is_said(tmp_path, monkeypatch, capsys):
         (['--format=web'], 'npm pack onnxruntime-web@1.30.0'),
         (['--format=web', '--runtime=.'], 'not that of onnxruntime-web'),
         (['--precision=int8', '--config.dataset.archive=missing.tar.gz'], 'real pictures.*missing.tar.gz'),
-        (['--precision=int8', '--config.dataset.root=.'], 'real pictures.*dataset.root=. has no effect on cifar10'),
         (['--config.dataset.name=digits'], 'dataset.data_dir, dataset.archive'),
         (['--format=onnx', '--precision=int8'], 'is written in float32'),
         (['--format=onnx', '--precision=float32,int8'], '--precision=int8 has no effect on --format=onnx'),

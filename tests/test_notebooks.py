@@ -96,16 +96,12 @@ def test_pictures_are_unpacked_trained_on_from_a_trained_network_and_new_ones_na
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_cells_are_thin_and_keep_no_outputs(name):
-    for cell in read(name)[2]:
+def test_cells_are_thin_keep_no_outputs_and_name_settings_and_modules_that_exist(name):
+    _, text, cells = read(name)
+    for cell in cells:
         assert (cell.outputs, cell.execution_count) == ([], None)
         assert len(cell.source.splitlines()) <= 12
         assert not re.search(r'^\s*(def|class|for|while) ', cell.source, re.MULTILINE)
-
-
-@pytest.mark.parametrize('name', NAMES)
-def test_settings_and_modules_that_are_named_exist(name):
-    _, text, _ = read(name)
     keys = configuration.flatten(configuration.defaults())
     assert all(key in keys for key in re.findall(r'--config\.([\w.]+)', text))
     commands = [f'dsconv.{command}' for command in re.findall(r'\{DSCONV\}\.(\w+)', text)]

@@ -16,6 +16,7 @@ from dsconv.config_checks import resolve_without_data
 from dsconv.errors import InputError
 from dsconv.performance import machine
 from dsconv.performance.timing import in_turn, median_ratio, seconds_per_call
+from dsconv.process import SWITCH
 from dsconv.reporting import text_table
 from dsconv.training.mesh import batch_sharding, replicated, to_global
 from dsconv.training.setup import build_training, image_shape
@@ -65,7 +66,7 @@ def measure(config, peers=PEERS, rounds: int = 9, seconds: float = 1.0) -> dict:
         'augment': config.augment.to_dict(),
         'rounds': rounds,
         'devices': machine.devices(),
-        'allocator': os.environ.get('DSCONV_ALLOCATOR', 'system'),
+        'allocator': os.environ.get(SWITCH, 'system'),
         **machine.surroundings(),
         'step': step,
         'peers': race(config, peers, rounds, seconds) if peers else [],

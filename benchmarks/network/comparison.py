@@ -88,6 +88,7 @@ def measure(config, peers=tuple(PEERS), rounds: int = 5, steps: int = 5) -> dict
     # As in the processes of all: an accelerator may multiply float32 in fewer bits, and a training may hold it.
     jax.config.update('jax_platforms', 'cpu')
     from benchmarks.network.dsconv_peer import export
+    from dsconv.training.setup import image_shape
 
     with tempfile.TemporaryDirectory(prefix='dsconv-benchmark-') as directory:
         expected, settings = export(config, Path(directory))
@@ -99,7 +100,7 @@ def measure(config, peers=tuple(PEERS), rounds: int = 5, steps: int = 5) -> dict
         facts = in_turn(measures, rounds)
     return {
         'model': config.model.to_dict(),
-        'image_shape': [config.dataset.image_size] * 2 + [config.dataset.channels],
+        'image_shape': image_shape(config),
         'batch_size': config.batch_size,
         'rounds': rounds,
         'steps': steps,

@@ -15,7 +15,7 @@ from dsconv.augment.operations import OPERATIONS, STEPS, Parameters, apply_opera
 from dsconv.augment.pipeline import make_augment
 from dsconv.augment.stages import OFF
 
-SIGNED, UNSIGNED = (-10, -5, 0, 5, 10), (0, 2, 5, 8, 10)  # magnitudes, on RandAugment's scale
+SIGNED_MAGNITUDES, MAGNITUDES = (-10, -5, 0, 5, 10), (0, 2, 5, 8, 10)  # on RandAugment's scale
 OPERATION_IMAGES, TRAINING_IMAGES = 5, 8  # columns
 
 
@@ -28,7 +28,7 @@ def operation_blocks(images: np.ndarray, fill: int) -> list[tuple]:
     """
     several = images[:OPERATION_IMAGES]
     one = several[np.argmax(np.ptp(several, axis=-1).mean(axis=(1, 2)))]
-    blocks = [('Magnitude', SIGNED, []), ('Magnitude', UNSIGNED, []), ('No magnitude', (), [])]
+    blocks = [('Magnitude', SIGNED_MAGNITUDES, []), ('Magnitude', MAGNITUDES, []), ('No magnitude', (), [])]
     for name, parameters in zip(OPERATIONS, parameter_table(*images.shape[1:3]), strict=True):
         is_signed = (parameters[0] != parameters[1]).any()
         has_magnitude = (parameters[0] != parameters[0, 0]).any()

@@ -31,17 +31,16 @@ def decode_all(listing: Listing, read: Callable, shape: tuple, keep: bool, proce
     Returns: (the pictures that can be decoded, their images `(n, *shape)` if they are to be kept, a hash of the pixels
       of each as uint64 `(n,)`, broken paths).
     """
-    result, width = (read, shape) if keep else (lambda path: _digest(read(path)), (8,))
-    results, good, row = np.empty((len(listing.paths), *width), np.uint8), [], 0
-    for block, done in processes.attempt_all(result, listing.paths, np.empty(width, np.uint8)):
+    result, result_shape = (read, shape) if keep else (lambda path: _digest(read(path)), (8,))
+    results, good, row = np.empty((len(listing.paths), *result_shape), np.uint8), [], 0
+    for block, done in processes.attempt_all(result, listing.paths, np.empty(result_shape, np.uint8)):
         decoded = block[done]
         results[row : row + len(decoded)] = decoded
         row += len(decoded)
         good.append(done)
     good, results = np.concatenate(good), results[:row]  # a view: a copy would need the memory twice
     digests = np.fromiter(map(_digest, results), np.dtype((np.uint8, 8)), row) if keep else results
-    images = results if keep else None
-    return listing.take(good), images, digests.view(np.uint64)[:, 0], listing.paths[~good].tolist()
+    return listing.take(good), results if keep else None, digests.view(np.uint64)[:, 0], listing.paths[~good].tolist()
 
 
 def _digest(image: np.ndarray) -> np.ndarray:
@@ -50,10 +49,9 @@ def _digest(image: np.ndarray) -> np.ndarray:
 
 def reasons(broken: list[str]) -> str:
     """Says what is wrong with the first three, read again: a process has read only its part."""
-    errors = [attempt(read_picture, path, 1, 3) for path in broken[:3]]
+    errors = {path: attempt(read_picture, path, 1, 3) for path in broken[:3]}
     return '; '.join(
-        str(error) if isinstance(error, InputError) else f'{path}: could not be read'
-        for path, error in zip(broken, errors, strict=False)
+        str(error) if isinstance(error, InputError) else f'{path}: could not be read' for path, error in errors.items()
     )
 
 

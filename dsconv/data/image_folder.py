@@ -14,7 +14,7 @@ from dsconv.data.listing import Listing, least_classes, list_pictures
 from dsconv.data.picture import drawn_crop, of_sound_disk, read_picture
 from dsconv.data.processes import Processes
 from dsconv.data.source import FOLDER_PREFIX, TABLE_PREFIX, Source, are_characters, fits_in_memory, folder_class_names
-from dsconv.data.splits import TEST_FRACTION, Division, Split
+from dsconv.data.splits import Division, Split, tested_fraction
 from dsconv.data.table import list_table, read_list, write_list
 from dsconv.data.threads import map_images
 from dsconv.errors import InputError
@@ -46,8 +46,8 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
         raise InputError(f'{listing.root}: the processes of the run see different pictures: use one folder for all')
     check = functools.partial(_check, total=len(listing.paths), least=least_classes(whole), listed=listed)
     check(listing, [])
-    are_promised = listed or dataset.name.startswith(TABLE_PREFIX)
-    listing, headers, broken = read_headers(listing, processes, bool(are_promised))
+    are_promised = listed is not None or dataset.name.startswith(TABLE_PREFIX)
+    listing, headers, broken = read_headers(listing, processes, are_promised)
     check(listing, broken)
     is_known = dataset.image_size or is_auto(dataset, 'dataset.image_size')
     size = dataset.image_size if is_known else _common_size(listing, headers)
@@ -68,7 +68,7 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
     else:
         names, labels = folder_class_names(listing.class_names, listing.labels, dataset)
         listing = dataclasses.replace(listing, class_names=names, labels=labels)
-        tested = TEST_FRACTION if not whole and _lacks_test(listing, dataset) else 0.0
+        tested = tested_fraction(set(listing.splits.tolist()), dataset, whole)
         splits = np.full(len(labels), 'train', object) if whole else _divided(listing, dataset, tested)
         _tell(listing, broken, bool(tested))
         drawn = frozenset(splits.tolist()) - {*listing.splits.tolist(), 'train'}
@@ -125,14 +125,15 @@ def _check(listing: Listing, broken: list[str], total: int, least: int, listed) 
         why = f' ({reasons(broken)})' if broken else ''
         raise InputError(
             f'{listing.where[training]}: {there} of its {len(listing.class_names)} classes have a readable '
-            f'picture{_counted(listing.other_files, "; left out ")}; at least {least} must have one{why}'
+            f'picture{_left_out(listing.other_files)}; at least {least} must have one{why}'
         )
 
 
 def _common_size(listing: Listing, headers: np.ndarray) -> int:
     first = headers[0, :2]
     other = np.flatnonzero((headers[:, :2] != first).any(1) | (headers[:, 0] != headers[:, 1]))
-    for row in other[:1]:
+    if other.size:
+        row = other[0]
         seen = ' and '.join(dict.fromkeys(f'{width}x{height}' for width, height in (first, headers[row, :2])))
         files = ', '.join(dict.fromkeys((listing.paths[0], listing.paths[row])))
         raise InputError(
@@ -160,12 +161,6 @@ def _divided(listing: Listing, dataset, tested: float) -> np.ndarray:
     return splits
 
 
-def _lacks_test(listing: Listing, dataset) -> bool:
-    """Returns whether a fixed fifth is to be the test split: not where a named split could be validated instead."""
-    own = set(listing.splits.tolist())
-    return not dataset.fold and (own == {''} or (own == {'train'} and not dataset.validation_fraction))
-
-
 def _tell(listing: Listing, broken: list[str], is_tested: bool) -> None:
     """Logs in one line how the pictures were read, then one line for each note and warning."""
     counts = collections.Counter(listing.splits.tolist())
@@ -178,7 +173,7 @@ def _tell(listing: Listing, broken: list[str], is_tested: bool) -> None:
     fifth = '; a fixed fifth of each class is the test split' if is_tested else ''
     if listing.groups is not None:
         fifth += f'; the {len(np.unique(listing.groups)):,} groups are not divided (dataset.group_key=- ignores them)'
-    left_out = _counted(listing.other_files, '; left out ')
+    left_out = _left_out(listing.other_files)
     log.info('%s: read as %s of %d classes%s%s', listing.root, what, len(listing.class_names), fifth, left_out)
     for note in (*listing.notes, *_missing_classes(listing)):
         log.warning('%s', note)
@@ -188,11 +183,11 @@ def _tell(listing: Listing, broken: list[str], is_tested: bool) -> None:
         log.warning('%s: %d picture(s) are broken and left out: %s', listing.root, len(broken), reasons(broken))
 
 
-def _counted(others, before: str) -> str:
+def _left_out(others: collections.Counter) -> str:
     if not others:
         return ''
     kinds = ', '.join(f'{count:,} {extension}' for extension, count in others.most_common(5))
-    return f'{before}{sum(others.values()):,} files of other types ({kinds})'
+    return f'; left out {sum(others.values()):,} files of other types ({kinds})'
 
 
 def _missing_classes(listing: Listing) -> Iterator[str]:

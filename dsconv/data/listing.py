@@ -35,7 +35,7 @@ class Listing:
     """The files of a folder that may be pictures, in an order that depends on their names alone.
 
     Attributes:
-      root: the folder that holds the classes or the splits, or the table.
+      root: the folder that holds the classes or the splits; of a table, the folder of its paths.
       where: split, training first, → what a message calls it; {'': …} where the data has no splits.
       class_names: one per label, in Unicode's composed form (NFC), sorted.
       paths: text `(n,)`.
@@ -100,7 +100,6 @@ def replaces_validation(dataset) -> str | None:
 
 def check_split_names(where, names: dict[str, str], there) -> None:
     """Raises InputError if `dataset.splits` gives a split a name, of `split_names`, that is not `there`."""
-    there = list(there)
     for name in names:
         if names is not SPLIT_NAMES and name not in map(str.lower, there):
             raise InputError(f'dataset.splits: {where} has no split {name}{did_you_mean(name, there)}')
@@ -148,8 +147,8 @@ def list_pictures(given: pathlib.Path, dataset, whole: bool = False) -> Listing:
     notes += alike(class_names)
     rows, others = [], collections.Counter()
     for split, folder in folders.items():
+        above = _real_path(root), _real_path(folder)
         for name in sorted(classes[split]):
-            above = _real_path(root), _real_path(folder)
             found = sorted(path for each in classes[split][name] for path in pictures_below(each, above, others))
             if found and name not in class_names:
                 raise InputError(unknown_class(name, folder, folders[training], class_names))
@@ -172,11 +171,10 @@ def _unwrapped(root: pathlib.Path, names: Mapping) -> pathlib.Path:
 
 def _split_folders(root: pathlib.Path, names: dict[str, str], notes: list[str]) -> dict[str, pathlib.Path]:
     """Maps each split to its folder, training first; '' to `root` where the classes, perhaps one 'train', stand."""
-    found = collections.defaultdict(list)
-    others = []
-    for folder in _subfolders(root):
-        split = names.get(folder.name.lower())
-        (found[split] if split else others).append(folder)
+    found, inside = collections.defaultdict(list), _subfolders(root)
+    for folder in inside:
+        found[names.get(folder.name.lower())].append(folder)
+    others = found.pop(None, [])
     training = [folder for folder in found['train'] if _subfolders(folder)]
     if not training and (others or not any(_subfolders(folder) for folders in found.values() for folder in folders)):
         if names is not SPLIT_NAMES:
@@ -188,7 +186,7 @@ def _split_folders(root: pathlib.Path, names: dict[str, str], notes: list[str]) 
         return {'': root}
     if not found['train']:
         raise InputError(f'{root}: holds {next(iter(filter(None, found.values())))[0].name}/ but no train/')
-    check_split_names(root, names, (folder.name for folders in (*found.values(), others) for folder in folders))
+    check_split_names(root, names, [folder.name for folder in inside])
     for split, folders in found.items():
         if len(folders) > 1:
             raise InputError(f'{folders[0]} and {folders[1]} are both the {split} split: keep one of them')

@@ -56,9 +56,7 @@ def channel_statistics(split) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """
     histogram = 0  # examples of each of the 256 levels: exact, whatever the number of pixels
     for images in split.sample():
-        histogram = histogram + np.stack(
-            [np.bincount(channel.ravel(), minlength=256) for channel in np.moveaxis(images, -1, 0)]
-        )
+        histogram += np.stack([np.bincount(channel.ravel(), minlength=256) for channel in np.moveaxis(images, -1, 0)])
     levels = np.arange(256) / 255
     share = histogram / histogram.sum(1, keepdims=True)
     mean = share @ levels

@@ -15,6 +15,7 @@ from dsconv.errors import InputError
 
 SPELLED_DIGITS = ('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine')
 FOLDER_PREFIX, TABLE_PREFIX = 'image_folder:', 'image_table:'
+OR_ARCHIVE = ', or give the archive: --config.dataset.archive=cifar-10-binary.tar.gz'  # of CIFAR-10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Source:
         return split.subset(self.division.members(name, split.labels, self.class_names))
 
     def is_drawn(self, name: str) -> bool:
-        """Returns whether a split is drawn from the training images: of others, or in another order, it is another."""
+        """Returns whether a split is drawn from the training images, so that others, or another order, change it."""
         return name in self.drawn or name != self.division.own_split(name)
 
     def final_split(self, name: str) -> str:

@@ -5,7 +5,7 @@ from dsconv.data.cifar_archive import describe_cifar, open_cifar_archive
 from dsconv.data.digits import open_digits
 from dsconv.data.image_folder import open_pictures
 from dsconv.data.processes import ALONE, Processes
-from dsconv.data.source import FOLDER_PREFIX, TABLE_PREFIX, Source
+from dsconv.data.source import FOLDER_PREFIX, OR_ARCHIVE, TABLE_PREFIX, Source
 from dsconv.errors import InputError, require_tensorflow, shown
 
 
@@ -23,8 +23,8 @@ def open_source(
       whole: take no test split from data that has only train; pictures are one split, train, whatever their folders or
         their table say, and may be of one class.
 
-    Returns: a `Source`. Metadata alone is read, except of folders, whose pictures are all decoded once, so that
-      broken ones are known before training, and of an archive, which is read whole.
+    Returns: a `Source`. Images are not decoded yet, with two exceptions: the pictures of a folder or a table are all
+      decoded once, so that broken ones are known before training, and an archive is read whole.
     Raises: InputError when the dataset does not exist, is not prepared, damaged or not one of labelled images.
     """
     if dataset.archive and dataset.name != 'cifar10':
@@ -46,8 +46,7 @@ def open_source(
         return describe_cifar(dataset)
     if dataset.archive:
         return open_cifar_archive(dataset)
-    archive = ', or give the archive: --config.dataset.archive=cifar-10-binary.tar.gz'
-    require_tensorflow(f'dataset.name={dataset.name}', archive if dataset.name == 'cifar10' else '')
+    require_tensorflow(f'dataset.name={dataset.name}', OR_ARCHIVE if dataset.name == 'cifar10' else '')
     from dsconv.data.tfds_source import open_tfds
 
     return open_tfds(dataset, prepared, whole)

@@ -92,6 +92,16 @@ class Split:
             yield self.images(indices[start : start + 250])
 
 
+def tested_fraction(own: set[str], dataset, whole: bool) -> float:
+    """Returns the fraction of a dataset that becomes its test split: a fixed fifth where it comes with none, else 0.
+
+    `own` are the names of its own splits, {''} if it has none. It is 0 as well for a dataset that is taken `whole`, if
+    `dataset.fold` is set, and for a single split named train of which `dataset.validation_fraction` holds out a part.
+    """
+    is_alone = own == {''} or own == {'train'} and not dataset.validation_fraction
+    return TEST_FRACTION if is_alone and not (whole or dataset.fold) else 0.0
+
+
 def _draw_balanced(labels: np.ndarray, generator) -> np.ndarray:
     """Draws as many indices as there are labels, in random order: the same number of each class, give or take one.
 

@@ -87,12 +87,12 @@ class StreamedSplit:
                     yield images, labels, draws
 
         # One for all epochs: the next one's buffer fills while batches of the last are still to be used.
-        return self._decoded(requests)
+        return self._decoded(requests())
 
     def in_order(self, batch_size: int, rows: slice) -> Iterator[tuple]:
         """Yields batches as `Split.in_order`."""
         batches = self._examples(None).batch(batch_size)
-        return self._decoded(lambda: ((*request, itertools.repeat(None)) for request in _requests(batches, rows)))
+        return self._decoded((*request, itertools.repeat(None)) for request in _requests(batches, rows))
 
     def sample(self) -> Iterator[np.ndarray]:
         """Yields the first images, for statistics."""
@@ -102,7 +102,7 @@ class StreamedSplit:
 
     def _decoded(self, requests) -> Iterator[tuple]:
         with naming_damage(self.where):
-            yield from read_ahead(requests(), lambda request: self.decode(*request))
+            yield from read_ahead(requests, lambda request: self.decode(*request))
 
     def _examples(self, seed: int | None):
         if self.members is None:
@@ -127,7 +127,7 @@ def read_labels(records: Callable, where: str) -> np.ndarray:
 
 @contextlib.contextmanager
 def naming_damage(where: str):
-    """Turns TensorFlow's errors in reading records into an InputError, or a RunError where the data may be sound."""
+    """Turns TensorFlow's errors in reading records into an InputError, or a RunError if the data may be sound."""
     try:
         yield
     except import_tensorflow().errors.OpError as error:

@@ -68,7 +68,7 @@ def list_table(path: pathlib.Path, dataset, whole: bool = False) -> Listing:
     names = split_names(dataset)
     splits = _splits(path, seen, columns, header, names)
     notes = []
-    if not whole and (option := replaces_validation(dataset)) and 'validation' in splits:
+    if (option := replaces_validation(dataset)) and 'validation' in splits:
         kept = [split != 'validation' for split in splits]
         seen, splits = dict(itertools.compress(seen.items(), kept)), list(itertools.compress(splits, kept))
         notes.append(f'{path} (validation): ignored, because dataset.{option} replaces it')
@@ -92,7 +92,7 @@ def list_table(path: pathlib.Path, dataset, whole: bool = False) -> Listing:
         notes.append(f'{path}: {unlabelled} row(s) without a label are left out')
     groups = _groups(path, seen, splits) if 'group_key' in columns else None
     for name, split in zip(labels, splits, strict=True):
-        if name not in trained and not whole:
+        if name not in trained:
             raise InputError(f'{path}: {unknown_class(name, split, "train", trained)}')
     return Listing.of(root, where, class_names, rows, notes=tuple(notes), groups=groups)
 

@@ -14,8 +14,16 @@ from dsconv.config_auto import choose_sizes, is_auto
 from dsconv.data.listing import check_split_names, split_names
 from dsconv.data.picture import drawn_crop, fit, open_picture
 from dsconv.data.read_ahead import import_tensorflow
-from dsconv.data.source import FOLDER_PREFIX, TABLE_PREFIX, Source, are_characters, choose_class_names, fits_in_memory
-from dsconv.data.splits import TEST_FRACTION, Division, Split
+from dsconv.data.source import (
+    FOLDER_PREFIX,
+    OR_ARCHIVE,
+    TABLE_PREFIX,
+    Source,
+    are_characters,
+    choose_class_names,
+    fits_in_memory,
+)
+from dsconv.data.splits import Division, Split, tested_fraction
 from dsconv.data.stream import READ_BATCH, StreamedSplit, naming_damage, read_labels
 from dsconv.data.tfds_features import Features, encode_arrays, find_features, plain_labels, read_vocabulary
 from dsconv.data.threads import map_images
@@ -38,8 +46,8 @@ def open_tfds(dataset, prepared: bool = True, whole: bool = False) -> Source:
 
     Splits other than those of `split_names` are ignored. Where train is alone, a fixed fifth of each of its classes
     is the test split, unless it is to stay `whole`, or `dataset.validation_fraction` or `dataset.fold` holds a part
-    out. Data that, decoded, exceeds `dataset.memory_gigabytes` is streamed (see `stream`). Labels without names are
-    read once to know which there are.
+    out. Data that, decoded, exceeds `dataset.memory_gigabytes` is streamed (see `stream`), and so is a training split
+    of random crops. Labels without names are read once to know which there are.
 
     Raises: InputError when there is no such dataset, it is not prepared in the directory, it has no features that are
       image and label (see `find_features`), or its images differ in size and `dataset.image_size` is unset and not to
@@ -51,7 +59,7 @@ def open_tfds(dataset, prepared: bool = True, whole: bool = False) -> Source:
         raise InputError(f'dataset {dataset.name!r} in {directory!r}: TensorFlow opens no path that is not UTF-8')
     builder = _builder(dataset.name, directory)
     features = find_features(builder, dataset)
-    if prepared or features.class_names is dataset.class_names is None:
+    if prepared or (features.class_names is None and dataset.class_names is None):
         _require_prepared(builder, dataset.name, directory)
     channels = dataset.channels or (1 if features.shape[-1] == 1 else 3)
     theirs = _splits(builder, dataset)
@@ -101,9 +109,9 @@ def open_tfds(dataset, prepared: bool = True, whole: bool = False) -> Source:
     family = dataset.name.split(':')[0]
     numbered = names == tuple(map(str, range(len(names))))  # how TFDS names classes that have no names
     characters = {family, family.split('/')[0]} & CHARACTER_DATASETS or (not numbered and are_characters(names))
-    is_divided = whole or set(sizes) != {'train'} or bool(dataset.validation_fraction or dataset.fold)
-    division = Division.of(sizes, dataset, 0.0 if is_divided else TEST_FRACTION)
-    if not is_divided:
+    tested = tested_fraction(set(sizes), dataset, whole)
+    division = Division.of(sizes, dataset, tested)
+    if tested:
         log.info('%s: has only %s; a fixed fifth of each class is the test split', dataset.name, theirs['train'])
     return Source(image_size, channels, names, not characters, division, own, crop_scale=scale)
 
@@ -146,12 +154,11 @@ def _require_prepared(builder, name: str, directory: str) -> None:
             remedy = 'prepare it as tfrecord in another directory, and set --config.dataset.data_dir=DIR'
             raise InputError(f'{name} in {builder.data_dir} is an array_record, which tf.data does not read: {remedy}')
         return
-    archive = ', or give the archive: --config.dataset.archive=cifar-10-binary.tar.gz' if name == 'cifar10' else ''
     raise InputError(
         f'{name} {builder.version} is not prepared in {directory} (looked for {builder.data_dir}): prepare it with '
         f'`python -c "import tensorflow_datasets as tfds; tfds.builder({name!r}, data_dir={directory!r})'
         f'.download_and_prepare()"`, or say where it is: TFDS_DATA_DIR=DIR in the environment, or '
-        f'--config.dataset.data_dir=DIR{archive}; configs/digits.py needs no download'
+        f'--config.dataset.data_dir=DIR{OR_ARCHIVE if name == "cifar10" else ""}; configs/digits.py needs no download'
     )
 
 

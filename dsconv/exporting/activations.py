@@ -6,7 +6,7 @@ from dsconv.exporting.graph import ACTIVATIONS, Node
 
 ELEMENTWISE = ('add', 'sub', 'mul', 'div', 'max', 'min', 'pow', 'exp', 'expm1', 'log1p', 'tanh', 'logistic', 'erf')
 ELEMENTWISE += ('erfc', 'integer_pow', 'square', 'neg', 'sign', 'select_n', 'ge', 'gt', 'le', 'lt')
-SAMPLES = np.linspace(-9, 9, 73, dtype=np.float32)
+SAMPLES = np.float32([*np.linspace(-9, 9, 73), -80, 80])  # ±80 tells clip(x, 0, 20) from ReLU
 
 
 def find_activations(graph: list[Node]) -> dict[Node, tuple[str, Node]]:
@@ -24,8 +24,7 @@ def find_activations(graph: list[Node]) -> dict[Node, tuple[str, Node]]:
     known = {name: np.asarray(function(SAMPLES)) for name, function in ACTIVATIONS.items()}
     for node, (source, values) in chains.items():
         users = [user for user in graph if any(x is node for x in user.inputs)]
-        inside = [user in chains and chains[user][0] is source for user in users]
-        if not inside or not all(inside):  # others need it
+        if not users or any(chains.get(user, (None,))[0] is not source for user in users):  # others need it
             close = [name for name in known if np.allclose(values, known[name], rtol=1e-5, atol=1e-6)]
             if close:
                 found[node] = close[0], source

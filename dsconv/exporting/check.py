@@ -103,8 +103,8 @@ def _of_folder(folder, dataset, count, calibrating):
 
 def _labels(paths, folder, class_names):
     """Returns for each picture the class that the nearest folder above it, up to `folder`, is named as, else −1."""
-    above = [[each.name for each in path.parents if folder in (each, *each.parents)] for path in paths]
-    above = [names or [path.parent.name] for names, path in zip(above, paths, strict=True)]
+    inside = [[each.name for each in path.parents if folder in (each, *each.parents)] for path in paths]
+    above = [names or [path.parent.name] for names, path in zip(inside, paths, strict=True)]
     names = sorted(set().union(*above))
     numbers = dict(zip(names, match_classes(names, class_names), strict=True))
     labels = np.array([next((numbers[name] for name in each if numbers[name] >= 0), -1) for each in above])

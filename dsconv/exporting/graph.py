@@ -69,12 +69,12 @@ class Node:
 
     Attributes:
       op: a key of `OPERATIONS` or `ACTIVATIONS`, 'input', or the name of the primitive of JAX that `primitive` is.
-      inputs: of it: nodes and constants, which broadcast to `input_shapes`.
-      params: of the operation.
-      shape: of the array, for a batch of one.
-      dtype: of the array.
-      primitive: of JAX, or None.
-      input_shapes: that the primitive takes.
+      inputs: nodes and constant arrays, which broadcast to `input_shapes`.
+      params: keyword arguments of the operation or the primitive.
+      shape: of the result, for a batch of one.
+      dtype: of the result.
+      primitive: the primitive of JAX, or None for any other `op`.
+      input_shapes: the shapes that the primitive takes.
     """
 
     op: str

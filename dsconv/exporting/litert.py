@@ -17,7 +17,7 @@ from litert_quantizer.utils.tfl_flatbuffer_utils import get_tensor_data
 
 from dsconv.data.stratified import evenly
 from dsconv.errors import InputError
-from dsconv.exported import METADATA, describe, quiet_runtime, sealed
+from dsconv.exported import METADATA, metadata_text, quiet_runtime, sealed
 from dsconv.exporting.card import labels
 from dsconv.exporting.graph import ACTIVATIONS, Node, run
 
@@ -75,7 +75,7 @@ def with_metadata(file: bytes, metadata: dict) -> bytes:
     """Returns a .tflite file that holds `metadata` as JSON and its class names, a line each."""
     model = _parsed(file)
     model.metadata = model.metadata or []
-    for name, text in ((METADATA, describe(metadata)), ('labels.txt', labels(metadata['class_names']))):
+    for name, text in ((METADATA, metadata_text(metadata)), ('labels.txt', labels(metadata['class_names']))):
         buffer, entry = schema.BufferT(), schema.MetadataT()
         buffer.data = np.frombuffer(text.encode(), np.uint8)
         entry.name, entry.buffer = name, len(model.buffers)
@@ -96,9 +96,9 @@ def _quantized(prepared: quantizer.Quantizer, ranges) -> bytes:
 
 
 def _run_each(file, pictures, keep=True):
-    """Yields, for each picture, a function from the name of a tensor to its values, as real numbers.
+    """Runs each picture; yields a function from the name of a tensor to its values, as real numbers.
 
-    With `keep`, any tensor; it is slower. Without, outputs alone.
+    With `keep`, which is slower, any tensor can be read; without, the outputs alone.
     """
     with warnings.catch_warnings(action='ignore'):  # that this takes memory
         interpreter = Interpreter(model_content=file, experimental_preserve_all_tensors=keep, num_threads=1)

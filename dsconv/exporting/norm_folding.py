@@ -97,7 +97,8 @@ class _Folding:
             return self.emit('conv', [node, kernel, bias], node.shape, **shapes)
         for op, constant in (('mul', None if _is_one(scale) else scale), ('add', shift)):
             if constant is not None:
-                node = self.emit(op, [node, np.float32(constant)], np.broadcast_shapes(node.shape, constant.shape))
+                shape = np.broadcast_shapes(node.shape, constant.shape)  # layer norm scales an array of one channel
+                node = self.emit(op, [node, np.float32(constant)], shape)
         return node
 
     def _generic(self, node):
@@ -106,10 +107,8 @@ class _Folding:
 
     def _after(self, old, scale=ONE, shift=None):
         """Returns the `Pending` of old · scale + shift."""
-        if self.users[old] > 1:  # what follows is for one of them, so the layer takes what is there now
-            self._take_scale(old, ONE)
-            if self.pending[old].sole:
-                self.computed(old)
+        if self.users[old] > 1:  # what follows is for one of them alone
+            self.computed(old)
         before = self.pending[old]
         moved = None if before.shift is None else before.shift * scale
         return dataclasses.replace(before, scale=before.scale * scale, shift=_total(moved, shift))
@@ -152,20 +151,14 @@ class _Folding:
             self._take_scale(old, units if _may_divide(units) else ONE)
         if _is_one(self.pending[x].scale):
             x, y = y, x
-        one, other = self.pending[x], self.pending[y]
         # The sum is computed in the units of one side, which then needs no multiplication.
-        common, is_unscaled = one.scale, _is_one(other.scale)
-        may_share = not _is_one(common) and _may_divide(common)
-        if may_share and is_unscaled:
-            may_share = self._rescale(y, common)  # changes the weights of y
-        if not may_share:
-            common = ONE
-            nodes = [self._affine(side.node, side.scale) for side in (one, other)]
-        elif is_unscaled:
-            nodes = [one.node, other.node]
-        else:
-            nodes = [one.node, self._affine(other.node, other.scale / common)]
-        return Pending(self.emit('add', nodes, node.shape), common, _total(one.shift, other.shift))
+        units = self.pending[x].scale
+        may_share = not _is_one(units) and _may_divide(units)
+        if not may_share or _is_one(self.pending[y].scale) and not self._rescale(y, units):
+            units = ONE
+        one, other = self.pending[x], self.pending[y]
+        nodes = [self._affine(side.node, side.scale / units) for side in (one, other)]
+        return Pending(self.emit('add', nodes, node.shape), units, _total(one.shift, other.shift))
 
     def _rescale(self, old, units):
         """Divides what a layer computes by `units`, where its other users are layers, which multiply by them again."""
@@ -181,6 +174,7 @@ class _Folding:
         for user in users:
             axis = -1 if user.params.get('groups', 1) > 1 else -2  # of the kernel, that the node's channels are
             user.inputs[1] = np.float32(user.inputs[1] * np.expand_dims(units, tuple(range(1, -axis))))
+        self.pending[old] = dataclasses.replace(self.pending[old], scale=units)
         return True
 
     def _dot_general(self, node, x, kernel):
@@ -202,7 +196,8 @@ class _Folding:
         numbers, groups, padding = params['dimension_numbers'], params['feature_group_count'], params['padding']
         is_nhwc = (numbers.lhs_spec, numbers.rhs_spec, numbers.out_spec) == ((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
         is_plain = set((*params['lhs_dilation'], *params['rhs_dilation'], params['batch_group_count'])) == {1}
-        if not (is_nhwc and is_plain and isinstance(kernel, np.ndarray) and groups in (1, x.shape[-1])):
+        is_depthwise = groups == x.shape[-1] == node.shape[-1]
+        if not (is_nhwc and is_plain and isinstance(kernel, np.ndarray) and (groups == 1 or is_depthwise)):
             return None
         is_padded = any(map(any, padding))
         if self.pending[x].sole or is_padded and self.pending[x].shift is not None:

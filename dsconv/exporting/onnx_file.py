@@ -8,7 +8,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from dsconv.errors import InputError
-from dsconv.exported import METADATA, describe, sealed
+from dsconv.exported import METADATA, metadata_text, sealed
 from dsconv.exporting.graph import Node
 
 OPSET = 20  # the first with Gelu
@@ -44,7 +44,7 @@ def to_onnx(graph: list[Node], metadata: dict) -> bytes:
     body = helper.make_graph(writer.nodes, 'dsconv', [image], [answer], writer.constants)
     model = helper.make_model(body, opset_imports=[helper.make_opsetid('', OPSET)], ir_version=IR_VERSION)
     model.producer_name = 'dsconv'
-    helper.set_model_props(model, {METADATA: describe(metadata)})
+    helper.set_model_props(model, {METADATA: metadata_text(metadata)})
     onnx.checker.check_model(model, full_check=True)
     return sealed(model.SerializeToString())
 

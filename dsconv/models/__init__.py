@@ -46,3 +46,6 @@ def _fields(network) -> set[str]:
     """Returns what a config may set: the fields of a module but Linen's own, the head, and those that a name fixes."""
     fixed = getattr(network, 'keywords', {})
     return set(inspect.signature(network).parameters) - {'parent', 'name', 'num_classes', *fixed}
+
+
+FAST_OPTIONS = _fields(FastDSConv) - _fields(DSConv)  # those of `model` that the plain form lacks

@@ -47,13 +47,14 @@ class Block(nn.Module):
 class DSConv(nn.Module):
     """The classifier: `(batch, height, width, channels)` normalised images → `(batch, num_classes)` float32 logits.
 
-    Height and width must be divisible by `patch_size`; any channel count. A `stem_kernel_size` other than the patch
-    size (SAME padding, stride `patch_size`) is for Large, whose published parameter count needs 2 at patch size 1.
+    Height and width must be divisible by `patch_size`, else InputError is raised; any number of channels will do. A
+    `stem_kernel_size` other than the patch size (SAME padding, stride `patch_size`) is for Large, whose published
+    parameter count needs 2 at patch size 1.
 
     `activation` is a key of `layers.ACTIVATIONS` ('gelu' is the tanh form), `norm` one of `layers.NORMS`; batch norm
     takes its statistics over `norm_groups` equal parts of the batch, so apply with `mutable='batch_stats'` in training.
     Parameters, pooling and head are float32, the other layers compute in `dtype`. A convolution's parameters are under
-    its own name, those of its norm under `<name>_unit`. Raises InputError for other sizes.
+    its own name, those of its norm under `<name>_unit`.
     """
 
     num_classes: int

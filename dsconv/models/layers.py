@@ -31,7 +31,7 @@ NORMS = {
 
 
 class ConvUnit(nn.Module):
-    """A convolution, then the activation, then the norm, in `dtype`: `(batch, height, width, channels)` → its shape.
+    """A convolution, then the activation, then the norm, in `dtype`; the shape is that of the convolution's output.
 
     `convolution` is an `nn.Conv` or an `nn.Dense`, `activation` a key of `ACTIVATIONS`, `norm` one of `NORMS`; `groups`
     are those of `BatchNorm`.

@@ -1,1 +1,1 @@
-"""Measurement: timing, the machine, and what a compiled step costs. Used by benchmarks, studies and preflight."""
+"""Timing, the machine, and what a compiled step costs. Used by benchmarks, studies, exporting and preflight."""

@@ -32,7 +32,7 @@ def topology_devices(name: str) -> list:
     """Returns the devices of a TPU slice, to compile for: `name` is of `SLICES`, or the compiler's own.
 
     Call it before anything is computed: afterwards the process has no TPU of its own. Raises InputError if libtpu is
-    not installed, or knows no such slice; RunError where another process uses it.
+    not installed, or knows no such slice; RunError if another process uses it.
     """
     for variable, value in _NO_TPU_VM.items():
         os.environ.setdefault(variable, value)

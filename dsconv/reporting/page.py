@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dsconv.errors import InputError
-from dsconv.files import make_directory, replace_file, to_path
+from dsconv.files import describe, make_directory, replace_file, to_path
 from dsconv.reporting.markdown import code_block, paragraphs, plain, plain_cells, plain_table
 from dsconv.reporting.metrics_log import read_metrics
 from dsconv.reporting.sections import headline, mean_robust, percent, sections, top5, worst_class
@@ -32,9 +32,7 @@ def read_report(workdir: Path) -> dict | None:
         sections(report, ())
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         command = f'python -m dsconv.evaluate --workdir={workdir}'
-        raise InputError(
-            f'{file} is damaged ({type(error).__name__}: {error}): write it again with {command}'
-        ) from error
+        raise InputError(f'{file} is damaged ({describe(error)}): write it again with {command}') from error
     return report
 
 

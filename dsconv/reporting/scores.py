@@ -68,10 +68,10 @@ def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray) -> f
     return float(np.nansum(counts * np.abs(accuracies - confidences)) / counts.sum())
 
 
-def _row(scores: dict) -> dict:
+def _row(row: dict) -> dict:
     """Renames scikit-learn's keys to those of report.json."""
-    row = {key: float(scores[key]) for key in ('precision', 'recall')}
-    return row | {'f1': float(scores['f1-score']), 'support': int(scores['support'])}
+    scored = {key: float(row[key]) for key in ('precision', 'recall')}
+    return scored | {'f1': float(row['f1-score']), 'support': int(row['support'])}
 
 
 def by_threshold(confidence: np.ndarray, correct: np.ndarray) -> list[dict]:
@@ -85,7 +85,7 @@ def by_threshold(confidence: np.ndarray, correct: np.ndarray) -> list[dict]:
 
 
 def with_temperature(log_probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Returns float64 log-probabilities `(…, classes)` of logits divided by a temperature, above 1 the less sure."""
+    """Returns float64 log-probabilities `(…, classes)` of the logits divided by `temperature`; above 1: less sure."""
     from scipy.special import log_softmax
 
     return log_softmax(log_probabilities.astype(np.float64) / temperature, axis=-1)

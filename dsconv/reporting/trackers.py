@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from dsconv.errors import InputError, Preempted
+from dsconv.errors import InputError, Preempted, log_traceback
 from dsconv.files import is_remote, read_if_there, replace_file
 
 logger = logging.getLogger('dsconv')
@@ -102,7 +102,7 @@ class Trackers(contextlib.AbstractContextManager):
             try:
                 what(tracker)
             except Exception as error:
-                logger.debug('this is the traceback of the error below', exc_info=error)
+                log_traceback(error)
                 logger.warning('log.trackers=%s failed (%s): nothing more is logged to it in this run', name, error)
                 del self._open[name]
                 with contextlib.suppress(Exception):  # else the next run of this process could not begin there

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from dsconv import config as configuration
 from dsconv.config_checks import resolve
-from dsconv.errors import InputError, RunError, shown
+from dsconv.errors import InputError, RunError, log_traceback, shown
 from dsconv.files import make_directory, read_if_there, replace_file
 from dsconv.reporting import read_metrics
 from dsconv.studies.study import GIVEN_BY_THE_STUDY, Study, overrides_by_variant, taken
@@ -100,7 +100,7 @@ def train_cells(cells: list[Cell]) -> Iterator[Cell]:
         except Exception as error:  # whatever it is, the other cells may not have it
             line = next(iter(str(error).splitlines()), '')[:300]
             line = line if isinstance(error, (InputError, RunError)) else f'{type(error).__name__}: {line}'
-            logger.debug('this is the traceback of the error below', exc_info=error)
+            log_traceback(error)
             logger.error('%s failed: %s', name, line)
             make_directory(cell.workdir.parent)
             replace_file(cell.failure_file, line.encode(errors='backslashreplace'))

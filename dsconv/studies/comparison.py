@@ -6,7 +6,7 @@ import statistics
 import tomllib
 from pathlib import Path
 
-from dsconv.errors import InputError
+from dsconv.errors import InputError, log_traceback
 from dsconv.performance import machine
 from dsconv.performance.timing import in_turn, seconds_per_call
 from dsconv.reporting import text_table
@@ -46,7 +46,7 @@ def measure_latency(configs: dict, rounds: int = ROUNDS, seconds: float = SECOND
             for call in own.values():  # compiles
                 call()
         except (InputError, RuntimeError) as error:  # XLA's are RuntimeErrors
-            logger.debug('this is the traceback of the error below', exc_info=error)
+            log_traceback(error)
             logger.warning('%s is not timed: %s', name, next(iter(str(error).splitlines()), ''))
         else:
             calls |= own

@@ -40,11 +40,10 @@ def run_study(study: Study, arguments, kind, measure: Callable[[list[Cell]], dic
             is_finished(cell)
         except InputError as error:
             raise InputError(f'--output={output} contains another study: use another directory ({error})') from error
-    other = study.name
-    with contextlib.suppress(ValueError, TypeError, AttributeError):  # what is damaged is written anew
+    with contextlib.suppress(ValueError, AttributeError):  # what is damaged is written anew
         other = json.loads(read_if_there(output / 'study.json') or '{}').get('study', study.name)
-    if other != study.name:
-        raise InputError(f'--output={output} contains the study {other}: use another directory')
+        if other != study.name:
+            raise InputError(f'--output={output} contains the study {other}: use another directory')
     make_directory(output)
     measured = measure(cells) | {'command': command_line()}
 

@@ -39,7 +39,7 @@ class Checkpoints(contextlib.AbstractContextManager):
     """The checkpoints in `workdir/checkpoints`; a context manager that waits for saves under way.
 
     One object restores either states or networks: Orbax binds a handler to the item `training` at its first use.
-    Raises InputError if the metrics of all are damaged, or, `read_only`, of one; RunError where one cannot be read
+    Raises InputError if the metrics of all are damaged, or, `read_only`, of one; RunError if one cannot be read
     or written.
     """
 
@@ -139,7 +139,7 @@ class Checkpoints(contextlib.AbstractContextManager):
     def restore_model(self, step: int, shape: dict) -> dict:
         """Returns `variables` and `average`, laid out as `shape`, and `nonfinite_steps`, an int, of a state.
 
-        Raises InputError if the checkpoint is damaged, or of another network; RunError where it could not be read.
+        Raises InputError if the checkpoint is damaged, or of another network; RunError if it could not be read.
         """
         items, fault = self._restore(step, model=shape)
         if items:

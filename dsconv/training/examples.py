@@ -46,8 +46,9 @@ class Examples(NamedTuple):
 
 def say_where(config, overrides: list[str], keys: tuple[str, ...]) -> None:
     """Sets `'dataset.key=value'` of the command line, of the `keys` alone; raises InputError of others."""
+    allowed = [f'dataset.{key}' for key in keys]
     for each in overrides:
-        if each.partition('=')[0] not in (allowed := [f'dataset.{key}' for key in keys]):
+        if each.partition('=')[0] not in allowed:
             raise InputError(f'--config.{each}: this command can set only {", ".join(allowed)}')
     override(config, overrides)
 

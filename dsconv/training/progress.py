@@ -86,7 +86,7 @@ class Progress:
             self._show(step, self._averages(state))
 
     def check(self, state):
-        """Returns the metrics, on the host; raises RunError where more than `max_skipped_steps` were skipped."""
+        """Returns the metrics, on the host; raises RunError if more than `max_skipped_steps` were skipped."""
         metrics = jax.device_get(state.metrics)
         if not (step := int(metrics.nonfinite_step)):
             return metrics
@@ -191,7 +191,7 @@ class Trace(contextlib.AbstractContextManager):
         self._dispatches, self._last = self._dispatches + 1, step
         if not self._steps:
             return
-        if self._first is None and self._dispatches == DISPATCHES_OF_WARM_UP:
+        if self._dispatches == DISPATCHES_OF_WARM_UP:
             jax.block_until_ready(state)
             options = jax.profiler.ProfileOptions()
             options.python_tracer_level = 0  # each call of Python would be an event, and slow

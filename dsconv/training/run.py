@@ -132,7 +132,7 @@ def kept_pictures(workdir: Path | None, dataset):
 def write_config(workdir: Path, config, source=None) -> None:
     """Writes `config.json`, and the list of the pictures of `source` where they are files, by process 0.
 
-    It waits until every process has read the old one. Raises InputError, or RunError where the disk is full.
+    It waits until every process has read the old one. Raises InputError, or RunError if the disk is full.
     """
     multihost_utils.sync_global_devices('workdir checked')
     if jax.process_index() == 0:

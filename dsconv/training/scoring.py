@@ -99,8 +99,7 @@ def report_run(
         source = source or open_source(config, workdir)
         scored = own_examples(config, source, split)
     evaluator = Evaluator(config, network, tta=tta)
-    temperature = None if calibrate else read_temperature(workdir, step)  # one that is damaged is replaced
-    if calibrate:
+    if calibrate:  # without reading it before: one that is damaged is replaced
         validation = source.load('validation')
         if fault := drawn_otherwise(config, source, 'validation'):
             raise InputError(f'{fault}: use the data of the run, or leave --calibrate out')
@@ -108,6 +107,8 @@ def report_run(
         temperature = {'temperature': fitted, 'split': 'validation', 'examples': validation.num_examples}
         if jax.process_index() == 0:
             save_temperature(workdir, step, temperature)
+    else:
+        temperature = read_temperature(workdir, step)
     if temperature:
         temperature = temperature | {'in_sample': not dataset and scored.split == temperature['split']}
     under = robustness(evaluator, variables, config, scored.split, scored.images) if corrupted else None

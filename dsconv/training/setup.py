@@ -15,7 +15,7 @@ from dsconv.augment import make_augment
 from dsconv.config import defaults, flatten
 from dsconv.config_checks import check_splits, not_taken, resolve
 from dsconv.errors import InputError, shown
-from dsconv.models import build_model
+from dsconv.models import FAST_OPTIONS, build_model
 from dsconv.training.loss import resolve_class_weights
 from dsconv.training.memory import image_bytes
 from dsconv.training.mesh import batch_sharding, check_batch_size, make_mesh, peers, replicated
@@ -28,7 +28,6 @@ from dsconv.training.step import make_train_step
 logger = logging.getLogger('dsconv')
 # Where the fast form was measured, or estimated by the compiler, to be faster: docs/cpu.md, docs/tpu.md.
 FAST_PLATFORMS = ('cpu', 'tpu')
-FAST_OPTIONS = ('fold', 'depthwise_form', 'remat')  # which the plain form lacks
 
 
 def open_source(config, workdir=None) -> data.Source:
@@ -118,8 +117,7 @@ def _implementation(config, mesh) -> str:
     """Returns 'plain' or 'fast': `auto` is fast on `FAST_PLATFORMS`, or if its options are set."""
     if config.model.implementation != 'auto':
         return config.model.implementation
-    standard = defaults().model
-    is_asked_for = any(config.model[key] != standard[key] for key in FAST_OPTIONS)
+    is_asked_for = any(config.model[key] != value for key, value in defaults().model.items() if key in FAST_OPTIONS)
     platform = jax.default_backend() if mesh is None else mesh.devices.flat[0].platform
     return 'fast' if platform in FAST_PLATFORMS or is_asked_for else 'plain'
 

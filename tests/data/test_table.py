@@ -76,6 +76,7 @@ def test_paths_begin_at_the_root_that_is_named(listed, tmp_path):
         ('path,label\na,cat\n', dict(label_key='y'), 'dataset.label_key=y is not a column of .*, which has path'),
         ('path,label,split\na,cat,fold1\n', {}, "split 'fold1' of a is not a known .*splits=train=a,test=b"),
         ('path,label,split\na,cat,test\nb,dog,test\n', {}, 'no training rows, only test'),
+        ('path,label\na,cat\nb,dog\n', dict(splits=('train=a',)), 'has no split a'),
         ('path,label,split\na,cat,1\n', dict(splits=('train=1', 'test=1')), '1 cannot be both train and test'),
         ('path,label\na,cat\na,dog\n', {}, 'line 3: a is listed twice, with different values'),
         ('path,label,split,patient\na,cat,train,p\nb,dog,test,p\n', {}, 'the group p is in train and in test'),

@@ -4,7 +4,7 @@ import json
 import types
 
 from dsconv import config as configuration
-from dsconv.exported import describe
+from dsconv.exported import metadata_text
 from dsconv.exporting import card
 from tests.commands import report_of
 
@@ -24,7 +24,7 @@ def test_the_accuracy_is_of_the_checkpoint_that_is_exported(tmp_path):
 def test_class_names_of_any_text_are_a_line_each_and_come_back():
     names = ['a, "b"', 'two\nlines', '漢字', '\udcff']
     assert card.labels(names).encode().split(b'\n') == [b'a, "b"', b'two lines', '漢字'.encode(), rb'\udcff']
-    assert json.loads(describe({'class_names': names}).encode())['class_names'] == names
+    assert json.loads(metadata_text({'class_names': names}).encode())['class_names'] == names
 
 
 def test_the_table_tells_a_loss_of_accuracy_by_a_minus_and_a_gain_by_a_plus():

@@ -14,6 +14,7 @@ from dsconv.exporting.norm_folding import fold
 from dsconv.models import DSConv
 from dsconv.models import layers as network_layers
 from dsconv.models.fast.convolutions import subsample
+from dsconv.models.fast.depthwise import nhwc
 from dsconv.models.zoo.resnet import ResNet
 from tests.models.test_zoo import TINY
 
@@ -92,6 +93,29 @@ def test_a_scaled_layer_may_be_used_twice(activation):
     np.testing.assert_allclose([run(graph, row[None])[0] for row in x], function(x), rtol=1e-4, atol=1e-5)
 
 
+def test_a_negative_scale_is_not_moved_into_a_layer_whose_relu_is_read_twice():
+    generator, scale = np.random.default_rng(0), np.float32([-1, 2, 3, 4])
+    kernel = np.float32(generator.normal(0, 1, (4, 4)))
+
+    def function(x):
+        once = nn.relu(x @ kernel) * scale
+        return nn.gelu(once * scale) + nn.gelu(once)
+
+    x = np.float32(generator.normal(0, 1, (1, 4)))
+    np.testing.assert_allclose(run(folded(function, (1, 4)), x), function(x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_depthwise_convolution_may_have_several_outputs_per_channel():
+    generator = np.random.default_rng(0)
+    kernel, images = np.float32(generator.normal(0, 1, (3, 3, 1, 8))), np.float32(generator.normal(0, 1, (1, 5, 5, 4)))
+
+    def function(x):
+        return nhwc(nn.relu(x) * np.float32([1, 2, 3, 4]), kernel, (1, 1), padding='SAME', feature_group_count=4)
+
+    graph = folded(function, images.shape)
+    np.testing.assert_allclose(run(graph, images), function(images), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize('shifted', [lambda x, ones: x + ones, lambda x, ones: x * ones])
 def test_a_layer_is_not_rescaled_for_a_sum_while_what_is_made_of_it_is_used_later(shifted):
     generator = np.random.default_rng(0)
@@ -140,6 +164,13 @@ def test_activations_are_recognised(name):
     expected = {'gelu': 'gelu_tanh', 'gelu_exact': 'gelu'}.get(name, name)
     assert [node.op for node in graph] == ['input', expected]
     assert expected in ACTIVATIONS
+
+
+@pytest.mark.parametrize('function', [lambda x: jnp.clip(x, 0, 20), lambda x: nn.gelu(jnp.clip(x, -20, 20))])
+def test_a_capped_activation_is_none_that_is_recognised(function):
+    images = np.float32([[-30, -1, 2, 30]])
+    graph = folded(function, images.shape)
+    np.testing.assert_allclose(run(graph, images), function(images), rtol=1e-5, atol=1e-6)
 
 
 def test_a_convolution_that_something_else_needs_whole_keeps_its_places():

@@ -121,7 +121,7 @@ def test_reports_that_are_missing_old_or_damaged(page, tmp_path):
         old = {name: value for name, value in report.items() if name not in keys}
         file.write_text(json.dumps(old))
         assert read_report(tmp_path) == (old if is_read else None)
-    for damage in ('{"accuracy": 0.', '[1]'):
+    for damage in ('{"accuracy": 0.', '[1]', json.dumps(report | {'ece': ''})):
         file.write_text(damage)
         with pytest.raises(InputError, match=r'report.json is damaged .*dsconv.evaluate --workdir='):
             read_report(tmp_path)

@@ -75,9 +75,10 @@ def test_it_goes_with_the_network_and_into_its_answers(finished_run, logits_of, 
     _, logits = logits_of('test')
     np.testing.assert_allclose(network(images), jax.nn.softmax(logits[:20] / network.temperature), atol=1e-6)
     assert abs(network.temperature - 1) > 0.01
-    (tmp_path / 'published' / 'checkpoints' / str(step) / 'temperature.json').write_text('{"temperature": 0}')
-    with pytest.raises(InputError, match='temperature.json is damaged: remove it, or fit it again'):
-        dsconv.load(tmp_path / 'published')
+    for damage in ('{"temperature": 0}', '{"temperature": 1, "split": 3, "examples": "x"}'):
+        (tmp_path / 'published' / 'checkpoints' / str(step) / 'temperature.json').write_text(damage)
+        with pytest.raises(InputError, match='temperature.json is damaged: remove it, or fit it again'):
+            dsconv.load(tmp_path / 'published')
     report_run(tmp_path / 'published', None, calibrate=True)
     assert read_temperature(tmp_path / 'published', step) == read_temperature(finished_run, step)
 

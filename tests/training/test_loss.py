@@ -10,7 +10,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from configs import common
 from dsconv.data.splits import Split
 from dsconv.errors import InputError
-from dsconv.training.loss import LOSSES, make_loss, resolve_class_weights
+from dsconv.training.loss import make_loss, resolve_class_weights
 
 RANDOM = np.random.default_rng(0)
 LOGITS = RANDOM.normal(size=(6, 4), scale=3).astype(np.float32)
@@ -38,10 +38,9 @@ def test_focal_loss(gamma):
     np.testing.assert_allclose(loss('focal', focal_gamma=gamma)(LOGITS, SOFT), expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize('name', LOSSES)
-def test_gradients(name):
+def test_the_gradient_of_focal_loss():
     with jax.enable_x64(True):
-        check_grads(loss(name), (LOGITS.astype(np.float64), SOFT.astype(np.float64)), order=1, modes=['rev'])
+        check_grads(loss('focal'), (LOGITS.astype(np.float64), SOFT.astype(np.float64)), order=1, modes=['rev'])
 
 
 @pytest.mark.parametrize(

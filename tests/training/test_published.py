@@ -25,14 +25,9 @@ def averaged_run(tmp_path_factory):
     return workdir
 
 
-@pytest.fixture(scope='module')
-def published(averaged_run, tmp_path_factory):
-    output = tmp_path_factory.mktemp('published') / 'tiny'
-    publish(averaged_run, output)
-    return output
-
-
-def test_it_is_scored_as_the_run_by_the_same_weights_without_a_change_to_it(averaged_run, published, tmp_path):
+def test_it_scores_as_the_run_is_not_trained_on_and_never_changed(averaged_run, tmp_path):
+    published = tmp_path / 'published' / 'tiny'
+    publish(averaged_run, published)
     networks = [restore_network(run, configuration.load_run(run)) for run in (published, averaged_run)]
     assert networks[0][2] == networks[1][2]
     jax.tree.map(np.testing.assert_array_equal, networks[0][1], networks[1][1])
@@ -40,18 +35,12 @@ def test_it_is_scored_as_the_run_by_the_same_weights_without_a_change_to_it(aver
     report, expected = (report_run(run, 'test', output=tmp_path / run.name) for run in (published, averaged_run))
     for key in ('accuracy', 'loss', 'confusion_matrix', 'data_fingerprint', 'checkpoint_step'):
         assert report[key] == expected[key]
+    with pytest.raises(InputError, match='published network.*use another --workdir'):
+        train(tiny_config(**AVERAGED | {'epochs': 4}), published)
     assert before == {path: path.read_bytes() for path in published.rglob('*') if path.is_file()}
-
-
-def test_it_is_no_larger_than_its_weights(averaged_run, published):
     files = [[path for path in (run / 'checkpoints').rglob('*') if path.is_file()] for run in (published, averaged_run)]
     alone, whole = (sum(path.stat().st_size for path in some) for some in files)
     assert alone < 0.5 * whole
-
-
-def test_it_is_not_trained_on(published):
-    with pytest.raises(InputError, match='published network.*use another --workdir'):
-        train(tiny_config(**AVERAGED | {'epochs': 4}), published)
 
 
 def test_nothing_is_left_of_one_that_cannot_be_written(averaged_run, tmp_path, monkeypatch):

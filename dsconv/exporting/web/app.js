@@ -16,8 +16,7 @@ async function load() {
   network = await ort.InferenceSession.create('model.onnx', {executionProviders: ['wasm']});
   await run(new Uint8Array(facts.image_size ** 2 * facts.channels)); // the first run takes longer
   at('title').textContent = facts.title;
-  at('about').textContent = `It has ${facts.class_names.length} classes and names one of them for any picture. `
-    + 'Everything is computed on this device: no picture leaves it.';
+  at('about').prepend(`It has ${facts.class_names.length} classes and names one of them for any picture. `);
   for (const _ of facts.class_names.slice(0, SHOWN)) {
     const row = document.createElement('li');
     row.innerHTML = '<span></span><div class="track"><i></i></div><span></span>';

@@ -11,8 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-_TOGETHER = 8  # images, and
-_ROWS = 16  # rows of them that one iteration of the kernel's gradient takes
+_TOGETHER, _ROWS = 8, 16  # images, and rows of each, that one iteration of the kernel's gradient takes
 
 
 def _wide(dtype):

@@ -43,8 +43,7 @@ class ConvNorm(nn.Module):
         if size == 1 and not self.depthwise:
             x = PointwiseConv(self.features, **options)(subsample(x, stride))
         else:
-            groups = self.features if self.depthwise else 1
-            options |= dict(padding=size // 2, feature_group_count=groups)
+            options |= dict(padding=size // 2, feature_group_count=self.features if self.depthwise else 1)
             x = Conv(self.features, (size, size), (stride, stride), **options)(x)
         x = BatchNorm(self.groups, self.dtype, name='batch_norm')(x, train)
         return x if self.activation is None else self.activation(x)
