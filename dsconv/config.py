@@ -208,12 +208,11 @@ def name_of(path: str) -> str:
     """
     file, argument = split_argument(path)
     names = [Path(file).stem]
-    for given in map(Path, argument):
+    for text in argument:
+        given = Path(text if is_remote(text) else os.path.abspath(os.path.expanduser(text)))
         table = TABLE.fullmatch(given.name)
         name = table[1] if table else given.name
-        if table and name.lower() in NAMELESS:
-            name = Path(os.path.abspath(given)).parent.name
-        names.append(name)
+        names.append(given.parent.name if table and name.lower() in NAMELESS else name)
     return '-'.join(names).rstrip('-')
 
 

@@ -49,7 +49,8 @@ RANGES = {
         '[0.01, 100]': 'dataset.crop_ratio',
         '[0, 1]': 'dataset.mean augment.erase_probability augment.mix_probability augment.cutmix_probability',
         '[1, 4096]': 'dataset.image_size model.patch_size model.fold',
-        '[1, 255]': 'model.stem_kernel_size model.kernel_size',
+        '[1, 255]': 'model.stem_kernel_size',
+        '[1, 31]': 'model.kernel_size',
         '[1, 65536]': 'model.dim model.reduction model.norm_groups accumulation_steps',
         '[0, 1000]': 'model.depth optimizer.weight_decay schedule.init_value schedule.end_value',
         '(0, 1000]': 'optimizer.muon_rms schedule.peak_value',
@@ -106,7 +107,7 @@ def located(dataset) -> dict:
 def unread(dataset) -> list[str]:
     """Returns the keys that say how data is read, and have no effect on that of a `dataset` section."""
     kind, keys = dataset.name.partition(':')[0], []
-    if kind in ('digits', 'image_folder'):
+    if kind in ('digits', 'image_folder') or dataset.archive:
         keys += ['image_key', 'label_key']
     if dataset.name == 'digits' or dataset.archive:
         keys += ['splits']

@@ -50,7 +50,7 @@ def test_wrong_files(tmp_path, text, message):
     assert message in refusal(load, str(tmp_path / 'mine.py'))
 
 
-def test_a_file_of_ones_own_may_be_a_plain_dict_and_take_an_argument(tmp_path):
+def test_a_file_of_ones_own_may_be_a_plain_dict_and_take_an_argument(tmp_path, monkeypatch):
     mine = tmp_path / 'mine.py'
     mine.write_text(
         'import numpy\ndef get_config():\n    return {"epochs": numpy.int64(9), "model": {"reduction": [2, 2]}}'
@@ -63,6 +63,8 @@ def test_a_file_of_ones_own_may_be_a_plain_dict_and_take_an_argument(tmp_path):
     assert 'get_config() takes 0 positional arguments but 1' in refusal(load, 'configs/small.py:x')
     assert name_of('configs/small.py') == 'small'
     assert name_of('~/pictures.py:/data/ants bees/') == 'pictures-ants bees'
+    monkeypatch.chdir(tmp_path)
+    assert name_of('configs/pictures.py:.') == name_of('configs/pictures.py:train.csv') == f'pictures-{tmp_path.name}'
     for table in ('/data/ants.csv', 'gs://data/ants.tsv.gz', '/data/ants/train.csv'):
         assert name_of(f'configs/pictures.py:{table}') == 'pictures-ants'
 

@@ -154,6 +154,7 @@ CASES = {
     "another run's report": ({}, 'evaluate --workdir=pretrained/small --output=run/report', "is a run's own report"),
     "a run's report for that of views": (
         {}, 'evaluate --workdir=pretrained/small --tta --output=runs/published/small/report', 'own report'),
+    'a directory for a file': ({}, 'evaluate --model=.', '. must be a .tflite or .onnx file'),
     'views of a file that is scored': ({}, 'evaluate --model=model.onnx --tta', '--tta needs a run: give its'),
     "a run's report for that of a file": ({}, 'evaluate --model=model.onnx --output=run/report', "a run's own report"),
     'a root of no table': ({}, 'evaluate --workdir=pretrained/small --config.dataset.root=.', 'root=. has no effect'),

@@ -165,7 +165,7 @@ def _tell(listing: Listing, broken: list[str], is_tested: bool) -> None:
     """Logs in one line how the pictures were read, then one line for each note and warning."""
     counts = collections.Counter(listing.splits.tolist())
     names = {
-        split: split if where.endswith(f'({split})') else f'{where.removeprefix(str(listing.root))[1:]}/'
+        split: split if where.endswith(f'({split})') else f'{where.removeprefix(f"{listing.root}/")}/'
         for split, where in listing.where.items()
     }
     what = ', '.join(f'{names[split]} ({counts[split]:,} pictures)' for split in listing.where if split)

@@ -80,6 +80,9 @@ class Source:
 def choose_class_names(names: tuple[str, ...], dataset) -> tuple[str, ...]:
     """Returns `dataset.class_names` where set, else the data's own. Raises InputError if they do not fit it."""
     if dataset.class_names is None:
+        if len(set(names)) < len(names) or any(not name or '\0' in name for name in names):
+            what = f'{dataset.name} has a class without a name, or two of one name'
+            raise InputError(f'{what}: name all {len(names)} with --config.dataset.class_names=NAME,NAME,…')
         return tuple(names)
     if len(dataset.class_names) != len(names):
         raise InputError(

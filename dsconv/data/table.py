@@ -56,6 +56,9 @@ def list_table(path: pathlib.Path, dataset, whole: bool = False) -> Listing:
         columns.pop('split_key', None)
     seen, unlabelled = {}, 0
     for line, row in rows:
+        if any(map(str.strip, row[len(header) :])):
+            remedy = 'put a text that contains the separator in quotation marks'
+            raise InputError(f'{path}, line {line}: has {len(row)} cells, but the header has {len(header)}: {remedy}')
         values = {key: row[column].strip() if column < len(row) else '' for key, column in columns.items()}
         if not values['label_key']:
             unlabelled += 1
@@ -86,7 +89,11 @@ def list_table(path: pathlib.Path, dataset, whole: bool = False) -> Listing:
     training = 'train' if 'split_key' in columns else ''
     trained = {name for name, split in zip(labels, splits, strict=True) if split == training}
     where = {split: f'{path} ({split})'.removesuffix(' ()') for split in dict.fromkeys([training, *splits])}
-    rows = list(zip(_located(path, root, list(seen)), labels, splits, strict=True))
+    paths, facts_of = _located(path, root, list(seen)), {}
+    for file, facts in zip(paths, seen.values(), strict=True):  # a.png and ./a.png are one file
+        if facts_of.setdefault(os.path.normpath(file), facts) != facts:
+            raise InputError(f'{path}: {file} is listed twice, with different values')
+    rows = list(zip(paths, labels, splits, strict=True))
     notes += alike(class_names)
     if unlabelled:
         notes.append(f'{path}: {unlabelled} row(s) without a label are left out')
@@ -205,7 +212,7 @@ def _groups(path, seen, splits) -> np.ndarray:
 
 def _file_of(root, name: str):
     """Returns the path that a row names: in an object store, or relative to `root`."""
-    return to_path(name) if is_remote(name) else root / name
+    return to_path(name) if is_remote(name) else root / os.path.expanduser(name)
 
 
 def _located(path, root, names: list[str]) -> list[str]:

@@ -5,8 +5,11 @@ import numpy as np
 from dsconv.exporting.graph import ACTIVATIONS, Node
 
 ELEMENTWISE = ('add', 'sub', 'mul', 'div', 'max', 'min', 'pow', 'exp', 'expm1', 'log1p', 'tanh', 'logistic', 'erf')
-ELEMENTWISE += ('erfc', 'integer_pow', 'square', 'neg', 'sign', 'select_n', 'ge', 'gt', 'le', 'lt')
-SAMPLES = np.float32([*np.linspace(-9, 9, 73), -80, 80])  # ±80 tells clip(x, 0, 20) from ReLU
+ELEMENTWISE += ('erfc', 'integer_pow', 'square', 'neg', 'sign', 'select_n', 'ge', 'gt', 'le', 'lt', 'eq', 'ne')
+ELEMENTWISE += ('abs', 'sqrt', 'rsqrt', 'log')
+# The far ones tell ReLU from clip(x, 0, 20). Those that are 0 somewhere are so exactly: maximum(x, 1e-6) is no ReLU.
+SAMPLES = np.float32([*np.linspace(-9, 9, 73), -80, 80, -1e4, 1e4])
+EXACT = ('relu', 'relu6')
 
 
 def find_activations(graph: list[Node]) -> dict[Node, tuple[str, Node]]:
@@ -25,7 +28,8 @@ def find_activations(graph: list[Node]) -> dict[Node, tuple[str, Node]]:
     for node, (source, values) in chains.items():
         users = [user for user in graph if any(x is node for x in user.inputs)]
         if not users or any(chains.get(user, (None,))[0] is not source for user in users):  # others need it
-            close = [name for name in known if np.allclose(values, known[name], rtol=1e-5, atol=1e-6)]
+            tolerance = {name: 0 if name in EXACT else 1e-6 for name in known}
+            close = [name for name in known if np.allclose(values, known[name], rtol=1e-5, atol=tolerance[name])]
             if close:
                 found[node] = close[0], source
     return found

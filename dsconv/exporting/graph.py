@@ -103,8 +103,7 @@ def read(function: Callable, example: jax.ShapeDtypeStruct) -> list[Node]:
     closed = jax.make_jaxpr(function)(example)
     graph = [Node('input', [], {}, example.shape, np.dtype(example.dtype))]
     (output,) = _inline(closed.jaxpr, closed.consts, [graph[0]], graph)
-    assert output is graph[-1]
-    return graph
+    return graph[: graph.index(output) + 1]  # what is computed after it, as by `sow`, is not needed
 
 
 def run(graph: list[Node], images):
@@ -167,7 +166,7 @@ def _apply(equation, inputs, graph):
             kept[axis] = size
         return inputs[0].reshape(kept)
     arrays = list(map(np.broadcast_to, inputs, shapes))
-    if primitive.name in NUMPY:  # each shape that JAX computes with costs a compilation
+    if primitive.name in NUMPY and arrays[0].dtype.kind == 'f':  # each shape that JAX computes with costs a compilation
         return NUMPY[primitive.name](*arrays)
     if primitive.name == 'reshape':
         return arrays[0].reshape(params['new_sizes'])

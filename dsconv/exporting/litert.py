@@ -128,11 +128,7 @@ def _ranges(file, pictures):
     """
     model = _parsed(file)
     (graph,) = model.subgraphs
-    activations = {
-        operator.inputs[0]: ACTIVATIONS[BEGINS[name]]
-        for operator in graph.operators
-        if (name := flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex)) in BEGINS
-    }
+    activations = _activations(model)
     computed = sorted({*graph.inputs, *(output for operator in graph.operators for output in operator.outputs)})
     if any(graph.tensors[index].type != schema.TensorType.FLOAT32 for index in computed):
         what = 'as attention and model.activation=gelu_exact do'
@@ -154,6 +150,18 @@ def _ranges(file, pictures):
     return ranges
 
 
+def _activations(model):
+    """Returns tensor → the activation that alone takes it. SiLU is LOGISTIC and a product, so that two take it."""
+    (graph,), found = model.subgraphs, {}
+    for operator in graph.operators:
+        name, source = flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex), operator.inputs[0]
+        users = [other for other in graph.operators if source in other.inputs]
+        beside = [other for other in users if other is not operator and operator.outputs[0] in other.inputs]
+        if name in BEGINS and len(users) == 1 + len(beside) and len(beside) == (name == 'LOGISTIC'):
+            found[source] = ACTIVATIONS[BEGINS[name]]
+    return found
+
+
 def _squared_gains(model):
     """Returns tensor → `(channels,)`: the factors of a channel's squared error in the layers that read the tensor."""
     (graph,) = model.subgraphs
@@ -165,7 +173,8 @@ def _squared_gains(model):
         if name in WITH_WEIGHTS:  # the last axis of the kernel is that of the channels that it reads
             gain = constants[0].reshape(-1, constants[0].shape[-1]).sum(0)
         elif name == 'MUL' and constants:
-            gain = gain * constants[0].ravel()
+            factor = np.atleast_1d(constants[0])
+            gain = gain * factor.reshape(-1, factor.shape[-1]).mean(0)
         for index in (index for index, array in arrays.items() if array is None):
             channels = graph.tensors[index].shape[-1]
             own = gain if gain.size == channels else np.full(channels, gain.mean())

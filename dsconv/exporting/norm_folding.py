@@ -97,8 +97,7 @@ class _Folding:
             return self.emit('conv', [node, kernel, bias], node.shape, **shapes)
         for op, constant in (('mul', None if _is_one(scale) else scale), ('add', shift)):
             if constant is not None:
-                shape = np.broadcast_shapes(node.shape, constant.shape)  # layer norm scales an array of one channel
-                node = self.emit(op, [node, np.float32(constant)], shape)
+                node = self.emit(op, [node, np.float32(constant)], node.shape)
         return node
 
     def _generic(self, node):
@@ -124,7 +123,7 @@ class _Folding:
         if isinstance(y, Node):
             x, y = y, x
         channels = _per_channel(y)
-        return None if channels is None else self._after(x, scale=channels)
+        return None if channels is None or x.shape != node.shape else self._after(x, scale=channels)
 
     def _div(self, node, x, y):
         return None if isinstance(y, Node) else self._mul(node, x, 1 / np.asarray(y, np.float64))
@@ -138,7 +137,7 @@ class _Folding:
         if isinstance(y, Node):
             x, y = y, x
         channels = _per_channel(y)
-        return None if channels is None else self._after(x, shift=channels)
+        return None if channels is None or x.shape != node.shape else self._after(x, shift=channels)
 
     def _sum(self, node, x, y):
         if x.shape != y.shape:
@@ -218,7 +217,9 @@ class _Folding:
         return self._summed('mean', node, x, x.shape[1:3])
 
     def _reduce_window_sum(self, node, x):
-        if any(map(any, node.params['padding'])):
+        params, sides = node.params, node.params['window_dimensions']
+        is_dilated = {*params['base_dilation'], *params['window_dilation']} != {1}
+        if is_dilated or any(map(any, params['padding'])) or len(sides) != 4 or (sides[0], sides[3]) != (1, 1):
             return None
         window = {key: node.params[key] for key in ('window_dimensions', 'window_strides')}
         return self._summed('avg_pool', node, x, window['window_dimensions'], window=window)

@@ -168,8 +168,12 @@ class _Writer:
         return self.emit('Squeeze', [self.get(x), np.int64(node.params['dimensions'])]), 'NHWC'
 
     def _broadcast_in_dim(self, node, x):
-        new = [axis for axis in range(len(node.shape)) if axis not in node.params['broadcast_dimensions']]
-        return self.emit('Unsqueeze', [self.get(x), np.int64(new)]), 'NHWC'  # what uses it broadcasts
+        kept = dict(zip(node.params['broadcast_dimensions'], x.shape, strict=True))
+        new = [axis for axis in range(len(node.shape)) if axis not in kept]
+        name = self.emit('Unsqueeze', [self.get(x), np.int64(new)])
+        if any(kept.get(axis, 1) != size for axis, size in enumerate(node.shape)):
+            name = self.emit('Expand', [name, np.int64(node.shape)])  # a leading 1 leaves the batch as it is
+        return name, 'NHWC'
 
     def _slice(self, node, x):
         layout, params = self.layout(x), node.params
@@ -210,5 +214,5 @@ def _order(array, layout):
 
 
 def _any_batch(shape):
-    """Returns the shape for ONNX's Reshape: a leading 1 is the batch, which is copied."""
-    return [0, *shape[1:]] if shape[0] == 1 else shape
+    """Returns the shape for ONNX's Reshape: the first axis is the batch, or the batch and others."""
+    return [-1, *shape[1:]]

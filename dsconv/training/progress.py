@@ -93,6 +93,7 @@ class Progress:
         count, allowed = int(state.nonfinite_steps), self._config.max_skipped_steps
         last = int(state.step)
         skipped_since_line = last - self._interval(last - 1)[0] - int(metrics.steps)
+        skipped_since_line = min(max(skipped_since_line, 1), count)  # a resumed run may have other intervals
         fault = (
             f'step {step}: loss {metrics.nonfinite_loss:.4g}, gradient norm {metrics.nonfinite_grad_norm:.4g}, '
             f'learning rate {self._learning_rate(step, count - skipped_since_line):.3g}'

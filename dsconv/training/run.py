@@ -45,6 +45,9 @@ def check_workdir(workdir: Path, config) -> None:
         raise InputError(
             f'--workdir={workdir} cannot be made or written to: {error.strerror}; give another directory'
         ) from error
+    kind, _, folder = config.dataset.name.partition(':')
+    if kind == 'image_folder' and absolute(folder) in absolute(workdir).parents:
+        logger.warning('%s is inside the folder of pictures: other runs would take it for a class', workdir)
     read_metrics(workdir)  # a damaged log is refused before anything is written
     if is_published(workdir):
         raise InputError(f'{workdir} holds a published network, which cannot be trained further: use another --workdir')
@@ -125,7 +128,7 @@ def kept_pictures(workdir: Path | None, dataset):
     asked = dict(dataset.items()) | located(dataset)
     computed = ('auto', 'train_fingerprint')
     fixed = [key for key in asked if key not in computed and f'dataset.{key}' not in MAY_CHANGE]
-    is_same = all(asked[key] in (None, old[key]) for key in fixed)
+    is_same = all(asked[key] in (None, old[key]) for key in fixed) and asked['crop_scale'] == old['crop_scale']
     return (old, workdir / PICTURES) if is_same else (dataset, None)
 
 

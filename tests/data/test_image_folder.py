@@ -43,6 +43,14 @@ def test_train_and_test_folders(opened, write_pictures):
     assert np.bincount(source.load('validation').labels).tolist() == [2, 2]
 
 
+def test_splits_in_the_current_folder_are_named(opened, write_pictures, monkeypatch, caplog):
+    monkeypatch.chdir(write_pictures(folder='train'))
+    write_pictures(folder='test')
+    with caplog.at_level('INFO', 'dsconv'):
+        opened('.')
+    assert 'read as train/ (20 pictures), test/ (20 pictures)' in caplog.text
+
+
 def test_without_a_test_the_validation_split_is_reported(opened, write_pictures):
     for folder in ('train', 'val'):
         root = write_pictures(folder=folder, count=2)

@@ -13,6 +13,7 @@ from tests.commands import python
         (dict(name='/some/folder'), 'use image_folder:/some/folder'),
         (dict(name='image_folder:'), 'needs the path of a folder'),
         (dict(group_key='patient'), 'group_key=patient has no effect on digits'),
+        (dict(name='cifar10', archive='/none', label_key='x'), 'label_key=x has no effect on cifar10'),
         (dict(class_names=('a', 'b')), 'has 2 names, but digits has 10'),
         (dict(class_names=tuple('0123456788')), 'class_names has 8 twice'),
         ({}, "no split 'tset': this dataset has train, validation, test"),

@@ -79,6 +79,8 @@ def test_paths_begin_at_the_root_that_is_named(listed, tmp_path):
         ('path,label\na,cat\nb,dog\n', dict(splits=('train=a',)), 'has no split a'),
         ('path,label,split\na,cat,1\n', dict(splits=('train=1', 'test=1')), '1 cannot be both train and test'),
         ('path,label\na,cat\na,dog\n', {}, 'line 3: a is listed twice, with different values'),
+        ('path,label\na.png,cat\n./a.png,dog\n', {}, 'a.png is listed twice, with different values'),
+        ('path,label\nmy,cat.png,cat\nb.png,dog\n', {}, 'line 2: has 3 cells, but the header has 2'),
         ('path,label,split,patient\na,cat,train,p\nb,dog,test,p\n', {}, 'the group p is in train and in test'),
         ('path,label,split\na,cat,train\nb,dog,train\nc,dgo,test\n', {}, "'dgo' is in test but not .* mean dog"),
         ('path,label\na,cat\n', dict(encoding='utf-16'), 'save it as CSV in UTF-8'),

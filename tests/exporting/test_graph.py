@@ -166,11 +166,46 @@ def test_activations_are_recognised(name):
     assert expected in ACTIVATIONS
 
 
-@pytest.mark.parametrize('function', [lambda x: jnp.clip(x, 0, 20), lambda x: nn.gelu(jnp.clip(x, -20, 20))])
-def test_a_capped_activation_is_none_that_is_recognised(function):
-    images = np.float32([[-30, -1, 2, 30]])
-    graph = folded(function, images.shape)
-    np.testing.assert_allclose(run(graph, images), function(images), rtol=1e-5, atol=1e-6)
+UNUSUAL = {
+    'a cap': (lambda x: jnp.clip(x, 0, 20), (1, 6)),
+    'a far cap': (lambda x: jnp.clip(x, 0, 255), (1, 6)),
+    'a floor': (lambda x: 0 * x / jnp.maximum((0 * x).max(1, keepdims=True), 1e-6), (1, 6)),
+    'a map of one channel': (lambda x: nn.gelu((x * CHANNELS + CHANNELS) @ KERNEL), (1, 4, 4, 1)),
+    'pooled tokens': (lambda x: nn.avg_pool(x, (2,), (2,)).mean(1), (1, 6, 4)),
+    'integers': (lambda x: x * (jnp.arange(4) // 2), (1, 4)),
+    'an unused value': (lambda x: (x @ CHANNELS[:, None], x.max())[0], (1, 3)),
+}
+CHANNELS, KERNEL = np.float32([1, 2, 3]), np.float32([[1, 2], [3, 4], [-5, 6]])
+
+
+@pytest.mark.parametrize('name', UNUSUAL)
+def test_what_is_unusual_is_computed_all_the_same(name):
+    function, shape = UNUSUAL[name]
+    images = np.float32(np.random.default_rng(0).normal(0, 300, shape))
+    np.testing.assert_allclose(run(folded(function, shape), images), function(images), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('function', [jax.nn.mish, jax.nn.soft_sign, jax.nn.squareplus])
+def test_an_activation_that_is_added_is_recognised(function, monkeypatch):
+    monkeypatch.setitem(ACTIVATIONS, 'mine', function)
+    assert [node.op for node in folded(function, (1, 4))] == ['input', 'mine']
+
+
+@pytest.mark.parametrize(
+    'function',
+    [
+        lambda x: jnp.einsum('btc,chd->bthd', x, CHANNELS[:, None, None] * KERNEL).sum((1, 2)),  # as of attention
+        lambda x: (x.reshape(-1, 3) @ KERNEL).reshape(len(x), -1),
+        lambda x: jnp.repeat(x.mean(1), 4, axis=-1),  # as of group norm
+    ],
+)
+def test_onnx_takes_any_batch_of_tokens(function):
+    runtime = pytest.importorskip('onnxruntime', reason='requirements-export.txt is not installed')
+    from dsconv.exporting.onnx_file import to_onnx
+
+    images = np.float32(np.random.default_rng(0).normal(0, 1, (4, 5, 3)))
+    session = runtime.InferenceSession(to_onnx(folded(function, (1, 5, 3)), {}), providers=['CPUExecutionProvider'])
+    np.testing.assert_allclose(session.run(None, {'image': images})[0], function(images), atol=1e-4)
 
 
 def test_a_convolution_that_something_else_needs_whole_keeps_its_places():

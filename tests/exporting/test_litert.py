@@ -11,6 +11,7 @@ import scipy.special
 from dsconv.errors import InputError
 from dsconv.exported import open_exported
 from dsconv.exporting.graph import ACTIVATIONS, Node, read
+from dsconv.exporting.norm_folding import fold
 
 litert = pytest.importorskip('dsconv.exporting.litert', reason='requirements-export.txt is not installed')
 
@@ -46,6 +47,32 @@ def test_a_file_of_more_than_256_kB_of_integers_holds_them_all(tmp_path):
         (tmp_path / 'model.tflite').write_bytes(litert.with_metadata(content, metadata | {'input': precision}))
         answer = open_exported(tmp_path / 'model.tflite').run(images)
         np.testing.assert_allclose(answer, scipy.special.softmax(logits, axis=1), atol=0.05)
+
+
+def test_what_a_gelu_and_a_sum_read_keeps_values_far_below_zero():
+    generator = np.random.default_rng(0)
+    kernel, last = np.float32(generator.normal(0, 1, (50, 8))), np.float32(generator.normal(0, 1, (8, 3)))
+
+    def function(x):
+        hidden = x @ kernel
+        return jax.nn.softmax((hidden + jax.nn.gelu(hidden)) @ last)
+
+    images = generator.integers(0, 256, (200, 50), np.uint8)
+    file = litert.to_litert(fold(read(function, jax.ShapeDtypeStruct((1, 50), np.float32))))
+    model, ranges = litert._parsed(file), litert._ranges(file, images)
+    (graph,) = model.subgraphs
+    names = [litert.flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex) for operator in graph.operators]
+    hidden = graph.operators[names.index('GELU')].inputs[0]
+    least = ranges[graph.tensors[hidden].name.decode()]['min'].min()
+    assert least < 0.5 * (images / 255 @ kernel).min()
+
+
+def test_int8_of_a_network_that_weighs_places():
+    window = np.linspace(0.5, 1, 16, dtype=np.float32).reshape(1, 4, 4, 1)
+    kernel = np.float32(np.random.default_rng(0).normal(0, 1, (3, 5)))
+    images = np.random.default_rng(1).integers(0, 256, (9, 4, 4, 3), np.uint8)
+    file = litert.to_int8(litert.to_litert(graph_of((1, 4, 4, 3), ('mul', window), ('dense', kernel))), images)
+    assert litert._parsed(file).subgraphs
 
 
 def test_biases_of_int8_make_up_for_the_rounding_of_weights(monkeypatch):

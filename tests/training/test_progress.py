@@ -33,6 +33,16 @@ def state_at(step):
     return types.SimpleNamespace(step=step, metrics=Metrics.zeros(), nonfinite_steps=0)
 
 
+@pytest.mark.parametrize(('every', 'steps'), [(10, 49), (50, 9)])  # resumed at step 45, from every 50 and every 10
+def test_the_rate_of_a_skipped_step_is_right_if_a_resumed_run_has_other_intervals(every, steps, caplog):
+    training = types.SimpleNamespace(mesh=make_mesh(), total_steps=1000, steps_per_epoch=1000, schedule=float)
+    run = progress.Progress(tiny_config(log__every_steps=every, max_skipped_steps=1), training, 45)
+    metrics = Metrics.zeros().replace(steps=np.int32(steps), nonfinite_step=np.int32(47))
+    with caplog.at_level('WARNING', 'dsconv'):
+        run.check(types.SimpleNamespace(step=50, metrics=metrics, nonfinite_steps=1))
+    assert 'learning rate 46' in caplog.text
+
+
 @pytest.mark.parametrize(('device_ends_after', 'share'), [(0, 1), (3, 0.4), (9, 0)])
 def test_only_the_part_of_a_wait_in_which_the_device_has_nothing_to_do_counts(clock, device_ends_after, share):
     run, ended = start(), threading.Event()

@@ -105,6 +105,28 @@ def test_other_versions_are_named(tmp_path, caplog):
     assert 'dsconv abc, here ' in caplog.text
 
 
+def test_a_run_with_random_crops_is_another_than_one_without(write_pictures, tmp_path):
+    changes = {
+        'dataset.name': f'image_folder:{write_pictures(count=5)}',
+        'batch_size': 6,
+        'dataset.crop_scale': '0.5,1',
+    }
+    source, _, config = open_data(tiny_config(**changes))
+    check_workdir(tmp_path / 'run', config)
+    write_config(tmp_path / 'run', config, source)
+    (tmp_path / 'run' / 'checkpoints' / '1').mkdir(parents=True)
+    assert kept_pictures(tmp_path / 'run', tiny_config(**changes).dataset)[1] is not None
+    assert kept_pictures(tmp_path / 'run', tiny_config(**changes | {'dataset.crop_scale': 'none'}).dataset)[1] is None
+
+
+def test_a_workdir_inside_the_pictures_is_warned_of(write_pictures, caplog):
+    root = write_pictures(count=5)
+    config = tiny_config(**{'dataset.name': f'image_folder:{root}', 'batch_size': 6})
+    for workdir, warns in ((root.parent / 'run', False), (root / 'runs' / 'one', True)):
+        check_workdir(workdir, config)
+        assert ('inside the folder of pictures' in caplog.text) == warns
+
+
 def test_a_run_goes_on_with_the_pictures_with_which_it_began(write_pictures, tmp_path, monkeypatch):
     root = write_pictures(count=5)
     monkeypatch.chdir(root.parent)
