@@ -200,6 +200,14 @@ def store_as(directory, features, example, supervised=()):
         file.write_text(json.dumps(json.loads(file.read_text()) | {'supervisedKeys': keys}))
 
 
+def test_a_label_that_is_empty_is_refused_before_a_run_that_could_not_be_loaded(settings, tmp_path):
+    store_as(tmp_path, dict(image=PHOTO, label=tfds.features.Text()), lambda i: dict(label=['', 'ant', 'bee'][i % 3]))
+    chosen = dict(name='own', data_dir=str(tmp_path), splits=('train=training', 'test=testing'))
+    with pytest.raises(InputError, match='a class without a name.*dataset.class_names'):
+        open_source(settings(**chosen))
+    assert open_source(settings(**chosen, class_names=('none', 'ant', 'bee'))).class_names == ('none', 'ant', 'bee')
+
+
 # Features, what `store_as` is to give, and perhaps settings and supervised keys.
 FEATURES = {
     'integers': (dict(image=PHOTO, label=np.int64), lambda i: dict(label=10 * (i % 3) + 5)),
