@@ -49,13 +49,13 @@ def test_a_file_of_more_than_256_kB_of_integers_holds_them_all(tmp_path):
         np.testing.assert_allclose(answer, scipy.special.softmax(logits, axis=1), atol=0.05)
 
 
-def test_what_a_gelu_and_a_sum_read_keeps_values_far_below_zero():
+def test_what_a_gelu_and_a_layer_read_keeps_values_far_below_zero():
     generator = np.random.default_rng(0)
     kernel, last = np.float32(generator.normal(0, 1, (50, 8))), np.float32(generator.normal(0, 1, (8, 3)))
 
     def function(x):
         hidden = x @ kernel
-        return jax.nn.softmax((hidden + jax.nn.gelu(hidden)) @ last)
+        return jax.nn.softmax(hidden @ last + jax.nn.gelu(hidden) @ last)
 
     images = generator.integers(0, 256, (200, 50), np.uint8)
     file = litert.to_litert(fold(read(function, jax.ShapeDtypeStruct((1, 50), np.float32))))
