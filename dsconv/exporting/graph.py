@@ -126,6 +126,8 @@ def _inline(jaxpr, constants, arguments, graph):
         if name == 'platform_index':
             outputs = [np.int32(len(params['platforms']) - 1)]  # the form that is for no platform in particular
         elif name == 'cond':
+            if isinstance(inputs[0], Node):
+                raise InputError('cond on a value that the network computes cannot be exported')
             branch = params['branches'][int(inputs[0])]
             outputs = _inline(branch.jaxpr, branch.consts, inputs[1:], graph)
         elif name == 'unstack':  # of JAX 0.12, in place of the slices that it is

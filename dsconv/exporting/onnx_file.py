@@ -106,6 +106,8 @@ class _Writer:
         return self.get(x, layout)
 
     def _convert_element_type(self, node, x):
+        if node.dtype not in TYPES:
+            raise InputError(f'ONNX is not written for {node.dtype}')
         return self.emit('Cast', [self.get(x)], to=TYPES[node.dtype]), 'NHWC'
 
     def _conv(self, node, x, kernel, *bias):
@@ -196,8 +198,9 @@ class _Writer:
                 parts.append(self.get(x, layout))
             else:  # one for each picture of the batch
                 batch = self.emit('Shape', [self.get(first)], start=0, end=1)
-                shape = self.emit('Concat', [batch, np.int64(shape[1:])], axis=0)
-                parts.append(self.emit('Expand', [np.float32(x), shape]))
+                sides = np.int64([shape[axis] for axis in _order(node, layout)[1:]])
+                shape = self.emit('Concat', [batch, sides], axis=0)
+                parts.append(self.emit('Expand', [self._aligned(np.float32(x), node, layout), shape]))
         axis = _order(node, layout).index(node.params['dimension'])
         return self.emit('Concat', parts, axis=axis), layout
 

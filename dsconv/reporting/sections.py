@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dsconv.errors import on_one_line
 from dsconv.reporting.scores import BINS
 
 CONFUSED_PAIRS = 10
@@ -101,7 +102,7 @@ def sections(report: dict, pictures: Sequence[str]) -> list[Section]:
 def _classification_report(report: dict) -> str:
     from sklearn.metrics import classification_report
 
-    counts, names = np.array(report['confusion_matrix']), report['class_names']
+    counts, names = np.array(report['confusion_matrix']), list(map(on_one_line, report['class_names']))
     labels, predictions = (np.repeat(classes, counts.ravel()) for classes in map(np.ravel, np.indices(counts.shape)))
     text = classification_report(
         labels, predictions, labels=range(len(names)), target_names=names, digits=4, zero_division=0

@@ -49,6 +49,15 @@ def folded(function, shape, dtype=jnp.float32):
     return fold(read(function, jax.ShapeDtypeStruct(shape, dtype)))
 
 
+def by_onnx(graph, images):
+    """Returns the answers of onnxruntime to a batch of images."""
+    runtime = pytest.importorskip('onnxruntime', reason='requirements-export.txt is not installed')
+    from dsconv.exporting.onnx_file import to_onnx
+
+    session = runtime.InferenceSession(to_onnx(graph, {}), providers=['CPUExecutionProvider'])
+    return session.run(None, {'image': images})[0]
+
+
 @pytest.mark.parametrize('name, signs', [*((name, (-1, 1)) for name in NETWORKS), ('relu', (1,))])
 def test_a_folded_network_answers_as_the_network_does(name, signs):
     function, side = trained(name, signs), NETWORKS[name][1]
@@ -58,11 +67,7 @@ def test_a_folded_network_answers_as_the_network_does(name, signs):
     assert expected.std(0).max() > 0.01  # it tells the pictures apart
     one = jax.jit(functools.partial(run, graph))(images[:1])
     np.testing.assert_allclose(one, expected[:1], atol=3e-5)
-    runtime = pytest.importorskip('onnxruntime', reason='requirements-export.txt is not installed')
-    from dsconv.exporting.onnx_file import to_onnx
-
-    session = runtime.InferenceSession(to_onnx(graph, {}), providers=['CPUExecutionProvider'])
-    np.testing.assert_allclose(session.run(None, {'image': images})[0], expected, atol=3e-5)
+    np.testing.assert_allclose(by_onnx(graph, images), expected, atol=3e-5)
 
 
 # A stem; in each of two blocks three dense layers, a depthwise one and the norm before it, two sums; a head. Weights
@@ -149,10 +154,11 @@ def test_slices_may_take_every_second_channel_or_all():
     np.testing.assert_allclose(run(graph, images), function(images), rtol=1e-6)
 
 
-def test_a_loop_is_refused():
+def test_a_loop_or_a_branch_is_refused():
     for loop in (
         lambda x: jax.lax.scan(lambda sum, _: (2 * sum, None), x, length=3)[0],
         lambda x: jax.lax.while_loop(lambda x: x[0, 0] < 9, lambda x: 2 * x, x),
+        lambda x: jax.lax.cond(x[0, 0] < 9, lambda: x, lambda: 2 * x),
     ):
         with pytest.raises(InputError, match='cannot be exported'):
             read(loop, jax.ShapeDtypeStruct((1, 8), jnp.float32))
@@ -200,12 +206,26 @@ def test_an_activation_that_is_added_is_recognised(function, monkeypatch):
     ],
 )
 def test_onnx_takes_any_batch_of_tokens(function):
-    runtime = pytest.importorskip('onnxruntime', reason='requirements-export.txt is not installed')
-    from dsconv.exporting.onnx_file import to_onnx
-
     images = np.float32(np.random.default_rng(0).normal(0, 1, (4, 5, 3)))
-    session = runtime.InferenceSession(to_onnx(folded(function, (1, 5, 3)), {}), providers=['CPUExecutionProvider'])
-    np.testing.assert_allclose(session.run(None, {'image': images})[0], function(images), atol=1e-4)
+    np.testing.assert_allclose(by_onnx(folded(function, (1, 5, 3)), images), function(images), atol=1e-4)
+
+
+def test_onnx_concatenates_coordinates_behind_a_convolution():
+    generator = np.random.default_rng(0)
+    kernel, last = np.float32(generator.normal(0, 1, (3, 3, 3, 5))), np.float32(generator.normal(0, 1, (6, 2)))
+    rows = np.linspace(-1, 1, 4, dtype=np.float32)[None, :, None, None]
+
+    def function(x):
+        places = jnp.broadcast_to(rows, (len(x), 4, 4, 1))
+        return nn.relu(jnp.concatenate([nhwc(x, kernel, padding='SAME'), places], -1)).mean((1, 2)) @ last
+
+    images = np.float32(generator.normal(0, 1, (3, 4, 4, 3)))
+    np.testing.assert_allclose(by_onnx(folded(function, (1, 4, 4, 3)), images), function(images), atol=1e-4)
+
+
+def test_onnx_refuses_other_numbers_than_float32():
+    with pytest.raises(InputError, match='ONNX is not written for bfloat16'):
+        by_onnx(folded(lambda x: x.astype(jnp.bfloat16).astype(jnp.float32), (1, 4)), np.zeros((1, 4), np.float32))
 
 
 def test_a_convolution_that_something_else_needs_whole_keeps_its_places():

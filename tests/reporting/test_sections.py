@@ -41,7 +41,7 @@ def test_the_ten_most_confused_pairs_and_no_recall_of_a_class_without_examples()
         ['dog', '1.0000', '1.0000', '1.0000', '1'],
         ['cow', '0.0000', '–', '–', '0'],
     ]
-    lines = section(report_of([0, 1], [1, 0], ['cat', 'dog', 'cow']), 'Classes').code.splitlines()
+    lines = section(report_of([0, 1], [1, 0], ['cat', 'd\nog', 'cow']), 'Classes').code.splitlines()
     assert [line.split()[-1] for line in lines[2:5]] == ['1', '1', '0'] and '–' in lines[4]
 
 
