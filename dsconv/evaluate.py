@@ -42,7 +42,7 @@ def _of_run(arguments, scored):
 
 
 def _of_file(arguments, scored):
-    from dsconv.exported import open_exported
+    from dsconv.exported import check_exported
     from dsconv.exporting.scoring import report_exported
 
     for flag in ('robustness', 'calibrate', 'checkpoint', 'tta'):
@@ -50,8 +50,7 @@ def _of_file(arguments, scored):
             raise InputError(f'--{flag} needs a run: give its --workdir instead of --model')
     _refuse_report(arguments.output)
     file = arguments.model
-    if not is_file(file):
-        open_exported(file)  # says what is wrong
+    check_exported(file)
     output = arguments.output or file.with_name(f'{file.name}.{_name(arguments)}')
     check_output(output)
     return report_exported(file, output, **scored), output

@@ -57,12 +57,8 @@ def _digest(content, start, end):
     return hashlib.sha256(content[:start] + content[end:]).hexdigest().encode()
 
 
-def open_exported(path: str | Path) -> ExportedNetwork:
-    """Opens a file of `python -m dsconv.export`, to be run on one thread.
-
-    Raises:
-      InputError: there is no such file, its runtime is not installed, or it is damaged or of another origin.
-    """
+def check_exported(path: str | Path) -> None:
+    """Raises InputError unless `path` is a .tflite or .onnx file."""
     path = to_path(path)
     if path.suffix not in RUNTIMES:
         run = '; give the directory of a run by --workdir' if is_directory(path) else ''
@@ -70,6 +66,16 @@ def open_exported(path: str | Path) -> ExportedNetwork:
     if not is_file(path):
         near = name_beside(path, lambda each: each.suffix in RUNTIMES and is_file(each))
         raise InputError(f'{path}: there is no such file{near}')
+
+
+def open_exported(path: str | Path) -> ExportedNetwork:
+    """Opens a file of `python -m dsconv.export`, to be run on one thread.
+
+    Raises:
+      InputError: there is no such file, its runtime is not installed, or it is damaged or of another origin.
+    """
+    check_exported(path)
+    path = to_path(path)
     name, module = RUNTIMES[path.suffix]
     try:
         runtime = importlib.import_module(module)

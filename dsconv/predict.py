@@ -5,7 +5,7 @@ from contextlib import nullcontext
 
 from dsconv import cli
 from dsconv.errors import InputError, on_one_line
-from dsconv.files import is_file, to_json
+from dsconv.files import to_json
 
 NAMED = 10  # unreadable pictures whose faults are told at the end
 
@@ -16,13 +16,13 @@ def predict(arguments) -> None:
 
     from dsconv import load
     from dsconv.data.unlabelled import answers, find_pictures
-    from dsconv.exported import open_exported
+    from dsconv.exported import check_exported
     from dsconv.reporting.predictions import PredictionsFile
 
     if arguments.output and (arguments.json or arguments.top is not None):
         raise InputError('--json and --top cannot be used with --output, which writes all classes: leave them out')
-    if arguments.model and not is_file(arguments.model):
-        open_exported(arguments.model)  # says what is wrong; `load` would take it for a run
+    if arguments.model:
+        check_exported(arguments.model)  # `load` would take it for a run
     network = load(arguments.model or arguments.workdir, arguments.checkpoint, arguments.tta)
     paths = find_pictures(arguments.pictures)
     unreadable, unsure, faults = 0, 0, []

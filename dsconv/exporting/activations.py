@@ -24,12 +24,11 @@ def find_activations(graph: list[Node]) -> dict[Node, tuple[str, Node]]:
         if node.op in ELEMENTWISE and len(origins) == 1 and all(source or not x.ndim for source, x in inputs):
             arguments = [np.broadcast_to(x, SAMPLES.shape) for _, x in inputs]
             chains[node] = origins.pop(), np.asarray(node.primitive.bind(*arguments, **node.params))
-    known = {name: np.asarray(function(SAMPLES)) for name, function in ACTIVATIONS.items()}
+    known = {name: (function(SAMPLES), 0 if name in EXACT else 1e-6) for name, function in ACTIVATIONS.items()}
     for node, (source, values) in chains.items():
         users = [user for user in graph if any(x is node for x in user.inputs)]
         if not users or any(chains.get(user, (None,))[0] is not source for user in users):  # others need it
-            tolerance = {name: 0 if name in EXACT else 1e-6 for name in known}
-            close = [name for name in known if np.allclose(values, known[name], rtol=1e-5, atol=tolerance[name])]
+            close = [name for name, (own, atol) in known.items() if np.allclose(values, own, rtol=1e-5, atol=atol)]
             if close:
                 found[node] = close[0], source
     return found

@@ -119,11 +119,15 @@ class _Folding:
             _absorb(pending.layer, pending.scale / units, None)
             self.pending[old] = dataclasses.replace(pending, scale=units, layer=None)
 
-    def _mul(self, node, x, y):
+    def _by_channel(self, node, x, y, kind):
+        """Returns the `Pending` of a node that scales or shifts an array by channel; None if it does not."""
         if isinstance(y, Node):
             x, y = y, x
         channels = _per_channel(y)
-        return None if channels is None or x.shape != node.shape else self._after(x, scale=channels)
+        return None if channels is None or x.shape != node.shape else self._after(x, **{kind: channels})
+
+    def _mul(self, node, x, y):
+        return self._by_channel(node, x, y, 'scale')
 
     def _div(self, node, x, y):
         return None if isinstance(y, Node) else self._mul(node, x, 1 / np.asarray(y, np.float64))
@@ -134,10 +138,7 @@ class _Folding:
     def _add(self, node, x, y):
         if isinstance(y, Node) and isinstance(x, Node):
             return self._sum(node, x, y)
-        if isinstance(y, Node):
-            x, y = y, x
-        channels = _per_channel(y)
-        return None if channels is None or x.shape != node.shape else self._after(x, shift=channels)
+        return self._by_channel(node, x, y, 'shift')
 
     def _sum(self, node, x, y):
         if x.shape != y.shape:

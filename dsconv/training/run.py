@@ -128,6 +128,7 @@ def kept_pictures(workdir: Path | None, dataset):
     asked = dict(dataset.items()) | located(dataset)
     computed = ('auto', 'train_fingerprint')
     fixed = [key for key in asked if key not in computed and f'dataset.{key}' not in MAY_CHANGE]
+    # Keys that are not asked for are None, but a crop_scale of None asks for no random crops.
     is_same = all(asked[key] in (None, old[key]) for key in fixed) and asked['crop_scale'] == old['crop_scale']
     return (old, workdir / PICTURES) if is_same else (dataset, None)
 
