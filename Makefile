@@ -8,6 +8,7 @@ PYTHON ?= python3
 VENV ?= .venv
 CONFIG ?= configs/digits.py
 ARGS ?=
+FITS = import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 
 .PHONY: train test lint drill lowest demo
 
@@ -36,7 +37,9 @@ demo: $(VENV)/installed-export
 # A file that is newer than its requirements, so that pip runs only when they change.
 $(VENV)/installed: requirements.txt requirements-light.txt
 	@# one without pip, or of a Python that is too old or too new, is made again
-	$(VENV)/bin/python -c 'import pip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || \
+	@$(VENV)/bin/python -c 'import pip; $(FITS)' 2>/dev/null || $(PYTHON) -c '$(FITS)' || \
+	  { echo 'dsconv needs Python 3.11, 3.12 or 3.13: give one, as in make PYTHON=python3.12'; exit 2; }
+	$(VENV)/bin/python -c 'import pip; $(FITS)' 2>/dev/null || \
 	  $(PYTHON) -m venv $(if $(wildcard $(VENV)/pyvenv.cfg),--clear) $(VENV)
 	$(VENV)/bin/pip install -q -r requirements.txt
 	touch $@

@@ -14,11 +14,12 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0  # of the initial weights, the order of the data and the augmentation
     config.batch_size = 512  # images per step, over all devices
-    config.epochs = 300
+    config.epochs = 300  # passes over the training images
     # Number of microbatches, processed one after another: same result, less memory. Unset: on a CPU, as many as suit
     # its caches and the norm groups; 1 elsewhere.
     config.accumulation_steps = placeholder(int)
-    config.steps_per_dispatch = 1  # training steps that the device runs per call from the host
+    # Training steps that the device runs per call from the host; a call ends at a line of the log or an epoch's end.
+    config.steps_per_dispatch = 1
     # Workdir of a run, or a published network, to initialise the weights from. The head is new if the classes differ.
     # Read when a run begins, not when it is resumed.
     config.init_from = placeholder(str)
@@ -28,11 +29,11 @@ def get_config() -> ConfigDict:
 
     config.dataset = ConfigDict()
     config.dataset.name = 'cifar10'  # a TensorFlow Datasets name, digits, image_folder:PATH or image_table:FILE.csv
-    config.dataset.data_dir = placeholder(str)  # of TFDS; unset: $TFDS_DATA_DIR, or ~/tensorflow_datasets
+    config.dataset.data_dir = placeholder(str)  # of prepared TFDS; unset: $TFDS_DATA_DIR, or ~/tensorflow_datasets
     config.dataset.archive = placeholder(str)  # a cifar-10-binary.tar.gz to read CIFAR-10 from, without TFDS
     config.dataset.validation_fraction = 0.0  # of the training images, held out for validation; stratified by class
     # K/N: instead of that fraction, the K-th of N cross-validation folds of the training images is held out for
-    # validation, and no test split of a folder or a table; see --folds of dsconv.ablate.
+    # validation, and data without a test split gets none; see --folds of dsconv.ablate.
     config.dataset.fold = placeholder(str)
     config.dataset.train_fraction = 1.0  # of the other training images, used for training; stratified by class
     config.dataset.memory_gigabytes = 4.0  # data that is larger than this when decoded is streamed from disk
@@ -41,9 +42,10 @@ def get_config() -> ConfigDict:
     # Puts the training images, uint8, on every device, where batches are drawn in the same order, without a feed from
     # the host. Only for data in memory.
     config.dataset.on_device = False
-    config.dataset.root = placeholder(str)  # directory that the paths of a table are relative to; unset: the table's
+    config.dataset.root = placeholder(str)  # directory that a table's paths are relative to; unset: that of the table
+    # The keys below, if unset, are found by their usual names, in TFDS by supervised_keys.
     config.dataset.image_key = placeholder(str)  # a table's column of paths, or the image feature of TFDS
-    config.dataset.label_key = placeholder(str)  # as image_key; unset: the usual names, in TFDS supervised_keys
+    config.dataset.label_key = placeholder(str)  # a table's column of labels, or the label feature of TFDS
     config.dataset.split_key = placeholder(str)  # a table's column of splits
     config.dataset.group_key = placeholder(str)  # a table's column of picture groups (patients) that stay in one split
     config.dataset.splits = placeholder(tuple)  # names of the splits in the data, e.g. train=a,validation=b,test=c
@@ -58,9 +60,9 @@ def get_config() -> ConfigDict:
     config.dataset.channels = placeholder(int)  # 1 (grey) or 3 (colour)
     config.dataset.mean = placeholder(tuple)  # per channel, of pixels in [0, 1]
     config.dataset.std = placeholder(tuple)  # as mean
-    config.dataset.class_names = placeholder(tuple)
-    config.dataset.fingerprint = placeholder(str)  # SHA-256 of the training images; other data is an error
-    config.dataset.train_fingerprint = placeholder(str)  # of those that are left to train on, if in memory
+    config.dataset.class_names = placeholder(tuple)  # in the order of the labels
+    config.dataset.fingerprint = placeholder(str)  # SHA-256 of training images and labels; other data is an error
+    config.dataset.train_fingerprint = placeholder(str)  # of those left to train on, if in memory; checked on resume
 
     config.model = ConfigDict()
     # dsconv, or a network of dsconv/models/zoo to compare with, such as resnet20. Those have fixed sizes: of this
@@ -88,7 +90,7 @@ def get_config() -> ConfigDict:
     config.model.depthwise_form = 'auto'
     # Option of fast, same result: recomputes blocks in the backward pass. Less memory, slower.
     config.model.remat = False
-    config.model.dtype = 'float32'  # of the computation: float32, bfloat16; parameters and statistics stay float32
+    config.model.dtype = 'float32'  # of the computation: float32, bfloat16; parameters and statistics are float32
 
     config.optimizer = ConfigDict()
     config.optimizer.name = 'adamw'  # adamw, adam, sgd, lion, muon
@@ -137,19 +139,19 @@ def get_config() -> ConfigDict:
 
     config.loss = ConfigDict()
     config.loss.name = 'cross_entropy'  # cross_entropy, focal, binary_cross_entropy
-    config.loss.label_smoothing = 0.0
+    config.loss.label_smoothing = 0.0  # fraction of a label's weight that is spread over all classes
     # balanced (examples of rarer classes have larger weights), or one number per class: 1,2.5,1. Unset: weights of 1.
     config.loss.class_weights = placeholder(str)
     config.loss.focal_gamma = 2.0  # of focal: a larger value gives easy examples less weight
 
     config.log = ConfigDict()
     config.log.every_steps = 50  # steps per line of metrics.jsonl; an epoch also ends a line
-    config.log.tensorboard = True
+    config.log.tensorboard = True  # writes the scalars of metrics.jsonl for TensorBoard, too
     config.log.trackers = placeholder(tuple)  # wandb, mlflow or both; they get the same scalars
 
     config.eval = ConfigDict()
     config.eval.every_epochs = 1  # scores the validation split, or final_split if there is none
-    config.eval.batch_size = 500
+    config.eval.batch_size = 500  # images at a time, rounded up to a multiple of the devices
     # Early stopping: evaluations without a higher validation accuracy after which the run ends. Each higher accuracy is
     # saved. Unset: the run continues to the last epoch.
     config.eval.patience = placeholder(int)
@@ -159,6 +161,6 @@ def get_config() -> ConfigDict:
     config.eval.recalibration_batches = 0
 
     config.checkpoint = ConfigDict()
-    config.checkpoint.every_epochs = 1
-    config.checkpoint.keep = 2  # newest checkpoints that are kept, besides the best by validation accuracy
+    config.checkpoint.every_epochs = 1  # saves a checkpoint; the last epoch is always saved
+    config.checkpoint.keep = 2  # newest that are kept, besides the best by validation accuracy of those saved
     return config

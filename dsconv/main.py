@@ -23,7 +23,7 @@ def main(arguments) -> None:
 
     from dsconv.training.loop import train
     from dsconv.training.run import warn_of_other_versions
-    from dsconv.training.scoring import is_reported, report_run
+    from dsconv.training.scoring import own_report, report_run
     from dsconv.training.setup import open_source
 
     if arguments.workdir and configuration.is_run(arguments.config):
@@ -32,12 +32,13 @@ def main(arguments) -> None:
     source = open_source(config, workdir)
     split = source.final_split(config.eval.final_split)
     has_trained = train(config, workdir, source, arguments.profile)
-    file = workdir / 'report' / 'report.md'
-    if not has_trained and is_reported(workdir, split):
-        logger.info('%s has already finished (to train longer, set --config.epochs=N); report: %s', workdir, file)
-        return
-    report = report_run(workdir, split, source=source, calibrate='validation' in source.split_sizes)
+    report = None if has_trained else own_report(workdir, split)
+    if report:
+        logger.info('%s has already finished (to train longer, set --config.epochs=N)', workdir)
+    else:
+        report = report_run(workdir, split, source=source, calibrate='validation' in source.split_sizes)
     if report:  # this is the process that writes
+        file = workdir / 'report' / 'report.md'
         logger.info('%s: accuracy %.2f %%; report: %s', report['split'], 100 * report['accuracy'], file)
 
 

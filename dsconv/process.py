@@ -178,8 +178,9 @@ def connect(coordinator: str | None, num_processes: int | None, process_id: int 
         # Process 0 alone writes to a cache. With one for each machine the others would compile all the same after a
         # restart, and on GPUs wait for the results of autotuning that process 0 then does not send.
         jax.config.update('jax_enable_compilation_cache', False)
-    if jax.process_index():
-        logging.getLogger('dsconv').setLevel(logging.WARNING)  # progress is told once, by process 0
+    logger = logging.getLogger('dsconv')
+    if jax.process_index() and not logger.isEnabledFor(logging.DEBUG):  # DSCONV_LOG=DEBUG shows tracebacks of all
+        logger.setLevel(logging.WARNING)  # progress is told once, by process 0
 
 
 def leave(code: int):

@@ -20,7 +20,8 @@ def uninterrupted(tmp_path_factory):
 def test_a_finished_run_says_so(uninterrupted):
     before = (uninterrupted / 'metrics.jsonl').read_bytes()
     line = [sys.executable, '-m', 'dsconv.main', f'--config={uninterrupted / "config.json"}']  # which says where it is
-    assert 'has already finished' in finish(start(line))
+    output = finish(start(line))
+    assert 'has already finished' in output and 'test: accuracy' in output
     assert (uninterrupted / 'metrics.jsonl').read_bytes() == before
 
 

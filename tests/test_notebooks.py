@@ -62,9 +62,10 @@ def test_evaluate_restores_a_checkpoint_reports_names_a_picture_and_exports(fini
     workdir = shutil.copytree(finished_run, tmp_path / 'run')
     pixels = np.uint8(load_digits().images[0] * 255 / 16)
     Image.fromarray(pixels).resize((64, 64)).save(tmp_path / 'zero.png')
-    text, shown = execute('evaluate', workdir=str(workdir), checkpoint='38', picture=str(tmp_path / 'zero.png'))
-    report = json.loads((workdir / 'report' / 'report.json').read_text())
-    assert f'checkpoint of step 38: accuracy {100 * report["accuracy"]:.2f} %' in text
+    text, shown = execute('evaluate', workdir=str(workdir), picture=str(tmp_path / 'zero.png'))
+    own, report = (json.loads((run / 'report' / 'report.json').read_text()) for run in (finished_run, workdir))
+    assert own | {'command': report['command']} == report and report['calibration']
+    assert f'checkpoint of step {report["checkpoint_step"]}: accuracy {100 * report["accuracy"]:.2f} %' in text
     assert re.search(r'zero\.png: (\d \(\d+\.\d %\)(, )?){5}', text)
     page, picture = shown
     assert 'srcdoc=' in page['text/html'] and 'image/png' in picture

@@ -51,12 +51,12 @@ def restore_network(workdir: Path, config, which: str | None = None):
     return network, scored_variables(config, model['variables'], model['average'], updates), step
 
 
-def is_reported(workdir: Path, split: str) -> bool:
-    """Returns whether `workdir/report` is of the split and of the checkpoint that `report_run` would take."""
+def own_report(workdir: Path, split: str) -> dict | None:
+    """Returns the report in `workdir/report`, or None unless it is of the split and checkpoint of `report_run`."""
     with Checkpoints(workdir, read_only=True) as checkpoints:
         step = checkpoints.choose(None)
     report = read_report(workdir)
-    return report is not None and (report['split'], report['checkpoint_step']) == (split, step)
+    return report if report and (report['split'], report['checkpoint_step']) == (split, step) else None
 
 
 def report_run(

@@ -5,17 +5,17 @@ import pytest
 
 from dsconv.errors import InputError
 from dsconv.training import scoring
-from dsconv.training.scoring import is_reported, report_run
+from dsconv.training.scoring import own_report, report_run
 
 
 def test_a_report_of_another_split_or_checkpoint_is_not_the_runs_own(finished_run, tmp_path):
     workdir = shutil.copytree(finished_run, tmp_path / 'run', copy_function=shutil.copyfile)
-    own = (workdir / 'report' / 'report.json').read_text()
-    assert is_reported(workdir, 'test') and not is_reported(workdir, 'validation')
-    (workdir / 'report' / 'report.json').write_text(json.dumps(json.loads(own) | {'checkpoint_step': 1}))
-    assert not is_reported(workdir, 'test')
+    own = json.loads((workdir / 'report' / 'report.json').read_text())
+    assert own_report(workdir, 'test') == own and own_report(workdir, 'validation') is None
+    (workdir / 'report' / 'report.json').write_text(json.dumps(own | {'checkpoint_step': 1}))
+    assert own_report(workdir, 'test') is None
     (workdir / 'report' / 'report.json').unlink()
-    assert not is_reported(workdir, 'test')
+    assert own_report(workdir, 'test') is None
 
 
 def test_no_temperature_is_fitted_on_images_that_may_have_been_trained_on(finished_run, tmp_path, monkeypatch):
