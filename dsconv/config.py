@@ -87,13 +87,11 @@ def override(config: ConfigDict, overrides: list[str]) -> dict[str, str]:
 def _fit_warmup(config, workdir, run):
     """Cuts the warm-up to a third of the run, or to what the run in `workdir` began with; returns what to say."""
     written, third = config.schedule.warmup_epochs, config.epochs / 3
-    began = run and run.schedule.warmup_epochs
-    if began == written:  # of a run that began before warm-ups were cut, or with more epochs
-        return None
-    if began is not None and began < written and round(3 * began) / 3 == began:  # was cut, perhaps for other epochs
-        config.schedule.warmup_epochs = began
-        return f'schedule.warmup_epochs={began:.3g} is kept: the run in {workdir} was started with it'
-    if not 0 < third < written:
+    if run:
+        config.schedule.warmup_epochs = began = run.schedule.warmup_epochs
+        kept = f'schedule.warmup_epochs={began:.3g} is kept: the run in {workdir} was started with it'
+        return None if began == written else kept
+    if written <= third:
         return None
     config.schedule.warmup_epochs = third
     return f'schedule.warmup_epochs={shown(written)} is cut to {third:.3g}, a third of epochs={config.epochs}'

@@ -76,7 +76,7 @@ def without_absl_warnings():
     """Silences warnings that libraries log through absl and that do not concern the user."""
     logger = logging.getLogger('absl')
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(max(level, logging.ERROR))
     try:
         yield
     finally:

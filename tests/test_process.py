@@ -214,6 +214,19 @@ def test_an_error_of_a_lost_peer_is_told_and_keeps_its_traceback(monkeypatch, ca
     )
 
 
+def test_libraries_are_never_louder_than_a_command_has_set_them():
+    logger = logging.getLogger('absl')
+    before = logger.level
+    try:
+        for level, inside in ((logging.CRITICAL, logging.CRITICAL), (logging.INFO, logging.ERROR)):
+            logger.setLevel(level)
+            with process.without_absl_warnings():
+                assert logger.level == inside
+            assert logger.level == level
+    finally:
+        logger.setLevel(before)
+
+
 def test_a_cpu_that_is_asked_for_beside_an_accelerator_gets_the_allocator(machine, monkeypatch):
     monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
     monkeypatch.setattr(glob, 'glob', lambda pattern: ['/dev/nvidia0'])

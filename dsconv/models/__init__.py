@@ -12,7 +12,7 @@ from dsconv.models.fast.dsconv import FastDSConv
 from dsconv.models.zoo import NETWORKS
 
 MODELS = {'dsconv': DSConv, **NETWORKS}
-OF_EVERY_NETWORK = {'name', 'dtype', 'norm_groups'}  # norm_groups limits the microbatches of any network
+OF_EVERY_NETWORK = {'name', 'dtype'}
 
 
 def build_model(model, num_classes: int):

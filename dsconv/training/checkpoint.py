@@ -14,6 +14,7 @@ import itertools
 import json
 import logging
 import operator
+import time
 from pathlib import Path
 
 import jax
@@ -48,7 +49,10 @@ class Checkpoints(contextlib.AbstractContextManager):
         self._aside = {}
         with self._reading():
             steps = self._listed()
-            damaged = [step for step in steps if has_damaged_metrics(self._directory / str(step))]
+            damaged = self._damaged(steps)
+            if damaged and read_only:  # or a run that goes on is deleting it
+                time.sleep(1)
+                damaged = self._damaged(damaged)
         if not read_only and not peers().agree(steps, damaged):
             remedy = 'give all the same --workdir, on storage that they share'
             raise InputError(f'{self._directory}: the processes of the run see different checkpoints: {remedy}')
@@ -71,6 +75,9 @@ class Checkpoints(contextlib.AbstractContextManager):
             missed = set(steps) - set(damaged) - set(self._manager.all_steps())
             if not is_remote(self._directory) and missed & set(self._listed()):
                 raise OSError(f'step {min(missed)} is there, and was not found')
+
+    def _damaged(self, steps) -> list[int]:
+        return [step for step in steps if has_damaged_metrics(self._directory / str(step))]
 
     def _listed(self) -> list[int]:
         """Returns the steps in the directory, in order; raises OSError where it cannot be read."""

@@ -45,15 +45,19 @@ class Evaluator:
             return np.concatenate([np.asarray(batch) for batch in batches])[: split.num_examples]
 
     def _batches(self, split):
-        return data.eval_batches(split, batch_size=self._batch_size, processes=peers())
+        whole = math.ceil(split.num_examples / self._mesh.size) * self._mesh.size
+        return data.eval_batches(split, batch_size=min(self._batch_size, whole), processes=peers())
 
 
 def scored_variables(config, variables, average, updates: int):
-    """Returns the variables to evaluate: those of the network, or, where `optimizer.ema_decay` is set, their EMA.
-
-    It was started at zero and updated t times (`step - nonfinite_steps`): it is divided by 1 − dᵗ (Kingma & Ba 2014).
-    """
+    """Returns the variables to evaluate: those of the network, or, where `optimizer.ema_decay` is set, their EMA."""
     if average is None or updates == 0:
         return variables
+    share = ema_share(config, updates)
+    return jax.tree.map(lambda value: value / share, average)
+
+
+def ema_share(config, updates: int) -> float:
+    """Returns 1 − dᵗ, the share of an EMA, started at zero, that `updates` values make up (Kingma & Ba 2014)."""
     decay = 1 - float(np.float32(1 - config.optimizer.ema_decay))  # that of the step, which has its rate in float32
-    return jax.tree.map(lambda value: value / (1 - decay**updates), average)
+    return 1 - decay**updates

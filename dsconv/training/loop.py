@@ -51,9 +51,9 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
     with lock_workdir(workdir), Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
         state = checkpoints.restore_newest(shape) or initial_state(config, training, holds_out)
         first_step, last_step = int(state.step), training.total_steps
-        planned = load_run(workdir).epochs if first_step else config.epochs
-        is_within = first_step == last_step and config.epochs < planned  # what comes at a run's end is not done yet
-        if first_step > last_step or is_within:
+        planned = load_run(workdir).epochs if first_step else 0
+        # What comes at a run's end is not done yet where it ends earlier than planned.
+        if first_step > last_step or first_step == last_step and config.epochs < planned:
             trained = f'{workdir} has been trained to step {first_step} of epochs={planned}'
             raise InputError(
                 f'epochs={config.epochs} ends at step {last_step}, but {trained}: set more epochs, or another --workdir'

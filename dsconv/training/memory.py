@@ -63,9 +63,10 @@ def naming_remedies(remedy: str):
 
 def device_memory(mesh) -> dict[str, int]:
     """Returns for a line of the log the bytes in use on the fullest device, now and at most; nothing on a CPU."""
-    stats = [stats for device in mesh.local_devices if (stats := device.memory_stats())]
+    if not (stats := [stats for device in mesh.local_devices if (stats := device.memory_stats())]):
+        return {}
     keys = [key for key in ('bytes_in_use', 'peak_bytes_in_use') if all(key in each for each in stats)]
-    return {f'device_{key}': max(each[key] for each in stats) for key in keys if stats}
+    return {f'device_{key}': max(each[key] for each in stats) for key in keys}
 
 
 def remedies(config, mesh) -> str:
@@ -77,7 +78,7 @@ def remedies(config, mesh) -> str:
         same.append('--config.model.remat=true')
     if config.dataset.on_device:
         same.append('--config.dataset.on_device=false')
-    smaller = f'a --config.batch_size below {config.batch_size}'
+    smaller = f'a --config.batch_size below {config.batch_size} (in a new workdir)'
     return f'set {" or ".join(same)}, with the same result but for dropout, or {smaller}' if same else f'set {smaller}'
 
 

@@ -67,6 +67,8 @@ def check_batch_size(batch_size: int, mesh: Mesh) -> None:
     """Raises InputError unless each device gets an equal share of a training batch."""
     if batch_size % mesh.size:
         lower = max(1, batch_size // mesh.size) * mesh.size
+        fewer = max(n for n in range(1, mesh.size) if batch_size % n == 0)
         raise InputError(
-            f'batch_size={batch_size} is not a multiple of the {mesh.size} devices; use {lower} or {lower + mesh.size}'
+            f'batch_size={batch_size} is not a multiple of the {mesh.size} devices; use {lower} or '
+            f'{lower + mesh.size}, or, to resume a run, {fewer} of the devices'
         )

@@ -8,6 +8,7 @@ import optax
 from jax import lax
 
 from dsconv.errors import InputError
+from dsconv.models import options_of
 
 TPU_LANES = 128  # of the vector and matrix units of a core
 CPU_BYTES = 2**22  # output of a block for a microbatch that stays in a CPU's caches: a third more images/s
@@ -64,7 +65,9 @@ def inference_steps(config, images: int, mesh) -> int:
 
 
 def _norm_looks_at_batch(config) -> bool:
-    return config.model.name != 'dsconv' or config.model.norm == 'batch'  # the others have a norm of their own
+    if config.model.name == 'dsconv':
+        return config.model.norm == 'batch'
+    return 'norm_groups' in options_of(config.model)
 
 
 def _cpu_images(config) -> int:

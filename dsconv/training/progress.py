@@ -45,8 +45,8 @@ class Progress:
         self._compiled = set()  # numbers of steps of a dispatch: each is a program of its own
         self._dispatched = first_step
         self._skipped = 0
-        self._waited = self._seconds_a_step = self._paused = self._paused_a_step = 0.0
-        self._epoch_ends = []  # up to two (step, seconds paused by then)
+        self._waited = self._seconds_a_step = 0.0
+        self._epoch_ends = []  # (step, moment) of the first two
         self._window_start = self._shown = time.perf_counter()
 
     @contextlib.contextmanager
@@ -65,7 +65,6 @@ class Progress:
         yield
         pause = time.perf_counter() - start
         self._window_start, self._shown = self._window_start + pause, self._shown + pause
-        self._paused += pause
 
     def advance(self, step: int, state, loss) -> None:
         """Notes a dispatch, which ends `step` steps into the run; shows a line every few seconds.
@@ -119,19 +118,12 @@ class Progress:
             averages['images_per_second'] = steps * self._config.batch_size / seconds
             averages['input_wait_fraction'] = self._waited / seconds
         if step % self._training.steps_per_epoch == 0:
-            self._measure_pauses(step)
+            if len(self._epoch_ends) < 2:
+                self._epoch_ends.append((step, time.perf_counter()))
             self._show(step, averages)
         self._window_start, self._window_step, self._waited = time.perf_counter(), step, 0.0
         learning_rate = self._learning_rate(step, int(state.nonfinite_steps))
         return averages | {'learning_rate': learning_rate} | device_memory(self._training.mesh)
-
-    def _measure_pauses(self, step):
-        """Counts evaluation and saving into the time that is left, without what compiles in the first of them."""
-        if len(self._epoch_ends) < 2:
-            self._epoch_ends.append((step, self._paused))
-        else:
-            settled_step, settled = self._epoch_ends[1]
-            self._paused_a_step = (self._paused - settled) / (step - settled_step)
 
     def next_line(self, step: int) -> int:
         """Returns the first step after `step` that ends a line of the log."""
@@ -159,7 +151,11 @@ class Progress:
         line = f'epoch {epoch}/{self._config.epochs}, step {step}/{total}: loss {averages["loss"]:.4f}'
         line += f', accuracy {100 * averages["accuracy"]:.2f} %'
         if seconds_a_step:
-            left = _duration((total - step) * (seconds_a_step + self._paused_a_step))
+            in_all = seconds_a_step
+            if len(self._epoch_ends) == 2 and step > self._epoch_ends[1][0]:  # what compiles in an evaluation is over
+                settled_step, settled = self._epoch_ends[1]
+                in_all = (self._shown - settled) / (step - settled_step)
+            left = _duration((total - step) * in_all)
             line += f', {self._config.batch_size / seconds_a_step:,.0f} images/s, {left} left'
         logger.info(line)
 

@@ -7,7 +7,7 @@ import jax
 import optax
 
 from dsconv import data
-from dsconv.training.evaluation import scored_variables
+from dsconv.training.evaluation import ema_share, scored_variables
 from dsconv.training.mesh import batch_sharding, peers, replicated, to_global
 from dsconv.training.microbatching import accumulation_steps, mean_over_microbatches
 from dsconv.training.state import TrainState
@@ -49,8 +49,8 @@ def recalibrate(config, training, state: TrainState, split) -> TrainState:
     if state.average is None or updates == 0:  # every step was skipped: the network itself is evaluated
         return state.replace(variables=_with_statistics(state.variables, total, count))
     # The EMA is stored with its bias towards zero, which `scored_variables` removes.
-    share = 1 - config.optimizer.ema_decay**updates
-    return state.replace(average=_with_statistics(state.average, total, count / share))
+    biased = count / ema_share(config, updates)
+    return state.replace(average=_with_statistics(state.average, total, biased))
 
 
 def _with_statistics(variables, total, divisor):

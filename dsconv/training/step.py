@@ -27,7 +27,7 @@ def make_train_step(config, model, optimizer, augment, steps_per_epoch: int, mes
     """
     run_key = jax.random.key(config.seed)
     per_example_loss = make_loss(config.loss)
-    mean, std = config.dataset.mean, config.dataset.std
+    mean, std, frozen = config.dataset.mean, config.dataset.std, config.optimizer.freeze or ()
     microbatches = microbatching.accumulation_steps(config, mesh)
 
     def one_step(state: TrainState, batch):
@@ -41,6 +41,8 @@ def make_train_step(config, model, optimizer, augment, steps_per_epoch: int, mes
             rngs = {'dropout': jax.random.fold_in(dropout_key, indices[0])}  # another key for each microbatch
 
             def loss_fn(params):
+                # No gradient is computed for frozen modules: it would only count in its norm.
+                params = {name: lax.stop_gradient(part) if name in frozen else part for name, part in params.items()}
                 variables = state.variables | {'params': params}
                 logits, updated = model.apply(variables, inputs, train=True, mutable='batch_stats', rngs=rngs)
                 hits = jnp.argmax(logits, axis=-1) == jnp.argmax(targets, axis=-1)

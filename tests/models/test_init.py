@@ -33,6 +33,7 @@ def test_every_option_arrives_and_fast_has_more_than_plain(settings):
     assert options_of(settings) == set(settings)
     assert set(settings) - options_of(dict(settings, implementation='plain')) == {'fold', 'depthwise_form', 'remat'}
     assert options_of(dict(settings, name='resnet20')) == {'name', 'dtype', 'norm_groups'}
+    assert options_of(dict(settings, name='vit_tiny')) == {'name', 'dtype'}
 
 
 def test_the_default_config_is_the_small_network(settings):

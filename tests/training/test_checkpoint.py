@@ -171,6 +171,14 @@ def test_an_older_one_with_damaged_metrics_is_kept_too(tmp_path, written):
     assert (tmp_path / 'damaged' / '1').is_dir()
 
 
+def test_one_that_a_run_is_deleting_is_not_called_damaged(two_saved, monkeypatch):
+    step = two_saved / 'checkpoints' / '3'
+    shutil.rmtree(step / 'metrics')
+    monkeypatch.setattr(checkpoint.time, 'sleep', lambda _: shutil.rmtree(step))
+    with Checkpoints(two_saved, read_only=True) as checkpoints:
+        assert checkpoints.choose(None) == 4
+
+
 @pytest.mark.parametrize(
     'fault',
     [

@@ -40,6 +40,7 @@ def test_scores_do_not_depend_on_batch_size_and_devices(scored, batch_size, devi
     assert scores['loss'] == pytest.approx(log_loss(labels, probabilities, labels=range(10)), rel=1e-4)
     log_probabilities = evaluator.log_probabilities(variables, split)
     assert log_probabilities.shape == (360, 10)
+    assert all(len(images) < 368 for images, _, _ in evaluator._batches(split))
     np.testing.assert_allclose(np.exp(log_probabilities), probabilities, atol=1e-5)
 
 

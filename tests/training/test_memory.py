@@ -71,9 +71,9 @@ def test_devices_of_a_cpu_share_what_the_job_may_still_take(linux, caplog):
             {'model__norm_groups': 8, 'dataset__on_device': True},
             '2.65',
             'set --config.accumulation_steps=4 or --config.model.remat=true or --config.dataset.on_device=false, with '
-            'the same result but for dropout, or a --config.batch_size below 512',
+            'the same result but for dropout, or a --config.batch_size below 512 (in a new workdir)',
         ),
-        ({'model__implementation': 'plain'}, '2.50', 'set a --config.batch_size below 512'),
+        ({'model__implementation': 'plain'}, '2.50', 'set a --config.batch_size below 512 (in a new workdir)'),
     ],
 )
 def test_too_little_memory_names_what_can_be_set(caplog, changes, taken, remedy):

@@ -159,6 +159,23 @@ def test_a_step_of_a_finite_loss_and_a_gradient_that_is_not_is_skipped(batches):
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(state.variables), before)
 
 
+class Halves(nn.Module):
+    @nn.compact
+    def __call__(self, images, train=False):
+        return nn.Dense(10, name='head')(nn.Dense(4, name='body')(images.reshape(len(images), -1)))
+
+
+def test_the_gradient_of_a_frozen_module_is_zero_and_not_in_the_norm(batches):
+    config, _, images, labels = batches
+    step, state = alone(changed(config, {'optimizer.freeze': ('body',)}), Halves())
+    before = jax.device_get(state.variables['params'])
+    state, _ = step(state, images[:1], labels[:1])
+    moved = jax.tree.map(lambda new, old: (old - new) / 0.1, jax.device_get(state.variables['params']), before)
+    assert not np.any(moved['body']['kernel'])
+    squares = sum(np.sum(np.square(leaf, dtype=np.float64)) for leaf in jax.tree.leaves(moved['head']))
+    assert state.metrics.grad_norm == pytest.approx(np.sqrt(squares), rel=1e-3)
+
+
 def test_a_step_that_is_not_finite_is_in_no_average():
     nan, sums = jnp.float32(jnp.nan), Metrics.zeros()
     sums = _add(sums, jnp.int32(1), jnp.bool_(True), jnp.float32(2), jnp.float32(0.25), jnp.float32(3))
