@@ -5,7 +5,7 @@ import dataclasses
 import os
 import pathlib
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -88,11 +88,6 @@ def split_names(dataset) -> dict[str, str]:
     return names or SPLIT_NAMES
 
 
-def least_classes(whole: bool) -> int:
-    """Returns how many classes pictures must have: one where they are taken as a `whole`, not to train on."""
-    return 1 if whole else 2
-
-
 def replaces_validation(dataset) -> str | None:
     """Returns the option that holds out other pictures than those of the data's own validation split, or None."""
     return 'fold' if dataset.fold else 'validation_fraction' if dataset.validation_fraction else None
@@ -122,7 +117,7 @@ def list_pictures(given: pathlib.Path, dataset, whole: bool = False) -> Listing:
         raise InputError(f'{given}: {wrong}; image_folder:<path> needs a folder with one subfolder per class{near}')
     root = _unwrapped(given, names)
     notes: list[str] = []
-    folders = _split_folders(root, names, notes)
+    folders = _split_folders(root, names, notes, whole)
     if (option := replaces_validation(dataset)) and 'validation' in folders:
         notes.append(f'{folders.pop("validation")}: ignored, because dataset.{option} replaces it')
     training, *further = folders
@@ -138,7 +133,7 @@ def list_pictures(given: pathlib.Path, dataset, whole: bool = False) -> Listing:
             left_out = folders.pop(split)  # all in one folder?
             notes.append(f'{left_out}: ignored, because it has none of the classes; use `predict` for its pictures')
     class_names = tuple(sorted(set().union(*classes.values()) if whole else classes[training]))
-    if len(class_names) < (least := least_classes(whole)):
+    if len(class_names) < (least := 1 if whole else 2):
         form = '(<class>/<picture>, or train/<class>/<picture> and test/<class>/<picture>)'
         raise InputError(f'{folders[training]}: has {len(class_names)} class folder(s), needs {least} or more {form}')
     if folders[training] != holder:
@@ -147,6 +142,8 @@ def list_pictures(given: pathlib.Path, dataset, whole: bool = False) -> Listing:
     notes += alike(class_names)
     rows, others = [], collections.Counter()
     for split, folder in folders.items():
+        if loose := sum(path.suffix.lower() in EXTENSIONS and not _is_left_behind(path) for path in folder.iterdir()):
+            notes.append(f'{folder}: {loose} picture(s) beside the class folders are left out')
         above = _real_path(root), _real_path(folder)
         for name in sorted(classes[split]):
             found = sorted(path for each in classes[split][name] for path in pictures_below(each, above, others))
@@ -169,8 +166,9 @@ def _unwrapped(root: pathlib.Path, names: Mapping) -> pathlib.Path:
     return root
 
 
-def _split_folders(root: pathlib.Path, names: dict[str, str], notes: list[str]) -> dict[str, pathlib.Path]:
+def _split_folders(root: pathlib.Path, names: dict[str, str], notes: list[str], whole) -> dict[str, pathlib.Path]:
     """Maps each split to its folder, training first; '' to `root` where the classes, perhaps one 'train', stand."""
+    _check_links(entry for entry in root.iterdir() if entry.name.lower() in names)
     found, inside = collections.defaultdict(list), _subfolders(root)
     for folder in inside:
         found[names.get(folder.name.lower())].append(folder)
@@ -184,7 +182,7 @@ def _split_folders(root: pathlib.Path, names: dict[str, str], notes: list[str]) 
         for split in ('validation', 'test'):
             notes += [f'{folder}: read as a class, because no train/ holds classes' for folder in found[split]]
         return {'': root}
-    if not found['train']:
+    if not found['train'] and not whole:
         raise InputError(f'{root}: holds {next(iter(filter(None, found.values())))[0].name}/ but no train/')
     check_split_names(root, names, [folder.name for folder in inside])
     for split, folders in found.items():
@@ -205,13 +203,17 @@ def _is_left_behind(path: pathlib.Path) -> bool:
 
 def _classes(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
     """Maps each NFC name to its folders: two if a copy from macOS has the same name in NFD."""
-    for entry in sorted(folder.iterdir()):
-        if not _is_left_behind(entry) and _is_broken_link(entry):
-            raise InputError(f'{entry}: this link is broken: repair or remove it')
+    _check_links(folder.iterdir())
     classes = collections.defaultdict(list)
     for entry in _subfolders(folder):
         classes[unicodedata.normalize('NFC', entry.name)].append(entry)
     return dict(classes)
+
+
+def _check_links(entries: Iterable[pathlib.Path]) -> None:
+    for entry in sorted(entries):
+        if not _is_left_behind(entry) and _is_broken_link(entry):
+            raise InputError(f'{entry}: this link is broken: repair or remove it')
 
 
 def unknown_class(name: str, there, training, class_names) -> str:
@@ -245,6 +247,8 @@ def pictures_below(folder: pathlib.Path, above: tuple[str, ...], others: collect
                 yield str(entry)
             else:
                 others[extension] += 1
+        elif not extension:
+            _check_links([entry])
 
 
 def _is_broken_link(path: pathlib.Path) -> bool:

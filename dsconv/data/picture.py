@@ -38,7 +38,6 @@ if importlib.util.find_spec('pillow_heif'):  # an iPhone's format, by a package 
     register_heif_opener()
     FORMATS['HEIF'] = ('.heic', '.heif')
 EXTENSIONS = frozenset(extension for extensions in FORMATS.values() for extension in extensions)
-GREY_MODES = ('1', 'L', 'LA', 'La', 'I', 'F')
 PADDING = 128  # level of the margins of a padded picture
 REDUCED = 2  # a JPEG's box is decoded at no less than this multiple of the image's side
 OF_MACHINE = (
@@ -75,8 +74,7 @@ def read_picture(
 def picture_header(path) -> np.ndarray:
     """Returns int32 (width and height as stored, whether it is grey) of a picture. Raises as `read_picture`."""
     with _file(path) as file, open_picture(file) as picture:
-        is_grey = picture.mode in GREY_MODES or picture.mode.startswith('I;16')
-        return np.array([*picture.size, is_grey], np.int32)
+        return np.array([*picture.size, Image.getmodebase(picture.mode) == 'L'], np.int32)
 
 
 def of_sound_disk(read: Callable) -> Callable:

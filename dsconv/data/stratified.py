@@ -12,6 +12,8 @@ def stratified_split(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Holds out `size` examples, of every class the same share up to one example (largest remainder method).
 
+    A class loses its last example only if the other classes cannot give enough.
+
     With `groups`, integers `(n,)`, examples of one group stay together, and size and shares are met as nearly as that
     allows.
 
@@ -22,7 +24,7 @@ def stratified_split(
     classes, counts = np.unique(labels, return_counts=True)
     share = counts * (size / len(labels))
     take = np.floor(share).astype(int)
-    by_remainder = np.argsort(take - share, kind='stable')
+    by_remainder = np.lexsort((take - share, take + 1 >= counts))
     take[by_remainder[: size - take.sum()]] += 1
     generator = np.random.Generator(np.random.Philox(key=[seed, 0]))
     held = [generator.permutation(np.flatnonzero(labels == c))[:n] for c, n in zip(classes, take, strict=True)]

@@ -15,7 +15,6 @@ from dsconv.data.listing import (
     Listing,
     alike,
     check_split_names,
-    least_classes,
     replaces_validation,
     split_names,
     unknown_class,
@@ -46,7 +45,7 @@ def list_table(path: pathlib.Path, dataset, whole: bool = False) -> Listing:
     splits, and one class is enough. Validation rows are left out where `dataset.fold` or
     `dataset.validation_fraction` replaces them.
 
-    Raises: InputError when there is no such table, column or split, a picture is there twice with two labels, a group
+    Raises: InputError when there is no such table, column or split, a file is there twice with two labels, a group
       is in two splits, a class is unknown in training, or there are too few classes.
     """
     root = to_path(dataset.root or path.parent)
@@ -54,7 +53,7 @@ def list_table(path: pathlib.Path, dataset, whole: bool = False) -> Listing:
     columns = _columns(path, header, dataset)
     if whole:
         columns.pop('split_key', None)
-    seen, unlabelled = {}, 0
+    cells, unlabelled = [], 0
     for line, row in rows:
         if any(map(str.strip, row[len(header) :])):
             remedy = 'put a text that contains the separator in quotation marks'
@@ -66,8 +65,12 @@ def list_table(path: pathlib.Path, dataset, whole: bool = False) -> Listing:
         if not values['image_key']:
             raise InputError(f'{path}, line {line}: has no path')
         facts = {key: unicodedata.normalize('NFC', value) for key, value in values.items() if key != 'image_key'}
-        if seen.setdefault(values['image_key'], facts) != facts:
-            raise InputError(f'{path}, line {line}: {values["image_key"]} is listed twice, with different values')
+        cells.append((line, values['image_key'], facts))
+    first, seen = {}, {}
+    for (line, name, facts), file in zip(cells, _located(root, [name for _, name, _ in cells]), strict=True):
+        file = first.setdefault(os.path.normpath(file), file)  # a.png and ./a.png are one
+        if seen.setdefault(file, facts) != facts:
+            raise InputError(f'{path}, line {line}: {name} is listed twice, with different values')
     names = split_names(dataset)
     splits = _splits(path, seen, columns, header, names)
     notes = []
@@ -82,18 +85,14 @@ def list_table(path: pathlib.Path, dataset, whole: bool = False) -> Listing:
     labels = [facts['label_key'] for facts in seen.values()]
     are_numbers = all(label.isascii() and label.isdecimal() for label in labels)
     class_names = tuple(sorted(set(labels), key=lambda label: (int(label), label) if are_numbers else label))
-    if len(class_names) < (least := least_classes(whole)):
+    if len(class_names) < (least := 1 if whole else 2):
         raise InputError(f'{path}: holds {len(class_names)} class(es); at least {least} are needed')
     if torn := [name for name in class_names if any('\ud800' <= letter <= '\udfff' for letter in name)]:
         raise InputError(f'{path}: the label {torn[0]!r} is not UTF-8: save the table as CSV in UTF-8')
     training = 'train' if 'split_key' in columns else ''
     trained = {name for name, split in zip(labels, splits, strict=True) if split == training}
     where = {split: f'{path} ({split})'.removesuffix(' ()') for split in dict.fromkeys([training, *splits])}
-    paths, facts_of = _located(path, root, list(seen)), {}
-    for file, facts in zip(paths, seen.values(), strict=True):  # a.png and ./a.png are one file
-        if facts_of.setdefault(os.path.normpath(file), facts) != facts:
-            raise InputError(f'{path}: {file} is listed twice, with different values')
-    rows = list(zip(paths, labels, splits, strict=True))
+    rows = list(zip(seen, labels, splits, strict=True))
     notes += alike(class_names)
     if unlabelled:
         notes.append(f'{path}: {unlabelled} row(s) without a label are left out')
@@ -145,6 +144,7 @@ def _read(path) -> tuple[list[str], list]:
     # A name of a file may hold bytes that are no text.
     text = content.decode('utf-8-sig', errors='surrogateescape')
     first = text.partition('\n')[0]
+    csv.field_size_limit(2**31 - 1)  # some tables hold masks or texts in other columns
     reader = csv.reader(io.StringIO(text, newline=''), delimiter=max(',;\t', key=first.count), strict=True)
     try:
         rows = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
@@ -212,29 +212,25 @@ def _groups(path, seen, splits) -> np.ndarray:
 
 def _file_of(root, name: str):
     """Returns the path that a row names: in an object store, or relative to `root`."""
-    return to_path(name) if is_remote(name) else root / os.path.expanduser(name)
+    return to_path(name) if is_remote(name) else root / name
 
 
-def _located(path, root, names: list[str]) -> list[str]:
+def _located(root, names: list[str]) -> list[str]:
     """Returns the paths of the pictures; each directory that a name without an extension is in is listed once."""
     entries = {}
 
     def locate(name):
         if '\\' in name and '/' not in name:  # written on Windows
             name = name.replace('\\', '/')
-        file = _file_of(root, name)
+        file = _file_of(root, os.path.expanduser(name))
         if file.suffix.lower() in EXTENSIONS:
             return file
         if file.parent not in entries:
             there = sorted(file.parent.iterdir()) if is_directory(file.parent) else []
             by_stem = {entry.stem: entry for entry in reversed(there) if entry.suffix.lower() in EXTENSIONS}
-            entries[file.parent] = by_stem | {entry.name: entry for entry in there}
-        return entries[file.parent].get(file.name, file)
+            entries[file.parent] = by_stem, {entry.name: entry for entry in there}
+        by_stem, by_name = entries[file.parent]
+        whole = by_name.get(file.name)
+        return whole if whole and not is_directory(whole) else by_stem.get(file.name, file)
 
-    if not is_file(first := locate(names[0])) and is_directory(root):
-        for folder in sorted(entry for entry in root.iterdir() if is_directory(entry)):
-            if any(is_file(folder / f'{names[0]}{extension}') for extension in ('', *EXTENSIONS)):
-                raise InputError(
-                    f'{path}: {first} does not exist, but {folder / names[0]} does: set --config.dataset.root={folder}'
-                )
     return [str(locate(name)) for name in names]

@@ -61,9 +61,7 @@ def find_features(builder, dataset) -> Features:
             )
     image, label = (features[keys[what]] for what in ('image', 'label'))
     shape = _image_shape(image)
-    is_sequence = isinstance(label, tfds.features.Sequence) and isinstance(
-        label.feature, (tfds.features.ClassLabel, tfds.features.Scalar, tfds.features.Text)
-    )
+    is_sequence = isinstance(label, tfds.features.Sequence) and getattr(label.feature, 'shape', None) == ()
     scalar = label.feature if is_sequence else label
     is_scalar = getattr(scalar, 'shape', None) == () and np.dtype(scalar.np_dtype).kind in 'iubOSU'
     for what, fits in (('image', shape), ('label', is_scalar)):

@@ -1,6 +1,5 @@
 """TensorFlow Datasets by name, from data that has been prepared before: nothing here ever starts a download."""
 
-import difflib
 import functools
 import io
 import itertools
@@ -27,7 +26,7 @@ from dsconv.data.splits import Division, Split, tested_fraction
 from dsconv.data.stream import READ_BATCH, StreamedSplit, naming_damage, read_labels
 from dsconv.data.tfds_features import Features, encode_arrays, find_features, plain_labels, read_vocabulary
 from dsconv.data.threads import map_images
-from dsconv.errors import InputError
+from dsconv.errors import InputError, RunError, did_you_mean, with_causes
 from dsconv.files import is_passing, is_store_fault, to_path
 from dsconv.process import without_absl_warnings
 
@@ -98,7 +97,10 @@ def open_tfds(dataset, prepared: bool = True, whole: bool = False) -> Source:
             try:
                 images = map_images(read, (image_size, image_size, channels), encoded, draws)
             except InputError as error:
-                raise InputError(f'{where}: a picture {error}: remove the directory and prepare it again') from error
+                if any(isinstance(link, MemoryError) for link in with_causes(error)):
+                    raise RunError(f'{where}: a picture could not be read: out of memory') from error
+                remedy = 'if the data is damaged, remove the directory and prepare it again'
+                raise InputError(f'{where}: a picture {error}: {remedy}') from error
             return images, check(labels)
 
         stored_labels = functools.cache(lambda: check(read_labels(records, where)))
@@ -127,10 +129,8 @@ def _builder(name: str, directory: str):
         for is_there, what, prefix in kinds:
             if is_there(name):
                 raise InputError(f'there is no dataset {name!r}; for the pictures in that {what}, use {prefix}{name}')
-        near = _nearest(family, ['digits', *known])
-        raise InputError(
-            f'there is no dataset {name!r}; nearest names: {near}. For your own pictures, use {FOLDER_PREFIX}<path>'
-        )
+        near = did_you_mean(family, ['digits', *known])
+        raise InputError(f'there is no dataset {name!r}{near}; for your own pictures, use {FOLDER_PREFIX}<path>')
     try:
         return tfds.builder(name, data_dir=directory, try_gcs=False)
     except Exception as error:  # a builder's module may raise anything, e.g. for a package it wants
@@ -139,13 +139,9 @@ def _builder(name: str, directory: str):
         if '/' in name and family in known:
             configs = [f'{family}/{config.name}' for config in tfds.builder_cls(family).BUILDER_CONFIGS]
             if name.split(':')[0] not in configs:
-                raise InputError(f'there is no dataset {name!r}; nearest names: {_nearest(name, configs)}') from error
+                raise InputError(f'there is no dataset {name!r}{did_you_mean(name, configs)}') from error
         reason = ' '.join(str(error).split())
         raise InputError(f'dataset {name!r} in {directory} cannot be opened: {reason[:300]}') from error
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    return ', '.join(difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5) or ['digits', 'cifar10'])
 
 
 def _require_prepared(builder, name: str, directory: str) -> None:

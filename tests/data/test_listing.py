@@ -40,7 +40,10 @@ def make(root, paths):
             make(root, ' '.join(f'{start}{name}{end}' for name in names.split(',')))
         else:
             (root / path).parent.mkdir(parents=True, exist_ok=True)
-            (root / path).touch()
+            if path.endswith('@'):
+                (root / path.removesuffix('@')).symlink_to('nothing')
+            else:
+                (root / path).touch()
     return root
 
 
@@ -72,6 +75,8 @@ def test_what_is_left_out_or_opened_is_said(listed, tmp_path):
     listing = listed(make(tmp_path / 'c', '{train,val}/{cat,Cat}/1.png'), validation_fraction=0.1)
     assert set(listing.where) == {'train'}
     assert ['val: ignored' in listing.notes[0], 'Cat and cat' in listing.notes[1]] == [True, True]
+    listing = listed(make(tmp_path / 'd', 'train/{cat,dog}/1.png train/{1,2}.png'))
+    assert listing.notes == (f'{tmp_path}/d/train: 2 picture(s) beside the class folders are left out',)
     holder = make(tmp_path / 'e', 'train/cats/{2020,2021}/1.png') / 'train'
     for given in (holder, holder.parent):
         listing = listed(given)
@@ -92,6 +97,8 @@ def test_a_name_composed_and_decomposed_is_one_class(listed, tmp_path):
     [
         ('{train,val,valid}/{cat,dog}/1.png', 'are both the validation split'),
         ('{test,val}/{cat,dog}/1.png', 'but no train/'),
+        ('train/{cat,dog}/1.png test@', 'test: this link is broken'),
+        ('{cat,dog}/1.png dog/more@', 'dog/more: this link is broken'),
         ('train/{cat,dog}/1.png test/{cat,cow}/1.png', "class 'cow' is in .*add it there, or remove it"),
         ('train/{cat,dog}/1.png test/{cat,Dog}/1.png', "class 'Dog' is in .*; did you mean dog?"),
     ],
@@ -99,6 +106,11 @@ def test_a_name_composed_and_decomposed_is_one_class(listed, tmp_path):
 def test_what_cannot_be_read(listed, tmp_path, paths, message):
     with pytest.raises(InputError, match=message):
         listed(make(tmp_path, paths))
+
+
+def test_other_data_need_not_be_called_train(settings, tmp_path):
+    root = make(tmp_path, 'test/{cat,dog}/1.png')
+    assert list_pictures(root, settings(), whole=True).class_names == ('cat', 'dog')
 
 
 def test_splits_are_named_completely_or_not_at_all(listed, tmp_path):

@@ -32,7 +32,7 @@ def test_a_class_too_small_to_be_tested_is_said_and_to_be_trained_on_refused(cap
     assert len(division.members('validation', labels, ('common', 'rare'))) == 10
     assert "none of the 1 example(s) of class 'rare' is in the validation split (10)" in caplog.text
     with pytest.raises(InputError, match="'rare' is in the training split"):
-        Division({'train': 100}, 0.0, 0.1).members('train', labels, ('common', 'rare'))
+        Division({'train': 100}, 0.0, 0.01).members('train', labels, ('common', 'rare'))
 
 
 def test_groups_too_large_to_divide_are_said():

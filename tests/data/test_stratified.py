@@ -15,6 +15,12 @@ def test_stratified_split_counts():
     assert stratified_split(labels, 0, seed=1)[0].tolist() == list(range(1000))
 
 
+def test_a_class_keeps_its_only_example():
+    labels = np.repeat(np.arange(8), [10] * 5 + [1] * 3)
+    kept, held = stratified_split(labels, 11, seed=0)
+    assert len(held) == 11 and set(labels[kept]) == set(range(8))
+
+
 def test_folds_are_a_partition_as_scikit_learns():
     generator = np.random.default_rng(0)
     labels = generator.permutation(np.repeat([0, 1, 2], [61, 33, 9])).astype(np.int32)
