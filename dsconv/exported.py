@@ -61,8 +61,11 @@ def check_exported(path: str | Path) -> None:
     """Raises InputError unless `path` is a .tflite or .onnx file."""
     path = to_path(path)
     if path.suffix not in RUNTIMES:
-        run = '; give the directory of a run by --workdir' if is_directory(path) else ''
-        raise InputError(f'{path} must be a .tflite or .onnx file of python -m dsconv.export{run}')
+        instead = ''
+        if is_directory(path):
+            files = ', '.join(sorted(each.name for each in path.iterdir() if each.suffix in RUNTIMES))
+            instead = f'; the directory holds {files}' if files else '; give the directory of a run by --workdir'
+        raise InputError(f'{path} must be a .tflite or .onnx file of python -m dsconv.export{instead}')
     if not is_file(path):
         near = name_beside(path, lambda each: each.suffix in RUNTIMES and is_file(each))
         raise InputError(f'{path}: there is no such file{near}')

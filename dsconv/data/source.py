@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import functools
+import logging
 import re
 import unicodedata
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from dsconv.errors import InputError
 SPELLED_DIGITS = ('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine')
 FOLDER_PREFIX, TABLE_PREFIX = 'image_folder:', 'image_table:'
 OR_ARCHIVE = ', or give the archive: --config.dataset.archive=cifar-10-binary.tar.gz'  # of CIFAR-10
+
+logger = logging.getLogger('dsconv')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +110,9 @@ def folder_class_names(names: tuple[str, ...], labels: np.ndarray, dataset) -> t
             f'dataset.class_names: {moved[0]} is the name of another class: give new names in the order of '
             f'{", ".join(names)}, or these names in another order'
         )
+    else:
+        renamed = ', '.join(f'{old} → {new}' for old, new in list(zip(names, chosen, strict=True))[:5])
+        logger.info('%s: the classes are renamed: %s%s', dataset.name, renamed, ', …' if len(names) > 5 else '')
     return chosen, labels
 
 

@@ -104,7 +104,7 @@ def _write(directory, network, pictures, runtime, options):
         'files': files,
     }
     write_json(directory / 'export.json', report)
-    (directory / 'labels.txt').write_text(card.labels(metadata['class_names']) + '\n', encoding='utf-8')
+    (directory / 'labels.txt').write_text(card.labels(metadata['class_names']), encoding='utf-8')
     (directory / 'README.md').write_text(card.write(report), encoding='utf-8', errors='backslashreplace')
     return report, faults
 
@@ -181,8 +181,6 @@ def _runner(file, network):
 
 
 def _in_batches(function, images):
-    """Runs batches of one size, at most 100 images: another one for the rest would be compiled again."""
-    size = min(100, len(images))
-    parts = [images[start : start + size] for start in range(0, len(images), size)]
-    padded = [np.pad(part, ((0, size - len(part)), (0, 0), (0, 0), (0, 0))) for part in parts]
-    return np.concatenate([function(part) for part in padded])[: len(images)]
+    """Runs batches of at most 100 images, of two sizes at most: each size is compiled anew."""
+    parts = np.array_split(images, -(-len(images) // 100))
+    return np.concatenate([function(part) for part in parts])

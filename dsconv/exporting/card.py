@@ -15,7 +15,7 @@ OF_DATA += ('image_key', 'label_key', 'split_key', 'group_key', 'train_fingerpri
 RESIZED = {
     'squash': 'squashed to',
     'crop': 'the square in its middle resized to',
-    'pad': 'padded with grey margins to a square and resized to',
+    'pad': 'resized to fit into the middle of a square of grey (128) of',
 }
 PREPARATION = (
     'the EXIF orientation applied, transparency on white, {resized} {size}×{size} by an antialiased bilinear filter '
@@ -50,7 +50,7 @@ def metadata(network, workdir: Path, float_input: bool, licence: str | None = No
 
 def labels(class_names) -> str:
     """Returns the content of `labels.txt`: the name of each class on a line."""
-    return '\n'.join(map(on_one_line, class_names))
+    return ''.join(f'{on_one_line(name)}\n' for name in class_names)
 
 
 def table(report: dict) -> tuple[list[str], list[list[str]]]:

@@ -16,6 +16,7 @@ from dsconv.data import unlabelled
 from dsconv.data.picture import EXTENSIONS, read_picture
 from dsconv.data.source import public_name
 from dsconv.data.stratified import evenly, stratified_split
+from dsconv.data.threads import map_images
 from dsconv.errors import InputError, shown
 from dsconv.files import absolute, is_directory, is_file, name_beside, to_path
 from dsconv.performance.timing import in_turn, seconds_per_call
@@ -94,7 +95,9 @@ def _of_folder(folder, dataset, count, calibrating):
         wrong = 'has no pictures' if is_there else f'does not exist{name_beside(folder, is_directory)}'
         raise InputError(f'--pictures={folder} {wrong}')
     paths = [paths[row] for row in evenly(len(paths), max(count, calibrating))]
-    images = np.stack([read_picture(path, dataset.image_size, dataset.channels, dataset.resize) for path in paths])
+    size, channels = dataset.image_size, dataset.channels
+    read = functools.partial(read_picture, image_size=size, channels=channels, resize=dataset.resize)
+    images = map_images(read, (size, size, channels), paths)
     labels = _labels(paths, to_path(folder), dataset.class_names)
     calibration = images[_stratified(labels, calibrating)] if calibrating else None
     rows = evenly(len(paths), count)
@@ -108,8 +111,9 @@ def _labels(paths, folder, class_names):
     names = sorted(set().union(*above))
     numbers = dict(zip(names, match_classes(names, class_names), strict=True))
     labels = np.array([next((numbers[name] for name in each if numbers[name] >= 0), -1) for each in above])
-    if (labels < 0).all():
-        logger.warning('no folder of --pictures is named as a class (%s): accuracy is left out', shown(class_names))
+    if unknown := int((labels < 0).sum()):
+        text = '--pictures: %d of %d pictures are in no folder that is named as a class (%s): accuracy leaves them out'
+        logger.warning(text, unknown, len(labels), shown(class_names))
     return labels
 
 

@@ -18,7 +18,6 @@ from litert_quantizer.utils.tfl_flatbuffer_utils import get_tensor_data
 from dsconv.data.stratified import evenly
 from dsconv.errors import InputError
 from dsconv.exported import METADATA, metadata_text, quiet_runtime, sealed
-from dsconv.exporting.card import labels
 from dsconv.exporting.graph import ACTIVATIONS, Node, run
 
 SIGNATURE = 'serving_default'
@@ -72,15 +71,13 @@ def to_int8(file: bytes, pictures: np.ndarray) -> bytes:
 
 
 def with_metadata(file: bytes, metadata: dict) -> bytes:
-    """Returns a .tflite file that holds `metadata` as JSON and its class names, a line each."""
+    """Returns a .tflite file that holds `metadata` as JSON."""
     model = _parsed(file)
-    model.metadata = model.metadata or []
-    for name, text in ((METADATA, metadata_text(metadata)), ('labels.txt', labels(metadata['class_names']))):
-        buffer, entry = schema.BufferT(), schema.MetadataT()
-        buffer.data = np.frombuffer(text.encode(), np.uint8)
-        entry.name, entry.buffer = name, len(model.buffers)
-        model.buffers.append(buffer)
-        model.metadata.append(entry)
+    buffer, entry = schema.BufferT(), schema.MetadataT()
+    buffer.data = np.frombuffer(metadata_text(metadata).encode(), np.uint8)
+    entry.name, entry.buffer = METADATA, len(model.buffers)
+    model.buffers.append(buffer)
+    model.metadata = [*(model.metadata or []), entry]
     model.description = metadata['title']
     return sealed(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
 

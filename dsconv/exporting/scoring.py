@@ -36,11 +36,11 @@ def report_exported(
     config = defaults()
     config.dataset.update({**facts['dataset'], **{key: facts[key] for key in OF_IMAGES}})
     config.dataset.class_names = network.class_names
-    config.dataset.update(dict.fromkeys(unread(config.dataset)))
     if dataset:
         scored = other_examples(config, dataset, split, where)
     else:
         say_where(config, where, OF_PUBLIC)
+        config.dataset.update(dict.fromkeys(unread(config.dataset)))  # an archive reads no keys of TFDS
         scored = own_examples(config, data.open_source(config.dataset), split)
     batches = scored.images.in_order(BATCH_SIZE, slice(None))
     probabilities = np.concatenate([network.run(images) for images, _ in batches])

@@ -96,13 +96,16 @@ def test_missing_classes_shift_no_label(opened, write_pictures, caplog):
     assert "val: has no picture of the class(es) 'ant', 'cow'" in caplog.text
 
 
-def test_class_names_are_taken_as_they_are_and_in_another_order_reorder_the_labels(opened, write_pictures):
+def test_class_names_are_taken_as_they_are_and_in_another_order_reorder_the_labels(opened, write_pictures, caplog):
     names = ('Cat', 'cat', 'a b', '[a]*?', '漢字', 'two\nlines', 'x' * 255, 'שלום', '\udcff', '🐱')
     assert opened(write_pictures(classes=names, count=3)).class_names == tuple(sorted(names))
     root = write_pictures(folder='train', classes=('ant', 'bee', 'cow'), count=2, root='insects')
     source = opened(root, class_names=('cow', 'ant', 'bee'), validation_fraction=0.5)
     assert source.class_names == ('cow', 'ant', 'bee')
-    assert source.load('train').labels.tolist() == [1, 2, 0]
+    assert source.load('train').labels.tolist() == [1, 2, 0] and 'renamed' not in caplog.text
+    caplog.set_level('INFO', 'dsconv')
+    assert opened(root, class_names=('a', 'b', 'c')).class_names == ('a', 'b', 'c')
+    assert 'the classes are renamed: ant → a, bee → b, cow → c' in caplog.text
     with pytest.raises(InputError, match='class_names: ant is the name of another class'):
         opened(root, class_names=('cows', 'ant', 'bee'))
 

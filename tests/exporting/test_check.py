@@ -18,7 +18,7 @@ def config_of(name, class_names=('cat', 'dog')):
     return config
 
 
-def test_pictures_are_of_a_folder_with_its_classes(write_pictures, tmp_path):
+def test_pictures_are_of_a_folder_with_its_classes(write_pictures, tmp_path, caplog):
     folder = write_pictures(classes=('3', 'e\u0301', 'other'), count=4)
     (folder / '3' / '._000.png').write_bytes(b'what a Mac leaves behind')
     (folder / '3' / '2023').mkdir()
@@ -27,6 +27,7 @@ def test_pictures_are_of_a_folder_with_its_classes(write_pictures, tmp_path):
     pictures = find_pictures(config, tmp_path, folder, 100, 6)
     assert pictures.labels.tolist() == [0] * 4 + [1] * 4 + [-1] * 4
     assert len(pictures.calibration) == 6
+    assert '4 of 12 pictures are in no folder that is named as a class (3,é)' in caplog.text
     few = find_pictures(config, tmp_path, folder, 3, 6)
     assert (len(few.labels), len(few.calibration)) == (3, 6)
 

@@ -80,10 +80,14 @@ async function open(file) {
   try {
     if (!await loaded) return;
     const image = await createImageBitmap(file, {colorSpaceConversion: 'none'}); // as predict, which reads no profile
-    if (mine !== running) return; // another picture or the camera was chosen meanwhile
-    const took = await classify(image, image.width, image.height);
-    at('speed').textContent = `${took.toFixed(1)} ms for the network`;
-    say(file.name);
+    try {
+      if (mine !== running) return; // another picture or the camera was chosen meanwhile
+      const took = await classify(image, image.width, image.height);
+      at('speed').textContent = `${took.toFixed(1)} ms for the network`;
+      say(file.name);
+    } finally {
+      image.close(); // a photograph takes 50 MB
+    }
   } catch (error) {
     if (mine !== running) return;
     say(`${file.name} cannot be read as a picture (${error.message}).`);
@@ -94,6 +98,7 @@ function stop() {
   running++;
   stream?.getTracks().forEach(track => track.stop());
   stream = undefined;
+  at('answer').ariaLive = 'polite';
   at('camera').textContent = 'Use the camera';
   at('cameras').hidden = true;
 }
@@ -105,10 +110,11 @@ const REFUSALS = {
 };
 
 async function film(deviceId) {
+  const chosen = document.activeElement === at('cameras'); // by the keyboard: it keeps the focus
   stop();
   const mine = running;
   try {
-    if (!await loaded || mine !== running) return;
+    if (!await loaded || mine !== running || at('camera').disabled) return;
     if (!navigator.mediaDevices) throw new DOMException('', 'NotFoundError');
     const wanted = deviceId ? {deviceId: {exact: deviceId}} : {facingMode: 'environment'};
     const opened = await navigator.mediaDevices.getUserMedia({video: wanted});
@@ -119,7 +125,9 @@ async function film(deviceId) {
       say('The camera was disconnected: choose a picture instead.');
     };
     at('camera').textContent = 'Stop the camera';
+    at('answer').ariaLive = 'off'; // a screen reader would read every frame
     await chooseFrom(stream.getVideoTracks()[0].getSettings().deviceId);
+    if (chosen) at('cameras').focus();
     const video = Object.assign(document.createElement('video'), {srcObject: stream, muted: true, playsInline: true});
     await video.play();
     if (mine !== running) return;

@@ -17,17 +17,17 @@ function coefficients(from, taken, to) {
   return places;
 }
 
-// Resizes along one axis: `lines` lines of `from` places, which stand `step` apart, a line `jump` after the one before.
-// Of each line the `taken` places in the middle become `to`.
-function resizeAxis(pixels, from, taken, to, lines, step, jump, channels, outStep, outJump) {
-  if (from === to && from === taken) return pixels;
+// Resizes `lines` rows of `from` pixels: of each, the `taken` in the middle become `to`. Returns them transposed, so that
+// the next call resizes the columns.
+function resizeRows(pixels, from, taken, to, lines, channels) {
   const out = new Uint8Array(to * lines * channels);
   coefficients(from, taken, to).forEach(({start, weights}, place) => {
     for (let line = 0; line < lines; line++) {
       for (let channel = 0; channel < channels; channel++) {
+        const first = (line * from + start) * channels + channel;
         let sum = 2 ** (BITS - 1);
-        for (let i = 0; i < weights.length; i++) sum += weights[i] * pixels[line * jump + (start + i) * step + channel];
-        out[line * outJump + place * outStep + channel] = Math.min(Math.max(Math.floor(sum / 2 ** BITS), 0), 255);
+        for (let i = 0; i < weights.length; i++) sum += weights[i] * pixels[first + i * channels];
+        out[(place * lines + line) * channels + channel] = Math.min(Math.max(Math.floor(sum / 2 ** BITS), 0), 255);
       }
     }
   });
@@ -41,18 +41,22 @@ const round = number => (number % 1 === 0.5 ? 2 * Math.round(number / 2) : Math.
 // `resize` is what becomes of a picture that is not square, as dataset.resize: squash, crop or pad.
 export function prepare(rgba, width, height, size, channels, resize) {
   const pixels = new Uint8Array(width * height * channels);
-  for (let i = 0; i < width * height; i++) {
-    const [red, green, blue] = [rgba[4 * i], rgba[4 * i + 1], rgba[4 * i + 2]];
-    if (channels === 3) pixels.set([red, green, blue], 3 * i);
-    else pixels[i] = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16;
+  for (let from = 0, to = 0; from < rgba.length; from += 4) {
+    const red = rgba[from], green = rgba[from + 1], blue = rgba[from + 2];
+    if (channels === 1) {
+      pixels[to++] = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16;
+    } else {
+      pixels[to++] = red;
+      pixels[to++] = green;
+      pixels[to++] = blue;
+    }
   }
   const sides = [width, height];
   const shorter = Math.min(...sides), longer = Math.max(...sides);
   const [wide, high] = resize === 'crop' ? [shorter, shorter] : sides;
   const [across, down] = sides.map(side => (resize === 'pad' ? Math.max(1, round(side * size / longer)) : size));
-  const step = channels, row = across * channels;
-  const narrow = resizeAxis(pixels, width, wide, across, height, step, width * step, channels, step, row);
-  const small = resizeAxis(narrow, height, high, down, across, row, step, channels, row, step);
+  const narrow = resizeRows(pixels, width, wide, across, height, channels);
+  const small = resizeRows(narrow, height, high, down, across, channels), row = across * channels;
   if (across === size && down === size) return small;
   const page = new Uint8Array(size * size * channels).fill(MARGIN), left = (size - across) >> 1, top = (size - down) >> 1;
   for (let y = 0; y < down; y++) page.set(small.subarray(y * row, (y + 1) * row), ((top + y) * size + left) * channels);

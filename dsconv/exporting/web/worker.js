@@ -1,12 +1,12 @@
 // Keeps the page for use without a network. The name changes with the files, so that a new export replaces the old one,
-// read anew and not from the browser's own cache; all sites of an origin share its caches, so it also has the address
-// of the page.
+// read anew and not from the browser's own cache (of the runtime, of 14 MB, the server is only asked whether it is the
+// same); all sites of an origin share its caches, so it also has the address of the page.
 const ADDRESS = ` ${self.registration.scope}`;
 const NAME = `CACHE_NAME${ADDRESS}`;
 const FILES = ['./', 'FILE_NAMES'];
 
 self.addEventListener('install', event => {
-  const fresh = FILES.map(name => new Request(name, {cache: 'reload'}));
+  const fresh = FILES.map(name => new Request(name, {cache: name.startsWith('ort') ? 'no-cache' : 'reload'}));
   event.waitUntil(caches.open(NAME).then(cache => cache.addAll(fresh)).then(() => self.skipWaiting()));
 });
 self.addEventListener('activate', event => {
