@@ -59,7 +59,6 @@ def measure(config, rounds: int = 5, seconds: float = 1.5, pictures: int = STREA
         'steps_per_dispatch': config.steps_per_dispatch,
         'image_shape': image_shape(config),
         'rounds': rounds,
-        'devices': machine.devices(),
         **machine.surroundings(),
         'images_per_second': {
             case: {'median': statistics.median(rates), 'min': min(rates), 'max': max(rates), 'by_round': rates}

@@ -170,7 +170,7 @@ def measure_all(arguments) -> None:
     import jax
 
     began, results = time.monotonic(), []
-    about = {'what': 'gpu', 'device': machine.devices(), 'standard': STANDARD, 'rehearsed': arguments.rehearse}
+    about = {'what': 'gpu', 'standard': STANDARD, 'rehearsed': arguments.rehearse}
     about |= machine.surroundings()
     for trial in TRIALS:
         if time.monotonic() - began > arguments.seconds:

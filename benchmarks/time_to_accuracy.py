@@ -141,8 +141,8 @@ def as_text(result: dict) -> str:
     rows.append(['final accuracy', *(f'{100 * run["final_accuracy"]:.2f} %' for run in columns.values()), None])
     rows.append(['whole run', *(_moment(run['points'][-1]) for run in columns.values()), None])
     return (
-        f'Seconds of training and epochs until so much of the validation split is right; {result["cores"]} cores '
-        f'({result["cpu"]}).\nThe ratio is the median over the seeds.\n\n'
+        f'Seconds of training and epochs until so much of the validation split is right; {result["devices"]}, '
+        f'{result["cores"]} cores ({result["cpu"]}).\nThe ratio is the median over the seeds.\n\n'
         + text_table(['', *columns, f'{other} ÷ {ours}'], rows)
     )
 

@@ -20,11 +20,9 @@ CHOICES = {
     'feed': ('benchmarks.feed', 'how fast batches come from the data'),
     'time-to-accuracy': ('benchmarks.time_to_accuracy', 'how long two recipes train until they reach an accuracy'),
 }
-COMPILED = 'benchmarks.augment.compiled'  # with --topology
 # The flags that not every choice has.
 TAKEN_BY = {'peers': ('network', 'augment'), 'rounds': ('network', 'augment', 'feed'), 'steps': ('network',)}
 TAKEN_BY |= dict.fromkeys(('baseline', 'seeds', 'targets', 'workdir'), ('time-to-accuracy',))
-TAKEN_BY['topology'] = ('augment',)
 
 
 def benchmark(arguments) -> None:
@@ -39,7 +37,7 @@ def benchmark(arguments) -> None:
         output = output if output.suffix == '.json' and not output.is_dir() else output / 'benchmark.json'
         check_output(output.parent)
     config = configuration.load(arguments.config, arguments.overrides)
-    module = importlib.import_module(COMPILED if 'topology' in given else CHOICES[arguments.what][0])
+    module = importlib.import_module(CHOICES[arguments.what][0])
     if 'peers' in given:
         peers = cli.some_of('--peers', (*module.PEERS, 'none'), given['peers'])
         if 'none' in peers and len(peers) > 1:
@@ -63,8 +61,6 @@ def given_flags(arguments) -> dict:
         if arguments.what not in TAKEN_BY[name]:
             having = ' or '.join(f'--what={what}' for what in TAKEN_BY[name])
             raise InputError(f'--{name} can only be used with {having}, not with --what={arguments.what}')
-        if 'topology' in given and name != 'topology':
-            raise InputError(f'--{name} has no effect with --topology, which runs nothing: leave it out')
     return given
 
 
@@ -86,8 +82,6 @@ def flags() -> cli.Parser:
     text = 'rounds, in each of which all are measured in turn (default: 5, with --what=augment 9)'
     parser.add_argument('--rounds', type=cli.positive, help=text)
     parser.add_argument('--steps', type=cli.positive, help='with --what=network: steps per round (default: 5)')
-    text = "with --what=augment: the TPU compiler's estimates for a slice, e.g. v3-8 (pip install 'jax[tpu]')"
-    parser.add_argument('--topology', metavar='SLICE', help=text)
     parser.add_argument(
         '--baseline', metavar='FILE', help='with --what=time-to-accuracy: a config (default: configs/small.py)'
     )

@@ -10,7 +10,7 @@ def compare(arguments) -> None:
     from dsconv.studies.study import of_models
     from dsconv.studies.sweep import run_study
 
-    run_study(of_models(arguments.models, MODELS), arguments, comparison, comparison.measure)
+    run_study(of_models(arguments.models, MODELS), arguments, comparison)
 
 
 def flags() -> cli.Parser:

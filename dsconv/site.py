@@ -1,6 +1,6 @@
 """Checks which of the project's requirements the Python of a hosted notebook (Colab, Kaggle) lacks."""
 
-import tomllib
+import re
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -13,10 +13,11 @@ STAND_INS = {'tensorflow-cpu': 'tensorflow'}  # the same modules under another n
 
 def lacking(checkout: str | Path) -> list[str] | None:
     """Returns what this Python lacks of `checkout/requirements.txt`; None without JAX or with a wrong version."""
-    project = tomllib.loads(Path(checkout, 'pyproject.toml').read_text(encoding='utf-8'))['project']
+    # Not by tomllib, which Python 3.10 lacks.
+    (python,) = re.findall(r'^requires-python = "(.+)"', Path(checkout, 'pyproject.toml').read_text(), re.MULTILINE)
     requirements, absent = _requirements(Path(checkout, 'requirements.txt')), []
     here = versions([*STAND_INS.values(), *(requirement.name for requirement in requirements)])
-    if 'jax' not in here or here['python'] not in SpecifierSet(project['requires-python']):
+    if 'jax' not in here or here['python'] not in SpecifierSet(python):
         return None
     for requirement in requirements:
         if requirement.marker and not requirement.marker.evaluate():

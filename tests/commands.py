@@ -29,7 +29,7 @@ def run(module, line, capsys=None):
 def report_of(**facts) -> dict:
     """Returns the content of a report.json, of two images."""
     found = scores(np.array([0, 1]), np.log(np.full((2, 2), 0.5)), ['a', 'b'])
-    return {'dataset': 'digits', 'parameters': 1, 'command': '', **found, **facts}
+    return {'dataset': 'digits', 'parameters': 1, 'command': '', 'calibration': None, **found, **facts}
 
 
 def refusal(function, *arguments):

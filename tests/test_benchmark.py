@@ -60,8 +60,7 @@ def test_what_cannot_be_written_is_printed_all_the_same(measured, capsys, tmp_pa
     ('line', 'message'),
     [
         ([*AUGMENT, '--peers=pilow'], "--peers: 'pilow' is not one of pillow, torchvision, keras, none; did you"),
-        ([NETWORK, '--topology=v3:2x2x1'], '--topology can only be used with --what=augment, not with --what=network'),
-        ([*AUGMENT, '--topology=v3-8', '--rounds=2'], '--rounds has no effect with --topology'),
+        ([*AUGMENT, '--steps=3'], '--steps can only be used with --what=network, not with --what=augment'),
         ([NETWORK, '--targets=101'], "argument --targets: '101' must be a number from 0 to 100"),
         ([*AUGMENT, '--output=README.md'], f'--output: {Path("README.md").absolute()} is not a directory'),
         ([NETWORK, '--config.model.norm=layer', '--peers=keras-jax'], 'model.norm=layer: the peers have batch alone; '),

@@ -12,7 +12,7 @@ def test_networks_are_trained_in_turn_and_measured_first(tmp_path, monkeypatch, 
     def measure(cells):
         assert not runs.trained
         times = {cell.variant: {'latency_one': 0.001, 'latency_batch': 0.02} for cell in cells}
-        return {'latency': times, 'cores': 2, 'cpu': 'of some kind'}
+        return {'latency': times, 'devices': '1 × cpu', 'cores': 2, 'cpu': 'of some kind'}
 
     monkeypatch.setattr(comparison, 'measure', measure)
     line = [*DIGITS, '--models=dsconv,resnet8', '--seeds=0', f'--output={tmp_path / "out"}']

@@ -65,7 +65,6 @@ def measure(config, peers=PEERS, rounds: int = 9, seconds: float = 1.0) -> dict:
         'image_shape': image_shape(config),
         'augment': config.augment.to_dict(),
         'rounds': rounds,
-        'devices': machine.devices(),
         'allocator': os.environ.get(SWITCH, 'system'),
         **machine.surroundings(),
         'step': step,

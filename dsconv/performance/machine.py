@@ -5,6 +5,8 @@ import os
 import platform
 from pathlib import Path
 
+import jax
+
 from dsconv.process import versions
 
 # What a measurement may depend on, where it is installed.
@@ -22,13 +24,7 @@ def cpu_model() -> str:
 
 
 def surroundings() -> dict:
-    """Returns what every benchmark's JSON says of the machine: `cores` for this process, `cpu` and `versions`."""
+    """Returns what a benchmark's JSON says of the machine: `devices`, `cores` for this process, `cpu`, `versions`."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    return {'cores': cores, 'cpu': cpu_model(), 'versions': versions(PACKAGES)}
-
-
-def devices() -> str:
-    """Returns JAX's devices, as '8 × TPU v3'."""
-    import jax
-
-    return f'{jax.device_count()} × {jax.devices()[0].device_kind}'
+    devices = f'{jax.device_count()} × {jax.devices()[0].device_kind}'
+    return {'devices': devices, 'cores': cores, 'cpu': cpu_model(), 'versions': versions(PACKAGES)}

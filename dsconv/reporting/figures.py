@@ -18,7 +18,7 @@ from dsconv.reporting.sections import percent
 COUNTED_CLASSES = 30  # with more classes the numbers in the cells would be illegible
 LABELLED_CLASSES = 25  # of more classes than COUNTED_CLASSES, about so many are named along the axes
 # The training curves are of what the optimizer minimises; those of the other splits are of plain images and labels.
-TRAINED_ON = "train: with the recipe's augmentation,\nmixing and label smoothing; others without"
+TRAINED_ON = "train: the recipe's loss, augmentation,\nmixing and smoothing; others: cross-entropy"
 MISTAKES = 25
 MISTAKE_PIXELS = 60  # 25 photographs of 56 x 56 pixels make a PNG of about 230 kB; at full size, megabytes
 # matplotlib's own font has no Chinese, Japanese or Korean: take the first of these that the machine has.
@@ -49,17 +49,18 @@ def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], title: str)
     figure = Figure(figsize=(side + 0.8, side), dpi=90, layout='compressed')
     axes = figure.add_subplot()
     # The square root of the share: errors of 1 % are what one looks for, and linear colours would hide them.
-    image = axes.imshow(shares, cmap='Blues', norm=PowerNorm(0.5, vmin=0, vmax=1), interpolation='nearest')
+    # Where classes outnumber the pixels, the colours are averaged: `nearest` would leave out rows.
+    image = axes.imshow(shares, cmap='Blues', norm=PowerNorm(0.5, vmin=0, vmax=1), interpolation_stage='rgba')
     bar = figure.colorbar(image, ax=axes, label='share of the true class', shrink=0.8, aspect=25, fraction=0.05)
     ticks = [0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1]
     bar.set_ticks(ticks, labels=[percent(tick, 0) for tick in ticks])
     shown = np.arange(0, classes, 1 if counted else math.ceil(classes / LABELLED_CLASSES))
     names = [_shorten(class_names[index], 20) for index in shown]
-    text = {'parse_math': False, 'family': _fonts(), 'fontsize': 9 if counted else 8}
+    text = {'parse_math': False, 'family': fonts(), 'fontsize': 9 if counted else 8}
     axes.set_yticks(shown, names, **text)
     axes.set_xticks(shown, names, rotation=0 if max(map(len, names)) <= 2 else 90, **text)
     axes.set(xlabel='predicted class', ylabel='true class')
-    axes.set_title(title, fontsize=11, parse_math=False, family=_fonts())
+    axes.set_title(title, fontsize=11, parse_math=False, family=fonts())
     if counted:
         for row, column in np.argwhere(counts):
             colour = 'white' if shares[row, column] > 0.3 else 'black'
@@ -103,7 +104,7 @@ def reliability(confidence: np.ndarray, correct: np.ndarray) -> Figure:
     upper.bar(middles, accuracies - least, bottom=least, color='C2', label='underconfident', **style)
     upper.bar(middles, confidences - least, bottom=least, color='C3', label='overconfident', **style)
     upper.plot([0, 1], [0, 1], color='0.35', linestyle='--', linewidth=1)
-    upper.set(xlim=(0, 1), ylim=(0, 1), ylabel='share of the predictions')
+    upper.set(xlim=(0, 1), ylim=(0, 1), ylabel='accuracy')
     upper.set_title(f'expected calibration error {100 * error:.2f} %', fontsize=11)
     figure.legend(loc='outside lower center', ncols=2, frameon=False, fontsize=9)
     lower.bar(middles, counts, width, color='0.6', edgecolor='white')
@@ -143,7 +144,7 @@ def predictions(images: np.ndarray, captions: Sequence[str], is_right: Sequence[
         picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
         picture = picture.reduce(math.ceil(max(picture.size) / MISTAKE_PIXELS))
         axes.imshow(picture, cmap='gray', vmin=0, vmax=255, interpolation='nearest')
-        axes.set_title(caption, fontsize=8, color=colour, parse_math=False, family=_fonts())
+        axes.set_title(caption, fontsize=8, color=colour, parse_math=False, family=fonts())
     return figure
 
 
@@ -162,7 +163,7 @@ def _shorten(name: str, length: int) -> str:
 
 
 @functools.cache  # the list of the machine's fonts takes a while
-def _fonts() -> list[str]:
+def fonts() -> list[str]:
     """Returns matplotlib's font, and one for East Asian names if the machine has any (a missing family would warn)."""
     installed = set(font_manager.get_font_names())
     return ['DejaVu Sans', *[font for font in EAST_ASIAN_FONTS if font in installed][:1]]

@@ -13,11 +13,6 @@ from dsconv.reporting.sections import headline, mean_robust, percent, sections, 
 from dsconv.reporting.tables import format_cell, markdown_table
 from dsconv.reporting.write import PICTURES
 
-NEEDED = {
-    'dataset', 'split', 'checkpoint_step', 'parameters', 'command', 'num_examples', 'accuracy', 'top5_accuracy', 'loss',
-    'ece', 'worst_class', 'macro_average', 'class_names', 'confusion_matrix',
-}  # fmt: skip
-
 
 def read_report(workdir: Path) -> dict | None:
     """Reads a run's `report/report.json`; None where there is none, or one of an earlier version with fewer keys."""
@@ -26,11 +21,11 @@ def read_report(workdir: Path) -> dict | None:
         return None
     try:
         report = dict(json.loads(file.read_text(encoding='utf-8')))
-        if not report.keys() >= NEEDED:
-            return None
         headline(report)  # raises where a value is damaged
         sections(report, ())
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+    except KeyError:  # of an earlier version: it is scored again
+        return None
+    except (ValueError, TypeError, IndexError, AttributeError, RecursionError) as error:
         command = f'python -m dsconv.evaluate --workdir={workdir}'
         raise InputError(f'{file} is damaged ({describe(error)}): write it again with {command}') from error
     return report
@@ -104,7 +99,7 @@ def _overview(report: dict, config: dict, metrics: list[dict]) -> dict:
     return {
         'dataset': report['dataset'],
         'split': report['split'],
-        'model': config.get('model', {}).get('name', 'dsconv'),  # not in the first runs
+        'model': config['model']['name'],
         'parameters': report['parameters'],
         'images': report['num_examples'],
         'accuracy': percent(report['accuracy']),
@@ -112,5 +107,5 @@ def _overview(report: dict, config: dict, metrics: list[dict]) -> dict:
         'worst class': worst_class(report),
         'ECE': percent(report['ece']),
         'corrupted': mean_robust(report),
-        'epochs': f'{trained:g} of {config.get("epochs", "?")}' if metrics else None,
+        'epochs': f'{trained:g} of {config["epochs"]}' if metrics else None,
     }

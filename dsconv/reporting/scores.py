@@ -11,9 +11,8 @@ THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 def scores(labels: np.ndarray, log_probabilities: np.ndarray, class_names: Sequence[str]) -> dict:
     """Returns the numbers of report.json that follow from labels and log-probabilities, shaped as in `write_report`.
 
-    Macro averages are over all C classes; a precision or recall of 0 / 0 counts as 0. `balanced_accuracy` is the mean
-    recall of the classes that have examples; the worst class is the first of them with the least recall. `ece` is from
-    0 to 1.
+    Macro averages, `balanced_accuracy` (the mean recall) and the worst class, the first with the least recall, are over
+    the classes that have examples; a precision of 0 / 0 counts as 0. `ece` is from 0 to 1.
     """
     from sklearn import metrics
 
@@ -25,21 +24,22 @@ def scores(labels: np.ndarray, log_probabilities: np.ndarray, class_names: Seque
         labels, predictions, labels=classes, target_names=list(map(str, classes)), output_dict=True, zero_division=0
     )
     rows = {name: _row(by_class[str(c)]) for c, name in enumerate(class_names)}
-    present = {name: row['recall'] for name, row in rows.items() if row['support']}
-    worst = min(present, key=present.get)
+    present = {name: row for name, row in rows.items() if row['support']}
+    macro = {key: float(np.mean([row[key] for row in present.values()])) for key in ('precision', 'recall', 'f1')}
+    worst = min(present, key=lambda name: present[name]['recall'])
     confidence = np.exp(log_probabilities.max(axis=1).astype(np.float64))
     loss = -log_probabilities[np.arange(len(labels)), labels].mean(dtype=np.float64)
     return {
         'num_examples': len(labels),
         'accuracy': float(metrics.accuracy_score(labels, predictions)),
         'top5_accuracy': float((best == labels[:, None]).any(axis=1).mean()),
-        'balanced_accuracy': float(np.mean(list(present.values()))),
-        'macro_f1': float(by_class['macro avg']['f1-score']),
+        'balanced_accuracy': macro['recall'],
+        'macro_f1': macro['f1'],
         'loss': float(loss) if np.isfinite(loss) else None,
         'ece': expected_calibration_error(confidence, predictions == labels),
         'thresholds': by_threshold(confidence, predictions == labels),
-        'worst_class': {'name': worst, 'recall': present[worst]},
-        'macro_average': _row(by_class['macro avg']),
+        'worst_class': {'name': worst, 'recall': present[worst]['recall']},
+        'macro_average': macro | {'support': len(labels)},
         'weighted_average': _row(by_class['weighted avg']),
         'class_names': list(class_names),
         'per_class': rows,

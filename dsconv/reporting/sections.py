@@ -1,6 +1,5 @@
 """The content of a report page, for Markdown and HTML alike: its headline and its sections. Nothing is escaped here."""
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from dsconv.errors import on_one_line
 from dsconv.reporting.scores import BINS
+from dsconv.reporting.tables import text_table
 
 CONFUSED_PAIRS = 10
 
@@ -53,23 +53,21 @@ def worst_class(report: dict) -> str:
 
 
 def headline(report: dict) -> list[tuple[str, str]]:
-    """Returns the rows (name, value) of the table that a report begins with. Reports of earlier versions have fewer."""
-    balanced, calibration = report.get('balanced_accuracy'), report.get('calibration')
-    uncalibrated, temperature = '', None
+    """Returns the rows (name, value) of the table that a report begins with."""
+    uncalibrated, calibration = '', report['calibration']
+    temperature = 'none: it is fitted on a validation split, at the end of a run or by evaluate --calibrate'
     if calibration:
         uncalibrated = f' ({percent(calibration["ece_before"])} without the temperature)'
         same = ', the same that are scored here: on others the error is larger' if calibration.get('in_sample') else ''
         images = f'{calibration["examples"]:,} images of {calibration["split"]}{same}'
         temperature = f'{calibration["temperature"]:.4f}, fitted on {images}'
-    elif 'calibration' in report:
-        temperature = 'none: it is fitted on a validation split, at the end of a run or by evaluate --calibrate'
     rows = [
         ('dataset', report['dataset']),
         ('data fingerprint', report.get('data_fingerprint')),
         ('split', report['split']),
         ('examples', f'{report["num_examples"]:,}'),
         ('accuracy', percent(report['accuracy'])),
-        ('balanced accuracy', None if balanced is None else percent(balanced)),
+        ('balanced accuracy', percent(report['balanced_accuracy'])),
         ('top-5 accuracy', top5(report)),
         ('recall of the worst class', worst_class(report)),
         ('loss (cross-entropy, nats)', loss(report)),
@@ -100,17 +98,14 @@ def sections(report: dict, pictures: Sequence[str]) -> list[Section]:
 
 
 def _classification_report(report: dict) -> str:
-    from sklearn.metrics import classification_report
-
-    counts, names = np.array(report['confusion_matrix']), list(map(on_one_line, report['class_names']))
-    labels, predictions = (np.repeat(classes, counts.ravel()) for classes in map(np.ravel, np.indices(counts.shape)))
-    text = classification_report(
-        labels, predictions, labels=range(len(names)), target_names=names, digits=4, zero_division=0
-    ).rstrip()
-    # Where no prediction is right, the counts are floats.
-    text = re.sub(r'(\d+)\.0$', r'  \1', text, flags=re.MULTILINE)
-    # Of a class without examples, support 0, neither recall nor F1 is known.
-    return re.sub(r'(\d\.\d{4} +)0\.0000( +)0\.0000( +0)$', r'\1     –\2     –\3', text, flags=re.MULTILINE)
+    """Returns precision, recall and F1 by class, and their averages; of a class without examples only the first."""
+    averages = {'macro average': report['macro_average'], 'weighted average': report['weighted_average']}
+    rows = []
+    for name, row in [*report['per_class'].items(), *averages.items()]:
+        known = {'precision': row['precision'], **({key: row[key] for key in ('recall', 'f1') if row['support']})}
+        shares = [f'{known[key]:.4f}' if key in known else '–' for key in ('precision', 'recall', 'f1')]
+        rows.append([on_one_line(name), *shares, row['support']])
+    return text_table(['', 'precision', 'recall', 'F1', 'examples'], rows)
 
 
 def _confused_pairs(report: dict) -> dict:
@@ -126,13 +121,13 @@ def _confused_pairs(report: dict) -> dict:
 
 
 def _thresholds(report: dict) -> dict:
-    """Returns how many predictions reach a threshold, and how many of these are right; {} of an old report."""
+    """Returns how many predictions reach a threshold, and how many of these are right."""
     rows = []
-    for row in report.get('thresholds', ()):
+    for row in report['thresholds']:
         accuracy = None if row['accuracy'] is None else percent(row['accuracy'])
         rows.append((percent(row['threshold'], 0), percent(row['coverage']), accuracy))
     text = f'What predict {"--tta " if report.get("tta") else ""}--threshold answers, and how often that is right:'
-    return {'text': text, 'table': (['threshold', 'answered', 'of these right'], rows)} if rows else {}
+    return {'text': text, 'table': (['threshold', 'answered', 'of these right'], rows)}
 
 
 def _robustness(report: dict) -> dict:
@@ -144,8 +139,7 @@ def _robustness(report: dict) -> dict:
         rows.append([name.replace('_', ' '), *map(percent, severities), percent(np.mean(severities))])
     severities = range(1, 1 + len(next(iter(accuracy.values()))))
     means = f'Without corruption {percent(report["accuracy"])}, mean over all corruptions {mean_robust(report)}.'
-    source = report['robustness'].get('source')  # not in reports of earlier versions
     return {
-        'text': f'{means} Corruptions: {source}.' if source else means,
+        'text': f'{means} Corruptions: {report["robustness"]["source"]}.',
         'table': (['severity', *map(str, severities), 'mean'], rows),
     }

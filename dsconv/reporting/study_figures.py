@@ -7,6 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
+from dsconv.reporting.figures import fonts
+
 OURS, PUBLISHED = 'C0', '0.45'
 
 
@@ -31,16 +33,16 @@ def variants_figure(
             right.plot([low, high], [row, row], color=OURS, linewidth=1.6)
             right.plot((low + high) / 2, row, 'o', color=OURS, markersize=5)
     right.axvline(0, color='0.6', linewidth=0.8, linestyle='--', zorder=0)
-    left.set_yticks(range(len(names)), names, fontsize=9)
+    left.set_yticks(range(len(names)), names, fontsize=9, parse_math=False, family=fonts())
     left.set_ylim(len(names) - 0.5, -0.5)
     left.set_xlabel('validation accuracy, %', fontsize=9)
-    right.set_xlabel(f'points against {names[0]}, 95 % interval', fontsize=9)
+    right.set_xlabel(f'points against {names[0]}, 95 % interval', fontsize=9, parse_math=False, family=fonts())
     for axes in (left, right):
         axes.tick_params(axis='y', length=0)
         axes.tick_params(axis='x', labelsize=8)
         axes.grid(axis='y', alpha=0.25)
         axes.spines[['top', 'right']].set_visible(False)
-    figure.suptitle(title, fontsize=10, parse_math=False)
+    figure.suptitle(title, fontsize=10, parse_math=False, family=fonts())
     return figure
 
 
@@ -68,7 +70,7 @@ def costs_figure(points: Sequence[dict], published: Sequence[dict], costs: Mappi
         if published:
             style = {'facecolors': 'none', 'edgecolors': PUBLISHED, 's': 30}
             places = zip(*((point[cost], point['accuracy']) for point in published), strict=True)
-            axes.scatter(*places, label='published, original CIFAR-10, own recipes', **style)
+            axes.scatter(*places, label='published test accuracy, original CIFAR-10, own recipes', **style)
         _name(axes, points, cost, 'black')
         _name(axes, published, cost, PUBLISHED)
         axes.set_xscale('log')
@@ -82,16 +84,16 @@ def costs_figure(points: Sequence[dict], published: Sequence[dict], costs: Mappi
         axes.spines[['top', 'right']].set_visible(False)
     first = figure.axes[0]
     bars = '; bars: standard deviation over seeds' if any(point['std'] is not None for point in points) else ''
-    first.set_ylabel(f'accuracy, %{bars}', fontsize=9)
+    first.set_ylabel(f'validation accuracy, %{bars}', fontsize=9)
     figure.legend(*first.get_legend_handles_labels(), loc='outside lower center', ncols=2, frameon=False, fontsize=8)
-    figure.suptitle(title, fontsize=10, parse_math=False)
+    figure.suptitle(title, fontsize=10, parse_math=False, family=fonts())
     return figure
 
 
 def _name(axes: Axes, points: Sequence[dict], cost: str, colour: str) -> None:
     """Names each point at its right, where the next point is not: below it if that is higher, else above."""
     ordered = sorted(points, key=lambda point: point[cost])
-    style = dict(textcoords='offset points', fontsize=7.5, color=colour, parse_math=False)
+    style = dict(textcoords='offset points', fontsize=7.5, color=colour, parse_math=False, family=fonts())
     for point, following in itertools.zip_longest(ordered, ordered[1:]):
         is_below = following is not None and following['accuracy'] > point['accuracy']
         axes.annotate(point['name'], (point[cost], point['accuracy']), (5, -11 if is_below else 5), **style)

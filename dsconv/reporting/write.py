@@ -59,7 +59,7 @@ def write_report(
     ValueError for shapes or labels that do not fit together.
     """
     labels, log_probabilities = np.asarray(labels), np.asarray(log_probabilities)
-    _check(labels, log_probabilities, class_names, split)
+    _check(labels, log_probabilities, split)
     calibration = None
     if temperature:
         raw = scores(labels, log_probabilities, class_names)
@@ -96,16 +96,9 @@ def write_report(
     return report
 
 
-def _check(labels: np.ndarray, log_probabilities: np.ndarray, class_names: Sequence[str], split: str) -> None:
+def _check(labels: np.ndarray, log_probabilities: np.ndarray, split: str) -> None:
     if not len(labels):
         raise InputError(f'The split {split!r} has no examples: there is nothing to report.')
-    if log_probabilities.shape != (len(labels), len(class_names)):
-        raise ValueError(
-            f'{len(labels)} labels and {len(class_names)} class names do not fit log-probabilities of '
-            f'shape {log_probabilities.shape}.'
-        )
-    if labels.min() < 0 or labels.max() >= len(class_names):
-        raise ValueError(f'Labels from {labels.min()} to {labels.max()} with {len(class_names)} classes.')
     if np.isnan(log_probabilities).any():
         raise RunError('The model predicts NaN: its training diverged. Evaluate an earlier checkpoint.')
 

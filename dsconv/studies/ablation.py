@@ -23,19 +23,20 @@ def summarise(study: Study, cells: list[Cell]) -> dict:
     accuracies = {
         name: {one['seed']: one['accuracy'] for one in found if 'accuracy' in one} for name, found in by_variant.items()
     }
+    folds = {cell.config.dataset.fold for cell in cells}  # of a config that names one, all are of it
+    folds = int(folds.pop().partition('/')[2]) if len(folds) > 1 else None
     first, variants = next(iter(accuracies.values())), {}
     for name, found in by_variant.items():
         states = [one['state'] for one in found]
         rates = [one['images_per_second'] for one in found if 'images_per_second' in one]
         variants[name] = {
-            **spread(accuracies[name]),
-            **paired_difference(accuracies[name], first),
+            **spread(accuracies[name], folds),
+            **paired_difference(accuracies[name], first, folds),
             'failed': states.count('failed'),
             'unfinished': states.count('unfinished'),
             'images_per_second': statistics.median(rates) if rates else None,
             **_cost(next(cell.config for cell in cells if cell.variant == name)),
         }
-    folds = {cell.config.dataset.fold for cell in cells}  # of a config that names one, all are of it
     scored = [one for one in outcomes if 'accuracy' in one]
     errors = [standard_error(variants[one['variant']]['mean'], one['validation_images']) for one in scored]
     return {
@@ -43,7 +44,7 @@ def summarise(study: Study, cells: list[Cell]) -> dict:
         'title': study.title,
         'dataset': cells[0].config.dataset.name,
         'seeds': sorted({cell.seed for cell in cells}),
-        'folds': int(folds.pop().partition('/')[2]) if len(folds) > 1 else None,
+        'folds': folds,
         'validation_images': min((one['validation_images'] for one in scored), default=None),
         'standard_error': max(errors, default=None),
         'sentence': sentence(variants),
@@ -83,13 +84,15 @@ def as_text(result: dict, table=text_table, text=str, columns: dict[str, list] |
         )
     header = ['', 'parameters', 'MACs', 'runs', 'accuracy, %', f'against {first}', '95 % interval', *columns]
     blocks = [text(result['title']), table(header, rows), result['sentence']]
-    folds = f', one of {result["folds"]} folds for each seed' if result['folds'] else ''
+    folds, limit = '', 'Intervals tell what other seeds would give on these images, not what other images would. '
+    if result['folds']:
+        folds, limit = f', one of {result["folds"]} folds for each seed', ''
     if result['validation_images']:
         blocks.append(
             f'Accuracy on {_span(result["cells"])} validation images at the end of a run'
             f'{folds}: mean ± standard deviation over seeds. So few images alone leave a standard error of up to '
-            f'{100 * result["standard_error"]:.2f} points to each run. Differences are of runs with the same seed; '
-            f'the intervals are not corrected for multiple comparisons: of twenty, one excludes 0 by chance.'
+            f'{100 * result["standard_error"]:.2f} points to each run. {limit}Differences are of runs with the '
+            f'same seed; the intervals are not corrected for multiple comparisons: of twenty, one excludes 0 by chance.'
         )
     failed = [one for one in result['cells'] if one['state'] == 'failed']
     lines = [f'- failed: {one["variant"]}, seed {one["seed"]}: {text(one["error"])}' for one in failed]
@@ -106,10 +109,10 @@ def draw(result: dict) -> bytes:
     from dsconv.reporting.figures import png
     from dsconv.reporting.study_figures import variants_figure
 
-    by_variant = {name: [] for name in result['variants']}
-    for one in result['cells']:
-        if one['state'] == 'finished':
-            by_variant[one['variant']].append(100 * one['accuracy'])
+    finished = [one for one in result['cells'] if one['state'] == 'finished']
+    by_variant = {
+        name: [100 * one['accuracy'] for one in finished if one['variant'] == name] for name in result['variants']
+    }
     intervals = {
         name: [100 * end for end in found['interval'] or [found['difference']] * 2]
         for name, found in result['variants'].items()

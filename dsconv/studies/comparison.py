@@ -89,7 +89,8 @@ def as_text(result: dict, table=text_table, text=str) -> str:
         columns[header] = [1000 * taken[key] if taken else None for taken in times]
     remarks = [
         f'Training images/s: the median of the log, other load included. Latency: from pixels to logits on '
-        f'one device, medians of {ROUNDS} rounds in turn; {result["cores"]} cores ({result["cpu"]}).'
+        f'one device, medians of {ROUNDS} rounds in turn; {result["devices"]}, {result["cores"]} cores '
+        f'({result["cpu"]}).'
     ]
     if result['published']:
         keys = {'name': 'published', 'parameters': 'parameters', 'macs': 'MACs', 'accuracy': 'accuracy, %'}

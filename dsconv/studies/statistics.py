@@ -12,43 +12,51 @@ CONFIDENCE = 0.95
 ROUNDING = 1e-9  # of differences between accuracies; one image in a million is 1e-6
 
 
-def spread(accuracies: dict[int, float]) -> dict:
+def spread(accuracies: dict[int, float], folds: int | None = None) -> dict:
     """Returns `runs`, `mean`, its 95 % `mean_interval` and `std` (with n − 1) of accuracies.
 
-    What takes more runs is None, and so is the interval of equal accuracies.
+    What takes more runs is None, and so is the interval of equal accuracies. `folds`: as for `paired_difference`.
     """
     values = list(accuracies.values())
     return {
         'runs': len(values),
         'mean': statistics.fmean(values) if values else None,
         'std': statistics.stdev(values) if len(values) > 1 else None,
-        'mean_interval': _interval_of_mean(values),
+        'mean_interval': _interval_of_mean(values, folds),
     }
 
 
-def paired_difference(these: dict[int, float], those: dict[int, float]) -> dict:
+def paired_difference(these: dict[int, float], those: dict[int, float], folds: int | None = None) -> dict:
     """Compares accuracies, these minus those, over the seeds that both have.
+
+    `folds` is the number of cross-validation folds, whose runs are not independent: they share training images. The
+    interval is then wider, by Nadeau & Bengio 2003, "Inference for the Generalization Error", section 3.1.
 
     Returns `pairs`, their mean `difference` (None without one) and its 95 % `interval` by Student's t, [low, high]:
     None with fewer than two pairs, and where all differences are equal, since it would have no width.
     """
     differences = [these[seed] - those[seed] for seed in these if seed in those]
     mean = statistics.fmean(differences) if differences else None
-    return {'pairs': len(differences), 'difference': mean, 'interval': _interval_of_mean(differences)}
+    return {'pairs': len(differences), 'difference': mean, 'interval': _interval_of_mean(differences, folds)}
 
 
-def _interval_of_mean(values: list[float]) -> list[float] | None:
+def _interval_of_mean(values: list[float], folds) -> list[float] | None:
     from scipy import stats
 
     if len(values) < 2 or statistics.stdev(values) < ROUNDING:
         return None
-    scale = stats.sem(values)
+    scored_by_trained = 1 / (folds - 1) if folds else 0  # numbers of images
+    scale = statistics.stdev(values) * math.sqrt(1 / len(values) + scored_by_trained)
     return [float(end) for end in stats.t.interval(CONFIDENCE, len(values) - 1, statistics.fmean(values), scale)]
 
 
 def standard_error(accuracy: float, images: int) -> float:
-    """Returns the standard error of an accuracy on `images` images drawn at random (binomial)."""
-    return math.sqrt(accuracy * (1 - accuracy) / images)
+    """Returns the standard error of an accuracy on `images` images drawn at random, by Agresti & Coull 1998.
+
+    So it is not 0 at an accuracy of 0 or 1.
+    """
+    images, right = images + 4, accuracy * images + 2
+    return math.sqrt(right * (images - right) / images**3)
 
 
 def sentence(variants: dict[str, dict]) -> str:

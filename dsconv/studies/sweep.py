@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from dsconv.config import name_of
@@ -11,18 +10,18 @@ from dsconv.files import make_directory, read_if_there, replace_file, write_json
 from dsconv.process import command_line
 from dsconv.reporting import markdown_table
 from dsconv.reporting.markdown import code_block, plain
-from dsconv.studies.cells import Cell, is_finished, make_cells, train_cells
+from dsconv.studies.cells import is_finished, make_cells, train_cells
 from dsconv.studies.study import Study
 
 
-def run_study(study: Study, arguments, kind, measure: Callable[[list[Cell]], dict] = lambda cells: {}) -> None:
+def run_study(study: Study, arguments, kind) -> None:
     """Trains what is not finished and prints the table; with `--dry-run` prints the commands of the cells alone.
 
     Args:
       arguments: of a command with `cli.add_study_flags`.
       kind: the module `ablation` or `comparison`: `summarise(study, cells)`, a JSON object, `as_text(result, table,
-        text)`, and `draw(result)`, the content of a PNG file.
-      measure: cells → more keys of the result, measured before anything is trained.
+        text)`, `draw(result)`, the content of a PNG file, and perhaps `measure(cells)`, more keys of the result,
+        measured before anything is trained.
 
     Raises InputError for wrong flags, study or config, and RunError, at the end, where a cell has failed.
     """
@@ -45,7 +44,8 @@ def run_study(study: Study, arguments, kind, measure: Callable[[list[Cell]], dic
         if other != study.name:
             raise InputError(f'--output={output} contains the study {other}: use another directory')
     make_directory(output)
-    measured = measure(cells) | {'command': command_line()}
+    measured = kind.measure(cells) if hasattr(kind, 'measure') else {}
+    measured |= {'command': command_line()}
 
     def write_result():
         result = kind.summarise(study, cells) | measured

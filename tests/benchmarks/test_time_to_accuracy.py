@@ -59,7 +59,7 @@ def test_the_table_has_both_seeds_the_first_epoch_at_each_target_and_the_median_
     names = [f'{target:g} %' for target in targets]
     ratio = {name: time_to_accuracy._ratio(runs['small'], runs['fast'], name) for name in names}
     assert ratio == {'65 %': (3 + 1) / 2, '70 %': None, '80 %': None}
-    result = {'targets': targets, 'cores': 2, 'cpu': 'of some kind', 'runs': runs, 'ratio': ratio}
+    result = {'targets': targets, 'devices': '1 × cpu', 'cores': 2, 'cpu': 'of some kind', 'runs': runs, 'ratio': ratio}
     header, _, *rows = [re.split('  +', line.strip()) for line in as_text(result).splitlines()[3:]]
     assert header == ['fast, seed 0', 'fast, seed 1', 'small, seed 0', 'small, seed 1', 'small ÷ fast']
     assert rows[0] == ['65 %', '2 s, 1 epochs', '4 s, 2 epochs', '6 s, 3 epochs', '4 s, 2 epochs', '2']

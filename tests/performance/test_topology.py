@@ -94,16 +94,6 @@ def test_several_slices_are_the_rows_of_a_table_and_what_does_not_fit_says_so():
     assert v5e[1:4] == ['v5e:2x2', '4 × TPU v5 lite', 'no']
 
 
-@with_compiler
-def test_augmentation_costs_the_difference_of_two_steps():
-    line = ('--config=configs/digits.py', '--what=augment', '--topology=v3:2x2x1', '--json', '--config.batch_size=64')
-    result = json.loads(run('benchmark', *line, '--config.model.dim=8', '--config.model.depth=1').stdout)
-    assert result['devices'] == '8 × TPU v3'
-    for key, difference in result['difference'].items():
-        assert 0 < difference < result['with'][key]
-        assert result['with'][key] == pytest.approx(result['without'][key] + difference)
-
-
 def test_a_step_that_the_compiler_finds_too_large_is_told_by_its_size(monkeypatch):
     config = configuration.load('configs/small.py', ['dataset.on_device=true'])
     config = resolve_without_data(config)

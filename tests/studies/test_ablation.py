@@ -20,5 +20,5 @@ def test_the_standard_error_is_of_the_images_that_each_variant_is_scored_on(monk
     monkeypatch.setattr(ablation, 'read_outcome', outcome)
     cells = [Cell(name, 0, tiny_config(), Path('.'), '') for name in images]
     result = ablation.summarise(Study('s', 'S', dict.fromkeys(images, ()), ''), cells)
-    assert result['standard_error'] == pytest.approx(math.sqrt(0.25 / 10))
+    assert result['standard_error'] == pytest.approx(math.sqrt(0.25 / 14))
     assert 'Accuracy on 10 to 1,000 validation images' in ablation.as_text(result)

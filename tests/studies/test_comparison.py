@@ -15,7 +15,8 @@ from tests.conftest import tiny_config
 from tests.studies.grid import OVERRIDES, Runs
 
 FIGURES = tomllib.loads(comparison.PUBLISHED.read_text())['figures']
-MEASURED = {'latency': {'dsconv': {'latency_one': 0.001, 'latency_batch': 0.25}}, 'cores': 2, 'cpu': 'of some kind'}
+MEASURED = {'latency': {'dsconv': {'latency_one': 0.001, 'latency_batch': 0.25}}, 'devices': '1 × cpu', 'cores': 2}
+MEASURED |= {'cpu': 'of some kind'}
 
 
 def cells_of(study, directory, *overrides):

@@ -32,7 +32,8 @@ def test_mean_and_deviation_are_numpys():
     }
     assert spread({3: 0.5}) == {'runs': 1, 'mean': 0.5, 'std': None, 'mean_interval': None}
     assert spread({}) == {'runs': 0, 'mean': None, 'std': None, 'mean_interval': None}
-    assert standard_error(0.9, 5000) == pytest.approx(stats.binom(5000, 0.9).std() / 5000)
+    assert standard_error(0.9, 5000) == pytest.approx(stats.binom(5000, 0.9).std() / 5000, rel=2e-3)
+    assert standard_error(1.0, 96) == pytest.approx(stats.binom(100, 0.98).std() / 100)
     assert [signed(share) for share in (0.0123, -0.0123, -1e-9)] == ['+1.23', '−1.23', '+0.00']
 
 
@@ -43,6 +44,17 @@ def test_the_interval_is_that_of_scipys_paired_test():
     assert result['pairs'] == 3
     assert result['difference'] == pytest.approx((0.01 + 0.04 + 0.02) / 3)
     assert result['interval'] == pytest.approx(list(test.confidence_interval(0.95)))
+
+
+def test_folds_share_training_images():
+    values = {fold: accuracy for fold, accuracy in enumerate((0.8, 0.82, 0.85, 0.9, 0.81))}
+    (low, high), (inner_low, inner_high) = (spread(values, folds)['mean_interval'] for folds in (5, None))
+    assert high - low == pytest.approx(1.5 * (inner_high - inner_low))  # √(1 + 5 · 1/4)
+    twice = values | {fold + 5: accuracy for fold, accuracy in values.items()}
+    widths = [np.diff(paired_difference(each, dict.fromkeys(each, 0.5), 5)['interval']) for each in (values, twice)]
+    scale = [np.std(list(each.values()), ddof=1) * stats.t.ppf(0.975, len(each) - 1) for each in (values, twice)]
+    assert widths[0] / scale[0] == pytest.approx(2 * np.sqrt(1 / 5 + 1 / 4))
+    assert widths[1] / scale[1] == pytest.approx(2 * np.sqrt(1 / 10 + 1 / 4))
 
 
 def test_too_few_pairs_and_equal_differences_have_no_interval():
@@ -104,7 +116,8 @@ def test_a_published_study_says_what_its_runs_say(file):
     }
     first = next(iter(accuracies.values()))
     for name, found in saved['variants'].items():
-        for key, value in (spread(accuracies[name]) | paired_difference(accuracies[name], first)).items():
+        paired = paired_difference(accuracies[name], first, saved.get('folds'))
+        for key, value in (spread(accuracies[name], saved.get('folds')) | paired).items():
             assert found[key] == pytest.approx(value), (name, key)
     assert saved['sentence'] == sentence(saved['variants'])
     page = file.with_name('study.md').read_text()
