@@ -1,7 +1,10 @@
-"""Checks which of the project's requirements the Python of a hosted notebook (Colab, Kaggle) lacks."""
+"""Installs what the Python of a hosted notebook (Colab, Kaggle) lacks of the project's requirements."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
+from shlex import quote
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -9,6 +12,32 @@ from packaging.specifiers import SpecifierSet
 from dsconv.process import versions
 
 STAND_INS = {'tensorflow-cpu': 'tensorflow'}  # the same modules under another name
+
+
+def prepare(checkout: str, runtime: str, hosted: bool) -> tuple[str, str]:
+    """Installs the requirements of `checkout` if the notebook is `hosted`; `runtime` is cpu, gpu or tpu.
+
+    Where the site's Python, or one of its packages, does not fit, everything is installed into `checkout/.venv`.
+
+    Returns: the Python to use, and the beginning of a shell command: `f'{command}.main --config=…'`.
+    Raises subprocess.CalledProcessError if pip fails.
+    """
+    python, packages = sys.executable, lacking(checkout) if hosted else []
+    pip = [python, '-m', 'pip', 'install', '-q']
+    if packages is None:
+        python, uv = f'{checkout}/.venv/bin/python', [sys.executable, '-m', 'uv']
+        into = [*uv, 'pip', 'install', '-q', '--python', python]
+        jax = {'cpu': 'jax', 'gpu': 'jax[cuda12]', 'tpu': 'jax[tpu]'}[runtime]
+        commands = [
+            [*pip, 'uv'],
+            [*uv, 'venv', '-q', '--allow-existing', '--project', checkout, f'{checkout}/.venv'],
+            [*into, '-r', f'{checkout}/requirements.txt', jax],
+        ]
+    else:
+        commands = [[*pip, *packages]] if packages else []
+    for command in commands:
+        subprocess.run(command, check=True)
+    return python, f'env MPLBACKEND=agg PYTHONPATH={quote(checkout)} {quote(python)} -m dsconv'
 
 
 def lacking(checkout: str | Path) -> list[str] | None:

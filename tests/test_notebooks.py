@@ -78,18 +78,18 @@ def test_evaluate_restores_a_checkpoint_reports_names_a_picture_and_exports(fini
 def test_pictures_are_unpacked_trained_on_from_a_trained_network_and_new_ones_named(
     finished_run, tmp_path, write_pictures
 ):
-    root = write_pictures(classes=('reds', 'blues'), size=32, root='my photos')
+    root = write_pictures(classes=('reds', 'blues'), size=32, root="Anna's photos")
     shutil.make_archive(str(root), 'zip', root)
     quick = {'batch_size': 8, 'dataset.image_size': 8, 'augment.mix_probability': 0, 'optimizer.name': 'adamw'}
     text, shown = execute(
         'pictures',
-        pictures=str(tmp_path / 'my photos.zip'),
-        new_pictures=str(tmp_path / 'my photos' / 'reds'),
+        pictures=str(tmp_path / "Anna's photos.zip"),
+        new_pictures=str(tmp_path / "Anna's photos" / 'reds'),
         start=str(finished_run),
         folder=str(tmp_path / 'runs'),
         overrides=flags(**quick, **{'model.kernel_size': 3}),
     )
-    workdir = tmp_path / 'runs' / 'pictures-my photos'
+    workdir = tmp_path / 'runs' / "pictures-Anna's photos"
     assert f'starts from {finished_run}' in text and '10 of 10 pictures classified' in text
     assert json.loads((workdir / 'report' / 'report.json').read_text())['class_names'] == ['blues', 'reds']
     *_, page, table = shown
