@@ -1,9 +1,9 @@
 """The operations of RandAugment and AutoAugment, each as the parameters of a warp, a tone map or a blend.
 
 Magnitudes are fractions of the AutoAugment paper's ranges (Cubuk et al. 2019, table 6), in `STEPS` equal steps that
-hold both scales in use: RandAugment's 0 … 10 on every 9th, AutoAugment's levels 0 … 9 on every 10th. Lengths in pixels
-are those of the authors' CIFAR-10 code (10 of 32 for translations, 20 of 32 for the side of Cutout), relative to the
-image's side.
+hold both scales in use: RandAugment's 0 … 10 on every 9th, AutoAugment's levels 0 … 9 on every 10th. Translations are
+those of the authors' CIFAR-10 code (10 of 32 pixels), relative to the image's side. Of the paper's operations, Cutout
+and SamplePairing are in neither of the two policies, and not here.
 """
 
 import functools
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from dsconv.augment import blend, erase, tone, warp
+from dsconv.augment import blend, tone, warp
 
 STEPS = 90  # of a magnitude
 SIGNED, UNSIGNED = (1, -1), (1, 1)
@@ -30,7 +30,6 @@ class Parameters(NamedTuple):
       amount: int, for a tone map.
       factor: float, for a blend.
       affine: six ints, for a warp: its map in fixed point.
-      side: int, for a warp: of the square that is cut out.
     """
 
     block: int = NOTHING
@@ -38,17 +37,16 @@ class Parameters(NamedTuple):
     amount: int = 0
     factor: float = 1.0
     affine: tuple = warp.fixed_point((1, 0, 0, 0, 1, 0))
-    side: int = 0
 
     def packed(self) -> np.ndarray:
-        """Packs them into int32 `(11,)`; the factor as the bits of its float32."""
+        """Packs them into int32 `(10,)`; the factor as the bits of its float32."""
         bits = np.float32(self.factor).view(np.int32)
-        return np.array([self.block, self.kind, self.amount, bits, *self.affine, self.side], np.int32)
+        return np.array([self.block, self.kind, self.amount, bits, *self.affine], np.int32)
 
     @classmethod
     def unpacked(cls, row):
-        """Unpacks int32 `(11,)` on the device."""
-        return cls(row[0], row[1], row[2], lax.bitcast_convert_type(row[3], jnp.float32), row[4:10], row[10])
+        """Unpacks int32 `(10,)` on the device."""
+        return cls(row[0], row[1], row[2], lax.bitcast_convert_type(row[3], jnp.float32), row[4:])
 
 
 def _warp(affine):
@@ -85,7 +83,6 @@ _TABLE = {
     'TranslateX': (SIGNED, _warp(lambda m, height, width: (1, 0, _pixels(m, width), 0, 1, 0))),
     'TranslateY': (SIGNED, _warp(lambda m, height, width: (1, 0, 0, 0, 1, _pixels(m, height)))),
     'Invert': (UNSIGNED, _tone('invert')),
-    'Cutout': (UNSIGNED, lambda m, height, width: Parameters(WARP, side=round(m * 20 * min(height, width) / 32))),
 }
 OPERATIONS = tuple(_TABLE)
 RANDAUGMENT_OPERATIONS = OPERATIONS[:14]
@@ -93,7 +90,7 @@ RANDAUGMENT_OPERATIONS = OPERATIONS[:14]
 
 @functools.cache
 def parameter_table(height: int, width: int) -> np.ndarray:
-    """Returns packed parameters, int32 `(operations, signs, steps, 11)`: signs + and −, steps 0 … `STEPS`.
+    """Returns packed parameters, int32 `(operations, signs, steps, 10)`: signs + and −, steps 0 … `STEPS`.
 
     They are computed on the host, in fractions and double precision, so that they depend on no device's sine and equal
     those that Pillow computes.
@@ -106,18 +103,16 @@ def parameter_table(height: int, width: int) -> np.ndarray:
     return np.array(rows, np.int32)
 
 
-def apply_operation(planes, parameters: Parameters, centre, height: int, width: int, fill: int, lookup):
+def apply_operation(planes, parameters: Parameters, height: int, width: int, fill: int, lookup):
     """Applies one operation to one image, uint8 `(channels, height · width)`.
 
-    The branches are a warp (Cutout is one that moves nothing), a tone map, a blend and the identity. In a loop over
-    images one branch runs; under `vmap` all do, and one result is selected. `centre`, int32 `(2,)`, is row and column
-    of Cutout's square, `fill` the level of that and of pixels from outside the image, `lookup` a `lookup.Lookup`.
+    The branches are a warp, a tone map, a blend and the identity. In a loop over images one branch runs; under `vmap`
+    all do, and one result is selected. `fill` is the level of pixels from outside the image, `lookup` a
+    `lookup.Lookup`.
     """
 
     def warped(planes):
-        square = erase.centred(centre, parameters.side)
-        source = warp.affine_source(parameters.affine, height, width)
-        return lookup.take_pixels(planes, jnp.where(erase.box_mask(square, height, width), -1, source), fill)
+        return lookup.take_pixels(planes, warp.affine_source(parameters.affine, height, width), fill)
 
     def toned(planes):
         return tone.tone_map(planes, parameters.kind, parameters.amount, lookup)

@@ -23,8 +23,7 @@ def operation_blocks(images: np.ndarray, fill: int) -> list[tuple]:
     """Shows every operation: on one image at several magnitudes, on the first images where it has no magnitude.
 
     The one image is the most colourful of the first, so that changes of colour show. `images` are uint8
-    `(n, height, width, C)`, `fill` is the level of the pixels from outside, and of Cutout, whose square is in the
-    middle. Returns three blocks.
+    `(n, height, width, C)`, `fill` is the level of the pixels from outside. Returns three blocks.
     """
     several = images[:OPERATION_IMAGES]
     one = several[np.argmax(np.ptp(several, axis=-1).mean(axis=(1, 2)))]
@@ -42,14 +41,13 @@ def operation_blocks(images: np.ndarray, fill: int) -> list[tuple]:
 
 @jax.jit
 def _operate(images, parameters, fill):
-    """Alters each image by the operation of its packed parameters, int32 `(n, 11)`."""
+    """Alters each image by the operation of its packed parameters, int32 `(n, 10)`."""
     count, height, width, channels = images.shape
     planes = images.transpose(0, 3, 1, 2).reshape(count, channels, height * width)
-    centre = np.array([height // 2, width // 2])
 
     def operate(image):
         planes, row = image
-        return apply_operation(planes, Parameters.unpacked(row), centre, height, width, fill, GATHER)
+        return apply_operation(planes, Parameters.unpacked(row), height, width, fill, GATHER)
 
     planes = jax.lax.map(operate, (planes, parameters))
     return planes.reshape(count, channels, height, width).transpose(0, 2, 3, 1)

@@ -86,16 +86,14 @@ def _hashed_bit(images):
 
 def _policy(settings):
     def draw(key, epoch, images):
-        choice_key, sign_key, centre_key = jax.random.split(key, 3)
+        choice_key, sign_key, _ = jax.random.split(key, 3)  # three, so that an older run is resumed with the same draws
         operation, step = policies.choose(choice_key, len(images), settings)
         negative = jax.random.bernoulli(sign_key, shape=operation.shape).astype(jnp.int32)
-        rows = jnp.array(parameter_table(*images.shape[1:3]))[operation, negative, step]
-        return rows, erase.draw_places(centre_key, operation.shape, *images.shape[1:3])
+        return jnp.array(parameter_table(*images.shape[1:3]))[operation, negative, step]
 
-    def alter(planes, drawn, height, width, lookup):
-        for row, centre in zip(*drawn, strict=True):
-            parameters = Parameters.unpacked(row)
-            planes = apply_operation(planes, parameters, centre, height, width, settings['fill'], lookup)
+    def alter(planes, rows, height, width, lookup):
+        for row in rows:
+            planes = apply_operation(planes, Parameters.unpacked(row), height, width, settings['fill'], lookup)
         return planes
 
     return Stage(draw, alter)

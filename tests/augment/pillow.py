@@ -4,7 +4,7 @@ import functools
 from fractions import Fraction
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from benchmarks.augment import pillow_peer
@@ -21,17 +21,10 @@ def to_image(picture):
     return np.asarray(picture).reshape(picture.height, picture.width, -1)
 
 
-def operate(name, picture, step, sign, centre, fill):
+def operate(name, picture, step, sign, fill):
     """Does one operation of the AutoAugment paper at `step / 90` of its range."""
     width, height = picture.size
-    if name != 'Cutout':
-        return pillow_peer.operations(height, width, fill)[name](picture, sign * Fraction(step, STEPS))
-    side, copy = round(Fraction(20 * step, 32 * STEPS) * min(height, width)), picture.copy()
-    top, left = centre[0] - side // 2, centre[1] - side // 2
-    if side:
-        box = left, top, left + side - 1, top + side - 1
-        ImageDraw.Draw(copy).rectangle(box, fill=(fill,) * len(picture.getbands()))
-    return copy
+    return pillow_peer.operations(height, width, fill)[name](picture, sign * Fraction(step, STEPS))
 
 
 @functools.cache

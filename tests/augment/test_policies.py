@@ -133,7 +133,7 @@ def test_both_signs_of_an_operation_are_equally_frequent_and_layers_are_independ
     settings = dict(common.get_config().augment, crop_padding=0, flip='none', policy='randaugment')
     (stage,) = switched_on(settings)
     images = jax.ShapeDtypeStruct((DRAWS, SIDE, SIDE, 3), jnp.uint8)
-    rows, _ = jax.jit(lambda key: stage.draw(key, 0, images))(jax.random.key(5))
+    rows = jax.jit(lambda key: stage.draw(key, 0, images))(jax.random.key(5))
     chances = collections.Counter()  # of an operation with its sign
     for name in FOURTEEN:
         for row in parameter_table(SIDE, SIDE)[OPERATIONS.index(name), :, 45].tolist():

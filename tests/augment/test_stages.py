@@ -129,7 +129,7 @@ def test_the_operations_of_a_policy_are_applied_one_after_the_other_in_their_ord
     # Quick to compile, and of another result in the other order.
     monkeypatch.setattr(stages, 'apply_operation', lambda planes, parameters, *_: 2 * planes + parameters.kind)
     (stage,) = switched_on(settings(policy='autoaugment'))
-    rows = np.zeros((2, 11), np.int32)
+    rows = np.zeros((2, 10), np.int32)
     rows[:, 1] = 1, 5
-    out = stage.alter(np.full((1, 20), 7), (rows, np.zeros((2, 2), np.int32)), 4, 5, GATHER)
+    out = stage.alter(np.full((1, 20), 7), rows, 4, 5, GATHER)
     assert np.all(out == 2 * (2 * 7 + 1) + 5)
