@@ -32,18 +32,19 @@ def test_sizes_leave_8_to_16_patches_a_side(shorter, are_equal, size, patch):
 
 
 @pytest.mark.parametrize(
-    ('pictures', 'batch_size', 'norm_groups', 'epochs', 'policy'),
+    ('pictures', 'batch_size', 'norm_groups', 'epochs', 'policy', 'mixed'),
     [
-        (5, 4, 1, 200, 'either'),
-        (245, 16, 1, 100, 'either'),
-        (5_000, 256, 8, 79, 'randaugment'),
-        (1_000_000, 256, 8, 5, 'none'),
+        (5, 4, 1, 200, 'either', 0.5),
+        (245, 16, 1, 100, 'either', 0.5),
+        (5_000, 256, 8, 79, 'randaugment', 0),
+        (1_000_000, 256, 8, 5, 'none', 0),
     ],
 )
-def test_what_the_number_of_pictures_decides(pictures, batch_size, norm_groups, epochs, policy):
+def test_what_the_number_of_pictures_decides(pictures, batch_size, norm_groups, epochs, policy, mixed):
     config = chosen(pictures, 32)
     assert (config.batch_size, config.model.norm_groups, config.epochs) == (batch_size, norm_groups, epochs)
-    assert (config.augment.policy, config.schedule.warmup_epochs) == (policy, epochs / 10)
+    assert (config.augment.policy, config.augment.mix_probability) == (policy, mixed)
+    assert config.schedule.warmup_epochs == epochs / 10
     assert config.eval.every_epochs == config.checkpoint.every_epochs == max(1, epochs // 20)
     assert config.dataset.auto is None
 

@@ -8,13 +8,14 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
-from dsconv.data import Processes, channel_statistics, eval_batches, open_source, train_batches
+from dsconv.data import Processes, channel_statistics, eval_batches, open_source, stream, train_batches
 from dsconv.data.picture import fit_array
 from dsconv.data.read_ahead import import_tensorflow
 from dsconv.errors import InputError, RunError
 from tests.data.conftest import check_crops, examples
 
 tfds = pytest.importorskip('tensorflow_datasets')
+tfds_source = pytest.importorskip('dsconv.data.tfds_source')
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (120, 32, 32, 3), np.uint8)
 
@@ -45,7 +46,9 @@ def kept_and_streamed(settings, **changed):
     return [open_source(settings(**changed, memory_gigabytes=gigabytes)) for gigabytes in (1.0, 0.0)]
 
 
-def test_streamed_parts_are_those_in_memory_and_hold_what_was_stored(settings, tmp_path):
+def test_streamed_parts_are_those_in_memory_and_hold_what_was_stored(settings, tmp_path, monkeypatch):
+    for module in (stream, tfds_source):
+        monkeypatch.setattr(module, 'READ_BATCH', 32)  # fewer than there are
     store(tmp_path, train=IMAGES[:100], test=IMAGES[100:])
     options = dict(name='cifar10', data_dir=str(tmp_path), validation_fraction=0.2, train_fraction=0.5)
     kept, streamed = kept_and_streamed(settings, **options)
@@ -227,6 +230,13 @@ FEATURES = {
     'eight bits of sixteen': (dict(image=tfds.features.Tensor(shape=(8, 8), dtype=np.uint16), label=NAME),
         lambda i: dict(image=np.uint16(PIXELS[i, ..., 0]))),
 }  # fmt: skip
+
+
+def test_examples_without_a_label_are_refused(settings, tmp_path):
+    store_as(tmp_path, dict(image=PHOTO, label=NAME), lambda i: dict(label=i % 3 if i % 2 else -1))
+    for source in kept_and_streamed(settings, name='own', data_dir=str(tmp_path)):
+        with pytest.raises(InputError, match=r'has examples without a label \(labels -1\.\.-1, 3 classes\)'):
+            examples(source.load('train'))
 
 
 def test_integers_of_0_and_1_are_black_and_white(settings, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from configs import common
 from dsconv import config as configuration
 from dsconv.config_checks import choices
-from dsconv.models import MODELS, DSConv, FastDSConv, build_model, options_of
+from dsconv.models import DSConv, FastDSConv, build_model, options_of
 
 # Each differs from the default of the network and of configs/common.py.
 OPTIONS = dict(
@@ -38,16 +38,6 @@ def test_every_option_arrives_and_fast_has_more_than_plain(settings):
 
 def test_the_default_config_is_the_small_network(settings):
     assert build_model(settings, 10) == DSConv(num_classes=10)
-
-
-@pytest.mark.parametrize('name', sorted(set(MODELS) - {'dsconv'}))
-def test_a_network_of_another_name_is_its_published_self_whatever_is_set_for_dsconv(settings, name):
-    fast = dict(implementation='fast', fold=2, shards=2, remat=True, depthwise_form='lax')
-    changed = dict(OPTIONS, **fast, name=name, dtype='bfloat16')
-    assert set(settings) <= set(changed)
-    published = build_model({'name': name, 'dtype': 'float32'}, 7)
-    arrived = {'dtype': jnp.dtype('bfloat16')} | ({'norm_groups': 2} if hasattr(published, 'norm_groups') else {})
-    assert build_model(changed, 7) == published.clone(**arrived)
 
 
 @pytest.mark.parametrize(

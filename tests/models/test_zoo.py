@@ -163,16 +163,50 @@ def test_features_of_mobilenet_are_rounded_to_eights_and_not_below_nine_tenths()
     assert (rounded(17), rounded(11)) == (16, 16)  # 8 would be less than nine tenths of 11
 
 
-def test_a_residual_block_is_the_relu_of_shortcut_plus_branch():
+@pytest.mark.parametrize('shortcut', ['pad', 'conv_norm'])
+def test_a_residual_block_is_the_relu_of_shortcut_plus_branch(shortcut):
     x = np.random.default_rng(0).normal(size=(2, 6, 6, 3)).astype(np.float32)
-    block = Block(((4, 3, 2), (4, 3, 1)), 'pad', ConvNorm)
+    block = Block(((4, 3, 2), (4, 3, 1)), shortcut, ConvNorm)
     variables = jax.jit(block.init, static_argnums=2)(jax.random.key(0), x, False)
-    kernels = [np.asarray(variables['params'][name]['conv']['kernel'], np.float64) for name in ('conv_1', 'conv_2')]
+    kernels = {name: np.asarray(unit['conv']['kernel'], np.float64) for name, unit in variables['params'].items()}
     initial_norm = 1 / np.sqrt(1 + 1e-3)  # mean 0, variance 1, and the epsilon of this project
-    y = np.maximum(convolve(x, kernels[0], stride=2, pads=(1, 1)) * initial_norm, 0)
-    y = convolve(y, kernels[1]) * initial_norm
-    y[..., :3] += x[:, ::2, ::2]  # option A: every other place, and zeros for the new channel
+    y = np.maximum(convolve(x, kernels['conv_1'], stride=2, pads=(1, 1)) * initial_norm, 0)
+    y = convolve(y, kernels['conv_2']) * initial_norm
+    if shortcut == 'pad':
+        y[..., :3] += x[:, ::2, ::2]  # option A: every other place, and zeros for the new channel
+    else:
+        y += x[:, ::2, ::2] @ kernels['shortcut'].reshape(3, 4) * initial_norm
     np.testing.assert_allclose(block.apply(variables, x, False), np.maximum(y, 0), rtol=1e-4, atol=1e-5)
+
+
+def max_pool(x, size, stride):
+    windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), (1, 2))
+    return windows[:, ::stride, ::stride].max((-2, -1))
+
+
+def test_vgg_and_alexnet_are_relus_poolings_and_dense_layers_in_their_order():
+    for name, after in (
+        ('vgg', {1: lambda x: max_pool(x, 2, 2), 3: lambda x: max_pool(x, 2, 2)}),
+        ('alexnet', {1: responded_and_pooled, 2: responded_and_pooled, 5: lambda x: max_pool(x, 3, 2)}),
+    ):
+        network, side = TINY[name]
+        x = 30 * np.random.default_rng(0).normal(size=(2, side, side, 3)).astype(np.float32)
+        variables = drawn_variables(network, (side, side, 3))
+        expected, params = x, variables['params']
+        convolutions = [layer for name, layer in params.items() if 'conv' in name]
+        for number, layer in enumerate(convolutions, 1):
+            pads = (1, 1) if len(layer['kernel']) == 3 else (2, 2)
+            expected = np.maximum(convolve(expected, layer['kernel'], pads=pads) + layer['bias'], 0)
+            expected = after.get(number, lambda x: x)(expected)
+        expected = expected.reshape(2, -1)
+        for layer in (layer for name, layer in params.items() if 'hidden' in name):
+            expected = np.maximum(expected @ layer['kernel'] + layer['bias'], 0)
+        expected = expected @ params['head']['kernel'] + params['head']['bias']
+        np.testing.assert_allclose(jax.jit(network.apply)(variables, x), expected, rtol=1e-3, atol=1e-2, err_msg=name)
+
+
+def responded_and_pooled(x):
+    return max_pool(np.asarray(local_response_norm(jnp.asarray(x))), 3, 2)
 
 
 def test_layers_of_densenet_are_norm_relu_convolution_and_blocks_end_in_average_pooling():

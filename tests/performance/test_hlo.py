@@ -126,3 +126,25 @@ ENTRY %main (images: f32[32,64], turn: s32[]) -> f32[1,64] {
     entry, computations = hlo.parse(program)
     assert hlo._moved(computations['fused']['row'], computations['fused'], computations) == 2 * 64 * 4
     assert hlo._moved(computations[entry]['row'], computations[entry], computations) == 2 * 64 * 4 + 4
+
+
+def test_an_update_in_place_moves_the_bytes_of_the_update_alone_in_a_fusion_too():
+    program = """
+%fused (images: f32[32,64], row: f32[1,64], turn: s32[]) -> f32[32,64] {
+  %images = f32[32,64]{1,0} parameter(0)
+  %row = f32[1,64]{1,0} parameter(1)
+  %turn = s32[] parameter(2)
+  %zero = s32[] constant(0)
+  ROOT %updated = f32[32,64]{1,0} dynamic-update-slice(%images, %row, %turn, %zero)
+}
+
+ENTRY %main (images: f32[32,64], row: f32[1,64], turn: s32[]) -> f32[32,64] {
+  %images = f32[32,64]{1,0} parameter(0)
+  %row = f32[1,64]{1,0} parameter(1)
+  %turn = s32[] parameter(2)
+  ROOT %updated = f32[32,64]{1,0} fusion(%images, %row, %turn), kind=kLoop, calls=%fused
+}
+"""
+    entry, computations = hlo.parse(program)
+    assert hlo._moved(computations['fused']['updated'], computations['fused'], computations) == 2 * 64 * 4
+    assert hlo._moved(computations[entry]['updated'], computations[entry], computations) == 2 * 64 * 4 + 4

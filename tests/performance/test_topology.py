@@ -59,6 +59,26 @@ def test_a_chip_without_published_figures_is_named():
         step_cost.estimate(None, 1, 1, 'v9:1x1', devices)
 
 
+def test_an_estimate_is_the_longer_of_moving_and_computing(monkeypatch):
+    config = resolve_without_data(configuration.load('configs/small.py', ['epochs=2']))
+    devices = [types.SimpleNamespace(device_kind='TPU v3')] * 8
+    chip = step_cost.CHIPS['TPU v3']
+    totals = types.SimpleNamespace(megacycles=5.0, collectives={}, unknown_loops=0)
+    monkeypatch.setattr(step_cost, 'compile_step', Mock())
+    monkeypatch.setattr(step_cost, 'bytes_of', lambda compiled: chip.memory + 1)
+    for flops, moved, seconds, bound in (
+        (0.001 * chip.peak, 0.002 * chip.bandwidth, 0.002, 'memory'),
+        (0.003 * chip.peak, 0.002 * chip.bandwidth, 0.003, 'arithmetic'),
+    ):
+        monkeypatch.setattr(step_cost, 'counts', lambda compiled, *found: (flops, moved, 0.004, totals))  # noqa: B023
+        found = step_cost.estimate(config, 1, 51_200, 'v3-8', devices)
+        assert (found['step_ms'], found['compiler_ms']) == (pytest.approx(1e3 * seconds), 4.0)
+        assert (found['bound'], found['fits']) == (bound, False)
+        assert found['images_per_second'] == pytest.approx(512 / seconds)
+        assert found['run_minutes'] == pytest.approx(2 * 100 * seconds / 60)
+        assert found['bytes_per_image'] == pytest.approx(moved * 8 / 512)
+
+
 @with_compiler
 @pytest.mark.parametrize('name', ['v3-9', 'v9:1x1', ''])
 def test_a_wrong_slice_is_one_line_with_the_choices(name):

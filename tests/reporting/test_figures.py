@@ -97,6 +97,8 @@ def test_mistakes_show_grey_and_colour_pictures_as_they_are_five_in_a_row():
     shown = [axes for axes in figure.axes if axes.images]
     assert [axes.get_title() for axes in shown] == list('abcdef')
     assert shown[0].get_subplotspec().get_gridspec().nrows == 2
+    figure_of_two = figures.predictions(np.zeros((2, 4, 4, 1), np.uint8), ['right', 'wrong'], [True, False])
+    assert [axes.title.get_color() for axes in figure_of_two.axes] == ['black', 'C3']
     assert (saved(figure) == 99).all(axis=2).sum() > 10_000
 
 

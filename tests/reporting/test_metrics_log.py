@@ -72,17 +72,17 @@ def test_a_foreign_line_is_named(tmp_path):
 def test_tensorboard_reads_the_same_scalars(tmp_path):
     with MetricsLog(tmp_path, restored_step=0) as log:
         log.write(step=10, epoch=0.5, split='train', loss=2.5, learning_rate=0.125)
-        log.write(step=20, epoch=1.0, split='train', loss=1.5, learning_rate=0.25)
-        log.write(step=20, epoch=1.0, split='validation', loss=1.75)
+        log.write(step=70_000, epoch=1.0, split='train', loss=1.5, learning_rate=0.25)
+        log.write(step=70_000, epoch=1.0, split='validation', loss=1.75)
     log.close()  # a second time
     reader = pytest.importorskip('tensorboard.backend.event_processing.event_accumulator')
     events = reader.EventAccumulator(str(tmp_path))
     events.Reload()
     found = {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()['scalars']}
     assert found == {
-        'train/loss': [(10, 2.5), (20, 1.5)],
-        'train/learning_rate': [(10, 0.125), (20, 0.25)],
-        'validation/loss': [(20, 1.75)],
+        'train/loss': [(10, 2.5), (70_000, 1.5)],
+        'train/learning_rate': [(10, 0.125), (70_000, 0.25)],
+        'validation/loss': [(70_000, 1.75)],
     }
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from dsconv.data import open_source
-from dsconv.data.corruptions import CORRUPTIONS, corrupt
+from dsconv.data.corruptions import CIFAR10_C, CORRUPTIONS, SEVERITIES, corrupt
 from dsconv.data.splits import Split
 from dsconv.training.evaluation import Evaluator
 from dsconv.training.mesh import make_mesh
@@ -71,3 +71,10 @@ def test_cifar10_is_scored_on_the_published_corruptions_where_they_are_prepared(
     assert list(robustness(Labels(), None, config, 'validation', examples)['accuracy']) == ['contrast']
     config.dataset.splits = ('train=test', 'test=train')
     assert list(robustness(Labels(), None, config, 'test', examples)['accuracy']) == ['contrast']
+
+
+def test_the_names_of_cifar10_c_are_those_of_tensorflow_datasets():
+    tfds = pytest.importorskip('tensorflow_datasets')
+    configs = {config.name for config in tfds.builder_cls('cifar10_corrupted').BUILDER_CONFIGS}
+    extra = ('gaussian_blur', 'saturate', 'spatter', 'speckle_noise')  # which the paper leaves out of the mean
+    assert configs == {f'{name}_{severity}' for name in (*CIFAR10_C, *extra) for severity in SEVERITIES}

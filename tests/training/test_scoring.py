@@ -1,8 +1,13 @@
+import csv
 import json
 import shutil
 
+import numpy as np
 import pytest
 
+import dsconv
+from dsconv import config as configuration
+from dsconv import data
 from dsconv.errors import InputError
 from dsconv.training import scoring
 from dsconv.training.scoring import own_report, report_run
@@ -38,3 +43,12 @@ def test_a_temperature_was_not_fitted_on_other_data_whatever_its_split_is_called
         for dataset in ('digits', None)
     )
     assert (other['in_sample'], own['in_sample']) == (False, True)
+
+
+def test_the_table_of_predictions_has_the_probabilities_that_the_network_gives(finished_run, tmp_path):
+    report_run(finished_run, output=tmp_path, predictions=True)
+    with (tmp_path / 'predictions.csv').open() as file:
+        rows = list(csv.DictReader(file))
+    split = data.open_source(configuration.load_run(finished_run).dataset).load('test')
+    expected = dsconv.load(finished_run)(split.images(np.arange(split.num_examples)))
+    np.testing.assert_allclose([float(row['probability']) for row in rows], expected.max(1), atol=1e-4)

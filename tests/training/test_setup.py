@@ -4,9 +4,13 @@ import jax
 import numpy as np
 import pytest
 
+from dsconv import data
 from dsconv.models import DSConv, FastDSConv
+from dsconv.training.loop import dispatches
 from dsconv.training.mesh import make_mesh
-from dsconv.training.setup import build_network, open_data
+from dsconv.training.progress import Progress
+from dsconv.training.setup import build_network, build_training, image_shape, open_data
+from dsconv.training.state import init_variables
 from tests.conftest import tiny_config
 from tests.training.test_microbatching import make_config, mesh_of
 
@@ -51,8 +55,22 @@ def test_auto_is_fast_where_that_is_faster(platform, changes, network, monkeypat
     assert type(build_network(config)) is network  # for inference
 
 
-def test_a_mean_that_is_given_stays_where_the_deviation_is_the_datas():
-    _, split, config = open_data(tiny_config(dataset__mean='0.25'))
+def test_of_mean_and_deviation_what_is_given_stays_and_the_other_is_the_datas():
+    _, split, config = open_data(tiny_config(dataset__mean='0.25', dataset__balanced=True))
     pixels = split.images(np.arange(split.num_examples)) / 255
-    assert config.dataset.mean == (0.25,)
+    assert config.dataset.mean == (0.25,) and split.balanced
     assert config.dataset.std == pytest.approx((pixels.std(),), abs=1e-6)
+    _, split, config = open_data(tiny_config(dataset__std='0.5'))
+    assert config.dataset.std == (0.5,) and not split.balanced
+    assert config.dataset.mean == pytest.approx((pixels.mean(),), abs=1e-6)
+
+
+def test_the_seed_is_that_of_the_initial_weights_and_of_the_order_of_the_images():
+    _, split, config = open_data(tiny_config(seed=3, model__depth=0))
+    training = build_training(config, split.num_examples, jax.devices()[:1])
+    expected = init_variables(training.model, image_shape(config), 3)
+    jax.tree.map(np.testing.assert_array_equal, training.new_state().variables, jax.device_get(expected))
+    progress = Progress(config, training, 0)
+    _, (images, _) = next(dispatches(config, training, split, 0, progress))
+    batch, _ = next(data.train_batches(split, batch_size=config.batch_size, seed=3, start_step=0, num_steps=1))
+    np.testing.assert_array_equal(images[0], batch)
