@@ -1,4 +1,4 @@
-"""How fast random images come to the devices, by the code of a training run: from memory, a folder, TFRecords."""
+"""Measures how fast a training run's code feeds random images to the devices from memory, a folder or TFRecords."""
 
 import contextlib
 import importlib.util
@@ -30,7 +30,7 @@ from dsconv.training.setup import build_training, image_shape
 
 MEMORY_IMAGES, MEMORY_BYTES = 50_000, 500_000_000  # CIFAR-10's training split, or as many larger images
 STREAMED_PICTURES, SIDE = 2_000, 224  # JPEGs, and their width and height in pixels, before they are resized
-WARM_UP = 2  # dispatches: those that are read in parallel arrive together
+WARM_UP = 2  # dispatches; dispatches that are read in parallel arrive together
 CASES = {
     'memory': 'from memory to the devices',
     'memory, host alone': 'from memory, batches not put on the devices',
@@ -41,13 +41,13 @@ CASES = {
 
 
 def measure(config, rounds: int = 5, seconds: float = 1.5, pictures: int = STREAMED_PICTURES) -> dict:
-    """Measures the `CASES` in turn, in `rounds` of `seconds` each; TFRecords where TensorFlow is installed.
+    """Measures the `CASES` in turn, for `seconds` in each of `rounds`; TFRecords only if TensorFlow is installed.
 
-    Returns what `--json` prints: settings, surroundings, and `images_per_second`: case → `median`, `min`, `max`,
-    `by_round`. The dataset of `config` is not read.
+    Returns the object that `--json` prints: settings, surroundings, and `images_per_second`: case → `median`, `min`,
+    `max`, `by_round`. The dataset of `config` is not read.
     """
     config = resolve_without_data(config)
-    config.dataset.on_device = False  # is a case of its own
+    config.dataset.on_device = False  # is a separate case
     config.epochs = 10**6  # endless
     with tempfile.TemporaryDirectory(prefix='dsconv-benchmark-') as directory:
         logging.getLogger('dsconv').info('writing pictures, then %d rounds', rounds)
@@ -68,8 +68,8 @@ def measure(config, rounds: int = 5, seconds: float = 1.5, pictures: int = STREA
 
 
 def images_per_second(stream: Callable[[], Iterator[int]], seconds: float, clock: Callable = time.perf_counter):
-    """Reads for `seconds`, after a warm-up, a `stream()` that yields the number of images that have just arrived."""
-    with contextlib.closing(stream()) as counts:  # a stream left open would keep reading beside the next case
+    """Reads `stream()`, which yields numbers of arrived images, for `seconds` after a warm-up; returns images/s."""
+    with contextlib.closing(stream()) as counts:  # an open stream would keep reading during the next case
         for _ in itertools.islice(counts, WARM_UP):
             pass
         start, images = clock(), 0
@@ -99,7 +99,7 @@ def _open_streams(config, directory: Path, pictures: int) -> dict[str, Callable]
 
 
 def _to_devices(config, split) -> Iterator[int]:
-    """Reads the split as a training run does; waits for each batch until it is on the devices."""
+    """Reads the split as a training run does, and waits until each batch is on the devices."""
     training = build_training(config, split.num_examples)
     with contextlib.closing(dispatches(config, training, split, 0, Progress(config, training, 0))) as batches:
         for _, (images, labels) in batches:
@@ -126,7 +126,7 @@ def memory_split(config):
 
 
 def write_folder(folder: Path, count: int, classes: int) -> None:
-    """Writes `count` JPEGs of smooth random colours, `SIDE` pixels a side, to `folder/<class>/<number>.jpg`."""
+    """Writes `count` JPEGs of smooth random colours, `SIDE` × `SIDE` pixels, to `folder/<class>/<number>.jpg`."""
     random = np.random.default_rng(0)
     for number in range(count):
         path = folder / f'{number % classes:03d}' / f'{number:06d}.jpg'
@@ -150,7 +150,7 @@ def write_records(folder: Path, directory: Path) -> None:
 
 
 def streamed_split(config, name: str, data_dir: Path):
-    """Returns the training split of the dataset `name`, streamed, its images resized as the config asks for."""
+    """Returns the training split of the dataset `name`, streamed, with images resized as in the config."""
     dataset = defaults().dataset
     of_images = ('image_size', 'channels', 'resize', 'crop_scale', 'crop_ratio')
     dataset.update({key: config.dataset[key] for key in of_images})

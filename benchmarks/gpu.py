@@ -1,10 +1,10 @@
 """python -m benchmarks.gpu: how fast a GPU trains Small, Medium and Large, compared with PyTorch if it is installed.
 
 Trials run one after another, the most important first, until `--seconds` have passed. `--output` is rewritten after
-each, so that nothing is lost if the job is ended. A trial that fails has an `error` in place of its figures.
+each trial, so that nothing is lost if the job is killed. A failed trial has an `error` instead of results.
 
-dsconv trains on random images by `dispatches` and `train_step`, as a run does, without augmentation and averaging.
-PyTorch takes one normalised batch, which lies on the device, and reads the loss once in `steps_per_dispatch` steps.
+dsconv trains on random images with `dispatches` and `train_step`, as a run does, without augmentation and EMA. PyTorch
+trains on one normalised batch, which stays on the device, and reads the loss once per `steps_per_dispatch` steps.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ from dsconv.files import write_json
 from dsconv.performance import machine
 
 logger = logging.getLogger('dsconv')
-# TB/s by the makers' data sheets; the first whose words are all in the name that JAX gives the device.
+# TB/s from the vendors' data sheets. The first name whose words are all in JAX's device name is used.
 BANDWIDTHS = {
     'H200': 4.8,
     'H100 PCIe': 2.0,
@@ -39,8 +39,8 @@ BANDWIDTHS = {
     'T4': 0.32,
     'V100': 0.9,
 }
-CALLS = 5  # timed, after two that warm up
-DISPATCHES = 4  # of a call of dsconv
+CALLS = 5  # timed calls, after two warm-up calls
+DISPATCHES = 4  # dispatches per call of dsconv
 STANDARD = (
     'batch_size=512',
     'steps_per_dispatch=20',
@@ -54,7 +54,7 @@ TINY = ('batch_size=8', 'steps_per_dispatch=2', 'model.dim=8', 'model.depth=1', 
 
 
 class Trial(NamedTuple):
-    """What is timed: a name, a config, what differs from `STANDARD`, and the variant of PyTorch if it is by that."""
+    """A measurement: a name, a config, overrides after `STANDARD`, and the variant of PyTorch, or None for dsconv."""
 
     name: str
     config: str
@@ -81,7 +81,7 @@ TRIALS = (
 
 
 def config_of(trial: Trial, rehearse: bool):
-    """Returns the resolved config of a trial, as one compares: no augmentation, no averaging."""
+    """Returns the resolved config of a trial, made comparable by `same_work`: no augmentation, no EMA."""
     overrides = [*STANDARD, *trial.overrides, *(TINY if rehearse else ())]
     return same_work(configuration.load(f'configs/{trial.config}.py', overrides))
 
@@ -90,9 +90,9 @@ def measure(trial: Trial, rehearse: bool) -> dict:
     """Times the training steps of a trial.
 
     Returns:
-      `images_per_second`, the median of `CALLS` calls, and `spread`, the least and the most; for dsconv also what
-      the compiler says of a step, and `roofline_share`: the time that its bytes take at the memory's bandwidth ÷ the
-      time taken, None where the device's bandwidth is not known.
+      `images_per_second`, the median of `CALLS` calls, and `spread`, the least and the most; for dsconv also the
+      compiler's time and counts, and `roofline_share`: the time to move a dispatch's bytes at the memory bandwidth ÷
+      the measured time, None if the device's bandwidth is unknown.
     """
     config = config_of(trial, rehearse)
     images = config.batch_size * config.steps_per_dispatch
@@ -116,7 +116,7 @@ def _by_dsconv(config):
     found = {'compile_seconds': time.perf_counter() - began, 'memory_bytes': bytes_of(compiled)}
     stream = equal_dispatches(config, training, split)
 
-    def call():  # the host prepares a dispatch while the device works on the one before, as in a run
+    def call():  # the host prepares a dispatch while the device works on the previous dispatch, as in a run
         nonlocal state
         for _, batches in itertools.islice(stream, DISPATCHES):
             state, loss = training.train_step(state, *batches)
@@ -125,7 +125,7 @@ def _by_dsconv(config):
     seconds = [each / DISPATCHES for each in timeit.repeat(call, number=1, repeat=2 + CALLS)[2:]]
     try:
         _, moved, *_ = counts(compiled)
-    except Exception as error:  # not tried on a GPU: its programs may be of another form
+    except Exception as error:  # not tested on a GPU, whose programs may have another form
         return seconds, found | {'uncounted': repr(error)[:300]}
     bandwidth = bandwidth_of(jax.devices()[0].device_kind)
     found['bytes_per_image'] = moved / (config.batch_size * config.steps_per_dispatch)
@@ -134,13 +134,13 @@ def _by_dsconv(config):
 
 
 def bandwidth_of(device: str) -> float | None:
-    """Returns the TB/s of a GPU by the name that JAX gives it, None of one that is not known."""
+    """Returns the memory bandwidth of a GPU in TB/s by its JAX device name, or None if it is unknown."""
     words = set(device.replace('-', ' ').split())
     return next((value for name, value in BANDWIDTHS.items() if words.issuperset(name.split())), None)
 
 
 def equal_dispatches(config, training, split):
-    """Yields what `dispatches` does, in one long epoch: at the end of each a run has a shorter dispatch to compile."""
+    """Returns `dispatches` over one long epoch: at the end of an epoch, a run would compile a shorter dispatch."""
     from dsconv.training.loop import dispatches
     from dsconv.training.progress import Progress
 
@@ -166,7 +166,7 @@ def _by_torch(trial, config):
 
 
 def measure_all(arguments) -> None:
-    """Runs the trials, prints a line for each, and writes what is known after each."""
+    """Runs the trials; after each, prints a line and writes all results so far."""
     import jax
 
     began, results = time.monotonic(), []
@@ -181,7 +181,7 @@ def measure_all(arguments) -> None:
             shown = f'{found["images_per_second"]:,.0f} images/s'
             if found.get('roofline_share'):
                 shown += f', {100 * found["roofline_share"]:.0f} % of what the memory allows'
-        except Exception as error:  # the machine's time is short: whatever one trial meets, the others are made
+        except Exception as error:  # time on the machine is short: a failed trial must not stop the others
             found = {'error': ' '.join(f'{type(error).__name__}: {error}'.split())[:300]}
             shown = found['error']
         print(f'{trial.name}: {shown}', flush=True)
@@ -204,5 +204,5 @@ def flags() -> cli.Parser:
 
 
 if __name__ == '__main__':
-    os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')  # PyTorch, in a process beside, needs memory too
+    os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')  # PyTorch, in another process, needs memory too
     cli.run(flags(), measure_all)

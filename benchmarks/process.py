@@ -1,10 +1,10 @@
-"""Measures each library in a separate process: PyTorch crashes if TensorFlow is loaded in the same one.
+"""Measures each library in a separate process: PyTorch crashes if TensorFlow is loaded in the same process.
 
     python -m benchmarks.process MODULE SETTINGS
 
-The module's `prepare(settings)` returns a dict: functions of no arguments, each of which returns when its work is done,
-and facts about them, which are JSON. The process prints the facts on stdout as one JSON object, or `{"missing": …}`
-with the Python module that cannot be imported. Each line on stdin, the arguments of `answer`, is answered by another.
+The module's `prepare(settings)` returns a dict of functions without arguments, which return when their work is done,
+and of facts, which are JSON values. The process prints the facts on stdout as one JSON object, or `{"missing": …}` with
+the Python module that cannot be imported. For each line on stdin, the arguments of `answer`, it prints the result.
 """
 
 import contextlib
@@ -24,13 +24,13 @@ from dsconv.process import ALLOCATOR, prepare_process
 
 
 class Process(contextlib.ExitStack):
-    """The other end: a started process; a context manager that ends it. `missing` is a module that it lacks."""
+    """A started process and a context manager that ends it. `missing` is a module that it cannot import, or None."""
 
     def __init__(self, module: str, settings: dict, environment: dict):
-        """Starts `module` and waits until it is ready; raises RunError where it fails.
+        """Starts `module` and waits until it is ready; raises RunError if it fails.
 
-        Besides what `prepare` reads, `settings` may hold `core`, which the process is held to, and `as_command`:
-        whether it first restarts itself with the tuned allocator, as the commands do.
+        In addition to the keys that `prepare` reads, `settings` may hold `core`, to which the process is pinned, and
+        `as_command`: whether the process first restarts itself with the tuned allocator, as the commands do.
         """
         super().__init__()
         self._module, line = module, [sys.executable, '-m', __spec__.name, module, json.dumps(settings)]
@@ -38,7 +38,7 @@ class Process(contextlib.ExitStack):
         pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors)
         self._process = subprocess.Popen(line, **pipes, text=True, cwd=ROOT, env=environment)
         self.callback(self._process.communicate)
-        self.callback(self._process.kill)  # first
+        self.callback(self._process.kill)  # called before `communicate`
         try:
             self.facts = self._reply()
         except BaseException:  # a failure, or Ctrl-C while it prepares
@@ -62,9 +62,9 @@ class Process(contextlib.ExitStack):
 
 
 def answer(function, calls: int, seconds: float | None) -> dict:
-    """Times calls of `function`: `seconds` of each of `calls`, and `values`, what the last returned, arrays as lists.
+    """Times `function`: returns `seconds` of each of `calls` calls, and `values`, the last result, an array as a list.
 
-    Where `seconds` is given, it is the mean of a call in so many seconds of CPU time of this process.
+    If `seconds` is given, returns only the mean `seconds` of a call over that much CPU time of this process.
     """
     if seconds is not None:
         return {'seconds': seconds_per_call(function, seconds, time.process_time)}
@@ -74,7 +74,7 @@ def answer(function, calls: int, seconds: float | None) -> dict:
 
 
 def last_core() -> int | None:
-    """Returns the highest of the cores that this process may use, None where a process cannot be held to one."""
+    """Returns the highest core that this process may use, or None if the system cannot pin a process to a core."""
     return max(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else None
 
 
@@ -89,7 +89,7 @@ def random_batch(task: dict):
 
 def main(module: str, settings: dict) -> None:
     if settings.get('as_command'):
-        prepare_process()  # may restart it
+        prepare_process()  # may restart the process
     if settings.get('core') is not None:
         os.sched_setaffinity(0, {settings['core']})  # before any library counts the cores
     replies = os.fdopen(os.dup(1), 'w', buffering=1)

@@ -1,8 +1,8 @@
-"""Writes cats and dogs of CIFAR-10 as pictures with a table, dogs a hundred times rarer: for the study `imbalance`.
+"""Writes cats and dogs of CIFAR-10 as pictures with a table, for the study `imbalance`: 100 training cats per dog.
 
     python -m benchmarks.rare_class cats_and_dogs
 
-The training and the validation split are both of CIFAR-10's training images; its test split is not read.
+The training and validation splits both come from the training images of CIFAR-10; its test split is not read.
 """
 
 import csv
@@ -19,7 +19,7 @@ COUNTS = {'cat': {'train': 3000, 'validation': 1000}, 'dog': {'train': 30, 'vali
 
 
 def write(arguments) -> None:
-    """Writes `table.csv` and the pictures beside it."""
+    """Writes `table.csv` and the pictures to `arguments.directory`."""
     config = defaults()
     say_where(config, arguments.overrides, OF_ITS_PLACE)
     source = open_source(config.dataset)

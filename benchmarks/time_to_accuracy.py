@@ -1,7 +1,7 @@
-"""How long two recipes train until they reach a validation accuracy (DAWNBench, Coleman et al. 2017).
+"""Measures how long two recipes train until they reach a validation accuracy (DAWNBench, Coleman et al. 2017).
 
-Each recipe is trained from several seeds, as ordinary runs in turn; a run that stopped is resumed, a finished one read.
-Seconds are of training, without compilation, evaluation and saving: a line's images ÷ its images per second.
+Each recipe is trained with several seeds, as ordinary runs in turn. A stopped run is resumed, a finished run is read.
+Seconds are those of training, without compilation, evaluation and saving: a log line's images ÷ its images per second.
 """
 
 import logging
@@ -23,32 +23,32 @@ WORKDIR = Path('runs', 'time-to-accuracy')
 
 
 def measure(config, name: str, baseline=BASELINE, seeds=SEEDS, targets=TARGETS, workdir: Path = WORKDIR) -> dict:
-    """Trains a loaded config, of the file `name`, and `baseline`; returns when each run reached each target.
+    """Trains a loaded config, read from the file `name`, and `baseline`; returns when each run reached each target.
 
-    `targets` are percent of the validation split; the runs are in `workdir/<recipe>/seed-<seed>`.
+    `targets` are accuracies on the validation split in percent. The runs are in `workdir/<recipe>/seed-<seed>`.
 
-    Returns what `--json` prints: settings, surroundings, by recipe and seed `points_of`'s and `summary_of`'s results,
-    and by target `ratio`, the median over the seeds of the baseline's seconds ÷ the config's, None where a run does not
-    reach it.
+    Returns the object that `--json` prints: settings, surroundings, `runs` (by recipe and seed, the results of
+    `points_of` and `summary_of`) and `ratio` (by target, the median over the seeds of the baseline's seconds ÷ the
+    config's, None if a run does not reach the target).
 
-    Raises InputError if both recipes have one name, or a config does not fit its data or its workdir; RunError where
-    a run diverges.
+    Raises InputError if both recipes have the same name, or a config does not fit its data or its workdir; RunError if
+    a run diverges or is too short to be timed.
     """
     from dsconv.training.loop import train
 
     recipes, logger = comparable(config, name, baseline), logging.getLogger('dsconv')
-    for recipe, settings in recipes.items():  # else the second is refused when the first has been trained
+    for recipe, settings in recipes.items():  # checks both recipes before training the first
         try:
             check_splits(resolve_config(settings), open_once(settings.dataset).split_sizes)
         except InputError as error:
             raise InputError(f'{recipe}: {error}') from error
         for directory in (workdir / recipe / f'seed-{seed}' for seed in seeds):
             begun = configuration.load_run(directory).epochs if configuration.has_begun(directory) else settings.epochs
-            if begun != settings.epochs:  # it would go on, with another schedule
+            if begun != settings.epochs:  # the run would be resumed with another schedule
                 held = f'{directory} holds a run of epochs={begun}, not {settings.epochs}'
                 raise InputError(f'{held}: use another --workdir')
     runs = {recipe: {} for recipe in recipes}
-    for seed in seeds:  # a machine that is busy for an hour slows both
+    for seed in seeds:  # recipes alternate, so that load on the machine slows both
         for recipe, settings in recipes.items():
             run = settings.copy_and_resolve_references()
             run.seed = seed
@@ -70,9 +70,9 @@ def measure(config, name: str, baseline=BASELINE, seeds=SEEDS, targets=TARGETS, 
 
 
 def comparable(config, name: str, baseline: str) -> dict:
-    """Returns recipe → config: both on the same data, scored on its validation split every epoch, equally long.
+    """Returns recipe → config: both with the same data and epochs, scored on the validation split after every epoch.
 
-    A baseline with more epochs has its schedule shortened, to a warm-up of at most a tenth of the run.
+    A baseline with more epochs is shortened, with a warm-up of at most a tenth of the run.
     """
     try:
         other = configuration.load(baseline)
@@ -83,7 +83,7 @@ def comparable(config, name: str, baseline: str) -> dict:
         raise InputError(f'--baseline={baseline} has the name of --config={name}, by which the runs are told apart')
     ours = config.copy_and_resolve_references()
     ours.dataset.validation_fraction = validation_fraction(ours.dataset)
-    ours = resolve_config(ours)  # else what is chosen from the data would take the place of the baseline's values
+    ours = resolve_config(ours)  # otherwise, values chosen from the data would replace the baseline's values
     other.dataset.update(ours.dataset)
     if other.epochs > ours.epochs:
         other.schedule.warmup_epochs = min(other.schedule.warmup_epochs, ours.epochs / 10)
@@ -95,9 +95,9 @@ def comparable(config, name: str, baseline: str) -> dict:
 
 
 def points_of(lines: list[dict], batch_size: int) -> list[dict[str, float]]:
-    """Returns `epoch`, `seconds` trained until then and `accuracy` (0 to 1) of each line of the validation split.
+    """Returns `epoch`, `seconds` of training so far and `accuracy` (0 to 1) of each log line of the validation split.
 
-    A line that was all compilation has the median rate of the others. Raises RunError if no line has one.
+    A training line without a rate, since it was all compilation, gets the median rate. Raises RunError if none has one.
     """
     trained = [line for line in lines if line['split'] == 'train']
     rates = [line['images_per_second'] for line in trained if 'images_per_second' in line]
@@ -115,7 +115,7 @@ def points_of(lines: list[dict], batch_size: int) -> list[dict[str, float]]:
 
 
 def summary_of(points: list[dict[str, float]], targets) -> dict:
-    """Returns the first point that `reached` each target, None where none has, and the `final_accuracy` (0 to 1)."""
+    """Returns `reached`, target → the first point that reached it or None, and `final_accuracy` (0 to 1)."""
     reached = {}
     for target in targets:
         reached[_percent(target)] = next((point for point in points if point['accuracy'] >= target / 100), None)
@@ -123,7 +123,7 @@ def summary_of(points: list[dict[str, float]], targets) -> dict:
 
 
 def _ratio(those, these, target):
-    """Returns the median over the seeds of those seconds ÷ these, None where a run has not reached the target."""
+    """Returns the median over the seeds of the seconds of `those` ÷ `these`, None if a run misses the target."""
     seconds = [[(run['reached'][target] or {}).get('seconds') for run in runs.values()] for runs in (those, these)]
     return None if None in seconds[0] + seconds[1] else median_ratio(*seconds)
 
@@ -152,7 +152,7 @@ def _moment(point: dict | None) -> str:
 
 
 def draw(result: dict) -> bytes:
-    """Draws accuracy against seconds of training, a line a run, as the content of a PNG file."""
+    """Draws accuracy against seconds of training, one line per run; returns the content of a PNG file."""
     from matplotlib.figure import Figure
 
     from dsconv.reporting.figures import png

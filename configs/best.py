@@ -2,9 +2,9 @@
 
     python -m dsconv.main --config=configs/best.py
 
-It is configs/fast.py with more epochs, stronger augmentation, so that the network does not memorise the images, and a
-longer average. `pretrained/small` and `pretrained/small-relu` were trained by it: see docs/results.md. The settings
-were chosen without a search.
+It is configs/fast.py with more epochs, stronger augmentation, which keeps the network from memorising the images, and a
+longer EMA. `pretrained/small` and `pretrained/small-relu` were trained with it: see docs/results.md. The settings were
+chosen without a search.
 """
 
 from configs import fast

@@ -2,7 +2,7 @@
 
     python -m dsconv.main --config=configs/fast.py
 
-It uses Muon, a learning rate that decays to almost zero, averaged weights, and little augmentation: in ten epochs, a
+It uses Muon, a learning rate that decays to almost zero, EMA weights, and little augmentation: in ten epochs, a
 network of 130,442 parameters cannot memorise its training images. The settings were chosen without a search.
 """
 

@@ -1,7 +1,7 @@
-"""python -m dsconv.benchmark --config=configs/small.py: how fast the network is, or a part, compared with others.
+"""python -m dsconv.benchmark --config=configs/small.py: compares the speed of the network, or of a part, with others.
 
-What is compared is measured in turn, in one run, by `benchmarks`: on a busy machine, ratios stay valid, and images per
-second do not.
+The package `benchmarks` measures all candidates in turn, in one run. On a busy machine, their ratios stay valid; images
+per second do not.
 """
 
 import importlib
@@ -12,26 +12,26 @@ from dsconv import cli
 from dsconv.errors import InputError
 from dsconv.files import check_output, make_directory, replace_file, write_json
 
-# `--what` → (module, help). A module is imported when it is chosen. It has `measure(config, …)`, which takes the flags
-# that were given and returns JSON, `as_text(result)`, perhaps `draw(result)`, the content of a PNG file, and `PEERS`.
+# `--what` → (module, help). A module is imported when it is chosen. It defines `measure(config, …)`, which takes the
+# given flags and returns JSON, `as_text(result)`, and optionally `PEERS` and `draw(result)`, which returns a PNG file.
 CHOICES = {
     'network': ('benchmarks.network.comparison', 'training and inference, beside other libraries'),
     'augment': ('benchmarks.augment.comparison', "augmentation's share of the step, and other libraries"),
     'feed': ('benchmarks.feed', 'how fast batches come from the data'),
     'time-to-accuracy': ('benchmarks.time_to_accuracy', 'how long two recipes train until they reach an accuracy'),
 }
-# The flags that not every choice has.
+# Flag → the choices that take it. Every choice takes the other flags.
 TAKEN_BY = {'peers': ('network', 'augment'), 'rounds': ('network', 'augment', 'feed'), 'steps': ('network',)}
 TAKEN_BY |= dict.fromkeys(('baseline', 'seeds', 'targets', 'workdir'), ('time-to-accuracy',))
 
 
 def benchmark(arguments) -> None:
-    """Prints what `arguments` ask for, as text or JSON, and writes it to files where some are named."""
+    """Runs the benchmark that `arguments` choose; prints the result, and writes it to `--output` if set."""
     from dsconv import config as configuration
 
     if not (configuration.ROOT / 'benchmarks' / 'process.py').exists():
         raise InputError('the benchmarks are in a checkout of the project, not in what pip installs: run them there')
-    sys.path.insert(0, str(configuration.ROOT))  # first: the current directory may hold a package `benchmarks` too
+    sys.path.insert(0, str(configuration.ROOT))  # the current directory may have another package `benchmarks`
     given = given_flags(arguments)
     if output := arguments.output:
         output = output if output.suffix == '.json' and not output.is_dir() else output / 'benchmark.json'
@@ -55,7 +55,7 @@ def benchmark(arguments) -> None:
 
 
 def given_flags(arguments) -> dict:
-    """Returns the values of the choice's own flags; raises InputError where one was given that has no effect."""
+    """Returns the given flags of `TAKEN_BY`, by name; raises InputError for a flag that the choice does not take."""
     given = {name: getattr(arguments, name) for name in TAKEN_BY if getattr(arguments, name) is not None}
     for name in given:
         if arguments.what not in TAKEN_BY[name]:

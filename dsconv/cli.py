@@ -1,4 +1,4 @@
-"""What the commands share: flags, exit codes, one line for an error."""
+"""Code that all commands share: flags, exit codes, one-line error messages."""
 
 import argparse
 import errno
@@ -17,17 +17,17 @@ from dsconv.process import PREEMPTED, leave, prepare_process
 CONFIG_FLAG, PLACE_FLAG = '--config.', '--config.dataset.KEY'
 OWN_PACKAGES = ('dsconv', 'configs', 'benchmarks')
 UNUSABLE_PATH = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
-UNUSABLE_CODES = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)  # errors of paths that have no class of their own
-# Errors that carry no file name; EPIPE is that of stdout when its reader, such as `head`, has exited.
+UNUSABLE_CODES = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)  # path errors that have no exception class
+# Errors that are reported without a file name. EPIPE: the reader of stdout, such as `head`, has exited.
 NAMELESS_CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE, errno.EPIPE)
 
 
 class Parser(argparse.ArgumentParser):
-    """Parses flags, which cannot be abbreviated. An error is one line and names the nearest flag."""
+    """Parses flags, which cannot be abbreviated. An error message is one line and names the nearest flag."""
 
     def parse_args(self, line):
         flags = [word.split('=')[0] for word in itertools.takewhile('--'.__ne__, line) if word.startswith('--')]
-        # An unknown flag is reported before a missing one: it may be a misspelling of it.
+        # An unknown flag is reported before a missing flag, since it may be a misspelling of the missing flag.
         unknown = [flag for flag in flags if flag not in self._option_string_actions]
         if not unknown:
             arguments, unknown = self.parse_known_args(line)
@@ -36,7 +36,7 @@ class Parser(argparse.ArgumentParser):
         return arguments
 
     def _refuse(self, word):
-        """Ends the process with an unknown word, and the keys of the config or the flag that may be meant."""
+        """Ends the process; the message names the unknown word, and the config keys or the flag that may be meant."""
         name, keys = word.split('=')[0], []
         flags = [flag for flag in self._option_string_actions if flag.startswith('--')]
         if PLACE_FLAG in flags:
@@ -45,7 +45,7 @@ class Parser(argparse.ArgumentParser):
             from dsconv import config
             from dsconv.studies.study import GIVEN_BY_THE_STUDY
 
-            given = GIVEN_BY_THE_STUDY if '--seeds' in flags else ()  # which a study refuses
+            given = GIVEN_BY_THE_STUDY if '--seeds' in flags else ()  # a study refuses these keys
             keys = [CONFIG_FLAG + key for key in config.flatten(config.defaults()) if key not in given]
         keys = [key for key in keys if key.rpartition('.')[2] == name.removeprefix('--')]
         hint = f'; did you mean {" or ".join(keys)}?' if keys else did_you_mean(name, flags)
@@ -53,8 +53,8 @@ class Parser(argparse.ArgumentParser):
 
     def exit(self, status=0, message=None):
         try:
-            sys.stdout.flush()  # so that the message comes after what was printed
-        except OSError:  # Python would report it again when it ends
+            sys.stdout.flush()  # so that the message follows the printed output
+        except OSError:  # Python would report the error again at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if message:
             self._print_message(message, sys.stderr)
@@ -71,7 +71,7 @@ def parser(command: str, description: str) -> Parser:
 
 
 def add_config_flag(flags: Parser) -> None:
-    """Adds `--config=FILE`, which is required, and `--config.KEY=VALUE`, for --help alone: `run` parses those."""
+    """Adds `--config=FILE`, which is required, and `--config.KEY=VALUE`, for --help alone: `run` parses overrides."""
     text = 'configs/small.py or another file, FILE.py:ARG where it takes an argument, or the config.json of a run'
     flags.add_argument('--config', required=True, metavar='FILE', help=text)
     text = 'overrides a key of the config, e.g. --config.model.dim=64; configs/common.py lists them all'
@@ -79,9 +79,9 @@ def add_config_flag(flags: Parser) -> None:
 
 
 def add_place_flag(flags: Parser, text: str) -> None:
-    """Adds `--config.dataset.KEY=VALUE`, which say where data is, to a command that takes no config file."""
+    """Adds `--config.dataset.KEY=VALUE`, which sets the location of the data, to a command without a config file."""
     flags.add_argument(PLACE_FLAG, metavar='VALUE', default=argparse.SUPPRESS, help=text)
-    flags.set_defaults(config=None, overrides=[])  # by `config`, `run` knows that it takes overrides
+    flags.set_defaults(config=None, overrides=[])  # `run` accepts overrides if there is a `config`
 
 
 def add_checkpoint_flag(flags: Parser) -> None:
@@ -91,7 +91,7 @@ def add_checkpoint_flag(flags: Parser) -> None:
 
 
 def add_network_flags(flags: Parser) -> None:
-    """Adds `--workdir` and `--model`, of which one is to be given, `--checkpoint` and `--tta`."""
+    """Adds `--workdir` and `--model`, exactly one of which is required, `--checkpoint` and `--tta`."""
     which = flags.add_mutually_exclusive_group(required=True)
     which.add_argument('--workdir', type=path, metavar='DIR', help='workdir of the run, or a published network')
     which.add_argument('--model', type=path, metavar='FILE', help='.tflite or .onnx, as dsconv.export writes them')
@@ -114,14 +114,14 @@ def add_study_flags(flags: Parser, output: str) -> None:
 
 
 def text(word: str) -> str:
-    """Converts a flag that is any text but an empty one."""
+    """Converts the value of a flag that is any non-empty text."""
     if not word:
         raise ArgumentTypeError('must not be empty')
     return word
 
 
 def path(word: str) -> Path:
-    """Converts a flag that names a file or a directory; `~` is expanded, `gs://…` is allowed."""
+    """Converts the value of a flag that is a path of a file or directory; expands `~` and accepts `gs://…`."""
     try:
         return to_path(text(word))
     except InputError as error:
@@ -129,7 +129,7 @@ def path(word: str) -> Path:
 
 
 def number(low: float, high: float | None = None) -> Callable[[str], float]:
-    """Returns a converter of a flag that is a number from `low` to `high`, a whole one where there is no `high`."""
+    """Returns a converter of numbers from `low` to `high`, or of whole numbers from `low` if `high` is None."""
     kind, what = (int, f'whole number from {low}') if high is None else (float, f'number from {low} to {high}')
 
     def convert(text):
@@ -148,7 +148,7 @@ positive, probability = number(1), number(0, 1)
 
 
 def some_of(flag: str, known, text: str) -> tuple[str, ...]:
-    """Returns which of the names `known` a flag lists, commas between; raises InputError for one that is not known."""
+    """Parses a comma-separated flag; returns its names in the order of `known`. Raises InputError for other names."""
     names = text.split(',')
     for name in names:
         if name not in known:
@@ -157,7 +157,7 @@ def some_of(flag: str, known, text: str) -> tuple[str, ...]:
 
 
 def seeds(text: str) -> tuple[int, ...]:
-    """Converts `--seeds`: whole numbers, each once."""
+    """Converts `--seeds`: distinct whole numbers below 2³²."""
     if not all(part.isdecimal() and int(part) < 2**32 for part in text.split(',')):
         raise ArgumentTypeError(f'{text!r} must be whole numbers below 2³², e.g. 0,1')
     numbers = tuple(map(int, text.split(',')))
@@ -175,7 +175,7 @@ def shard(text: str) -> tuple[int, int]:
 
 
 def run(flags: Parser, command: Callable, arguments: list[str] | None = None) -> None:
-    """Parses the command line, runs `command(arguments)` and ends the process where that fails.
+    """Parses the command line, runs `command(arguments)` and ends the process if that fails.
 
     `--config.key=value` flags arrive as `arguments.overrides`, a list of `'key=value'`. Exit codes: 0 done, 2 wrong
     input or an unusable path, 1 a run or an object store that failed, 75 preempted, 130 interrupted.
@@ -211,18 +211,18 @@ def _verdict(error):
         where = f'{error.filename}: ' if error.filename else ''
         is_input = isinstance(error, UNUSABLE_PATH) or error.errno in UNUSABLE_CODES
         return f'{where}{error.strerror}', 2 if is_input else 1
-    if isinstance(error, RuntimeError) and str(error).startswith('Unable to initialize backend '):  # of JAX
+    if isinstance(error, RuntimeError) and str(error).startswith('Unable to initialize backend '):  # from JAX
         platforms = os.environ.get('JAX_PLATFORMS')
         return (f'JAX_PLATFORMS={platforms}: {describe(error)}', 2) if platforms else (describe(error), 1)
-    if isinstance(error, ValueError) and str(error).startswith(('invalid truth value ', 'Invalid value "')):  # of JAX
+    if isinstance(error, ValueError) and str(error).startswith(('invalid truth value ', 'Invalid value "')):  # from JAX
         return error, 2
     return (f'the object store failed: {describe(error)}', 1) if is_store_fault(error) else None
 
 
 def take_overrides(line: list[str]) -> tuple[list[str], list[str]]:
-    """Splits `--config.key=value` and `--config.key value`, returned as `key=value`, from the other arguments.
+    """Splits the arguments into overrides, `--config.key=value` or `--config.key value` → `key=value`, and the others.
 
-    Words after `--` are none of them.
+    Words after `--` are not overrides.
     """
     words, end = [], line.index('--') if '--' in line else len(line)
     for word in line[:end]:

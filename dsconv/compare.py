@@ -1,4 +1,4 @@
-"""python -m dsconv.compare --config=configs/small.py --models=dsconv,resnet8: networks by the same recipe."""
+"""python -m dsconv.compare --config=configs/small.py --models=dsconv,resnet8: compares networks with one recipe."""
 
 from dsconv import cli
 

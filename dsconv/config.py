@@ -1,4 +1,4 @@
-"""Configurations: loaded from a Python file, overridden, checked, kept beside a run and read back.
+"""Configurations: loads them from a Python file, overrides and checks them, saves them with a run, reads them back.
 
 `configs/common.py` is the schema: a config file, or the `config.json` of a run, overrides its values key by key.
 """
@@ -20,7 +20,7 @@ from dsconv.errors import InputError, shown
 from dsconv.files import describe, is_directory, is_file, is_remote, make_directory, name_beside, to_path, write_json
 
 TABLE = re.compile(r'(.+?)\.(?:csv|tsv)(?:\.gz)?', re.IGNORECASE)
-NAMELESS = ('train', 'training', 'labels', 'data', 'table')  # tables that are told apart by their directory
+NAMELESS = ('train', 'training', 'labels', 'data', 'table')  # tables that are named after their directory
 
 
 def defaults() -> ConfigDict:
@@ -36,15 +36,15 @@ def _schema():
 def load(path: str, overrides: list[str] = (), workdir: Path | None = None) -> ConfigDict:
     """Loads a config file, applies overrides and checks every value that can be checked without the data.
 
-    A warm-up longer than a third of the run is cut to a third, unless `overrides` set it; that of a config.json only
-    where they change its epochs. Channels and pixel statistics that are left unset are those of the network of
-    `init_from`.
+    A warm-up longer than a third of the run is cut to a third, unless `overrides` set it. The warm-up of a config.json
+    is cut only if `overrides` set `epochs`. Unset channels and pixel statistics, and a patch size in `dataset.auto`,
+    are taken from the network of `init_from`.
 
     Args:
-      path: a Python file that defines `get_config()`, followed by `:ARG` where that takes an argument, or the
-        config.json of a run, to make it again; looked for from the current directory, then from the project's.
-      overrides: `'key=value'` strings, as `'model.dim=64'`.
-      workdir: of the run to train. If a run is there whose warm-up was cut for another number of epochs, it is kept.
+      path: a Python file that defines `get_config()`, followed by `:ARG` if that takes an argument; or the config.json
+        of a run, to repeat the run. It is looked up in the current directory, then in the project's directory.
+      overrides: `'key=value'` strings, such as `'model.dim=64'`.
+      workdir: the workdir to train in. A run begun there keeps its warm-up and the values chosen from its data.
 
     Returns the locked config. Raises InputError naming the key, the value and the nearest valid name.
     """
@@ -55,16 +55,16 @@ def load(path: str, overrides: list[str] = (), workdir: Path | None = None) -> C
         _leave_out_unread(config, typed)
     try:
         run = load_run(workdir) if workdir and has_begun(workdir) else None
-    except InputError:  # a damaged run is reported where it is resumed
+    except InputError:  # a damaged run is reported when it is resumed
         run = None
     auto = tuple(key for key in config.dataset.auto or () if key not in typed)
     if 'schedule.warmup_epochs' in auto:
-        config.schedule.warmup_epochs = 0.0  # until it is chosen, none, which fits whatever is typed
-    if run:  # what would be chosen from the data is as that run has it
+        config.schedule.warmup_epochs = 0.0  # no warm-up until it is chosen, so that all checks pass
+    if run:  # values that would be chosen from the data are those of the run
         began = flatten(run)
         _lay_over(config, {key: began[key] for key in auto if key in began}, f'{workdir}: ')
     config.dataset.auto = None if run else auto or None
-    check_values(config)  # before numbers are computed from others
+    check_values(config)  # before other values are computed from them
     is_set = 'schedule.warmup_epochs' in (*auto, *typed)
     is_repeated = is_run(path) and 'epochs' not in typed
     messages = [None if is_set or is_repeated else _fit_warmup(config, workdir, run), _fit_images(config, run)]
@@ -76,7 +76,7 @@ def load(path: str, overrides: list[str] = (), workdir: Path | None = None) -> C
 
 
 def override(config: ConfigDict, overrides: list[str]) -> dict[str, str]:
-    """Sets `'key=value'` of the command line; returns key → value as typed. Raises InputError of a wrong one."""
+    """Applies `'key=value'` overrides of the command line; returns key → text. Raises InputError for invalid ones."""
     if bare := [override for override in overrides if '=' not in override]:
         raise InputError(f'--config.{bare[0]} needs a value: --config.{bare[0]}=VALUE')
     typed = dict(override.split('=', 1) for override in overrides)
@@ -85,7 +85,7 @@ def override(config: ConfigDict, overrides: list[str]) -> dict[str, str]:
 
 
 def _fit_warmup(config, workdir, run):
-    """Cuts the warm-up to a third of the run, or to what the run in `workdir` began with; returns what to say."""
+    """Cuts the warm-up to a third of the run, or keeps that of `run`; returns the message to log, or None."""
     written, third = config.schedule.warmup_epochs, config.epochs / 3
     if run:
         config.schedule.warmup_epochs = began = run.schedule.warmup_epochs
@@ -98,7 +98,7 @@ def _fit_warmup(config, workdir, run):
 
 
 def _fit_images(config, run):
-    """Takes channels, pixel statistics and patch size from the network to start from, unless the run has begun."""
+    """Takes unset channels, pixel statistics and patch size from `run`, else from `init_from`; returns the message."""
     unset = [f'dataset.{name}' for name in ('channels', 'mean', 'std') if config.dataset[name] is None]
     auto = config.dataset.auto or ()
     unset += [key for key in auto if key == 'model.patch_size']
@@ -123,7 +123,7 @@ def save_run(workdir: Path, config: ConfigDict, facts: dict) -> None:
 
 
 def has_begun(workdir: Path) -> bool:
-    """Returns whether a workdir holds a checkpoint or a report: what another run must not take the place of."""
+    """Returns whether a workdir holds a checkpoint or a report, which another run must not replace."""
     return has_checkpoints(workdir) or is_directory(to_path(workdir) / 'report')
 
 
@@ -134,12 +134,12 @@ def has_checkpoints(workdir: Path) -> bool:
 
 
 def is_saved(path: Path) -> bool:
-    """Returns whether a path is a complete checkpoint: in an object store, Orbax writes it in place, this file last."""
+    """Returns whether a path is a complete checkpoint. In an object store, Orbax writes commit_success.txt last."""
     return path.name.isdecimal() and (not is_remote(path) or (path / 'commit_success.txt').exists())
 
 
 def load_run(workdir: Path) -> ConfigDict:
-    """Returns the config of an old workdir, over today's defaults; raises InputError where there is no readable run."""
+    """Returns the config of the run in `workdir`, with defaults for newer keys; raises InputError if unreadable."""
     file = to_path(workdir) / 'config.json'
     if not is_file(file):
         if is_file(to_path(workdir) / 'study.json'):
@@ -159,16 +159,16 @@ def load_run(workdir: Path) -> ConfigDict:
 
 
 def _leave_out_unread(config, typed=()):
-    """Unsets the keys of a run's data that have no effect: it may have begun before they were refused."""
+    """Unsets the keys of a run's data that have no effect: an older dsconv accepted them."""
     config.dataset.update({key: None for key in unread(config.dataset) if f'dataset.{key}' not in typed})
 
 
 def _read_run(file) -> dict:
     try:
         written = json.loads(to_path(file).read_text(encoding='utf-8'))
-        dict(written.get('versions') or {})  # what else is read of it
+        dict(written.get('versions') or {})  # `versions` is read later
         return flatten(written['config'])
-    except Exception as error:  # damage has many forms
+    except Exception as error:  # damage raises many types of error
         raise InputError(
             f'{file} is damaged ({describe(error)}); restore it from a copy, or use the config.json of a run'
         ) from error
@@ -181,7 +181,7 @@ def differences(old: ConfigDict, new: ConfigDict) -> list[str]:
 
 
 def _lay_over(config, values, where, typed=False):
-    """Sets `values` by dotted key, parsing them where they were `typed`. `where` begins the line of an error."""
+    """Sets `values` by dotted key, parsed first if `typed`. `where` is the prefix of error messages."""
     keys = read_keys(defaults())
     for name, value in values.items():
         if name not in keys:
@@ -189,20 +189,20 @@ def _lay_over(config, values, where, typed=False):
         try:
             value = keys[name].convert(keys[name].parse(value) if typed else value)
         except (TypeError, ValueError, OverflowError) as error:
-            said = shown(repr(value) if isinstance(value, str) and not typed else value)  # a number in quotes is a text
+            said = shown(repr(value) if isinstance(value, str) and not typed else value)  # quotes mark a number as text
             raise InputError(f'{where}{name}={said} must be {keys[name].description}') from error
         config.update_from_flattened_dict({name: value})
 
 
 def is_run(path: str) -> bool:
-    """Returns whether `--config` names the config.json of a run, and no Python file."""
+    """Returns whether `--config` names the config.json of a run, and not a Python file."""
     return split_argument(path)[0].endswith('.json')
 
 
 def name_of(path: str) -> str:
-    """Returns the name of a config file: `'small'`, or `'pictures-ants'` of `configs/pictures.py:/data/ants`.
+    """Returns the name of a config file: `'small'`, or `'pictures-ants'` for `configs/pictures.py:/data/ants`.
 
-    It is the same of `…:/data/ants.csv`, and of `…:/data/ants/train.csv`, whose own name says nothing.
+    The name is the same for `…:/data/ants.csv`, and for `…:/data/ants/train.csv`, since `train` is in `NAMELESS`.
     """
     file, argument = split_argument(path)
     names = [Path(file).stem]
@@ -215,7 +215,7 @@ def name_of(path: str) -> str:
 
 
 def find_workdir(path: str | Path) -> Path:
-    """Returns the workdir of a run, from the current directory or else, as `pretrained/small`, from the project's."""
+    """Returns the workdir of a run, looked up in the current directory, then (`pretrained/small`) in the project's."""
     found = to_path(path)
     is_here = (found / 'config.json').exists() or not (ROOT / path / 'config.json').exists()
     return found if is_here else ROOT / path

@@ -1,6 +1,6 @@
-"""Values that are chosen from what the data holds: the keys of `dataset.auto`.
+"""Chooses the values of the keys in `dataset.auto` from the data.
 
-The network sees 8×8 to 16×16 patches, as the thesis's Small does on CIFAR-10, whatever the size of the pictures.
+The network sees 8×8 to 16×16 patches, whatever the size of the pictures. The thesis's Small sees 16×16 on CIFAR-10.
 """
 
 import functools
@@ -12,15 +12,15 @@ from ml_collections import ConfigDict
 
 from dsconv.errors import InputError, shown
 
-SIDES = (8, 16, 24, 32, 48, 64)  # pixels that pictures of many sizes are brought to: more takes long on a CPU
-PLACES = 16  # patches a side, at most
-CROP_SCALE = (0.35, 1.0)  # of the random crop of pictures that are 1.5 times what they are brought to, or larger
-BATCHES = 12  # in an epoch, or more
-STEPS, MOST_STEPS = 1500, 20_000  # of a run
-EVALUATIONS = 20  # of a run, or more; as many checkpoints are saved
-FEW, MANY = 2_000, 20_000  # pictures
+SIDES = (8, 16, 24, 32, 48, 64)  # pixels per side that pictures are resized to; larger sizes are slow on a CPU
+PLACES = 16  # patches per side, at most
+CROP_SCALE = (0.35, 1.0)  # of the random crop of pictures that are at least 1.5 times as large as they are resized to
+BATCHES = 12  # per epoch, at least, unless a batch would have fewer than 8 images
+STEPS, MOST_STEPS = 1500, 20_000  # of a run: at least, unless that takes over 200 epochs, and at most
+EVALUATIONS = 20  # of a run, at least, if it has as many epochs; checkpoints are as frequent
+FEW, MANY = 2_000, 20_000  # training pictures: the limits at which the augmentation changes
 KEYS = (
-    'dataset.image_size', 'dataset.crop_scale',  # where the pictures are opened: see dsconv/data/image_folder.py
+    'dataset.image_size', 'dataset.crop_scale',  # chosen when the pictures are opened: dsconv/data/image_folder.py
     'model.patch_size', 'batch_size', 'model.norm_groups', 'epochs', 'schedule.warmup_epochs', 'augment.policy',
     'augment.mix_probability', 'eval.every_epochs', 'checkpoint.every_epochs',
 )  # fmt: skip
@@ -29,25 +29,25 @@ log = logging.getLogger('dsconv')
 
 
 def is_auto(dataset, key: str) -> bool:
-    """Returns whether a key is to be chosen, by a config's `dataset` section."""
+    """Returns whether the `dataset` section of a config lists a key in `auto`."""
     return key in (dataset.auto or ())
 
 
 def image_size(shorter: int, are_equal: bool) -> int:
-    """Returns pixels per side for pictures whose shorter side is `shorter` in the median; equal squares may stay."""
+    """Returns pixels per side for pictures of median shorter side `shorter`; equal squares may keep their size."""
     if are_equal and shorter <= SIDES[-1] and _is_cut(shorter):
         return shorter
     return max((side for side in SIDES if side <= shorter), default=SIDES[0])
 
 
 def choose_sizes(where, sides, size: int | None, dataset) -> tuple[int, tuple[float, float] | None]:
-    """Returns pixels per side and the random crop's scale, or None; says what of them is chosen.
+    """Returns pixels per side and the scale of the random crop, or None; logs them if one of them is chosen here.
 
     Args:
-      where: the name of the pictures.
+      where: the name of the pictures, for the log.
       sides: int array `(n, 2)`, the sides of each picture in either order.
-      size: pixels per side where that is known.
-      dataset: of a config.
+      size: pixels per side, or None to choose it.
+      dataset: the `dataset` section of a config.
     """
     shorter, scale = int(statistics.median(sides.min(1).tolist())), dataset.crop_scale
     size = size or image_size(shorter, bool((sides == sides[0, 0]).all()))
@@ -61,16 +61,16 @@ def choose_sizes(where, sides, size: int | None, dataset) -> tuple[int, tuple[fl
 
 
 def choose(config: ConfigDict, source) -> None:
-    """Sets the keys of `dataset.auto` but those of the dataset itself, and says in one line what they are and why.
+    """Sets the keys of `dataset.auto` except those of the `dataset` section itself, and logs the values on one line.
 
-    `config` is unlocked and has its `dataset.image_size`; `source`, of `dsconv.data.open_source`, its `split_sizes`.
+    `config` is unlocked and has `dataset.image_size`; `source`, from `dsconv.data.open_source`, has `split_sizes`.
     """
     wanted = [key for key in KEYS if is_auto(config.dataset, key)]
     if not wanted:
         return
     size, known = config.dataset.image_size, source.split_sizes.get('train')
     pictures = known or 1
-    if known is None:  # a summary of data that is not here
+    if known is None:  # the data is absent; `source` has only its metadata
         wanted = {'model.patch_size'}.intersection(wanted)
     chosen = {}
 
@@ -107,10 +107,10 @@ def say_once(line: str, level: int = logging.INFO) -> None:
 
 
 def _places(size: int) -> int:
-    """Returns the patches a side that an image is cut into: the most that divide it, up to `PLACES`."""
+    """Returns the number of patches per side: the largest divisor of `size` up to `PLACES`."""
     return max(places for places in range(1, PLACES + 1) if size % places == 0)
 
 
 def _is_cut(size: int) -> bool:
-    """Returns whether an image divides into 8 patches a side or more, a small one into its pixels."""
+    """Returns whether an image divides into at least 8 patches per side, or, if it is smaller, into its pixels."""
     return _places(size) >= min(8, size)

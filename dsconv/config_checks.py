@@ -1,4 +1,4 @@
-"""What a config's values must satisfy: by themselves (`check`) and against the data (`resolve`, `check_splits`)."""
+"""Checks the values of a config: by themselves (`check`) and against the data (`resolve`, `check_splits`)."""
 
 import inspect
 import logging
@@ -12,8 +12,8 @@ from dsconv.config_auto import KEYS, choose, say_once
 from dsconv.errors import InputError, did_you_mean, shown
 from dsconv.files import absolute
 
-# The choices of a key, or the name of the table whose keys they are. The table is imported when a config is checked,
-# so that --help does not import JAX.
+# Key → its choices, or the name of the table whose keys are its choices. The table is imported when a config is
+# checked, so that --help does not import JAX.
 CHOICES = {
     'model.name': 'dsconv.models:MODELS',
     'model.implementation': ('auto', 'plain', 'fast'),
@@ -33,8 +33,8 @@ CHOICES = {
     'log.trackers': 'dsconv.reporting.trackers:TRACKERS',
     'dataset.resize': ('squash', 'crop', 'pad'),
 }
-BESIDE = {'augment.flip': ('auto',), 'log.trackers': (None,)}  # not in the table: until the data is known, and unset
-# The interval of each number, and of each number of a tuple. Where there is no natural upper bound, it is far above
+BESIDE = {'augment.flip': ('auto',), 'log.trackers': (None,)}  # also allowed: auto before the data is known, unset
+# The interval of each number, and of each element of a tuple. If there is no natural upper bound, it is far above
 # useful values, so that a typing error does not exhaust the memory.
 RANGES = {
     key: interval
@@ -71,9 +71,9 @@ RANGES = {
 def resolve(config: ConfigDict, source) -> ConfigDict:
     """Returns a locked copy with the keys that depend on the data filled in, checked against the data.
 
-    These are `dataset.{image_size,channels,class_names}`, `augment.flip` and the keys of `dataset.auto`; the paths of
-    data become absolute. `source`, of `dsconv.data.open_source`, has `image_size`, `channels`, `class_names`,
-    `flippable`, `crop_scale`, and, for what is chosen, `split_sizes`.
+    These keys are `dataset.{image_size,channels,class_names,crop_scale}`, `augment.flip` and those of `dataset.auto`;
+    paths of data become absolute. `source`, from `dsconv.data.open_source`, has `image_size`, `channels`,
+    `class_names`, `flippable`, `crop_scale`, and, if values are to be chosen, `split_sizes`.
     """
     config = config.copy_and_resolve_references()
     with config.unlocked():
@@ -105,7 +105,7 @@ def located(dataset) -> dict:
 
 
 def unread(dataset) -> list[str]:
-    """Returns the keys that say how data is read, and have no effect on that of a `dataset` section."""
+    """Returns the keys of a `dataset` section that have no effect on how its kind of data is read."""
     kind, keys = dataset.name.partition(':')[0], []
     if kind in ('digits', 'image_folder') or dataset.archive:
         keys += ['image_key', 'label_key']
@@ -130,7 +130,7 @@ def resolve_without_data(config: ConfigDict, images: int = 50_000) -> ConfigDict
 
 
 def check_resolved(config: ConfigDict) -> None:
-    """Raises InputError unless a run's config has what `resolve` and the pixel statistics fill in, and it fits."""
+    """Raises InputError unless a run's config has image size, channels, classes and pixel statistics, and is valid."""
     for key in ('dataset.image_size', 'dataset.channels', 'dataset.class_names', 'dataset.mean', 'dataset.std'):
         _demand(config, key, config[key] is not None, 'must be set in a run; restore config.json from a copy')
     _check_images(config)
@@ -142,7 +142,7 @@ def _check_images(config):
     if config.model.name == 'dsconv':
         divisor = min((d for d in range(1, size + 1) if size % d == 0), key=lambda d: abs(d - patch))
         rows, fold = size // patch, config.model.fold or 1
-        halo = max(config.model.kernel_size // 2, 1)  # rows that a part needs of its neighbours
+        halo = max(config.model.kernel_size // 2, 1)  # rows that a part needs from its neighbours
         fits = fold == 1 or rows % fold == 0 and rows // fold >= halo
         parts = f'must divide {rows} rows of patches into parts of {halo} or more'
         _demand(config, 'model.patch_size', size % patch == 0, f'does not divide {images}; use {divisor}')
@@ -155,7 +155,7 @@ def _check_images(config):
 
 
 def check_splits(config: ConfigDict, sizes: dict[str, int]) -> None:
-    """Raises InputError unless `sizes`, split's name → images, has the splits and the images that the run needs."""
+    """Raises InputError unless `sizes`, split name → number of images, has the splits and images that a run needs."""
     final, there, epochs = config.eval.final_split, ', '.join(sizes), config.epochs
     _demand(config, 'dataset.name', 'train' in sizes, f'has no split to train on; it has {there}')
     images, batch = sizes['train'], config.batch_size
@@ -174,7 +174,7 @@ def check_splits(config: ConfigDict, sizes: dict[str, int]) -> None:
 
 
 def check_values(config: ConfigDict) -> None:
-    """Raises InputError for the first value that is none of its choices, or outside its range."""
+    """Raises InputError for the first value that is not one of its choices, or is outside its range."""
     for key in CHOICES:
         known, value = choices(key), config[key]
         for each in value if isinstance(value, tuple) else (value,):
@@ -188,7 +188,7 @@ def check_values(config: ConfigDict) -> None:
 
 
 def check(config: ConfigDict) -> None:
-    """Raises InputError for the first value that is impossible whatever the data."""
+    """Raises InputError for the first value that is invalid for any data."""
     check_values(config)
     model, schedule, batch, epochs = config.model, config.schedule, config.batch_size, config.epochs
     divide = len(model.reduction) == 2 and not any(model.dim % divisor for divisor in model.reduction)
@@ -223,7 +223,7 @@ def choices(key: str) -> tuple:
 
 
 def not_taken(config: ConfigDict, keys) -> dict[str, str]:
-    """Returns those of `keys`, dotted names, that have no effect, each with the choice that does not take it."""
+    """Returns key → the choice that does not take it, for each of `keys` (dotted names) that has no effect."""
     from dsconv.models import options_of
 
     plain = ' model.implementation=plain' if config.model.implementation == 'plain' else ''
@@ -238,7 +238,7 @@ def not_taken(config: ConfigDict, keys) -> dict[str, str]:
 
 
 def taken_by(function, section) -> dict:
-    """Returns the values of a config's `section` that a function takes, by the names of its parameters."""
+    """Returns the values of a config's `section` that are parameters of a function, by name."""
     return {name: section[name] for name in inspect.signature(function).parameters if name in section}
 
 
@@ -256,4 +256,4 @@ def _demand(config, key, fits, message):
 def _is_within(number, interval):
     low, high = (float(end) for end in interval[1:-1].split(','))
     above = low < number or number == low and interval[0] == '['
-    return above and (number < high or number == high and interval[-1] == ']')  # NaN is in none
+    return above and (number < high or number == high and interval[-1] == ']')  # NaN is in no interval

@@ -1,4 +1,4 @@
-"""Python files that define `get_config()`: the user's own, and those of the project."""
+"""Loads Python files that define `get_config()`: the user's files and those of the project."""
 
 import contextlib
 import re
@@ -13,19 +13,19 @@ from dsconv.config_keys import flatten
 from dsconv.errors import InputError, nearest
 from dsconv.files import is_file, to_path
 
-ROOT = Path(__file__).resolve().parent.parent  # of the checkout, with configs/ and pretrained/
-if not (ROOT / 'configs' / 'common.py').exists():  # installed: setup.py puts them here
+ROOT = Path(__file__).resolve().parent.parent  # the checkout, which has configs/ and pretrained/
+if not (ROOT / 'configs' / 'common.py').exists():  # installed: setup.py copies both into shipped/
     ROOT = Path(__file__).resolve().parent / 'shipped'
 
 
 def split_argument(path: str) -> tuple[str, list[str]]:
-    """Splits `FILE.py:ARG` into the file and `[ARG]`, or `[]` where there is none."""
+    """Splits `FILE.py:ARG` into the file and `[ARG]`, or `[]` without an argument."""
     file, colon, argument = path.partition('.py:')
     return (f'{file}.py', [argument]) if colon else (path, [])
 
 
 def run_file(path: str) -> dict:
-    """Returns the keys that the `get_config()` of a file sets, by dotted name. Raises InputError for its errors."""
+    """Returns the values that `get_config()` of a file sets, by dotted name; raises InputError if the file fails."""
     name, argument = split_argument(path)
     file = str(find_file(name))
     try:
@@ -44,7 +44,7 @@ def run_file(path: str) -> dict:
 
 @contextlib.contextmanager
 def _own_configs():
-    """Lets `from configs import …` mean the project's, in a program that has a package of that name too."""
+    """Makes `from configs import …` import the project's package, even if the program has another `configs`."""
 
     def take():
         return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition('.')[0] == 'configs'}
@@ -54,14 +54,14 @@ def _own_configs():
     try:
         yield
     finally:
-        with contextlib.suppress(ValueError):  # the file may have set another path
+        with contextlib.suppress(ValueError):  # the file may have changed sys.path
             sys.path.remove(str(ROOT))
         take()
         sys.modules.update(others)
 
 
 def find_file(path: str) -> Path:
-    """Returns the config file that `--config` names, from the current directory or else from the project's."""
+    """Returns the config file that `--config` names, looked up in the current directory, then in the project's."""
     for file in (to_path(path), ROOT / path):
         if is_file(file):
             return file
@@ -72,8 +72,8 @@ def find_file(path: str) -> Path:
 
 
 def _fault(error, file):
-    """Says what went wrong in the user's file, and on which of its lines."""
+    """Returns a description of an error in the user's file, with the line number if known."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)  # str() of a KeyError is a repr
-    first = re.split(r'\n| Other fields present', text)[0]  # ml_collections goes on with the whole config
+    first = re.split(r'\n| Other fields present', text)[0]  # ml_collections appends the whole config
     return f'{type(error).__name__}: {first}' + (f' (line {lines[-1]})' if lines else '')

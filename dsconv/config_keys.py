@@ -1,4 +1,4 @@
-"""The keys of a config: their types, and how values are parsed and converted."""
+"""The keys of a config: their types, and the parsing and conversion of values."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ SEVERAL = {int: 'whole numbers, e.g. 2,4', float: 'numbers, e.g. 0.5,0.4', str: 
 
 
 class Key(NamedTuple):
-    """A key's type: `kind` is bool, int, float or str, of the value or of a tuple's elements."""
+    """The type of a key. `kind`, the type of the value or of a tuple's elements, is bool, int, float or str."""
 
     kind: type
     is_tuple: bool
@@ -20,11 +20,11 @@ class Key(NamedTuple):
 
     @property
     def description(self) -> str:
-        """What a value must be."""
+        """The valid values, for error messages."""
         return (SEVERAL if self.is_tuple else ONE)[self.kind] + (', or none' if self.nullable else '')
 
     def parse(self, text: str):
-        """Parses a value from the command line. Raises ValueError."""
+        """Parses a value from the command line; raises ValueError if it is invalid."""
         if self.nullable and text.lower() == 'none':
             return None
         if not self.is_tuple:
@@ -33,7 +33,7 @@ class Key(NamedTuple):
         return tuple(_parse(part.strip(' \'"'), self.kind) for part in inner.removesuffix(',').split(','))
 
     def convert(self, value):
-        """Converts a value to this key's type, as an int to a float. Raises TypeError or OverflowError."""
+        """Converts a value to this key's type, for example an int to a float. Raises TypeError or OverflowError."""
         if value is None and self.nullable:
             return None
         if self.is_tuple and isinstance(value, (tuple, list)) and value:
@@ -44,7 +44,7 @@ class Key(NamedTuple):
 
 
 def read_keys(config: ConfigDict) -> dict[str, Key]:
-    """Returns the keys of the defaults by dotted name. An unset tuple holds numbers if it has a range, else texts."""
+    """Returns the keys of the defaults by dotted name. An unset tuple holds floats if it has a range, else strings."""
     keys = {}
     for name, value in flatten(config).items():
         section, _, last = name.rpartition('.')
@@ -55,7 +55,7 @@ def read_keys(config: ConfigDict) -> dict[str, Key]:
 
 
 def no_such_key(name: str, keys: dict[str, Key]) -> str:
-    """Says that there is no key `name`, and which is meant: one with the same or a like last part, else a like one."""
+    """Returns the message for an unknown key, with the key of the nearest last part, else the nearest key, if any."""
     inside = [key for key in keys if key.startswith(f'{name}.')]
     if inside:
         return f'{name} is a group of keys; set one of them, e.g. {inside[0]}'
@@ -76,17 +76,17 @@ def _parse(text, kind):
 
 
 def _convert(value, kind):
-    if type(value).__module__ == 'numpy' and not value.ndim:  # a number that a config file has computed
+    if type(value).__module__ == 'numpy' and not value.ndim:  # a NumPy number, computed by a config file
         value = value.item()
     if kind is float and type(value) is int:
         value = float(value)
-    if type(value) is not kind or kind is str and (not value or '\0' in value):  # no path holds a NUL
+    if type(value) is not kind or kind is str and (not value or '\0' in value):  # no path can contain NUL
         raise TypeError
     return value
 
 
 def flatten(config, prefix: str = '') -> dict:
-    """Returns the config as `{'model.dim': 128, …}`."""
+    """Returns a config as a flat dict, `{'model.dim': 128, …}`."""
     flat = {}
     for key, value in config.items():
         is_group = isinstance(value, (ConfigDict, dict))

@@ -1,4 +1,4 @@
-"""The ways in which a command ends early, which `dsconv.cli` turns into one line and an exit code."""
+"""Exceptions that end a command, which `dsconv.cli` turns into one line and an exit code; helpers for messages."""
 
 import difflib
 import importlib.util
@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Iterator
 
-# The canonical status codes of Abseil, in their order: what XLA, TensorStore and TensorFlow report.
+# The canonical status codes of Abseil, in numerical order, which XLA, TensorStore and TensorFlow report.
 STATUS_CODES = (
     'OK', 'CANCELLED', 'UNKNOWN', 'INVALID_ARGUMENT', 'DEADLINE_EXCEEDED', 'NOT_FOUND', 'ALREADY_EXISTS',
     'PERMISSION_DENIED', 'RESOURCE_EXHAUSTED', 'FAILED_PRECONDITION', 'ABORTED', 'OUT_OF_RANGE', 'UNIMPLEMENTED',
@@ -19,24 +19,24 @@ class InputError(Exception):
 
 
 class RunError(Exception):
-    """A run that was asked for correctly failed (diverged, disk full). Exit code 1; the last good checkpoint stays."""
+    """A run with valid input failed (diverged, disk full); exit code 1. The last good checkpoint is kept."""
 
 
 class Preempted(BaseException):
-    """The process was told to stop, and a run in training is saved; exit code 75. Not caught by `except Exception`."""
+    """The process was told to stop, and a run in training was saved; exit code 75. Not caught by `except Exception`."""
 
 
 def require_tensorflow(what: str, instead: str = '') -> None:
-    """Raises InputError if TensorFlow is not installed, which `what` needs; `instead` ends its message."""
+    """Raises InputError if TensorFlow, which `what` needs, is not installed; the message ends with `instead`."""
     if importlib.util.find_spec('tensorflow') is None:
         raise InputError(f'{what} needs TensorFlow, which is not installed: pip install -r requirements.txt{instead}')
 
 
 def status_of(error: BaseException) -> str | None:
-    """Returns the status code of an error of TensorFlow, XLA or TensorStore, and None for any other error.
+    """Returns the status code of an error of TensorFlow, XLA or TensorStore, or None for any other error.
 
-    TensorFlow has a type for each code. XLA and TensorStore have one type for all: their message begins with the code.
-    A host name that cannot be resolved is UNAVAILABLE; TensorFlow calls it FAILED_PRECONDITION.
+    TensorFlow has a type for each code. XLA and TensorStore have one type for all; their messages begin with the code.
+    A host name that cannot be resolved counts as UNAVAILABLE, although TensorFlow reports FAILED_PRECONDITION.
     """
     if type(error).__module__.startswith('tensorflow.'):
         if 'libcurl code 6 ' in str(error):  # CURLE_COULDNT_RESOLVE_HOST
@@ -48,7 +48,7 @@ def status_of(error: BaseException) -> str | None:
 
 
 def with_causes(error: BaseException) -> Iterator[BaseException]:
-    """Yields the error and what it was raised from, or while handling, down to the first one."""
+    """Yields an error, then the errors that caused it or were being handled when it was raised, back to the first."""
     seen = set()
     while error is not None and id(error) not in seen:
         yield error
@@ -57,20 +57,20 @@ def with_causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def nearest(name, names, cutoff: float = 0.5) -> str | None:
-    """Returns the nearest of `names`, or None when none is near: `difflib.get_close_matches`, whatever the case."""
+    """Returns the nearest of `names` by `difflib.get_close_matches`, ignoring case, or None if none is near."""
     known = {str(name).lower(): str(name) for name in names if name is not None}
     close = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=cutoff)
     return known[close[0]] if close else None
 
 
 def did_you_mean(name, names) -> str:
-    """Returns `'; did you mean NEAREST?'` for the nearest of `names`, or `''` when none is near."""
+    """Returns `'; did you mean NEAREST?'` for the nearest of `names`, or `''` if none is near."""
     close = nearest(name, names)
     return '' if close is None else f'; did you mean {close}?'
 
 
 def log_traceback(error: BaseException) -> None:
-    """Logs the traceback of an error that a single line reports, at `DSCONV_LOG=DEBUG`."""
+    """Logs the traceback of an error whose message is a single line; shown with `DSCONV_LOG=DEBUG`."""
     logging.getLogger('dsconv').debug('this is the traceback of the error below', exc_info=error)
 
 
@@ -88,5 +88,5 @@ def shown(value) -> str:
 
 
 def on_one_line(text: str) -> str:
-    """Returns a text with spaces for its control characters, line breaks included; what is not UTF-8 is escaped."""
+    """Replaces control characters, including line breaks, by spaces, and escapes characters that are not UTF-8."""
     return re.sub(r'[\x00-\x1f\x7f-\x9f\u2028\u2029]+', ' ', text).encode(errors='backslashreplace').decode()

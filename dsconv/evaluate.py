@@ -1,4 +1,4 @@
-"""python -m dsconv.evaluate --workdir=DIR|--model=FILE: scores a split by a trained network and writes the report."""
+"""python -m dsconv.evaluate --workdir=DIR|--model=FILE: scores a split with a trained network and writes a report."""
 
 from dsconv import cli
 from dsconv.errors import InputError
@@ -57,7 +57,7 @@ def _of_file(arguments, scored):
 
 
 def _refuse_report(output, own=None, may_replace=False):
-    """Raises InputError if `--output` is the report of a run; of the report `own`, unless it `may_replace` that."""
+    """Raises InputError if `--output` is a run's report; `may_replace` allows it if the report is `own`."""
     if output is None:
         return
     place, own = (path if path is None or is_remote(path) else path.resolve() for path in (output, own))
@@ -67,7 +67,7 @@ def _refuse_report(output, own=None, may_replace=False):
 
 
 def _name(arguments) -> str:
-    """Returns the name of the report's directory: only the test split's takes the place of the one of training."""
+    """Returns the name of the report's directory; only a report of the test split replaces the report of training."""
     from dsconv.config import NAMELESS, TABLE
     from dsconv.data.listing import SPLIT_NAMES
 
@@ -79,7 +79,7 @@ def _name(arguments) -> str:
         path = absolute(path)
         table = TABLE.fullmatch(path.name) if kind == 'image_table' else None
         name = table[1] if table else path.name
-        if name.lower() in (*NAMELESS, *SPLIT_NAMES):  # as a/test and b/test
+        if name.lower() in (*NAMELESS, *SPLIT_NAMES):  # to tell a/test from b/test
             name = f'{path.parent.name}-{name}'
     return f'report-{name}_{arguments.split}' if arguments.split else f'report-{name}'
 

@@ -1,4 +1,4 @@
-"""python -m dsconv.export --workdir=DIR: the network of a run as files that run elsewhere, each checked."""
+"""python -m dsconv.export --workdir=DIR: exports the network of a run for other runtimes and checks each file."""
 
 import functools
 import re
@@ -13,7 +13,7 @@ def export(arguments) -> None:
     """Writes the files and prints how they compare with the network in JAX."""
     import jax
 
-    # An accelerator may multiply float32 in fewer bits, and a training may hold it.
+    # An accelerator may multiply float32 at a lower precision, and may be in use by a training run.
     jax.config.update('jax_platforms', 'cpu')
     from dsconv.config import find_workdir
     from dsconv.exporting import bundle, card

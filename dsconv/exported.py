@@ -1,4 +1,4 @@
-"""Runs an exported file, .tflite or .onnx, by its own runtime: no JAX, no checkpoint.
+"""Runs an exported .tflite or .onnx file with its own runtime, without JAX and without a checkpoint.
 
 network = open_exported('exported/model.onnx')
 network(images)    # uint8 (n, height, width, channels) → float32 (n, classes)
@@ -19,13 +19,13 @@ from dsconv.data.unlabelled import Network
 from dsconv.errors import InputError
 from dsconv.files import is_directory, is_file, name_beside, to_json, to_path
 
-METADATA = 'dsconv.json'  # in the file: what it takes and gives
-CHECKSUM = re.compile(rb'"sha256": "([0-9a-f]{64})"')  # in the metadata: of all bytes but these 64
+METADATA = 'dsconv.json'  # key of the metadata in a file
+CHECKSUM = re.compile(rb'"sha256": "([0-9a-f]{64})"')  # in the metadata: covers all bytes of the file except these 64
 RUNTIMES = {'.tflite': ('LiteRT', 'ai_edge_litert.interpreter'), '.onnx': ('onnxruntime', 'onnxruntime')}
 
 
 class ExportedNetwork(Network):
-    """The network of a file, as `open_exported` returns it.
+    """The network of an exported file, as returned by `open_exported`.
 
     Attributes:
       metadata: the JSON object stored in the file.
@@ -48,7 +48,7 @@ def metadata_text(metadata: dict) -> str:
 
 
 def sealed(content: bytes) -> bytes:
-    """Returns a file that holds the text of `metadata_text` with the checksum in its place."""
+    """Returns a file that contains the text of `metadata_text`, with the zeros replaced by the checksum."""
     start, end = CHECKSUM.search(content).span(1)
     return content[:start] + _digest(content, start, end) + content[end:]
 
@@ -72,10 +72,10 @@ def check_exported(path: str | Path) -> None:
 
 
 def open_exported(path: str | Path) -> ExportedNetwork:
-    """Opens a file of `python -m dsconv.export`, to be run on one thread.
+    """Opens a file written by `python -m dsconv.export`. The network runs on one thread.
 
     Raises:
-      InputError: there is no such file, its runtime is not installed, or it is damaged or of another origin.
+      InputError: the file does not exist, is damaged or was not written by dsconv, or its runtime is not installed.
     """
     check_exported(path)
     path = to_path(path)
@@ -92,7 +92,7 @@ def open_exported(path: str | Path) -> ExportedNetwork:
         raise InputError(f'{path} is damaged, or was altered after its export: its checksum differs; export it again')
     try:
         return ExportedNetwork(*{'.tflite': _litert, '.onnx': _onnx}[path.suffix](runtime, content))
-    except Exception as error:  # of whatever kind the runtimes raise
+    except Exception as error:  # the runtimes raise errors of any type
         text = ' '.join(str(error).split())[:200]
         raise InputError(f'{path} cannot be opened by {name} ({text}); export it again') from error
 
@@ -102,7 +102,7 @@ def quiet_runtime():
     """Silences the messages that LiteRT writes to file descriptor 2, bypassing `sys.stderr`."""
     try:
         kept = os.dup(2)
-    except OSError:  # the shell has closed it by `2>&-`
+    except OSError:  # the shell has closed it with `2>&-`
         yield
         return
     try:
@@ -117,7 +117,7 @@ def quiet_runtime():
 def _litert(runtime, content):
     from ai_edge_litert import schema_py_generated as schema
 
-    if content[4:8] != b'TFL3':  # LiteRT would end the process over some other files
+    if content[4:8] != b'TFL3':  # LiteRT would abort the process for some other files
         raise ValueError('it is another kind of file')
     model = schema.Model.GetRootAs(content)
     entries = [model.Metadata(index) for index in range(model.MetadataLength())]
@@ -129,7 +129,7 @@ def _litert(runtime, content):
 
     def run(images):
         rows = []
-        for picture in images:  # the file is of one picture
+        for picture in images:  # the file takes one picture at a time
             interpreter.set_tensor(image['index'], picture[None])
             interpreter.invoke()
             rows.append(interpreter.get_tensor(answer['index'])[0])

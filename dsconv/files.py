@@ -1,4 +1,4 @@
-"""Files on a disk or in an object store (`gs://`): paths, writing in one step, and the errors of reading."""
+"""Files on disk or in an object store (`gs://`): paths, atomic writes, and the classification of read errors."""
 
 import contextlib
 import errno
@@ -13,10 +13,10 @@ from pathlib import Path
 
 from dsconv.errors import InputError, nearest, require_tensorflow, status_of, with_causes
 
-# TensorFlow's client tries for up to twenty minutes where a firewall drops its packets. It reads these when imported.
+# TensorFlow's client retries for up to twenty minutes if a firewall drops its packets. It reads these when imported.
 PATIENCE = {'GCS_REQUEST_CONNECTION_TIMEOUT_SECS': '10', 'GCS_RETRY_CONFIG_MAX_RETRIES': '8'}
 
-# Errors that concern the content of files: they are missing, cut short, or do not parse.
+# Errors that concern the content of files: missing, truncated or malformed files.
 WRONG_KIND = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 CONTENT_STATUS = ('INVALID_ARGUMENT', 'NOT_FOUND', 'FAILED_PRECONDITION', 'OUT_OF_RANGE', 'UNIMPLEMENTED', 'DATA_LOSS')
 STORE_STATUS = (
@@ -26,12 +26,12 @@ STORE_STATUS = (
 
 
 def is_remote(path: str | Path) -> bool:
-    """Returns whether a path is one of an object store."""
+    """Returns whether a path is in an object store."""
     return '://' in os.fspath(path)
 
 
 def to_path(path: str | Path) -> Path:
-    """Expands `~`; `gs://BUCKET/…` becomes an `etils.epath.Path`. Raises InputError for another scheme."""
+    """Expands `~`; turns `gs://BUCKET/…` into an `etils.epath.Path`. Raises InputError for any other scheme."""
     if not is_remote(path):
         return Path(os.path.expanduser(path))
     if not re.match('gs://[^/]', os.fspath(path)):
@@ -51,63 +51,63 @@ def absolute(path: str | Path) -> Path:
 
 
 def is_file(path: Path) -> bool:
-    """Returns whether there is such a file; pathlib raises where a name is too long to be one."""
+    """Returns whether the file exists; unlike pathlib, does not raise if the name is too long."""
     return path.is_file() if is_remote(path) else os.path.isfile(path)
 
 
 def is_directory(path: Path) -> bool:
-    """Returns whether there is such a directory."""
+    """Returns whether the directory exists."""
     return path.is_dir() if is_remote(path) else os.path.isdir(path)
 
 
 def name_beside(path: Path, fits: Callable[[Path], bool]) -> str:
-    """Returns `'; did you mean PATH?'` for a path that does not exist, of those beside it that `fits`; or `''`."""
+    """Returns `'; did you mean PATH?'` for a missing path, with the nearest sibling that `fits` accepts, or `''`."""
     if is_remote(path) or os.path.lexists(path):
         return ''
     try:
         name = nearest(path.name, [each.name for each in path.parent.iterdir() if fits(each)])
-    except OSError:  # there is no such directory, or it may be entered but not listed
+    except OSError:  # the directory is missing, or cannot be listed
         name = None
     return f'; did you mean {path.with_name(name)}?' if name else ''
 
 
 def make_directory(path: Path) -> None:
-    """Makes a directory and those above it where they are missing; raises OSError where it is not writable."""
+    """Makes a directory and its missing parents; raises OSError if it is not writable, or its bucket does not exist."""
     if not is_remote(path):
         path.mkdir(parents=True, exist_ok=True)
         if not os.access(path, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))
         return
     bucket = to_path('/'.join(os.fspath(path).split('/')[:3]))
-    if not bucket.exists():  # TensorFlow's makedirs would loop over the parents without end
+    if not bucket.exists():  # TensorFlow's makedirs would loop over the parents forever
         raise FileNotFoundError(errno.ENOENT, 'there is no such bucket', os.fspath(bucket))
 
 
 def to_json(value, indent: int | None = None) -> str:
-    """Returns JSON; a name's bytes that are not UTF-8, which Python has as lone surrogates, are escaped in it."""
+    """Returns JSON. Bytes of a name that are not UTF-8, which Python represents as lone surrogates, are escaped."""
     return json.dumps(value, indent=indent, ensure_ascii=False).encode(errors='backslashreplace').decode()
 
 
 def write_json(path: Path, value) -> None:
-    """Writes `to_json` of a value by `replace_file`."""
+    """Writes a value as indented JSON (`to_json`) by `replace_file`."""
     replace_file(path, f'{to_json(value, indent=2)}\n'.encode())
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Writes `content` to `path` in one step: a reader, or a crash, meets the old file or the new one.
+    """Writes `content` to `path` atomically: a reader finds the old file or the new one, even after a crash.
 
-    Raises OSError when the disk is full or the directory is missing; `path` is then as it was.
+    Raises OSError if the disk is full or the directory is missing; `path` is then unchanged.
     """
     if is_remote(path):
-        path.write_bytes(content)  # objects are written whole
+        path.write_bytes(content)  # an object store writes objects atomically
         return
-    # In the same directory, since a rename does not cross file systems; several machines may write the same file.
+    # In the same directory: a rename cannot cross file systems. A unique name: several machines may write the file.
     partial = path.with_name(f'.{path.name}.{platform.node()}-{threading.get_native_id()}.partial')
     try:
         with partial.open('wb') as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())  # else a power cut may keep the rename and lose the content
+            os.fsync(file.fileno())  # otherwise, a power failure may keep the rename and lose the content
         os.replace(partial, path)
     except OSError as error:
         if error.filename:
@@ -119,7 +119,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def check_output(directory: Path) -> None:
-    """Raises InputError or OSError, and makes nothing, where a directory cannot be made or written to."""
+    """Raises InputError or OSError if a directory cannot be made or written to; creates nothing."""
     if not is_remote(directory):
         directory = next(filter(os.path.lexists, (directory.absolute(), *directory.absolute().parents)))
         if not is_directory(directory):
@@ -128,7 +128,7 @@ def check_output(directory: Path) -> None:
 
 
 def require_new(path: Path) -> None:
-    """Raises InputError if `path` exists, or is in an object store, where no directory appears as a whole."""
+    """Raises InputError if `path` exists, or is in an object store, which cannot create a directory atomically."""
     if is_remote(path):
         raise InputError(f'--output={path} must be a directory of this machine')
     if os.path.lexists(path):  # also a broken link
@@ -138,7 +138,7 @@ def require_new(path: Path) -> None:
 
 @contextlib.contextmanager
 def new_directory(path: Path) -> Iterator[Path]:
-    """Yields an empty directory that becomes `path` at the end, unless it was removed, or the work in it failed."""
+    """Yields an empty directory, which is renamed to `path` at the end unless it was removed or the block raised."""
     require_new(path)
     partial = path.with_name(f'.{path.name}.partial')
     shutil.rmtree(partial, ignore_errors=True)
@@ -152,17 +152,17 @@ def new_directory(path: Path) -> Iterator[Path]:
 
 
 def read_if_there(path: Path) -> bytes | None:
-    """Returns the content of a file, or None where there is none; raises OSError where it cannot be read."""
+    """Returns the content of a file, or None if the file is missing; raises if it cannot be read."""
     try:
         return path.read_bytes()
-    except Exception as error:  # TensorFlow has a type of its own
+    except Exception as error:  # TensorFlow raises its own type
         if isinstance(error, FileNotFoundError) or status_of(error) == 'NOT_FOUND':
             return None
         raise
 
 
 def read_through(directory: Path) -> None:
-    """Reads every file below a directory of this machine; raises OSError where one is there and cannot be read."""
+    """Reads every file below a local directory; raises OSError if a file exists and cannot be read."""
 
     def is_wrong(error):
         if not isinstance(error, WRONG_KIND):
@@ -174,10 +174,10 @@ def read_through(directory: Path) -> None:
 
 
 def is_passing(error: BaseException) -> bool:
-    """Returns whether an error in reading files is of the machine or the store, and not of what the files hold.
+    """Returns whether a read error comes from the machine or the object store, not from the content of the files.
 
-    So are errors of the operating system, but for a missing file or one of the wrong kind; a lack of memory or threads;
-    and a refusal or silence of an object store.
+    These are errors of the operating system, except a missing file or a file of the wrong kind; a lack of memory or
+    threads; and a refusal or timeout of an object store.
     """
 
     def is_of_machine(link):
@@ -189,12 +189,12 @@ def is_passing(error: BaseException) -> bool:
 
 
 def is_store_fault(error: BaseException) -> bool:
-    """Returns whether TensorFlow's client of an object store was refused something, or could not reach it."""
+    """Returns whether an object store refused a request of TensorFlow's client, or could not be reached."""
     links = [link for link in with_causes(error) if type(link).__module__.startswith('tensorflow.')]
     return any(status_of(link) in STORE_STATUS for link in links)
 
 
 def describe(error: BaseException) -> str:
-    """Returns the type and the whole text of an error on one line, without the source locations of TensorStore."""
+    """Returns the type and the full text of an error on one line, without TensorStore's source locations."""
     text = ' '.join(str(error).split(' [source locations=')[0].split())
     return f'{type(error).__name__}: {text}' if text else type(error).__name__

@@ -1,4 +1,4 @@
-"""python -m dsconv.main --config=configs/small.py: trains or resumes and writes the report."""
+"""python -m dsconv.main --config=configs/small.py: trains or resumes a run and writes its report."""
 
 import logging
 from pathlib import Path
@@ -14,7 +14,7 @@ def main(arguments) -> None:
     from dsconv import process
 
     workdir = arguments.workdir or Path('runs', configuration.name_of(arguments.config))
-    if not arguments.workdir and configuration.is_run(arguments.config):  # which is resumed
+    if not arguments.workdir and configuration.is_run(arguments.config):  # this run is resumed
         workdir = configuration.find_file(arguments.config).parent
     if arguments.profile and is_remote(workdir):
         raise InputError(f'--profile writes only to a local workdir, not to {workdir}: leave it out')
@@ -37,7 +37,7 @@ def main(arguments) -> None:
         logger.info('%s has already finished (to train longer, set --config.epochs=N)', workdir)
     else:
         report = report_run(workdir, split, source=source, calibrate='validation' in source.split_sizes)
-    if report:  # this is the process that writes
+    if report:  # empty in the processes that do not write it
         file = workdir / 'report' / 'report.md'
         logger.info('%s: accuracy %.2f %%; report: %s', report['split'], 100 * report['accuracy'], file)
 

@@ -1,4 +1,4 @@
-"""python -m dsconv.predict --workdir=DIR|--model=FILE PICTURE…: the classes of the user's own pictures."""
+"""python -m dsconv.predict --workdir=DIR|--model=FILE PICTURE…: classifies the user's pictures."""
 
 import sys
 from contextlib import nullcontext
@@ -7,11 +7,11 @@ from dsconv import cli
 from dsconv.errors import InputError, on_one_line
 from dsconv.files import to_json
 
-NAMED = 10  # unreadable pictures whose faults are told at the end
+NAMED = 10  # unreadable pictures, at most, that the error message names
 
 
 def predict(arguments) -> None:
-    """Prints, or writes to a file, the classes of each picture that can be read; raises InputError naming others."""
+    """Prints the classes of each readable picture, or writes them to a file; raises InputError naming the others."""
     from tqdm import tqdm
 
     from dsconv import load
@@ -22,13 +22,13 @@ def predict(arguments) -> None:
     if arguments.output and (arguments.json or arguments.top is not None):
         raise InputError('--json and --top cannot be used with --output, which writes all classes: leave them out')
     if arguments.model:
-        check_exported(arguments.model)  # `load` would take it for a run
+        check_exported(arguments.model)  # otherwise, `load` could take the path for a run
     network = load(arguments.model or arguments.workdir, arguments.checkpoint, arguments.tta)
     paths = find_pictures(arguments.pictures)
     unreadable, unsure, faults = 0, 0, []
     with PredictionsFile(arguments.output, network.class_names) if arguments.output else nullcontext() as file:
-        is_watched = sys.stderr is not None and sys.stderr.isatty()  # None where the shell has closed it by `2>&-`
-        is_silent = file or not sys.stdout.isatty()  # else the lines themselves show how far it is
+        is_watched = sys.stderr is not None and sys.stderr.isatty()  # None if the shell closed it by `2>&-`
+        is_silent = file or not sys.stdout.isatty()  # otherwise, the printed lines show the progress
         bar = {'total': len(paths), 'unit': ' pictures', 'disable': not (is_silent and is_watched)}
         for path, answer in tqdm(answers(network, paths), **bar):
             if isinstance(answer, InputError):

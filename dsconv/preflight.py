@@ -1,4 +1,4 @@
-"""python -m dsconv.preflight --config=configs/small.py --topology=v3-8: a run on a TPU, estimated without one."""
+"""python -m dsconv.preflight --config=configs/small.py --topology=v3-8: estimates a run on a TPU without a TPU."""
 
 import json
 
@@ -7,7 +7,7 @@ from dsconv.errors import InputError
 
 
 def preflight(arguments) -> None:
-    """Prints the estimate of each slice, as text or JSON, and writes the JSON to a file where one is named."""
+    """Prints the estimate for each slice, as text or JSON, and writes the JSON to `--output` if set."""
     from dsconv import config as configuration
     from dsconv.config_checks import resolve_without_data
     from dsconv.data.splits import Division

@@ -1,4 +1,4 @@
-"""The process: memory allocator, quiet libraries, signals, the other processes of a run."""
+"""Sets up the process: memory allocator, log levels of libraries, signals, and the other processes of a run."""
 
 import contextlib
 import glob
@@ -20,8 +20,8 @@ from dsconv.errors import InputError, Preempted, status_of
 PREEMPTED = 75  # exit code: the same command resumes
 SWITCH = 'DSCONV_ALLOCATOR'
 PATIENCE = 30  # seconds without a heartbeat after which a process of the run counts as lost
-# glibc returns every step's buffers to the kernel and faults them in again, page by page: with these settings Small at
-# batch 256 on two cores trains 1.5 times as fast (results/allocator.json). glibc reads them when a process starts.
+# glibc returns the buffers of each step to the kernel, then faults them in page by page. With these settings, read at
+# process start, Small at batch 256 on two cores trains 1.5 times as fast (results/allocator.json).
 ALLOCATOR = {
     'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1',
     'MALLOC_TOP_PAD_': '1000000000',
@@ -31,30 +31,30 @@ ALLOCATOR = {
 
 
 def prepare_process() -> None:
-    """Quiets the libraries, caches what is compiled, and on Linux without an accelerator restarts with `ALLOCATOR`.
+    """Quiets libraries, caches compiled programs, and on Linux without an accelerator restarts with `ALLOCATOR`.
 
-    Compiled programs are kept in `~/.cache/dsconv`, or where `JAX_COMPILATION_CACHE_DIR` says;
-    `JAX_ENABLE_COMPILATION_CACHE=false` turns that off, and so do several processes (`connect`). The restart keeps the
-    process id, arguments and file descriptors, and happens before anything heavy is imported. It is for `python -m
-    dsconv.COMMAND` alone, not for a test runner, a notebook or a debugger. `DSCONV_ALLOCATOR=system` leaves the
-    allocator alone; so do allocator settings or an LD_PRELOAD of one's own, and a C library other than glibc.
+    Cache, restart and signal handlers are for `python -m dsconv.COMMAND` (and `benchmarks`) alone, not for a test
+    runner, a notebook or a debugger. The cache is in `~/.cache/dsconv`, or in `JAX_COMPILATION_CACHE_DIR` if set;
+    `JAX_ENABLE_COMPILATION_CACHE=false` turns it off, and so do several processes (`connect`). The restart keeps the
+    process id, arguments and file descriptors, and comes before heavy imports. There is no restart with
+    `DSCONV_ALLOCATOR=system`, with the user's allocator settings or LD_PRELOAD, or with a C library other than glibc.
 
-    SIGTERM raises `Preempted` and SIGINT KeyboardInterrupt, also where SIGINT is ignored, as in a background job of a
-    script. `DSCONV_LOG=DEBUG` shows the traceback behind each line of an error; raises InputError for no such level.
+    SIGTERM raises `Preempted` and SIGINT KeyboardInterrupt, even if SIGINT was ignored, as in a background job of a
+    script. `DSCONV_LOG=DEBUG` shows the traceback of each one-line error. Raises InputError for an unknown log level.
     """
     if not hasattr(logging, 'getLevelNamesMapping'):
         found = platform.python_version()
         raise InputError(f'this is Python {found}, dsconv needs 3.11, 3.12 or 3.13: activate the environment')
-    if sys.stdout is None:  # the shell has closed it by `>&-`
+    if sys.stdout is None:  # the shell closed it by `>&-`
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), 'w')
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-    os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')  # concerns layers, which are JAX's here, and is announced
+    os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')  # unused, since JAX runs the layers; TensorFlow would log it
     os.environ.setdefault('GRPC_VERBOSITY', 'ERROR')
     logging.basicConfig(level=logging.WARNING, format='%(message)s')
     if (level := os.environ.get('DSCONV_LOG', '').upper() or 'INFO') not in logging.getLevelNamesMapping():
         raise InputError(f'DSCONV_LOG={level} must be DEBUG, INFO, WARNING or ERROR')
     logging.getLogger('dsconv').setLevel(level)
-    # Orbax, TFDS and Pillow log what they raise; Orbax leaves futures of a damaged checkpoint behind.
+    # Orbax, TFDS and Pillow log the errors that they raise. Orbax leaves failed futures after a damaged checkpoint.
     for library in ('absl', 'asyncio', 'PIL'):
         logging.getLogger(library).setLevel(logging.CRITICAL)
     sys.unraisablehook = _on_unraisable
@@ -66,7 +66,7 @@ def prepare_process() -> None:
         os.environ.update(ALLOCATOR | {SWITCH: 'tuned'})
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-    sys.stdout.reconfigure(errors='backslashreplace')  # as stderr does, for × and for paths
+    sys.stdout.reconfigure(errors='backslashreplace')  # as stderr does; for × and paths
     signal.signal(signal.SIGTERM, _on_sigterm)
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -89,7 +89,7 @@ def command_line() -> str:
 
 
 def versions(packages) -> dict[str, str]:
-    """Returns name → version of those of `packages` that are installed, and of Python."""
+    """Returns name → version, for Python and for each of `packages` that is installed."""
     found = {'python': platform.python_version()}
     for package in packages:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -98,9 +98,9 @@ def versions(packages) -> dict[str, str]:
 
 
 def _compilation_cache() -> dict[str, str]:
-    """Returns variables for JAX: a directory per machine, since a program is compiled for its processor.
+    """Returns the environment variables of JAX's cache: one directory per machine, as programs are processor-specific.
 
-    No variables where it could not be written, as in a container whose user has no home.
+    Returns no variables if the directory is not writable, as in a container whose user has no home directory.
     """
     caches = Path(os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache'))
     directory = caches / 'dsconv' / platform.node()
@@ -113,7 +113,7 @@ def _compilation_cache() -> dict[str, str]:
 def _on_unraisable(unraisable) -> None:
     """Handles exceptions that Python cannot propagate, such as those in JAX's garbage-collector callback.
 
-    A SIGINT or SIGTERM in it is sent again afterwards; what Orbax leaves of a damaged checkpoint is not reported.
+    Sends SIGINT or SIGTERM again if the callback swallowed it. Ignores errors left by Orbax after a damaged checkpoint.
     """
     frames = list(traceback.walk_tb(unraisable.exc_traceback))
     is_of_orbax = bool(frames) and 'orbax' in frames[-1][0].f_code.co_filename
@@ -125,12 +125,12 @@ def _on_unraisable(unraisable) -> None:
 
 
 def _on_sigterm(*_):
-    """Raises Preempted; a training loop, which has something to save, has its own handler (`stopping.StopRequest`)."""
+    """Raises Preempted. A training loop, which must save its state, has its own handler (`stopping.StopRequest`)."""
     raise Preempted('stopped by SIGTERM')
 
 
 def _is_command() -> bool:
-    """Returns whether Python was started as `python [its own options] -m dsconv.COMMAND`, no other program between."""
+    """Returns whether Python was started as `python [options] -m dsconv.…` or `benchmarks.…`, without a debugger."""
     by_python = re.match(r'(-[XW] ?\S+ |-\w+ )*-\w*m ?(dsconv|benchmarks)\.', ' '.join(sys.orig_argv[1:]))
     return by_python is not None and sys.gettrace() is None
 
@@ -138,18 +138,18 @@ def _is_command() -> bool:
 def _wants_allocator() -> bool:
     chosen_by_person = any(name in os.environ for name in (SWITCH, 'LD_PRELOAD', *ALLOCATOR))
     on_glibc = sys.platform == 'linux' and platform.libc_ver()[0] == 'glibc'
-    patterns = ('/dev/accel*', '/dev/vfio/[0-9]*', '/dev/nvidia[0-9]*', '/dev/kfd')  # what JAX would find
+    patterns = ('/dev/accel*', '/dev/vfio/[0-9]*', '/dev/nvidia[0-9]*', '/dev/kfd')  # devices that JAX would find
     platforms = os.environ.get('JAX_PLATFORMS')
     has_accelerator = platforms != 'cpu' if platforms else any(glob.glob(pattern) for pattern in patterns)
     return on_glibc and not chosen_by_person and not has_accelerator
 
 
 def connect(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
-    """Joins the processes of one run; raises InputError where there is no such host, or its port is taken.
+    """Connects the processes of one run; raises InputError if the host is unknown, or if its port is in use.
 
     Args:
       coordinator: None for one process; 'auto' on a TPU pod slice or under SLURM; else `HOST:PORT` of process 0.
-      num_processes, process_id: with `HOST:PORT` only: how many there are, and which of them this is, from 0.
+      num_processes, process_id: the number of processes and the index of this one, from 0; only with `HOST:PORT`.
     """
     address = () if coordinator in (None, 'auto') else (coordinator, num_processes, process_id)
     if address:
@@ -162,7 +162,7 @@ def connect(coordinator: str | None, num_processes: int | None, process_id: int 
         return
     import jax
 
-    jax.config.update('jax_enable_preemption_service', False)  # it takes SIGTERM for itself; see stopping.StopRequest
+    jax.config.update('jax_enable_preemption_service', False)  # it would handle SIGTERM; see stopping.StopRequest
     try:
         jax.distributed.initialize(*address, heartbeat_timeout_seconds=PATIENCE)
     except ValueError as error:
@@ -175,12 +175,12 @@ def connect(coordinator: str | None, num_processes: int | None, process_id: int 
     sys.excepthook = _on_uncaught
     is_own_cache = os.environ.get('JAX_COMPILATION_CACHE_DIR') == _compilation_cache().get('JAX_COMPILATION_CACHE_DIR')
     if jax.process_count() > 1 and is_own_cache:
-        # Process 0 alone writes to a cache. With one for each machine the others would compile all the same after a
-        # restart, and on GPUs wait for the results of autotuning that process 0 then does not send.
+        # Only process 0 writes to the cache. With a cache on each machine, the other processes would compile anyway
+        # after a restart, and on GPUs would wait for autotuning results, which process 0 then does not send.
         jax.config.update('jax_enable_compilation_cache', False)
     logger = logging.getLogger('dsconv')
-    if jax.process_index() and not logger.isEnabledFor(logging.DEBUG):  # DSCONV_LOG=DEBUG shows tracebacks of all
-        logger.setLevel(logging.WARNING)  # progress is told once, by process 0
+    if jax.process_index() and not logger.isEnabledFor(logging.DEBUG):  # with DEBUG, all processes log
+        logger.setLevel(logging.WARNING)  # only process 0 logs the progress
 
 
 def leave(code: int):
@@ -197,8 +197,8 @@ def _on_uncaught(kind, error, trace) -> None:
     import jax
 
     sys.__excepthook__(kind, error, trace)
-    # XLA has one type for all its errors: the status code at the beginning of the message tells them apart. Gloo, the
-    # transport between CPUs, has no code of its own.
+    # XLA has one type for all its errors; the status code at the start of the message tells them apart. Gloo, the
+    # transport between CPUs, has no status code.
     gloo = re.match(r'(UNKNOWN|INTERNAL|FAILED_PRECONDITION): (Error dispatching computation: )?Gloo ', str(error))
     is_lost = gloo or status_of(error) in ('ABORTED', 'CANCELLED', 'DEADLINE_EXCEEDED', 'UNAVAILABLE')
     if is_lost and isinstance(error, jax.errors.JaxRuntimeError):
@@ -211,7 +211,7 @@ def _on_uncaught(kind, error, trace) -> None:
 
 
 def _check_address(coordinator, is_own):
-    """Raises InputError unless there is such a host, and, where it is this one, its port is free."""
+    """Raises InputError if the host is unknown, or if this process is to open the port and the port is in use."""
     host, _, port = coordinator.rpartition(':')
     if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
         raise InputError(f'--coordinator={coordinator} must be auto or HOST:PORT, e.g. 127.0.0.1:8476')

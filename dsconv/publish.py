@@ -1,10 +1,10 @@
-"""python -m dsconv.publish --workdir=DIR --output=DIR2: the network of a run alone, to hand to others."""
+"""python -m dsconv.publish --workdir=DIR --output=DIR2: writes only the network of a run, to share it."""
 
 from dsconv import cli
 
 
 def publish(arguments) -> None:
-    """Writes the published network and says how to use it."""
+    """Writes the published network and prints how to use it."""
     from dsconv.config import find_workdir
     from dsconv.training import published
 

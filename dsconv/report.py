@@ -1,4 +1,4 @@
-"""python -m dsconv.report --workdirs DIR DIR … --output=DIR: the reports of several runs on one page."""
+"""python -m dsconv.report --workdirs DIR DIR … --output=DIR: gathers the reports of several runs on one page."""
 
 import logging
 
@@ -19,7 +19,7 @@ def report(arguments) -> None:
 
 
 def check(workdirs, output) -> None:
-    """Raises InputError for a directory that is no workdir or is named twice, OSError for an unusable output."""
+    """Raises InputError for a directory that is not a workdir or is named twice, OSError for an unusable output."""
     from dsconv import config as configuration
     from dsconv.reporting import read_metrics
     from dsconv.reporting.page import read_report
@@ -38,9 +38,9 @@ def check(workdirs, output) -> None:
 
 
 def complete(workdir, robustness: bool):
-    """Writes a run's report, or adds `robustness` to it, of the split and checkpoint of the old one.
+    """Writes a run's report if missing, or adds `robustness` to it, for the split and checkpoint of the old report.
 
-    Returns: the directory that holds `report`; nothing is written into a published network.
+    Returns: the directory that holds `report`. Nothing is written into a published network.
     """
     from dsconv import config as configuration
     from dsconv.reporting.page import read_report
@@ -53,11 +53,11 @@ def complete(workdir, robustness: bool):
         step = report and workdir / 'checkpoints' / str(report['checkpoint_step'])
         if not step or not step.exists():
             return False
-        if output == workdir and 'network' not in report:  # of an earlier version
+        if output == workdir and 'network' not in report:  # written by an earlier version
             return True
-        return report.get('network') == identity(step)  # another network may have the name and the step too
+        return report.get('network') == identity(step)  # another network may have the same name and step
 
-    place = output if is_here(read_report(output)) else workdir  # else that of another network of this name
+    place = output if is_here(read_report(output)) else workdir  # `output` may be of another network with this name
     there = read_report(place)
     if there and (not robustness or 'robustness' in there):
         return place

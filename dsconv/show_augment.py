@@ -1,4 +1,4 @@
-"""python -m dsconv.show_augment --config=configs/small.py: a picture of what the augmentation does to images."""
+"""python -m dsconv.show_augment --config=configs/small.py: draws what the augmentation does to images."""
 
 from dsconv import cli
 from dsconv.errors import InputError

@@ -1,4 +1,4 @@
-"""Installs what the Python of a hosted notebook (Colab, Kaggle) lacks of the project's requirements."""
+"""Installs the project's requirements that the Python of a hosted notebook (Colab, Kaggle) lacks."""
 
 import re
 import subprocess
@@ -17,9 +17,9 @@ STAND_INS = {'tensorflow-cpu': 'tensorflow'}  # the same modules under another n
 def prepare(checkout: str, runtime: str, hosted: bool) -> tuple[str, str]:
     """Installs the requirements of `checkout` if the notebook is `hosted`; `runtime` is cpu, gpu or tpu.
 
-    Where the site's Python, or one of its packages, does not fit, everything is installed into `checkout/.venv`.
+    If JAX is missing, or Python or a package has an unsupported version, installs everything into `checkout/.venv`.
 
-    Returns: the Python to use, and the beginning of a shell command: `f'{command}.main --config=…'`.
+    Returns: the Python to use, and the start of a shell command, used as `f'{command}.main --config=…'`.
     Raises subprocess.CalledProcessError if pip fails.
     """
     python, packages = sys.executable, lacking(checkout) if hosted else []
@@ -41,8 +41,8 @@ def prepare(checkout: str, runtime: str, hosted: bool) -> tuple[str, str]:
 
 
 def lacking(checkout: str | Path) -> list[str] | None:
-    """Returns what this Python lacks of `checkout/requirements.txt`; None without JAX or with a wrong version."""
-    # Not by tomllib, which Python 3.10 lacks.
+    """Returns the missing packages of `checkout/requirements.txt`; None without JAX or with an unsupported version."""
+    # Without tomllib, which Python 3.10 lacks.
     (python,) = re.findall(r'^requires-python = "(.+)"', Path(checkout, 'pyproject.toml').read_text(), re.MULTILINE)
     requirements, absent = _requirements(Path(checkout, 'requirements.txt')), []
     here = versions([*STAND_INS.values(), *(requirement.name for requirement in requirements)])
@@ -60,7 +60,7 @@ def lacking(checkout: str | Path) -> list[str] | None:
 
 
 def _requirements(file: Path) -> list[Requirement]:
-    """Reads a requirements file and those that it includes."""
+    """Reads a requirements file and the files that it includes."""
     requirements = []
     for line in file.read_text(encoding='utf-8').splitlines():
         text = line.partition('#')[0].strip()

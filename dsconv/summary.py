@@ -1,4 +1,4 @@
-"""python -m dsconv.summary --config=configs/small.py: the layers of a network, their parameters and arithmetic."""
+"""python -m dsconv.summary --config=configs/small.py: prints the layers of a network and their costs."""
 
 import json
 
@@ -6,7 +6,7 @@ from dsconv import cli
 
 
 def summary(arguments) -> None:
-    """Prints the table, or with --json the totals alone."""
+    """Prints the table, or only the totals with --json."""
     from dsconv import config as configuration
     from dsconv.config_checks import resolve
     from dsconv.data import open_source
@@ -31,7 +31,7 @@ def summary(arguments) -> None:
         'multiply-accumulate, 1 per bias,\n2 per normalized element, 1 per element pooled globally.\n'
         'As the thesis counts FLOPs (1 per multiply-accumulate, 2 per normalized element, 1 per element pooled '
         'globally): '
-        f'{totals["thesis_flops"] // 10**5 / 10**4:.4f} G'  # truncated, as it prints them
+        f'{totals["thesis_flops"] // 10**5 / 10**4:.4f} G'  # truncated, as the thesis prints them
     )
 
 

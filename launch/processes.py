@@ -1,8 +1,8 @@
-"""python launch/processes.py 4 --config=configs/digits.py …: trains one run by several processes on this machine's CPU.
+"""python launch/processes.py 4 --config=configs/digits.py …: trains one run with several local CPU processes.
 
-The flags after the number go to each `python -m dsconv.main`. If one process fails, the others have a minute to exit;
-then they are killed. Ctrl-C and SIGTERM are passed on. The exit code is that of the first process that failed: 75 if
-the run was stopped and can be resumed, 1 if the process was killed.
+The flags after the number are passed to each `python -m dsconv.main`. If one process fails, the others have a minute to
+exit; then they are killed. Ctrl-C and SIGTERM are passed to all processes. The exit code is that of the first process
+that failed: 75 if the run was stopped and can be resumed, 1 if the process was killed.
 """
 
 import os
@@ -16,7 +16,7 @@ PATIENCE = 60
 
 
 def main(line: list[str]) -> int:
-    """Runs the processes to their end; returns the exit code."""
+    """Runs the processes until they exit; returns the exit code."""
     if not line or not line[0].isdecimal() or int(line[0]) == 0:
         print('usage: python launch/processes.py N --config=FILE [flags of dsconv.main]', file=sys.stderr)
         return 2
@@ -26,7 +26,7 @@ def main(line: list[str]) -> int:
     count, flags = int(line[0]), line[1:]
     command = [sys.executable, '-m', 'dsconv.main', *flags, f'--coordinator={address}', f'--num-processes={count}']
     processes = []
-    for index in range(count):  # in sessions of their own, since a terminal sends its Ctrl-C to all processes of one
+    for index in range(count):  # each in a new session, since a terminal sends Ctrl-C to all processes of a session
         options = dict(env={'JAX_PLATFORMS': 'cpu'} | os.environ, start_new_session=True)
         processes.append(subprocess.Popen([*command, f'--process-id={index}'], **options))
     for number in (signal.SIGINT, signal.SIGTERM):

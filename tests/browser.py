@@ -29,7 +29,7 @@ def served(folder):
 
 
 class Browser(contextlib.ExitStack):
-    """A tab of a Chromium that ends with the `with` block; `flags` are of its command line."""
+    """A Chromium tab that is closed at the end of the `with` block; `flags` are added to Chromium's command line."""
 
     def __init__(self, *flags):
         super().__init__()
@@ -70,7 +70,7 @@ class Browser(contextlib.ExitStack):
                 return answer['result']
 
     def value(self, expression):
-        """Returns the value of a JavaScript expression, awaited."""
+        """Awaits a JavaScript expression and returns its value."""
         answer = self.call('Runtime.evaluate', expression=expression, awaitPromise=True, returnByValue=True)
         return answer['result'].get('value')
 

@@ -1,4 +1,4 @@
-"""Commands in this process, Python in another, and the flags of the tiny run on digits."""
+"""Helpers to run commands in this process and Python in another, and the flags of the tiny run on digits."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ def run(module, line, capsys=None):
 
 
 def report_of(**facts) -> dict:
-    """Returns the content of a report.json, of two images."""
+    """Returns the content of a report.json for two images."""
     found = scores(np.array([0, 1]), np.log(np.full((2, 2), 0.5)), ['a', 'b'])
     return {'dataset': 'digits', 'parameters': 1, 'command': '', 'calibration': None, **found, **facts}
 

@@ -3,7 +3,7 @@
 import logging
 import os
 
-# Programs of the tests run for moments: compiling them is what takes the time.
+# The programs of the tests run briefly; most of the time goes into compiling them.
 os.environ['XLA_FLAGS'] = '--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0'
 os.environ['JAX_PLATFORMS'] = 'cpu'
 os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
@@ -23,7 +23,7 @@ TINY = {
 
 
 def tiny_config(**overrides):
-    """The digits config with a network of 8 channels and one block; keys with `__` for dots."""
+    """Returns the digits config with a network of 8 channels and one block; `__` in a key stands for a dot."""
     changes = {key.replace('__', '.'): str(value) for key, value in overrides.items()}
     of_dsconv = {'model.dim', 'model.depth'} if 'model.name' in changes else set()  # another network refuses them
     changes = {key: value for key, value in TINY.items() if key not in of_dsconv} | changes
@@ -32,7 +32,7 @@ def tiny_config(**overrides):
 
 @pytest.fixture(scope='session', autouse=True)
 def compilation_cache(tmp_path_factory):
-    """Has all tests and workers share what they compile, which takes most of their time, and with no other session."""
+    """Shares one compilation cache among the tests and workers of this session: compiling takes most of their time."""
     directory = tmp_path_factory.getbasetemp()
     directory = directory.parent if 'PYTEST_XDIST_WORKER' in os.environ else directory
     jax.config.update('jax_compilation_cache_dir', str(directory / 'compiled'))
@@ -41,14 +41,14 @@ def compilation_cache(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def level_of_the_log():
-    """Takes back the level that a command sets, so that no test sees more lines for the tests before it."""
+    """Resets the log level that a command sets, so that no test depends on the tests before it."""
     yield
     logging.getLogger('dsconv').setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope='session')
 def finished_run(tmp_path_factory):
-    """The workdir of a finished tiny run with its report, not to be changed."""
+    """The workdir of a finished tiny run with its report. Tests must not change it."""
     from dsconv.training.loop import train
     from dsconv.training.scoring import report_run
 
@@ -60,10 +60,10 @@ def finished_run(tmp_path_factory):
 
 @pytest.fixture
 def write_pictures(tmp_path):
-    """Writes `count` random size×size PNGs a class into `tmp_path/root/<folder>/<class>`; returns the root."""
+    """Writes `count` random size×size PNGs per class into `tmp_path/root/<folder>/<class>`; returns the root."""
 
     def write(classes=('cat', 'dog'), count=10, size=8, folder='', root='pictures'):
-        generator = np.random.default_rng(folder not in ('', 'train'))  # else they would be tested on
+        generator = np.random.default_rng(folder not in ('', 'train'))  # so that test and training pictures differ
         for name in classes:
             path = tmp_path / root / folder / name
             path.mkdir(parents=True)

@@ -1,7 +1,7 @@
-"""An object store on this machine that TensorFlow, TensorStore, and so etils, Orbax and TFDS, take for Google's.
+"""A local object store that TensorFlow and TensorStore, and thus etils, Orbax and TFDS, use in place of Google's.
 
-They reach it as they would through a company's proxy, since TensorFlow has no setting for another address. Objects are
-in memory, and written whole: there is no append, no rename, no lock and no directory.
+They reach it like an HTTPS proxy, since TensorFlow has no setting for another address. Objects are in memory and are
+written whole: there is no append, no rename, no lock and no directory.
 """
 
 import http.server
@@ -18,13 +18,13 @@ OBJECT = BUCKET + '/o/([^/]+)'
 
 
 class ObjectStore(http.server.ThreadingHTTPServer):
-    """The part of Google Cloud Storage's JSON interface that a run asks for, page by page of three names.
+    """The part of Google Cloud Storage's JSON API that a run uses. Listings have pages of three names.
 
     Attributes:
       objects: (bucket, name) → (content, generation).
-      environment: the variables that lead a process here.
-      refuses: the status that answers every request, where it is not None.
-      requests: the path of each.
+      environment: the environment variables that direct a process to this store.
+      refuses: the HTTP status of every response, or None to serve the requests.
+      requests: the path of each request.
     """
 
     daemon_threads = True
@@ -44,7 +44,7 @@ class ObjectStore(http.server.ThreadingHTTPServer):
         address = f'http://127.0.0.1:{self.server_port}'
         self.environment = {
             'https_proxy': address,
-            'STORAGE_EMULATOR_HOST': address,  # for google-cloud-storage, by which Orbax asks what kind a bucket is of
+            'STORAGE_EMULATOR_HOST': address,  # for google-cloud-storage, by which Orbax asks for the type of a bucket
             'CURL_CA_BUNDLE': str(certificate),
             'TENSORSTORE_CA_BUNDLE': str(certificate),
             'GOOGLE_AUTH_TOKEN_FOR_TESTING': 'token',
@@ -65,7 +65,7 @@ class ObjectStore(http.server.ThreadingHTTPServer):
         return self.objects[self.bucket, name][0]
 
     def put(self, where: tuple[str, str], content: bytes, match: str | None = None) -> dict | None:
-        """Stores an object, and gives its metadata; None where it is not of the generation `match` (0: not there)."""
+        """Stores an object and returns its metadata; returns None unless its generation is `match` (0: no object)."""
         with self.lock:
             generation = self.objects.get(where, (b'', 0))[1]
             if match is not None and int(match) != generation:
@@ -80,7 +80,7 @@ class ObjectStore(http.server.ThreadingHTTPServer):
                 'timeCreated': updated, 'generation': str(generation), 'metageneration': '1'}  # fmt: skip
 
     def page(self, query: dict) -> dict:
-        """The objects and, up to the next `delimiter`, prefixes after `pageToken`."""
+        """Returns the page after `pageToken`: objects, and prefixes up to the next `delimiter`."""
         prefix, delimiter = query.get('prefix', ''), query.get('delimiter')
         found = {}
         for name in sorted(name for name in self.names() if name.startswith(prefix)):

@@ -1,4 +1,4 @@
-"""The whole command with a real, tiny run."""
+"""Tests the whole command with a real, tiny run."""
 
 import json
 
@@ -24,5 +24,5 @@ def test_a_real_run_and_one_that_the_data_refuses(tmp_path, capsys):
     assert (report['split'], report['accuracy']) == ('validation', pytest.approx(fitting['accuracy']))
     assert fitting['accuracy'] == read_metrics(workdir)[-1]['accuracy']
     before = (workdir / 'metrics.jsonl').stat().st_mtime_ns
-    assert run(ablate, [*line, '--shard=1/2']) == 0  # the one that is finished
+    assert run(ablate, [*line, '--shard=1/2']) == 0  # only the finished run
     assert (workdir / 'metrics.jsonl').stat().st_mtime_ns == before

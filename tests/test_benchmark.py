@@ -44,7 +44,7 @@ def test_writes_json_into_a_file_and_with_its_picture_into_a_directory(measured,
     assert run(benchmark, [*AUGMENT, f'--output={tmp_path / "augment.json"}'], capsys)[0] == 0
     assert json.loads((tmp_path / 'augment.json').read_text()) == RESULT
     monkeypatch.setattr(augmentation, 'draw', lambda result: f'{result["what"]}.png'.encode(), raising=False)
-    for _ in range(2):  # it is there, the second time
+    for _ in range(2):  # the second time, the directory exists
         assert run(benchmark, [*AUGMENT, f'--output={tmp_path / "new"}'], capsys)[0] == 0
         assert json.loads((tmp_path / 'new' / 'benchmark.json').read_text()) == RESULT
         assert (tmp_path / 'new' / 'benchmark.png').read_bytes() == b'augment.png'

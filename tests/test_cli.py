@@ -14,7 +14,7 @@ SMALL = '--config=configs/small.py'
 
 
 def run(capsys, line, command):
-    """Runs a function in the place of `main`; returns its exit code, stdout and stderr."""
+    """Runs a function in place of `main`; returns its exit code, stdout and stderr."""
     return commands.run(types.SimpleNamespace(__name__='dsconv.main', flags=main.flags, main=command), line, capsys)
 
 

@@ -1,4 +1,4 @@
-"""evaluate, publish and summary, run in this process; report, in a separate one."""
+"""Tests evaluate, publish and summary in this process, and report in a separate one."""
 
 import json
 from pathlib import Path
@@ -44,7 +44,7 @@ def test_the_report_of_other_data_has_its_name(monkeypatch):
     for dataset, name in (names | {'cifar10_1/v4': 'cifar10_1-v4'}).items():
         arguments = evaluate.flags().parse_args(['--workdir=run', f'--dataset={dataset}'])
         assert evaluate._of_run(arguments, {}) == ({}, Path('run', f'report-{name}'))
-        arguments.split = 'train'  # a report of its own beside that of all
+        arguments.split = 'train'  # the report of a split has its own directory
         assert evaluate._of_run(arguments, {}) == ({}, Path('run', f'report-{name}_train'))
         arguments.tta = True
         assert evaluate._of_run(arguments, {}) == ({}, Path('run', f'report-{name}_train_tta'))

@@ -71,7 +71,7 @@ def test_a_file_of_ones_own_may_be_a_plain_dict_and_take_an_argument(tmp_path, m
 
 def test_files_are_found_from_another_directory_and_other_configs_hide_none(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert load('configs/digits.py').dataset.name == 'digits'  # in the project
+    assert load('configs/digits.py').dataset.name == 'digits'  # found in the project
     (tmp_path / 'configs').mkdir()
     (tmp_path / 'configs' / 'digits.py').write_text('def get_config():\n    return {"epochs": 9}')
     assert load('configs/digits.py').epochs == 9  # the current directory comes first
@@ -106,7 +106,7 @@ def test_a_run_keeps_the_warmup_that_it_began_with(tmp_path):
         assert config.schedule.warmup_epochs == 1
         save_run(tmp_path, config, {})
     assert load('configs/small.py', ['epochs=6'], tmp_path / 'new').schedule.warmup_epochs == 2
-    (tmp_path / 'config.json').write_text('{')  # reported by what resumes the run
+    (tmp_path / 'config.json').write_text('{')  # reported when the run is resumed
     assert load('configs/small.py', ['epochs=3'], tmp_path).schedule.warmup_epochs == 1
 
 
@@ -134,7 +134,7 @@ def test_a_run_comes_back_as_it_was_and_an_older_one_with_the_defaults_of_newer_
     (tmp_path / 'config.json').write_text(json.dumps({'config': before}))
     for older in (load_run(tmp_path), load(str(tmp_path / 'config.json'))):
         assert differences(defaults(), older) == ['epochs: 300 → 9', 'optimizer.clip_norm: none → 1.0']
-    assert load(str(tmp_path / 'config.json'), ['dataset.root=/y']).dataset.root == '/y'  # refused with the data
+    assert load(str(tmp_path / 'config.json'), ['dataset.root=/y']).dataset.root == '/y'  # refused later, with the data
     (tmp_path / 'config.json').write_text(json.dumps({'config': {'dataset': {'archive': '/x.tar.gz'}}}))
     assert 'in another order' in load_run(tmp_path).dataset.train_fingerprint
 

@@ -15,7 +15,7 @@ FREE_TEXT |= {'eval.final_split', 'init_from', 'optimizer.freeze', 'loss.class_w
 
 
 def config_with(**changes):
-    """Returns the defaults with changes that nothing has checked; keys with `__` for dots."""
+    """Returns the defaults with unchecked changes; `__` in a key stands for a dot."""
     config = defaults()
     config.update_from_flattened_dict({key.replace('__', '.'): value for key, value in changes.items()})
     return config
@@ -111,7 +111,7 @@ def test_resolve_fills_in_what_the_data_says_in_a_copy(caplog):
     ],
 )
 def test_resolve_names_what_does_not_fit_the_images(changes, message):
-    resolve(config_with(model__fold=8, augment__cutout_size=32, augment__crop_padding=31), source_with())  # the largest
+    resolve(config_with(model__fold=8, augment__cutout_size=32, augment__crop_padding=31), source_with())  # the limits
     assert refusal(resolve, config_with(**changes), source_with()) == message
 
 
@@ -148,4 +148,4 @@ def test_an_option_of_another_choice_is_refused_where_it_is_typed():
         assert refusal(load, 'configs/digits.py', overrides).startswith(message)
     taken = ['model.name=resnet20', 'model.dtype=bfloat16', 'model.norm_groups=2', 'optimizer.name=muon']
     taken += ['optimizer.b1=0.8', 'optimizer.momentum=0.8', 'loss.name=focal', 'loss.focal_gamma=1']
-    assert load('configs/large.py', taken).model.dim == 256  # of the file, left aside
+    assert load('configs/large.py', taken).model.dim == 256  # from the file, ignored

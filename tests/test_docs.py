@@ -1,7 +1,7 @@
-"""The pages: commands parsed, and the cheap ones run; flags, keys, links, paths, messages and versions.
+"""Tests the pages: parses commands and runs the cheap ones; checks flags, keys, links, paths, messages and versions.
 
-An indented block, and a fenced one without a language, holds commands. One that needs more than the environment says so
-by `# needs …` at its end.
+Indented blocks, and fenced blocks without a language, hold commands. A command that needs more than the environment
+ends with `# needs …`.
 """
 
 import ast
@@ -46,7 +46,7 @@ def tokens(page):
 
 
 def blocks(page, language):
-    """Returns the blocks of code of a language, 'sh' where a block names none."""
+    """Returns the code blocks of a language; a block without a language counts as 'sh'."""
     code = [token for token in tokens(page) if token.type in ('fence', 'code_block')]
     return [token.content for token in code if (token.info or 'sh') == language]
 
@@ -70,7 +70,7 @@ def needs(text):
 
 
 def check(text):
-    """Raises AssertionError, InputError or SystemExit unless the command could be given as it stands."""
+    """Raises AssertionError, InputError or SystemExit unless the command is valid as it stands."""
     assert needs(text) in {None, *NEEDS}
     for is_and, line in itertools.groupby(shlex.split(text, comments=True), '&&'.__eq__):
         program, *words = itertools.dropwhile(re.compile(r'\w+=').match, line)
@@ -119,7 +119,7 @@ def check_python(kind, *words):
 
 
 def check_command(name, words):
-    """By the command's own flags, and as far as nothing is computed: the config with its overrides, study, models."""
+    """Checks a command by its own flags, and its config with overrides, study and models; computes nothing."""
 
     def check_arguments(arguments):
         given = vars(arguments)
@@ -176,7 +176,7 @@ def test_flags_and_keys_in_the_text_exist():
 
 
 def test_commands_that_cost_little_do_what_they_say(finished_run, tmp_path, monkeypatch, capsys):
-    """Those that train, evaluate, draw or publish are run by the tests of their own files."""
+    """Commands that train, evaluate, draw or publish are tested elsewhere."""
     for entry in set(ROOT.iterdir()) - {ROOT / 'runs'}:
         (tmp_path / entry.name).symlink_to(entry)
     (tmp_path / 'runs').mkdir()
@@ -229,7 +229,7 @@ def test_links_and_paths_lead_somewhere(page):
             assert not anchor or anchor in map(slug, headings(target)), link
     there = {entry.name for folder in (ROOT, ROOT / 'dsconv') for entry in folder.iterdir()} - {'runs'}
     paths = [word for word in quoted(page) if re.fullmatch(r'[\w.-]+(/[\w.-]*)+', word) and word.split('/')[0] in there]
-    paths += re.findall(r'(?<!--output=)\bresults/[\w/.-]*\w', page.read_text(encoding='utf-8'))  # or to be written
+    paths += re.findall(r'(?<!--output=)\bresults/[\w/.-]*\w', page.read_text(encoding='utf-8'))  # except outputs
     for path in paths:
         assert (ROOT / path).exists() or (ROOT / 'dsconv' / path).exists(), path
 
@@ -240,7 +240,7 @@ def test_every_page_is_reached_from_the_readme():
 
 
 def test_messages_on_the_page_of_errors_are_still_said():
-    texts = []  # all in the source, `…` for what is filled in
+    texts = []  # all strings of the source, with `…` for each placeholder
     for file in itertools.chain((ROOT / 'dsconv').rglob('*.py'), (ROOT / 'benchmarks').rglob('*.py')):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.JoinedStr):

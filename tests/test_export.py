@@ -1,4 +1,4 @@
-"""From a run to files that their own runtimes run, in this process; a page in a browser; wrong input."""
+"""Tests exported files in their own runtimes, in this process; the page in a browser; wrong input."""
 
 import base64
 import hashlib
@@ -33,7 +33,7 @@ def validation(finished_run):
 
 @pytest.fixture(scope='module')
 def exported(finished_run, tmp_path_factory):
-    """The directory of an export in every format but the page, int8 with a generous loss, as the run is tiny."""
+    """The directory of an export in every format except web; int8 may lose much accuracy, since the run is tiny."""
     output = tmp_path_factory.mktemp('export') / 'out'
     flags = ['--format=litert,onnx,stablehlo,safetensors,c', '--precision=float32,float16,int8', '--largest-loss=20']
     flags += ['--calibration-pictures=60', '--licence=MIT']
@@ -75,7 +75,7 @@ def test_a_file_is_opened_by_itself(exported, validation, name):
     tolerance = {'model.float16.tflite': 1e-2, 'model.int8.tflite': 0.15}.get(name, 1e-5)
     np.testing.assert_allclose(network(images[:40]), reference[:40], atol=tolerance)
     assert network(images[:0]).shape == (0, 10)
-    assert network([images[0], np.kron(images[1], np.ones((2, 2, 1), np.uint8))]).shape == (2, 10)  # brought to 8×8
+    assert network([images[0], np.kron(images[1], np.ones((2, 2, 1), np.uint8))]).shape == (2, 10)  # resized to 8×8
 
 
 def test_a_file_is_scored_and_classifies_without_jax(exported, finished_run, tmp_path):
@@ -115,8 +115,8 @@ def test_the_array_in_c_is_the_file(exported):
     assert f'g_model_len = {len(file)};' in (exported / 'model.cc').read_text()
     needs = micro.needs(file)
     assert needs['missing'] == ['GELU']
-    assert needs['operators']['DEPTHWISE_CONV_2D'] == 3  # the stem among them: it has one channel
-    # A residual sum and its two terms, 8×8 places of 8 channels each, are alive at once.
+    assert needs['operators']['DEPTHWISE_CONV_2D'] == 3  # including the stem, which has one channel
+    # A residual sum and its two terms, 8×8 positions of 8 channels each, are in memory at once.
     assert needs['peak_bytes'] == needs['arena_bytes'] == 3 * 8 * 8 * 8
 
 
@@ -226,7 +226,7 @@ def test_the_page_prepares_pictures_as_pillow_does(tmp_path):
             shape = dict(width=width, height=height, size=size, channels=channels)
             script = PREPARE.format(pixels=text, resize=resize, **shape)
             prepared = np.array(tab.value(script), np.float32).reshape(size, size, channels)
-            # Some versions of Pillow take the shorter pass first, which rounds a few pixels the other way.
+            # Some versions of Pillow do the shorter pass first, which rounds a few pixels differently.
             np.testing.assert_allclose(prepared, np.float32(data.picture.fit(picture, size, channels, resize)), atol=1)
 
 
@@ -235,7 +235,7 @@ def test_the_page_names_what_python_names_also_offline(tmp_path, monkeypatch):
     from tests.drills import exports
 
     monkeypatch.setattr(check, 'SECONDS', 0.001)
-    shown = exports.page(tmp_path)  # compares what it returns with what Python names
+    shown = exports.page(tmp_path)  # asserts that the page and Python name the same classes
     if isinstance(shown, str):
         pytest.skip(shown)
     assert set(shown) == {'picture', 'camera', 'offline'}
@@ -271,7 +271,7 @@ def test_a_new_export_replaces_the_kept_files_of_its_own_page_alone(tmp_path):
 def test_files_may_take_floats(finished_run, tmp_path, monkeypatch):
     monkeypatch.setattr(check, 'SECONDS', 0.001)
     line = [f'--workdir={finished_run}', '--format=onnx,stablehlo', '--float-input', f'--output={tmp_path / "out"}']
-    assert run(export, line) == 0  # each is compared with JAX
+    assert run(export, line) == 0  # the export compares each file with JAX
     assert open_exported(tmp_path / 'out' / 'model.onnx').metadata['input'] == 'float32'
 
 

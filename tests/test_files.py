@@ -22,7 +22,7 @@ def test_several_may_replace_one_file_at_a_time_and_a_failure_leaves_the_old_one
 
 
 def caused(error, cause):
-    """`error`, raised from `cause`."""
+    """Returns `error` with `cause` as its cause."""
     error.__cause__ = cause
     return error
 
@@ -66,7 +66,7 @@ def test_a_file_that_cannot_be_read_is_told_from_one_that_is_missing(tmp_path):
 
 
 def test_a_new_directory_holds_nothing_of_one_that_was_broken_off(tmp_path):
-    (tmp_path / '.out.partial').mkdir()  # of a process that was killed
+    (tmp_path / '.out.partial').mkdir()  # left by a killed process
     (tmp_path / '.out.partial' / 'old').touch()
     with new_directory(tmp_path / 'out') as directory:
         (directory / 'new').touch()

@@ -1,4 +1,4 @@
-"""Real processes of `python -m dsconv.main`: stopped by a signal, killed, and resumed; two in one workdir."""
+"""Tests processes of `python -m dsconv.main`: stopped by a signal, killed and resumed; two processes in one run."""
 
 import signal
 import subprocess
@@ -19,7 +19,7 @@ def uninterrupted(tmp_path_factory):
 
 def test_a_finished_run_says_so(uninterrupted):
     before = (uninterrupted / 'metrics.jsonl').read_bytes()
-    line = [sys.executable, '-m', 'dsconv.main', f'--config={uninterrupted / "config.json"}']  # which says where it is
+    line = [sys.executable, '-m', 'dsconv.main', f'--config={uninterrupted / "config.json"}']  # in the workdir
     output = finish(start(line))
     assert 'has already finished' in output and 'test: accuracy' in output
     assert (uninterrupted / 'metrics.jsonl').read_bytes() == before
@@ -27,7 +27,7 @@ def test_a_finished_run_says_so(uninterrupted):
 
 def test_a_run_from_config_json_that_is_interrupted_and_then_killed_goes_on_to_the_same_bits(uninterrupted, tmp_path):
     line = [sys.executable, '-m', 'dsconv.main', f'--config={uninterrupted / "config.json"}', f'--workdir={tmp_path}']
-    # A background job of a script: SIGINT is ignored when it starts.
+    # As in a background job of a script, SIGINT is ignored at the start.
     process = start(['sh', '-c', 'trap "" INT; exec nohup "$@"', 'sh', *line], stdin=subprocess.PIPE)
     wait_for(lambda: metrics(tmp_path), process)
     process.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""The notebooks, executed as the user's Jupyter would, in their own directory, and what their text promises."""
+"""Executes the notebooks in their own directory, as the user's Jupyter does, and checks the claims of their text."""
 
 import importlib.util
 import json
@@ -24,14 +24,14 @@ ONE_EPOCH = TINY | {'epochs': '1', 'schedule.warmup_epochs': '0'}
 
 
 def read(name):
-    """Returns a notebook, the text of its cells, and its cells of code."""
+    """Returns a notebook, the text of its cells, and its code cells."""
     notebook = nbformat.read(COLAB / f'{name}.ipynb', as_version=4)
     text = '\n'.join(cell.source for cell in notebook.cells)
     return notebook, text, [cell for cell in notebook.cells if cell.cell_type == 'code']
 
 
 def execute(name, **parameters):
-    """Executes a notebook with parameters of one's own; returns its text, and the pictures and pages that it shows."""
+    """Executes a notebook with other parameters; returns its printed text, and the pictures and pages that it shows."""
     notebook, _, code = read(name)
     (cell,) = (cell for cell in code if 'parameters' in cell.metadata.get('tags', ()))
     cell.source = '\n'.join([cell.source, *(f'{key} = {value!r}' for key, value in parameters.items())])

@@ -1,4 +1,4 @@
-"""Runs in an object store: TensorFlow's and TensorStore's own clients against `tests/object_store.py`."""
+"""Tests runs in an object store, with the clients of TensorFlow and TensorStore on `tests/object_store.py`."""
 
 import json
 import logging
@@ -47,7 +47,7 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def workdir(store):
-    """Of a run that breaks off in its second epoch and is resumed."""
+    """The workdir of a run that is interrupted in its second epoch and resumed."""
     workdir, save, saves = to_path(f'{BUCKET}/runs/digits'), Checkpoints.save, []
 
     def save_and_look(self, state, validation):
@@ -60,7 +60,7 @@ def workdir(store):
             interrupt_at(broken, 2 * STEPS_PER_EPOCH)
             loop.train(tiny_config(), workdir)
         assert loop.train(tiny_config(log__tensorboard='true'), workdir)
-    assert saves == [(step, step) for step in (19, 38, 57)]  # each after the lines that it has passed
+    assert saves == [(step, step) for step in (19, 38, 57)]  # the log is written before each checkpoint
     return workdir
 
 

@@ -1,4 +1,4 @@
-"""What `pip install .` would install works from elsewhere: here laid out by hand, as setup.py says."""
+"""Tests that an installation by `pip install .` works elsewhere; the test copies the files as setup.py says."""
 
 import re
 import runpy

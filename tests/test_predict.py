@@ -1,4 +1,4 @@
-"""From a folder of pictures to a trained network, its report and its answers, by `main` and `predict`."""
+"""Trains on a folder of pictures with `main`, then tests the report and the predictions of `predict`."""
 
 import csv
 import json
@@ -25,7 +25,7 @@ from tests.conftest import TINY
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
-    """(folder with train/ and val/, workdir of a run of it, the run's log, how often each picture was decoded)."""
+    """(folder with train/ and val/, workdir of a run on it, the lines of the run's log, number of pictures decoded)."""
     directory = tmp_path_factory.mktemp('folder')
     root, workdir, generator = directory / 'pictures', directory / 'run', np.random.default_rng(0)
     for part, name, count in (('train', 'a cat', 13), ('train', 'a dog', 12), ('val', 'a cat', 4), ('val', 'a dog', 4)):
@@ -64,7 +64,7 @@ def test_a_run_decodes_its_folder_once_and_is_reported_on_its_validation_split_w
 
 @pytest.fixture(scope='module')
 def asked(trained):
-    """(given to predict: a folder, a missing file, a pattern, a broken file; paths that can be read; probabilities)."""
+    """(arguments of predict: a folder, a missing file, a pattern, a broken file; readable paths; probabilities)."""
     root, workdir, _, _ = trained
     good = [*sorted(root.glob('val/*/*.png')), *sorted(root.glob('train/a dog/0[1-9].png'))]
     config = configuration.load_run(workdir)
@@ -149,7 +149,7 @@ def test_a_loaded_network_takes_pictures_of_any_size_and_form(trained, asked, tm
     small = np.stack([data.read_picture(path, 8, 3) for path in good])
     padded = np.pad(small, [(0, 0), (1, 1), (1, 1), (0, 0)], mode='edge')
     shifted = [network(padded[:, start : start + 8, start : start + 8]) for start in (0, 1, 2)]
-    views = dsconv.load(trained[1], tta=True)(good)  # of a run that mirrors nothing
+    views = dsconv.load(trained[1], tta=True)(good)  # shifts only: the run does not flip images
     np.testing.assert_allclose(views, softmax(np.log(shifted).mean(0), axis=1), atol=2e-6)
     assert np.abs(views - expected).max() > 1e-3
     grey = np.full((10, 8), 77, np.uint8)

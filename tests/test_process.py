@@ -21,15 +21,15 @@ COMMAND = ['/venv/bin/python', '-m', 'dsconv.main', '--config=x.py']
 
 
 class Restarted(Exception):
-    """Stands in for a process that is replaced."""
+    """Raised in place of a restart."""
 
 
 @pytest.fixture
 def machine(monkeypatch):
     """Linux on glibc without an accelerator, where the command has just been started; a restart raises `Restarted`."""
-    monkeypatch.setattr(os, 'access', lambda *_: True)  # the home of another person
+    monkeypatch.setattr(os, 'access', lambda *_: True)  # /home/me below counts as writable
     for name in [*process.ALLOCATOR, *process._compilation_cache(), process.SWITCH, 'LD_PRELOAD', 'JAX_PLATFORMS']:
-        monkeypatch.setenv(name, '')  # so that whatever the code sets is undone
+        monkeypatch.setenv(name, '')  # so that monkeypatch undoes what the code sets
         monkeypatch.delenv(name)
     monkeypatch.setattr(sys, 'platform', 'linux')
     monkeypatch.setattr(platform, 'libc_ver', lambda: ('glibc', '2.35'))
@@ -54,7 +54,7 @@ def test_the_allocator_is_left_alone_when_the_surroundings_say_so(machine, monke
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, value)
             process.prepare_process()
-    with pytest.raises(Restarted):  # the machine does restart without them
+    with pytest.raises(Restarted):  # without these settings, the process restarts
         process.prepare_process()
 
 
@@ -62,7 +62,7 @@ def test_the_allocator_is_left_alone_when_the_surroundings_say_so(machine, monke
     ('words', 'environment', 'directory'),
     [
         (COMMAND, {'HOME': '/home/me', 'DSCONV_ALLOCATOR': 'system'}, '/home/me/.cache/dsconv/here'),
-        (COMMAND, {'XDG_CACHE_HOME': '~/.cache', 'DSCONV_ALLOCATOR': 'system'}, None),  # as of a user without a home
+        (COMMAND, {'XDG_CACHE_HOME': '~/.cache', 'DSCONV_ALLOCATOR': 'system'}, None),  # no home directory
         (COMMAND, {'JAX_COMPILATION_CACHE_DIR': '/mine', 'DSCONV_ALLOCATOR': 'system'}, '/mine'),
         (['python', 'notebook.py'], {}, None),
         (['python', '-m', 'pytest', '-m', 'dsconv.main'], {}, None),
@@ -85,7 +85,7 @@ def test_commands_keep_what_they_compile_and_nothing_else_does_or_restarts(
 
 
 def test_libraries_are_quiet_and_ours_is_heard(monkeypatch):
-    monkeypatch.setenv('TF_CPP_MIN_LOG_LEVEL', '0')  # the user's own choice
+    monkeypatch.setenv('TF_CPP_MIN_LOG_LEVEL', '0')  # set by the user
     process.prepare_process()
     assert os.environ['TF_CPP_MIN_LOG_LEVEL'] == '0'
     assert logging.getLogger('dsconv').isEnabledFor(logging.INFO)
@@ -110,7 +110,7 @@ def test_a_closed_stdout_takes_every_line(monkeypatch):
 
 @pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='glibc settings')
 def test_a_real_restart_keeps_process_arguments_input_and_exit_code(tmp_path):
-    """A sitecustomize tells of each start; the config file reads stdin and ends the command."""
+    """A sitecustomize prints a line at each start; the config file reads stdin and raises SystemExit."""
     (tmp_path / 'sitecustomize.py').write_text(
         'import os, sys\nprint(os.getpid(), os.environ.get("DSCONV_ALLOCATOR"), sys.flags.dev_mode, file=sys.stderr)'
     )
@@ -134,7 +134,7 @@ def test_a_real_restart_keeps_process_arguments_input_and_exit_code(tmp_path):
 
 @pytest.fixture
 def joined(monkeypatch):
-    """The calls of `jax.distributed.initialize`."""
+    """The arguments of each call of `jax.distributed.initialize`, which is replaced."""
     calls = []
     monkeypatch.setattr(jax.distributed, 'initialize', lambda *arguments, **patience: calls.append(arguments))
     return calls
@@ -161,7 +161,7 @@ def test_connect_refuses_what_would_wait_or_crash(joined, monkeypatch):
         ):
             assert refusal(process.connect, *arguments).startswith(message)
         assert joined == []
-        process.connect(taken, 2, 1)  # the port is of process 0
+        process.connect(taken, 2, 1)  # process 0 opens the port
     assert joined == [(taken, 2, 1)]
     error = ValueError('coordinator_address should be defined.')
     monkeypatch.setattr(jax.distributed, 'initialize', Mock(side_effect=error))

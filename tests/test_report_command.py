@@ -1,4 +1,4 @@
-"""python -m dsconv.report, run in this process."""
+"""Tests python -m dsconv.report in this process."""
 
 import json
 import shutil
@@ -34,7 +34,7 @@ def test_a_run_without_a_report_is_scored_first(finished_run, tmp_path, monkeypa
 
 @pytest.fixture
 def asked(monkeypatch):
-    """What is scored: (workdir, split, checkpoint, output, robustness)."""
+    """The calls of `report_run`: (workdir, split, checkpoint, output, robustness) of each."""
     calls = []
     monkeypatch.setattr(scoring, 'report_run', lambda *given, corrupted, **_: calls.append((*given, corrupted)))
     return calls
@@ -50,7 +50,7 @@ def test_robustness_is_measured_once_for_the_split_and_checkpoint_of_the_report(
         (old, False, []),
         (old, True, [('validation', '38')]),
         (old | {'robustness': robustness}, True, []),
-        (old | {'checkpoint_step': 57}, True, [('test', None)]),  # which is there no more
+        (old | {'checkpoint_step': 57}, True, [('test', None)]),  # this checkpoint no longer exists
     ):
         (tmp_path / 'report' / 'report.json').write_text(json.dumps(there))
         assert report.complete(tmp_path, is_asked) == tmp_path
@@ -67,7 +67,7 @@ def test_nothing_is_written_into_a_published_network(tmp_path, monkeypatch, aske
     old = report_of(split='validation', checkpoint_step=7)
     (output / 'report').mkdir(parents=True)
     (output / 'report' / 'report.json').write_text(json.dumps(old))
-    assert report.complete(workdir, robustness=False) == output and len(asked) == 2  # it is of another network
+    assert report.complete(workdir, robustness=False) == output and len(asked) == 2  # the report is of another network
     (workdir / 'checkpoints' / '7').mkdir(parents=True)
     assert report.complete(workdir, robustness=False) == output and len(asked) == 2
     configuration.save_run(Path('v2/net'), tiny_config(), {'published_step': 7})

@@ -1,4 +1,4 @@
-"""What is kept under results/ and pretrained/ of CIFAR-10 is of the published images, and no figure is without data."""
+"""Tests that the CIFAR-10 results in results/ and pretrained/ are of the published images; and the shipped recipe."""
 
 import json
 
@@ -37,6 +37,6 @@ def test_every_figure_of_cifar10_is_of_the_real_one(split):
 
 def test_the_shipped_recipe_is_that_of_the_result():
     trained = flatten(json.loads((ROOT / 'results/small-45/config.json').read_text())['config'])
-    recipe = json.loads(json.dumps(flatten(load('configs/best.py'))))  # with lists for tuples
+    recipe = json.loads(json.dumps(flatten(load('configs/best.py'))))  # turns tuples into lists
     said = {key: value for key, value in recipe.items() if value is not None}
     assert {key: trained[key] for key in said} == said

@@ -1,4 +1,4 @@
-"""show_augment, run in this process: what the sheet shows is what the operations, and the training, do."""
+"""Tests show_augment in this process: the sheet shows the results of the operations and of training."""
 
 from fractions import Fraction
 
@@ -28,7 +28,7 @@ OVERRIDES = [f'{key}={value}' for key, value in SETTINGS.items()]
 
 
 def named(blocks):
-    """Name → its images, those of following rows without a name after them."""
+    """Returns name → rows of images; a row without a name belongs to the name before it."""
     rows, last = {}, ''
     for name, _, images in (row for _, _, rows in blocks for row in rows):
         last = name or last
@@ -38,7 +38,7 @@ def named(blocks):
 
 @pytest.fixture(scope='module')
 def operations():
-    """Seven images of which only one has colours, and the blocks of all operations on them."""
+    """Seven images, only one of which has colours, and the blocks of all operations on them."""
     colours = np.random.default_rng(0).integers(0, 256, (7, 10, 10, 3), np.uint8)
     images = colours // 2 + 64
     images[:, :, :, 1:] = images[:, :, :, :1]
@@ -48,7 +48,7 @@ def operations():
 
 @pytest.fixture(scope='module')
 def sheet(tmp_path_factory, operations):
-    """A sheet's path, and the blocks of its two panels, of which the first is of the images of `operations`."""
+    """The path of a sheet and the blocks of its two panels; the first panel shows the images of `operations`."""
     path, panels = tmp_path_factory.mktemp('sheet') / 'sheet ü.png', []
     draw = contact_sheet.contact_sheet
     line = ['--config=configs/digits.py', *(f'--config.{override}' for override in OVERRIDES), f'--output={path}']
@@ -83,7 +83,7 @@ def test_every_operation_has_a_row_on_the_most_colourful_image_where_it_has_a_ma
 
 @pytest.fixture(scope='module')
 def training(sheet):
-    """Config, training split, the first step's batch, the sheet's blocks."""
+    """(config, training split, images and labels of the first batch, training blocks of the sheet)."""
     _, split, config = open_data(configuration.load('configs/digits.py', OVERRIDES))
     images, labels = next(train_batches(split, batch_size=16, seed=5, start_step=0, num_steps=1))
     return config, split, images, labels, sheet[2]
@@ -119,7 +119,7 @@ def test_each_part_is_shown_alone_and_noted_as_off_where_it_is(training):
     for row in rows['CutMix']:
         assert ((row == shown) | (row == other)).all()
     assert not np.array_equal(*rows['CutMix'])
-    for row in rows['MixUp']:  # between the two, somewhere neither
+    for row in rows['MixUp']:  # between the two images, and somewhere equal to neither
         assert ((np.minimum(shown, other) <= row) & (row <= np.maximum(shown, other))).all()
         assert ((row != shown) & (row != other)).any()
     for row in rows['crop and flip']:

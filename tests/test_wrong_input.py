@@ -1,4 +1,4 @@
-"""Settings, data, pictures, runs and permissions that are wrong: one line, exit code 2, and every file as it was."""
+"""Tests wrong settings, data, pictures, runs and permissions: one line, exit code 2, and no file changed."""
 
 import gc
 import importlib
@@ -30,7 +30,7 @@ TWO = {f'pictures/{name}/{number}.png': PNG for name in ('cat', 'dog') for numbe
 
 
 def build(root, tree):
-    """Makes files (bytes), links (str, the target), directories (None) and pipes by their paths."""
+    """Makes files (bytes), links (str, the target), directories (None) and pipes (`PIPE`), by path."""
     for path, content in tree.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         if content is None:
@@ -44,14 +44,14 @@ def build(root, tree):
 
 
 def contents(root) -> dict:
-    """Returns what a directory holds: path → the bytes, the target of a link, or None where it may not be read."""
+    """Returns path → content: the bytes of a readable file, the target of a link, or None."""
     found = {path: os.readlink(path) if path.is_symlink() else None for path in root.rglob('*')}
     readable = [path for path, target in found.items() if not target and path.is_file() and os.access(path, os.R_OK)]
     return found | {path: path.read_bytes() for path in readable}
 
 
 def set_config(group, key, value):
-    """A damage: another value in a run's config.json."""
+    """Returns a function that changes a value in a run's config.json."""
 
     def damage(run):
         written = json.loads((run / 'config.json').read_text())
@@ -62,13 +62,13 @@ def set_config(group, key, value):
 
 
 def overwrite(pattern, content):
-    """A damage: another content of all files of that name."""
+    """Returns a function that overwrites all files of a run that match `pattern`."""
     return lambda run: [file.write_bytes(content) for file in run.rglob(pattern) if file.is_file()]
 
 
 @pytest.fixture
 def refuse(finished_run, tmp_path, monkeypatch, capsys):
-    """Runs a command beside the workdir `run` that must refuse in a line with all of `words`, and leave all as it was.
+    """Runs a command next to the workdir `run`; it must fail with one line that has all `words`, and change no file.
 
     Returns its stdout.
     """
@@ -81,7 +81,7 @@ def refuse(finished_run, tmp_path, monkeypatch, capsys):
         line = [*(DIGITS if module is main else []), *line]
         code, output, errors = commands.run(module, line, capsys)
         if 'cannot be restored' in errors:
-            gc.collect()  # Orbax leaves behind what would tell of a damaged checkpoint in another test
+            gc.collect()  # otherwise, objects left by Orbax would report the damage in another test
             capsys.readouterr()
         assert errors.startswith(f'python -m {module.__name__}: error: '), errors
         assert (code, errors.count('\n')) == (2, 1), errors
@@ -95,7 +95,7 @@ def refuse(finished_run, tmp_path, monkeypatch, capsys):
 CONFIG, NAME = '--config=configs/digits.py', '--config.dataset.name=image_folder:pictures'
 FOLDER, PREDICT = f'main --config.batch_size=8 --workdir=new {NAME}', 'predict --workdir=run right.png'
 DATA, ONNX = '--config.dataset.data_dir=', 'export --workdir=run --format=onnx'
-# What is made beside a run, or done to it; the command; what its line says.
+# Files made next to a run, or a function that damages it; the command; texts in its error line.
 CASES = {
     'no such folder': ({'picture': None}, FOLDER, 'pictures: does not exist', 'did you mean picture?'),
     'no such split of a folder': (
@@ -178,7 +178,7 @@ def test_what_is_wrong_is_one_line(refuse, tmp_path, case):
 def test_wrong_pictures_are_named_and_a_right_one_is_classified_all_the_same(refuse, tmp_path):
     wrong = {'a pipe': PIPE, 'pickle.png': PICKLE, 'bomb.png': png(20_000, 20_000)}
     build(tmp_path, wrong | {'right \udcff.png': PNG})
-    names = [*wrong, 'x\udcff\n.png', 'x' * 300]  # a pipe to which nobody writes
+    names = [*wrong, 'x\udcff\n.png', 'x' * 300]  # nobody writes to the pipe
     words = ('a pipe: is not a file; ', 'pickle.png: is not a picture', 'bomb.png: has too many pixels')
     words += ('.png: there is no such file; ', 'x: cannot be read (File name too long)')
     output = refuse(predict, ['--workdir=run', *names, 'right \udcff.png'], *words)

@@ -1,4 +1,4 @@
-"""What augmentation costs: beside the training step that it is part of, and beside the policy in other libraries."""
+"""Measures the cost of augmentation, compared with a training step and with the same policy in other libraries."""
 
 import contextlib
 import functools
@@ -22,7 +22,7 @@ from dsconv.training.mesh import batch_sharding, replicated, to_global
 from dsconv.training.setup import build_training, image_shape
 
 OURS = 'dsconv'
-# Settings of `augment` that the peers follow, or that do not matter; of the others they have the defaults alone.
+# Keys of `augment` that the peers follow, or that have no effect here. The peers support only defaults of other keys.
 FOLLOWED = ('crop_padding', 'randaugment_layers', 'randaugment_magnitude', 'fill', 'clean_tail_epochs')
 # One thread on the CPU, whatever the library.
 ONE_THREAD = {'JAX_PLATFORMS': 'cpu', 'CUDA_VISIBLE_DEVICES': ''}
@@ -44,10 +44,10 @@ PEERS = tuple(dict.fromkeys(library for library, _, _ in ROWS))
 
 
 def measure(config, peers=PEERS, rounds: int = 9, seconds: float = 1.0) -> dict:
-    """Measures a loaded config's step and its `peers`, in `rounds` of at least `seconds` each.
+    """Measures the training step of a loaded config, and `peers`, each for at least `seconds` in each of `rounds`.
 
-    Returns what `--json` prints: settings, surroundings, `step` (see `step_share`) and `peers` (see `race`). Raises
-    InputError where the peers do not have the config's augmentation, RunError where one fails.
+    Returns the object that `--json` prints: settings, surroundings, `step` (see `step_share`) and `peers` (see `race`).
+    Raises InputError if the peers do not support the config's augmentation, RunError if a peer fails.
     """
     config = resolve_without_data(config)
     if peers:
@@ -73,7 +73,7 @@ def measure(config, peers=PEERS, rounds: int = 9, seconds: float = 1.0) -> dict:
 
 
 def check_same_policy(config) -> None:
-    """Raises InputError unless the peers can do what `config`, resolved, asks for."""
+    """Raises InputError unless the peers support the augmentation of `config`, a resolved config."""
     followed = tuple(f'augment.{key}:' for key in FOLLOWED)
     lines = configuration.differences(resolve_without_data(configuration.defaults()), config)
     differing = [line for line in lines if line.startswith(('augment.', 'dataset.channels:'))]
@@ -82,7 +82,7 @@ def check_same_policy(config) -> None:
 
 
 def step_share(config, rounds: int, seconds: float) -> dict:
-    """Returns `augment_seconds` and `step_seconds` a batch, in turn, on the same devices, and `share`, their ratio."""
+    """Measures `augment_seconds` and `step_seconds` per batch, in turn on the same devices, and their ratio `share`."""
     training = build_training(config, num_examples=100 * config.batch_size)
     batch = random_batch(task(config))
     augment = make_augment(config.to_dict(), len(config.dataset.class_names), training.mesh)
@@ -111,10 +111,10 @@ def step_share(config, rounds: int, seconds: float) -> dict:
 
 
 def race(config, peers, rounds: int, seconds: float) -> list[dict]:
-    """Measures images per second of one core's CPU time, of dsconv and its peers on the same core, in turn.
+    """Measures dsconv and its peers in turn on the same core, in images per second of CPU time.
 
-    Returns rows of `name`, `work`, and `images_per_second` round by round, their `median` and `ratio`, the median of
-    dsconv's ÷ its own; or `missing`, a Python module.
+    Returns rows of `name`, `work`, and either `images_per_second` (one value per round), their `median` and `ratio`
+    (the median of dsconv's ÷ the row's), or `missing`, the name of the missing Python module.
     """
     settings, environment, rows, measures = task(config), os.environ | ONE_THREAD, {}, {}
 
@@ -145,7 +145,7 @@ def task(config) -> dict:
         'batch_size': config.batch_size,
         'image_shape': image_shape(config),
         'classes': len(config.dataset.class_names),
-        'augment': config.augment.to_dict() | {'clean_tail_epochs': 0},  # as in the epochs before them
+        'augment': config.augment.to_dict() | {'clean_tail_epochs': 0},  # as in the epochs before the clean tail
         'core': last_core(),
     }
 

@@ -9,7 +9,7 @@ from dsconv.augment import make_augment
 
 
 def prepare(task: dict) -> dict:
-    """Returns the function that augments a batch, as `benchmarks.process` asks for."""
+    """Returns the function that augments a batch, as `benchmarks.process` requires."""
     augment = make_augment({'epochs': 1, 'augment': task['augment']}, task['classes'])
     batch, numbers = jax.device_put(random_batch(task)), itertools.count()
 

@@ -1,6 +1,6 @@
-"""What Keras 3's layers have of the default policy: crop, flip, RandAugment, MixUp and CutMix, in their own ranges.
+"""The part of the default policy that Keras 3 has, in Keras's ranges: crop, flip, RandAugment, MixUp and CutMix.
 
-RandomCrop and RandAugment draw a place and operations for the whole batch, and there is no AutoAugment.
+RandomCrop and RandAugment draw one position and one set of operations for the whole batch. There is no AutoAugment.
 """
 
 import os
@@ -11,7 +11,7 @@ from benchmarks.process import random_batch
 
 
 def prepare(task: dict) -> dict:
-    """Returns the function that augments a batch, and returns it, by the backend that the variant names."""
+    """Returns the function that augments and returns a batch, on the backend `task['variant']`."""
     os.environ['KERAS_BACKEND'] = task['variant']
     import keras
     from keras import layers

@@ -1,4 +1,4 @@
-"""The default policy by Pillow, image by image; NumPy draws, crops, mirrors and mixes."""
+"""The default policy in Pillow, image by image; NumPy draws random numbers, crops, flips and mixes."""
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
@@ -11,7 +11,7 @@ SIGNED = ('Rotate', 'ShearX', 'ShearY', 'TranslateX', 'TranslateY')
 
 
 def operations(height: int, width: int, fill: int) -> dict:
-    """Returns name → function of an image of that size and a magnitude in [-1, 1] of the paper's range."""
+    """Returns name → function (image of this size, magnitude); magnitudes ±1 are the ends of the paper's range."""
 
     def colour(image):
         return (fill,) * len(image.getbands())
@@ -61,7 +61,7 @@ def draw(random, batch: int, settings) -> list[list]:
 
 
 def mix(random, images, soft_labels, settings):
-    """Mixes each image with the one before it, by MixUp or CutMix, by one draw for the batch."""
+    """Mixes each image with the previous image by MixUp or CutMix, with one draw for the batch."""
     if random.random() >= settings['mix_probability']:
         return images, soft_labels
     others = np.roll(images, 1, axis=0)
@@ -80,7 +80,7 @@ def mix(random, images, soft_labels, settings):
 
 
 def prepare(task: dict) -> dict:
-    """Returns the function that augments a batch, and returns it."""
+    """Returns the function that augments and returns a batch."""
     settings, random = task['augment'], np.random.default_rng(0)
     images, labels = random_batch(task)
     batch, size, pad = len(images), images.shape[1], settings['crop_padding']

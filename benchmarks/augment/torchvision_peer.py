@@ -1,4 +1,4 @@
-"""The default policy by torchvision.transforms.v2 on uint8 tensors, in its own ranges."""
+"""The default policy in torchvision.transforms.v2 on uint8 tensors, in torchvision's ranges."""
 
 import torch
 from torchvision.transforms import v2
@@ -7,12 +7,12 @@ from benchmarks.process import random_batch
 
 
 def prepare(task: dict) -> dict:
-    """Returns the function that augments a batch, and returns it: by image, or, with one draw for all, by batch."""
+    """Returns the function that augments and returns a batch: by image, or by batch with one draw for all images."""
     torch.set_num_threads(1)
     settings, classes = task['augment'], task['classes']
     images, labels = (torch.from_numpy(part) for part in random_batch(task))
     images, labels, fill = images.permute(0, 3, 1, 2).contiguous(), labels.long(), settings['fill']
-    magnitude = round(3 * settings['randaugment_magnitude'])  # of its 31 bins
+    magnitude = round(3 * settings['randaugment_magnitude'])  # one of torchvision's 31 bins
     crop = v2.RandomCrop(images.shape[-1], padding=settings['crop_padding'])
     randaugment = v2.RandAugment(settings['randaugment_layers'], magnitude, fill=fill)
     autoaugment = v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10, fill=fill)

@@ -1,7 +1,7 @@
-"""The same network trained and run by other libraries, each measurement in a new process, in turn.
+"""Trains and runs the same network in other libraries in turn, with a new process for each measurement.
 
-On a CPU and on random images. Every contender starts from the same exported variables and must return the same logits.
-A step is forward pass, cross-entropy, gradient and AdamW; dsconv also normalises uint8 images. Nothing is augmented.
+On a CPU and random images, not augmented. All contenders start from the same variables and must return the same logits.
+A step is forward pass, cross-entropy, gradient and AdamW; dsconv also normalises uint8 images.
 """
 
 import functools
@@ -29,7 +29,7 @@ OURS = 'dsconv'
 TUNED = '+allocator'
 INSTALL = 'pip install -r benchmarks/requirements.txt'
 TITLES = {'train': 'training, images/s', 'inference': 'inference, images/s'}
-# What both modules of peers have.
+# Values that both peer modules support.
 OF_PEERS = {
     'model.name': ('dsconv',),
     'model.norm': ('batch',),
@@ -40,8 +40,8 @@ OF_PEERS = {
     'optimizer.body_rate': (1.0,),
     'loss.name': ('cross_entropy',),
 }
-WARM_UP = 2  # the first step compiles; the second may again, for the layouts that the first returns
-TOLERANCE = 1e-3  # of logits, relative to the largest of them
+WARM_UP = 2  # the first step compiles; the second may compile again, for the layouts that the first returns
+TOLERANCE = 1e-3  # of logits, relative to the largest logit
 
 
 class Peer(NamedTuple):
@@ -61,7 +61,7 @@ PEERS = {
 
 
 class Contender(NamedTuple):
-    """A process of every round: a module, the settings that it alone gets, and its environment variables."""
+    """A process to start in every round: its module, the settings for it alone, and its environment variables."""
 
     module: str
     settings: dict
@@ -69,15 +69,15 @@ class Contender(NamedTuple):
 
 
 def measure(config, peers=tuple(PEERS), rounds: int = 5, steps: int = 5) -> dict:
-    """Measures a loaded config beside `peers` in turn, in `rounds`, by the median of `steps` calls of each mode.
+    """Measures a loaded config and `peers` in turn, `rounds` times, by the median of `steps` calls of each mode.
 
-    Returns what `--json` prints: settings, surroundings, and by 'train' or 'inference' and contender
+    Returns the object that `--json` prints: settings, surroundings, and by mode ('train' or 'inference') and contender
     `images_per_second` (median of the rounds), `spread` (least and most), `by_round`, and `ratio`, the median of
-    dsconv's ÷ the peer's of the same round. `logits_difference` is the largest, relative to the largest logit; `losses`
-    are those of the first training steps.
+    dsconv's ÷ the peer's in the same round. `logits_difference` is the largest difference relative to the largest
+    logit; `losses` are the losses of the first training steps.
 
-    Raises InputError if a peer is not installed, or lacks what the config asks for; RunError where it fails, or is
-    another network.
+    Raises InputError if a peer is not installed or does not support the config; RunError if a peer fails or is another
+    network.
     """
     check_installed(peers)
     config = same_work(config)
@@ -85,7 +85,7 @@ def measure(config, peers=tuple(PEERS), rounds: int = 5, steps: int = 5) -> dict
         check_same_network(config)
     import jax
 
-    # As in the processes of all: an accelerator may multiply float32 in fewer bits, and a training may hold it.
+    # As in the contenders' processes. An accelerator may multiply float32 in fewer bits, and another run may occupy it.
     jax.config.update('jax_platforms', 'cpu')
     from benchmarks.network.dsconv_peer import export
     from dsconv.training.setup import image_shape
@@ -110,7 +110,7 @@ def measure(config, peers=tuple(PEERS), rounds: int = 5, steps: int = 5) -> dict
 
 
 def check_installed(peers) -> None:
-    """Raises InputError if what a peer needs is not there, without importing it."""
+    """Raises InputError if a module or the compiler that a peer needs is missing; imports no module."""
     for name in peers:
         missing = [module for module in PEERS[name].needs if importlib.util.find_spec(module) is None]
         if missing:
@@ -120,16 +120,16 @@ def check_installed(peers) -> None:
 
 
 def check_same_network(config) -> None:
-    """Raises InputError unless the peers have what `config` asks for."""
+    """Raises InputError unless the peers support `config`."""
     for key, has in OF_PEERS.items():
         if (value := config[key]) not in has:
             raise InputError(f'{key}={value}: the peers have {", ".join(map(str, has))} alone; take --peers=none')
 
 
 def contenders(peers) -> dict[str, Contender]:
-    """Returns name → contender: this project as its commands run, each peer as installed and with our allocator."""
+    """Returns name → contender: dsconv as its commands run, each peer as installed and on Linux with our allocator."""
     own = (SWITCH, *ALLOCATOR) if os.environ.get(SWITCH) == 'tuned' else ()  # set by this project for this process
-    # `prepare_process` sets the latter for this project's commands; it would slow TensorFlow's layers.
+    # `prepare_process` sets TF_ENABLE_ONEDNN_OPTS for this project's commands; it would slow TensorFlow's layers.
     environment = {name: value for name, value in os.environ.items() if name not in (*own, 'TF_ENABLE_ONEDNN_OPTS')}
     environment |= {'JAX_PLATFORMS': 'cpu', 'CUDA_VISIBLE_DEVICES': ''}
     found = {OURS: Contender('benchmarks.network.dsconv_peer', {'as_command': True}, environment)}
@@ -141,7 +141,7 @@ def contenders(peers) -> dict[str, Contender]:
 
 
 def same_work(config):
-    """Returns a loaded config, resolved, without augmentation, averaging, clipping, warm-up, …"""
+    """Returns a loaded config, resolved, without augmentation, label smoothing, EMA, clipping and warm-up."""
     from dsconv.augment import OFF
 
     config = resolve_without_data(config)
@@ -153,10 +153,10 @@ def same_work(config):
 
 
 def measure_one(name: str, contender, settings: dict, expected: dict, steps: int) -> dict:
-    """Measures one contender in a new process; `settings` and `expected` are of `dsconv_peer.export`.
+    """Measures one contender in a new process; `settings` and `expected` are results of `dsconv_peer.export`.
 
-    Returns the facts of its process, `losses` of the first steps, `difference` of its logits before any step, relative,
-    and the seconds of each call by mode. Raises RunError if it fails or is another network.
+    Returns the facts of its process, `losses` of the first steps, the relative `difference` of its logits before any
+    step, and the seconds of each call by mode. Raises InputError if it lacks a module, RunError if it fails or differs.
     """
     with Process(contender.module, settings | contender.settings, contender.environment) as process:
         facts = process.facts
@@ -166,7 +166,7 @@ def measure_one(name: str, contender, settings: dict, expected: dict, steps: int
         if facts['parameters'] != expected['parameters']:
             raise RunError(f'{name} has {facts["parameters"]:,} parameters, not {expected["parameters"]:,}')
         logits, largest = np.asarray(process.call('inference')['values'], float), np.max(np.abs(expected['logits']))
-        facts['difference'] = float(np.max(np.abs(logits - expected['logits'])) / largest)  # NaN where one is
+        facts['difference'] = float(np.max(np.abs(logits - expected['logits'])) / largest)  # NaN if any logit is
         if not facts['difference'] <= TOLERANCE:
             raise RunError(f'{name} is another network: its logits differ by {facts["difference"]:.2g} of the largest')
         facts['losses'] = [process.call('train')['values'] for _ in range(WARM_UP)]
@@ -179,7 +179,7 @@ def measure_one(name: str, contender, settings: dict, expected: dict, steps: int
 
 
 def summarise(facts: dict[str, list[dict]], batch_size: int) -> dict:
-    """Returns the part of `measure`'s result that follows from the contenders' facts, round by round."""
+    """Computes the part of `measure`'s result that depends on `facts`, contender → `measure_one`'s result by round."""
     by_round = {
         mode: {name: [batch_size / statistics.median(one[mode]) for one in found] for name, found in facts.items()}
         for mode in TITLES
@@ -219,7 +219,7 @@ def as_text(result: dict) -> str:
 
 
 def draw(result: dict) -> bytes:
-    """Draws `measure`'s result as the content of a PNG file: a bar and its value, and a line over the spread."""
+    """Draws `measure`'s result as bars with values and lines over the spread; returns the content of a PNG file."""
     from matplotlib.figure import Figure
 
     from dsconv.reporting.figures import png

@@ -1,4 +1,4 @@
-"""dsconv's own network, by the step of a training run, and what its peers start from."""
+"""dsconv's network with the step of a training run, and the export that its peers start from."""
 
 from pathlib import Path
 
@@ -15,9 +15,9 @@ from dsconv.training.step import make_logits, normalise
 
 
 def export(config, directory: Path) -> tuple[dict, dict]:
-    """Writes what every contender starts from: the resolved config, and `arrays.npz`: a batch, and variables by path.
+    """Writes the start of every contender: the resolved config, and `arrays.npz` with a batch and variables by path.
 
-    Returns (`parameters`, their number, and `logits`, float32 `(batch, classes)`; the settings for every contender).
+    Returns ({`parameters`: their number, `logits`: float32 `(batch, classes)`}, the settings for every contender).
     """
     configuration.save_run(directory, config, {})
     classes, file, shape = len(config.dataset.class_names), directory / 'arrays.npz', image_shape(config)
@@ -42,7 +42,7 @@ def export(config, directory: Path) -> tuple[dict, dict]:
 
 
 def _disturbed(name, array, random):
-    """Adds noise to an initial scale, bias or statistic, so that a peer that confuses two returns other logits."""
+    """Randomises an initial scale, bias or statistic, so that a peer that swaps two of them returns other logits."""
     leaf = name.rpartition('/')[2]
     if leaf in ('kernel', 'count'):
         return array
@@ -52,7 +52,7 @@ def _disturbed(name, array, random):
 
 
 def prepare(settings: dict) -> dict:
-    """Builds the training of the config in `settings['directory']`, with the exported variables."""
+    """Builds the training step of the config in `settings['directory']`, with the exported variables."""
     config = configuration.load_run(Path(settings['directory']))
     training = build_training(config, num_examples=100 * config.batch_size)
     with np.load(settings['arrays'], allow_pickle=False) as arrays:

@@ -37,7 +37,7 @@ def build(keras, model: dict, image_shape: tuple[int, int, int], classes: int):
 
 
 def load(network, arrays) -> None:
-    """Copies the exported variables in."""
+    """Copies the exported variables into the network."""
     for layer in network.layers:
         name = layer.name.replace('.', '/')
         if name.endswith('_norm'):
@@ -52,7 +52,7 @@ def load(network, arrays) -> None:
 
 
 def prepare(settings: dict) -> dict:
-    """Builds it, with the exported variables; `settings['variant']` is the backend."""
+    """Builds the network with the exported variables; `settings['variant']` is the backend."""
     os.environ['KERAS_BACKEND'] = settings['variant']
     import keras
 

@@ -1,4 +1,4 @@
-"""The network in PyTorch, eager or by torch.compile: NCHW, batch norm over the whole batch, AdamW throughout."""
+"""The network in PyTorch, eager or torch.compile: NCHW, batch norm over the whole batch, AdamW on every parameter."""
 
 import numpy as np
 import torch
@@ -14,13 +14,13 @@ ACTIVATIONS = {
 
 
 def unit(convolution: nn.Conv2d, activation: str) -> nn.Sequential:
-    """Makes a convolution, the activation, and batch norm with Keras's momentum .99 and epsilon."""
+    """Makes a convolution, the activation, and batch norm with Keras's momentum (0.99) and epsilon."""
     norm = nn.BatchNorm2d(convolution.out_channels, eps=1e-3, momentum=0.01)
     return nn.Sequential(convolution, ACTIVATIONS[activation](), norm)
 
 
 class Block(nn.Module):
-    """d → d/2 → d/4, depthwise k×k with its residual, → d with the block's: `(batch, dim, height, width)`, the same."""
+    """d → d/2 → d/4, depthwise k×k with a residual, → d with a residual; keeps `(batch, dim, height, width)`."""
 
     def __init__(self, model: dict):
         super().__init__()
@@ -58,7 +58,7 @@ class Network(nn.Module):
 
 
 def load(network: Network, arrays) -> None:
-    """Copies the exported variables in: kernels `(height, width, in, out)`, of dense layers `(in, out)`."""
+    """Copies the exported variables into the network: kernels `(height, width, in, out)`, or `(in, out)` if dense."""
     units = {'stem': network.stem}
     for index, block in enumerate(network.blocks):
         units |= {f'block_{index}/{name}': child for name, child in block.named_children()}
@@ -77,11 +77,11 @@ def load(network: Network, arrays) -> None:
 
 
 def prepare(settings: dict) -> dict:
-    """Builds it, with the exported variables.
+    """Builds the network with the exported variables.
 
     Args:
-      settings: `variant` is eager or compile. On a GPU (`device`: cuda) arrays are channels-last; `dtype` may be
-        bfloat16, by autocast; a call of `train` makes `steps` steps, and reads the loss of the last.
+      settings: `variant` is 'eager' or 'compile'. With `device` 'cuda', arrays are channels-last. `dtype` 'bfloat16'
+        turns on autocast in training. A call of `train` makes `steps` steps and reads the loss of the last step.
     """
     device = torch.device(settings.get('device', 'cpu'))
     place = {'device': device}

@@ -1,4 +1,4 @@
-"""Enhancements: an image is blended with a degenerate form of itself, as by Pillow's ImageEnhance.
+"""Enhancements: an image is blended with a degenerate form of itself, as in Pillow's ImageEnhance.
 
 The result is degenerate + factor · (image − degenerate), clipped to uint8. `planes` are uint8
 `(channels, height · width)`, of one or three channels.
@@ -11,7 +11,7 @@ from jax import lax
 
 from dsconv.augment.warp import places
 
-KINDS = ('brightness', 'color', 'contrast', 'sharpness')  # by black, grey, the mean grey, the image smoothed
+KINDS = ('brightness', 'color', 'contrast', 'sharpness')  # blend with black, grey, the mean grey, the smoothed image
 
 
 def _grey(planes):
@@ -26,10 +26,10 @@ def _mean_grey(planes):
 
 
 def _smooth(planes, height, width):
-    """Applies Pillow's SMOOTH, weights 1, the centre 5, of 13, rounded; pixels at the border stay."""
+    """Applies Pillow's SMOOTH: 3×3 weights of 1, 5 in the centre, divided by 13, rounded; border pixels stay."""
     if height < 3 or width < 3:
         return planes
-    # The neighbours of a pixel are at fixed offsets in the flat image; those that wrap around a border are not kept.
+    # The neighbours of a pixel are at fixed offsets in the flat image; results that wrap around a border are discarded.
     first, pixels = width + 1, height * width
 
     def at(distance):
@@ -43,7 +43,7 @@ def _smooth(planes, height, width):
 
 
 def _luma(planes):
-    """Returns the ITU-R 601-2 luma in Pillow's integer arithmetic, int32 `(pixels,)`; of one channel, itself."""
+    """Returns the ITU-R 601-2 luma in Pillow's integer arithmetic, int32 `(pixels,)`; a single channel is unchanged."""
     levels = planes.astype(jnp.int32)
     if len(planes) == 1:
         return levels[0]
@@ -53,7 +53,7 @@ def _luma(planes):
 def blend(planes, kind, factor, height: int, width: int):
     """Enhances one image; `kind`, int32, is an index into `KINDS`.
 
-    A `factor`, float32, of 0 gives the degenerate image, 1 the image, more extrapolates.
+    `factor` is float32: 0 gives the degenerate image, 1 the original image, larger values extrapolate.
     """
     degenerates = jnp.zeros_like, _grey, _mean_grey, functools.partial(_smooth, height=height, width=width)
     degenerate = lax.switch(kind, degenerates, planes).astype(jnp.int32)
@@ -65,7 +65,7 @@ def blend(planes, kind, factor, height: int, width: int):
 def unfused(product, zero):
     """Returns `product`; keeps XLA's CPU backend from fusing it with a following sum into one multiply-add.
 
-    A fused multiply-add rounds once where Pillow rounds twice, and one blended value in a thousand is off by a level.
+    A fused multiply-add rounds once, Pillow rounds twice: one blended value in a thousand would be off by one level.
     XOR with a `zero` that is not a compile-time constant prevents it; XLA's optimization barrier does not.
     """
     bits = jnp.int64 if product.dtype == jnp.float64 else jnp.int32

@@ -10,23 +10,23 @@ from dsconv.augment.warp import places
 
 
 def centred(centre, sides):
-    """Returns the box about `centre`, int32 `(…, 2)`, whose `sides`, height and width, are int32 `(…, 2)` or one int.
+    """Returns the box around `centre`, int32 `(…, 2)`; `sides`, height and width, are int32 `(…, 2)` or one int.
 
-    With one int it is the square of Cutout (DeVries and Taylor 2017, section 3.2).
+    With one int, the box is the square of Cutout (DeVries and Taylor 2017, section 3.2).
     """
     corner = centre - sides // 2
     return jnp.concatenate([corner, corner + sides], axis=-1)
 
 
 def box_mask(box, height: int, width: int):
-    """Returns bool `(height · width,)`: the pixels within a box."""
+    """Returns bool `(height · width,)`: whether each pixel is within a box."""
     row, column = places(height, width)
     top, left, bottom, right = box
     return (row >= top) & (row < bottom) & (column >= left) & (column < right)
 
 
 def erase(planes, box, filling, height: int, width: int):
-    """Fills the box in an image, uint8 `(channels, height · width)`; `filling` is a level or an image of its shape."""
+    """Fills a box of an image, uint8 `(channels, height · width)`; `filling` is a level or an image of its shape."""
     return jnp.where(box_mask(box, height, width), jnp.asarray(filling, jnp.uint8), planes)
 
 
@@ -36,10 +36,10 @@ def draw_places(key, shape, height: int, width: int):
 
 
 def draw_erasing(key, batch: int, probability: float, height: int, width: int):
-    """Draws the boxes of random erasing (Zhong et al. 2020, algorithm 1), empty where an image is not erased.
+    """Draws the boxes of random erasing (Zhong et al. 2020, algorithm 1); a box is empty if its image is not erased.
 
     The area is uniform in 2 % to 40 % of the image, the aspect ratio log-uniform in 0.3 to 1/0.3 (the paper: uniform),
-    the position uniform where the box fits. A side longer than the image is clipped to it, where the paper draws again.
+    the position uniform where the box fits. A side longer than the image is clipped to it; the paper draws again.
     Returns int32 `(batch, 4)`.
     """
     happens_key, area_key, ratio_key, place_key = jax.random.split(key, 4)

@@ -4,8 +4,8 @@
 
 CPUs and GPUs are fast at gathers and scatters. A TPU is not: a table look-up by gather takes 20.8 ms for a batch of 512
 CIFAR-10 images, by the compiler's estimate for a v3-8. Plain one-hot products are too slow as well, with 256 entries
-for a level and 1,024 for a pixel. So an index is split into two digits: a matrix product looks up the low digit for all
-values of the high digit, which then selects.
+for a level and 1,024 for a pixel. Therefore, an index is split into two digits: a matrix product looks up the low digit
+for all values of the high digit, and the high digit then selects one of the results.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 LEVELS = 256  # of a uint8
 LOW_LEVELS = 32  # values of a level's low digit
 LOW_PIXELS = 128  # values of a pixel index's low digit: the lanes of a TPU's vector unit
-# With more pixels the products of `take_pixels`, pixels² / 128, fill the memory.
+# With more pixels, the products of `take_pixels`, pixels² / 128, fill the memory.
 MOST_ONE_HOT_PIXELS = 64 * 64
 
 
@@ -24,10 +24,10 @@ class Lookup(NamedTuple):
     """One form of the look-ups.
 
     Attributes:
-      take_pixels: (planes, source, fill) → planes. `source` is int32 `(pixels,)`: for each output pixel the index of
-        its input pixel, negative where it is `fill`, a level.
+      take_pixels: (planes, source, fill) → planes. `source` is int32 `(pixels,)`: the index of the input pixel for each
+        output pixel, or negative for the level `fill`.
       map_levels: (planes, table) → planes. `table` is int32 `(channels, 256)`, of levels.
-      count_below: planes → int32 `(channels, 256)`: how many pixels are below each level.
+      count_below: planes → int32 `(channels, 256)`: the number of pixels below each level.
     """
 
     take_pixels: Callable

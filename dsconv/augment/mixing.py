@@ -1,4 +1,4 @@
-"""MixUp and CutMix: each image of a batch mixed with its neighbour, and their labels likewise."""
+"""MixUp and CutMix: mixes each image of a batch with its neighbour, and their labels in the same proportion."""
 
 import jax
 import jax.numpy as jnp
@@ -15,15 +15,15 @@ def is_on(settings) -> bool:
 
 
 def mix(key, planes, soft_labels, height: int, width: int, settings, active):
-    """Mixes each image with its neighbour, the first with the second, the third with the fourth, ….
+    """Mixes each image with its neighbour: the first with the second, the third with the fourth, ….
 
-    Both methods are λ · image + (1 − λ) · neighbour by pixel: λ is a scalar for MixUp (Zhang et al. 2018, equation 1),
-    and 0 within a box, 1 around it, for CutMix (Yun et al. 2019, equation 1). Labels are weighted by its mean, so that
-    a box clipped at the border counts for what it covers. Neighbours are on the same device where each device has an
-    even number of images. The last image of an odd batch is not mixed.
+    Both methods compute λ · image + (1 − λ) · neighbour for each pixel. λ is a scalar for MixUp (Zhang et al. 2018,
+    equation 1); for CutMix, it is 0 within a box and 1 outside (Yun et al. 2019, equation 1). Labels are weighted by
+    the mean of λ, so that a box clipped at the border counts with its clipped area. Neighbours are on the same device
+    if each device has an even number of images. The last image of an odd batch is not mixed.
 
     `planes`, uint8 `(batch, channels, height · width)`, and `soft_labels`, float32 `(batch, classes)`, are returned in
-    the same form; `settings` is the `augment` section of a config. Nothing is mixed where `active`, a bool, is False.
+    the same form; `settings` is the `augment` section of a config. Nothing is mixed if `active`, a bool, is False.
     """
     shape = (len(planes),) if settings['mix_per'] == 'image' else (1,)
     happens_key, cutmix_key, mixup_lambda_key, cutmix_lambda_key, box_key = jax.random.split(key, 5)
@@ -62,5 +62,5 @@ def _neighbours(values):
 
 
 def _as_bytes(planes):
-    """Returns `planes`; keeps XLA for a TPU from moving them as float32 before or after, at four times the cost."""
+    """Returns `planes`; keeps XLA on a TPU from moving them as float32 before or after, at four times the cost."""
     return lax.optimization_barrier(planes)

@@ -1,9 +1,9 @@
 """The operations of RandAugment and AutoAugment, each as the parameters of a warp, a tone map or a blend.
 
 Magnitudes are fractions of the AutoAugment paper's ranges (Cubuk et al. 2019, table 6), in `STEPS` equal steps that
-hold both scales in use: RandAugment's 0 … 10 on every 9th, AutoAugment's levels 0 … 9 on every 10th. Translations are
-those of the authors' CIFAR-10 code (10 of 32 pixels), relative to the image's side. Of the paper's operations, Cutout
-and SamplePairing are in neither of the two policies, and not here.
+contain both common scales: RandAugment's 0 … 10 are every 9th step, AutoAugment's levels 0 … 9 are every 10th step.
+Translations are those of the authors' CIFAR-10 code (10 of 32 pixels), relative to the image's side. Cutout and
+SamplePairing, also in the paper, are in neither of the two policies, and are omitted.
 """
 
 import functools
@@ -16,7 +16,7 @@ from jax import lax
 
 from dsconv.augment import blend, tone, warp
 
-STEPS = 90  # of a magnitude
+STEPS = 90  # of a magnitude, from 0 to 1
 SIGNED, UNSIGNED = (1, -1), (1, 1)
 WARP, TONE, BLEND, NOTHING = range(4)
 
@@ -25,11 +25,11 @@ class Parameters(NamedTuple):
     """The parameters of an operation on one image.
 
     Attributes:
-      block: int, WARP … NOTHING.
+      block: int, one of WARP, TONE, BLEND and NOTHING.
       kind: int, an index into `tone.KINDS` or `blend.KINDS`.
       amount: int, for a tone map.
       factor: float, for a blend.
-      affine: six ints, for a warp: its map in fixed point.
+      affine: six ints, for a warp: its affine map in fixed point.
     """
 
     block: int = NOTHING
@@ -39,7 +39,7 @@ class Parameters(NamedTuple):
     affine: tuple = warp.fixed_point((1, 0, 0, 0, 1, 0))
 
     def packed(self) -> np.ndarray:
-        """Packs them into int32 `(10,)`; the factor as the bits of its float32."""
+        """Packs the parameters into int32 `(10,)`, with the factor as the bits of its float32."""
         bits = np.float32(self.factor).view(np.int32)
         return np.array([self.block, self.kind, self.amount, bits, *self.affine], np.int32)
 
@@ -92,8 +92,8 @@ RANDAUGMENT_OPERATIONS = OPERATIONS[:14]
 def parameter_table(height: int, width: int) -> np.ndarray:
     """Returns packed parameters, int32 `(operations, signs, steps, 10)`: signs + and −, steps 0 … `STEPS`.
 
-    They are computed on the host, in fractions and double precision, so that they depend on no device's sine and equal
-    those that Pillow computes.
+    They are computed on the host, in fractions and double precision, so that they do not depend on a device's sine and
+    equal those that Pillow computes.
     """
     magnitudes = [Fraction(step, STEPS) for step in range(STEPS + 1)]
     rows = [
@@ -106,8 +106,8 @@ def parameter_table(height: int, width: int) -> np.ndarray:
 def apply_operation(planes, parameters: Parameters, height: int, width: int, fill: int, lookup):
     """Applies one operation to one image, uint8 `(channels, height · width)`.
 
-    The branches are a warp, a tone map, a blend and the identity. In a loop over images one branch runs; under `vmap`
-    all do, and one result is selected. `fill` is the level of pixels from outside the image, `lookup` a
+    The branches are a warp, a tone map, a blend and the identity. In a loop over images, one branch runs; under `vmap`,
+    all branches run, and one result is selected. `fill` is the level of pixels from outside the image, `lookup` a
     `lookup.Lookup`.
     """
 

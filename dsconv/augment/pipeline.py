@@ -1,4 +1,4 @@
-"""A config's augmentation, as one function of a key and a batch."""
+"""The augmentation of a config, as one function of a key, an epoch and a batch."""
 
 import functools
 
@@ -15,10 +15,10 @@ def make_augment(config, num_classes: int, mesh=None):
     """Makes the augmentation for one training batch.
 
     Args:
-      config: a mapping with `epochs` and `augment`, as `configs/common.py` has them; `augment.flip` not 'auto'.
+      config: a mapping with `epochs` and `augment`, as in `configs/common.py`; `augment.flip` must not be 'auto'.
       num_classes: width of the soft labels.
-      mesh: where given, a `jax.sharding.Mesh` over whose first axis the batch is sharded. Each CPU device then
-        augments its own images; without it, each augments all of them.
+      mesh: a `jax.sharding.Mesh` over whose first axis the batch is sharded, or None. With a mesh, each CPU device
+        augments only its own images; without it, each augments all of them.
 
     Returns:
       `augment(key, epoch, images, labels) → images, soft labels`, jittable. Images are uint8 `(batch, height, width,
@@ -27,7 +27,7 @@ def make_augment(config, num_classes: int, mesh=None):
       global batch, not on the number of devices.
 
     Raises:
-      ValueError: a setting is not one of its choices.
+      ValueError: a setting is not one of its valid choices.
     """
     settings = config['augment']
     stages, first_clean_epoch = switched_on(settings), config['epochs'] - settings['clean_tail_epochs']
@@ -52,10 +52,10 @@ def make_augment(config, num_classes: int, mesh=None):
 
 
 def _each_by_itself(alter, planes, drawn, mesh):
-    """Maps `alter(lookup, planes, drawn)` over the images, in the form for the platform that is compiled for.
+    """Maps `alter(lookup, planes, drawn)` over the images, in the form for the platform of the compilation.
 
-    On a CPU it is a loop with real branches: an image pays only for its own operations, and stays in the cache for all
-    of them. Elsewhere all images are altered at once.
+    On a CPU, the form is a loop with real branches: an image costs only its own operations, and stays in the cache for
+    all of them. On other platforms, all images are altered at once.
     """
 
     def loop(planes, drawn):
@@ -64,7 +64,7 @@ def _each_by_itself(alter, planes, drawn, mesh):
     def together(lookup):
         return jax.vmap(functools.partial(alter, lookup))
 
-    if mesh is not None:  # XLA does not divide a loop among devices
+    if mesh is not None:  # XLA does not partition a loop over devices
         batch = PartitionSpec(mesh.axis_names[0])
         loop = jax.shard_map(loop, mesh=mesh, in_specs=batch, out_specs=batch, check_vma=False)
     return lax.platform_dependent(planes, drawn, cpu=loop, tpu=together(ONE_HOT), default=together(GATHER))

@@ -1,6 +1,6 @@
-"""RandAugment and AutoAugment: which operations are applied, drawn for each image independently.
+"""RandAugment and AutoAugment: the operations to apply, drawn for each image independently.
 
-What is drawn for a batch is int32 `(batch, layers)` twice: indices into `operations.OPERATIONS`, and steps of the
+A draw for a batch is two arrays, int32 `(batch, layers)`: indices into `operations.OPERATIONS`, and steps of the
 magnitudes, 0 to `STEPS`.
 """
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from dsconv.augment.operations import OPERATIONS, RANDAUGMENT_OPERATIONS, STEPS
 
-# Cubuk et al. 2019, AutoAugment, table 7 (CIFAR-10): two operations each, with their probability and level, 0 … 9.
+# Cubuk et al. 2019, AutoAugment, table 7 (CIFAR-10): two operations each, with probability and level, 0 … 9.
 AUTOAUGMENT = (
     (('Invert', 0.1, 7), ('Contrast', 0.2, 6)),
     (('Rotate', 0.7, 2), ('TranslateX', 0.3, 9)),
@@ -45,11 +45,11 @@ _STEPS = np.array([[level * STEPS // 9 for _, _, level in policy] for policy in 
 
 
 def randaugment(key, batch: int, layers: int, magnitude: float, spread: float):
-    """Draws RandAugment (Cubuk et al. 2020): each of `layers` operations, the paper's N, is uniform over the 14.
+    """Draws RandAugment (Cubuk et al. 2020): each of the `layers` operations (the paper's N) is uniform over the 14.
 
-    `magnitude` is the paper's M on the scale of the authors' code, 0 … 10: 10 is the end of each range. At 5 the four
+    `magnitude` is the paper's M on the scale of the authors' code, 0 … 10: 10 is the end of each range. At 5, the four
     enhancements change nothing: their factor is 0.1 + 1.8 · M / 10. `spread` is the standard deviation of a magnitude
-    about M, clipped to the scale. The paper's is 0.
+    around M, 0 in the paper; the result is clipped to the scale.
     """
     operation_key, step_key = jax.random.split(key)
     magnitudes = magnitude + spread * jax.random.normal(step_key, (batch, layers))
@@ -58,9 +58,9 @@ def randaugment(key, batch: int, layers: int, magnitude: float, spread: float):
 
 
 def autoaugment(key, batch: int):
-    """Draws AutoAugment's CIFAR-10 policy: one of 25 sub-policies, each of its two operations with its probability.
+    """Draws AutoAugment's CIFAR-10 policy: one of 25 sub-policies of two operations, each with its probability.
 
-    Level k of 0 … 9 is k/9 of a range, as in the paper (ten values at equal distances).
+    Level k of 0 … 9 is k/9 of a range, as in the paper (ten equally spaced values).
     """
     policy_key, happens_key = jax.random.split(key)
     policy = jax.random.randint(policy_key, (batch,), 0, len(AUTOAUGMENT))
@@ -70,7 +70,7 @@ def autoaugment(key, batch: int):
 
 
 def choose(key, batch: int, settings):
-    """Draws a batch's operations by the `augment` section of a config, whose `policy` is not 'none'."""
+    """Draws a batch's operations as the `augment` section of a config says; its `policy` must not be 'none'."""
     coin_key, randaugment_key, autoaugment_key = jax.random.split(key, 3)
     magnitude, spread = settings['randaugment_magnitude'], settings['randaugment_spread']
     drawn = {

@@ -1,7 +1,7 @@
-"""What augmentation does to images, for a contact sheet: each operation, and each stage of a config.
+"""Shows the effects of augmentation for a contact sheet: each operation, and each stage of a config.
 
-A block is `(heading, columns, rows)`, with a number above each column or none; a row is `(name, note, images)`, its
-images uint8 `(n, height, width, C)`.
+A block is `(heading, columns, rows)`, where `columns` has a number for each column or is empty. A row is
+`(name, note, images)`; its images are uint8 `(n, height, width, C)`.
 """
 
 import itertools
@@ -20,9 +20,9 @@ OPERATION_IMAGES, TRAINING_IMAGES = 5, 8  # columns
 
 
 def operation_blocks(images: np.ndarray, fill: int) -> list[tuple]:
-    """Shows every operation: on one image at several magnitudes, on the first images where it has no magnitude.
+    """Shows every operation: one image at several magnitudes, or the first images if there is no magnitude.
 
-    The one image is the most colourful of the first, so that changes of colour show. `images` are uint8
+    The one image is the most colourful of the first images, so that changes of colour are visible. `images` are uint8
     `(n, height, width, C)`, `fill` is the level of the pixels from outside. Returns three blocks.
     """
     several = images[:OPERATION_IMAGES]
@@ -41,7 +41,7 @@ def operation_blocks(images: np.ndarray, fill: int) -> list[tuple]:
 
 @jax.jit
 def _operate(images, parameters, fill):
-    """Alters each image by the operation of its packed parameters, int32 `(n, 10)`."""
+    """Alters each image with the operation of its packed parameters, int32 `(n, 10)`."""
     count, height, width, channels = images.shape
     planes = images.transpose(0, 3, 1, 2).reshape(count, channels, height * width)
 
@@ -54,15 +54,15 @@ def _operate(images, parameters, fill):
 
 
 def training_blocks(config, images: np.ndarray, labels: np.ndarray) -> list[tuple]:
-    """Shows what training does by a resolved config, and each part of its augmentation with the others off.
+    """Shows the augmentation of a resolved config, and each part of it with the other parts off.
 
-    A part that the config switches off is shown too, and noted as off. Erasing and mixing, which happen with a
-    probability, always happen here. `images` and `labels` are a batch, uint8 `(batch, height, width, C)` and int32
-    `(batch,)`; with that of a run's first step, the first row of 'augmented' is what the network sees in that step.
-    Returns three blocks.
+    A part that the config turns off is also shown, with the note 'off'. The parts for erasing and mixing apply them
+    with probability 1. `images` and `labels` are a batch, uint8 `(batch, height, width, C)` and int32 `(batch,)`. For
+    the batch of a run's first step, the first row of 'augmented' is the input of the network in that step. Returns
+    three blocks.
     """
     own = config.augment.to_dict()
-    key, steps = jax.random.key(config.seed), itertools.count()  # a key for each row, as for each step
+    key, steps = jax.random.key(config.seed), itertools.count()  # a key for each row, as for each step of training
 
     def rows(name, note, count, changed):
         settings = {'epochs': config.epochs, 'augment': own | changed}
@@ -76,7 +76,7 @@ def training_blocks(config, images: np.ndarray, labels: np.ndarray) -> list[tupl
     for heading, parts in _parts(own, min(images.shape[1:3])).items():
         shown = []
         for name, note, count, is_on, changed in parts:
-            # The whole of a short run may be its clean tail, in which nothing is mixed.
+            # A short run may consist only of its clean tail, in which nothing is mixed.
             alone = OFF | {'clean_tail_epochs': 0} | changed
             shown += rows(name, note if is_on else f'{note} (off)'.lstrip(), count, alone)
         blocks.append((heading, (), shown))
@@ -84,7 +84,7 @@ def training_blocks(config, images: np.ndarray, labels: np.ndarray) -> list[tupl
 
 
 def _parts(own, side):
-    """Returns heading → (name, note, number of rows, whether it is on, changed settings) of each part."""
+    """Returns heading → list of (name, note, number of rows, whether it is on, changed settings), one per part."""
     spread = f' ± {own["randaugment_spread"]:g}' if own['randaugment_spread'] else ''
     randaugment = f'{own["randaugment_layers"]} layers, magnitude {own["randaugment_magnitude"]:g}{spread}'
     crop, policy, cutout = {key: own[key] for key in ('crop_padding', 'flip')}, own['policy'], own['cutout_size']

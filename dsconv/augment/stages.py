@@ -22,7 +22,7 @@ OFF = {
 }
 CROP_MODES = ('zero', 'reflect')
 POLICIES = ('randaugment', 'autoaugment', 'either', 'none')
-# Name → function of a key, the epoch and the images: which of them are mirrored, bool `(batch,)`.
+# Name → function (key, epoch, images) → bool `(batch,)`: whether each image is mirrored.
 FLIPS = {
     'random': lambda key, epoch, images: jax.random.bernoulli(key, shape=(len(images),)),
     'alternating': lambda key, epoch, images: (_hashed_bit(images) + epoch) % 2 == 1,
@@ -35,7 +35,7 @@ class Stage(NamedTuple):
 
     Attributes:
       draw: (key, epoch, images) → arrays with a leading axis `batch`.
-      alter: (planes of an image, what was drawn for it, height, width, lookup) → planes.
+      alter: (planes of an image, the parameters drawn for it, height, width, lookup) → planes.
     """
 
     draw: Callable
@@ -43,7 +43,7 @@ class Stage(NamedTuple):
 
 
 def switched_on(settings) -> list[Stage]:
-    """Returns the stages of an `augment` section, in order; raises ValueError where a setting is not of its choices."""
+    """Returns the enabled stages of an `augment` section, in order; raises ValueError if a setting is not valid."""
     tables = {'crop_mode': CROP_MODES, 'flip': FLIPS, 'policy': POLICIES, 'mix_per': MIX_PER}
     for key, choices in tables.items():
         if settings[key] not in choices:
@@ -74,10 +74,10 @@ def _crop_and_flip(settings):
 
 
 def _hashed_bit(images):
-    """Hashes each image's content to a bit, int32 `(batch,)`: the same in each epoch, whatever the order.
+    """Hashes each image's content to a bit, int32 `(batch,)`, which is the same in every epoch and in any order.
 
-    With it an image is mirrored in every other epoch, and half of the images in each (alternating flip: Jordan 2024,
-    "94% on CIFAR-10 in 3.29 seconds", section 3.6).
+    Each image is then mirrored in every other epoch, and about half of the images in each epoch (alternating flip:
+    Jordan 2024, "94% on CIFAR-10 in 3.29 seconds", section 3.6).
     """
     weights = np.random.default_rng(0).integers(2**32, size=images[0].size, dtype=np.uint32) | 1
     hashed = jnp.sum(images.reshape(len(images), -1).astype(jnp.uint32) * weights, axis=1, dtype=jnp.uint32)
@@ -86,7 +86,7 @@ def _hashed_bit(images):
 
 def _policy(settings):
     def draw(key, epoch, images):
-        choice_key, sign_key, _ = jax.random.split(key, 3)  # three, so that an older run is resumed with the same draws
+        choice_key, sign_key, _ = jax.random.split(key, 3)  # three, so that runs of older versions resume unchanged
         operation, step = policies.choose(choice_key, len(images), settings)
         negative = jax.random.bernoulli(sign_key, shape=operation.shape).astype(jnp.int32)
         return jnp.array(parameter_table(*images.shape[1:3]))[operation, negative, step]

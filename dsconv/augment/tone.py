@@ -23,7 +23,7 @@ def _posterize(planes, bits, lookup):
 
 
 def _solarize(planes, threshold, lookup):
-    """Inverts the levels from `threshold` on."""
+    """Inverts the levels that are `threshold` or higher."""
     levels = jnp.arange(LEVELS)
     return jnp.where(levels < threshold, levels, 255 - levels)
 
@@ -31,7 +31,7 @@ def _solarize(planes, threshold, lookup):
 def _autocontrast(planes, amount, lookup):
     """Stretches each channel to the full range."""
     darkest, brightest = (extreme(planes, axis=1, keepdims=True).astype(jnp.int32) for extreme in (jnp.min, jnp.max))
-    # Pillow computes the table in double precision, which a TPU lacks: there one value in 200 may be a level higher.
+    # Pillow computes the table in double precision. A TPU lacks it: one value in 200 may be one level higher there.
     stretched = lax.platform_dependent(
         darkest, brightest, amount, cpu=_stretched, cuda=_stretched, default=_stretched_in_integers
     )
@@ -52,7 +52,7 @@ def _stretched_in_integers(darkest, brightest, amount):
 
 
 def _equalize(planes, amount, lookup):
-    """Equalizes each channel's histogram (in integers, as Pillow does, which is coarse for small images)."""
+    """Equalizes each channel's histogram in integers, as Pillow does, which is coarse for small images."""
     below, pixels = lookup.count_below(planes), planes.shape[1]
     below_brightest = jnp.max(below, axis=1, keepdims=True, where=below < pixels, initial=0)
     step = below_brightest // 255
@@ -73,7 +73,7 @@ KINDS = tuple(_TABLES)
 def tone_map(planes, kind, amount, lookup):
     """Maps the levels of one image; `kind`, int32, is an index into `KINDS`, `lookup` a `lookup.Lookup`.
 
-    `amount` is int32: the bits that posterize keeps, 1 to 8; the level from which solarize inverts, 0 to 256.
+    `amount` is int32: the bits that posterize keeps, 1 to 8; or the level from which solarize inverts, 0 to 256.
     """
 
     def table(make, planes, amount):

@@ -1,8 +1,8 @@
 """Warps: crops, flips and affine maps, each as the source pixel of every output pixel.
 
 Such a map is int32 `(height · width,)`: the index of the source pixel, in row-major order, or −1 for the fill level
-(`lookup.Lookup.take_pixels`). Affine maps are Pillow's, from output to input, (a, b, c, d, e, f) for
-x' = a x + b y + c, y' = d x + e y + f with pixel centres at one half, in its 16.16 fixed-point arithmetic.
+(`lookup.Lookup.take_pixels`). Affine maps are those of Pillow, from output to input: (a, b, c, d, e, f) stands for
+x' = a x + b y + c, y' = d x + e y + f, with pixel centres at one half, in Pillow's 16.16 fixed-point arithmetic.
 """
 
 import math
@@ -26,17 +26,17 @@ def fixed_point(affine) -> np.ndarray:
 
 
 def affine_source(affine, height: int, width: int):
-    """Returns the source of each pixel by an affine map in fixed point, int32 `(6,)`."""
+    """Returns the source of each pixel for an affine map in fixed point, int32 `(6,)`."""
     row, column = places(height, width)
     a, b, c, d, e, f = affine
     return _number((d * column + e * row + f) >> 16, (a * column + b * row + c) >> 16, height, width)
 
 
 def crop_source(corner, mirrored, height: int, width: int, reflect: bool):
-    """Returns the source of each pixel in a window of the image's size, mirrored left to right where `mirrored`.
+    """Returns the source of each pixel in a window of the image's size, mirrored left to right if `mirrored`.
 
-    `corner`, int32 `(2,)`, is the window's first row and column in the image, `mirrored` a bool. Pixels outside are
-    filled, or, where `reflect`, the image mirrored at its edge, the edge not repeated.
+    `corner`, int32 `(2,)`, is the window's first row and column in the image; `mirrored` is a bool. Pixels outside the
+    image are filled or, if `reflect`, mirrored at the image's edge; the edge itself is not repeated.
     """
     row, column = places(height, width)
     row, column = corner[0] + row, corner[1] + jnp.where(mirrored, width - 1 - column, column)

@@ -1,6 +1,6 @@
-"""From a dataset's name to batches of uint8 images. Usable alone:
+"""Opens a dataset by name and reads batches of uint8 images. The package can be used alone:
 
-source = open_source(dataset)                 # what is there: sizes, channels, class names, splits
+source = open_source(dataset)                 # the metadata: sizes, channels, class names, splits
 train = source.load('train')
 for images, labels in train_batches(train, batch_size=128, seed=0, start_step=0, num_steps=1000): ...
 """

@@ -1,4 +1,4 @@
-"""Sources whose images come as arrays, from a package or an archive."""
+"""Sources whose images are arrays, from a package or an archive."""
 
 import numpy as np
 
@@ -9,13 +9,13 @@ from dsconv.data.threads import map_images
 
 
 def array_source(splits: dict[str, tuple[np.ndarray, np.ndarray]], class_names: tuple[str, ...], dataset) -> Source:
-    """Makes a source of arrays that are in memory.
+    """Makes a source from arrays in memory.
 
     Args:
-      splits: split's name → (images uint8 `(n, size, size, channels)`, labels `(n,)`).
-      class_names: one per label; these say whether it is `flippable`, whatever `dataset.class_names` calls them.
-      dataset: as for `open_source`. Other sizes and channels than the arrays' are made once when a split is loaded,
-        or, where that exceeds `memory_gigabytes`, whenever an image is read.
+      splits: name of a split → (images uint8 `(n, size, size, channels)`, labels `(n,)`).
+      class_names: one per label; these names decide `flippable`, even if `dataset.class_names` is set.
+      dataset: as for `open_source`. If it sets another size or number of channels, the images are converted once when
+        a split is loaded, or, if the result exceeds `memory_gigabytes`, whenever an image is read.
     """
     shape = next(iter(splits.values()))[0].shape
     image_size, channels = dataset.image_size or shape[1], dataset.channels or shape[3]

@@ -1,4 +1,4 @@
-"""CIFAR-10 from `cifar-10-binary.tar.gz`, the archive that its authors publish, as a local file."""
+"""Reads CIFAR-10 from a local copy of `cifar-10-binary.tar.gz`, the archive that its authors publish."""
 
 import hashlib
 import io
@@ -17,19 +17,19 @@ MD5 = 'c32a1d4ab5d03f1284b67883e8d87530'
 PICKLED_MD5 = 'c58f30108f718f92721af3b95e74349a'
 FOLDER = 'cifar-10-batches-bin'
 CLASS_NAMES = ('airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck')
-RECORD_BYTES = 1 + 3 * 32 * 32  # the label, then the red, the green and the blue plane, row by row
+RECORD_BYTES = 1 + 3 * 32 * 32  # the label, then the red, the green and the blue plane in row-major order
 
 
 def describe_cifar(dataset) -> Source:
-    """Returns CIFAR-10 without splits: the form of its images, and its classes."""
+    """Returns CIFAR-10 without splits: only the image size, the channels and the class names."""
     names = choose_class_names(CLASS_NAMES, dataset)
     return Source(dataset.image_size or 32, dataset.channels or 3, names, True, Division.of({}, dataset), {}.get)
 
 
 def open_cifar_archive(dataset) -> Source:
-    """Reads the archive at `dataset.archive` in memory; nothing is written to disk.
+    """Reads the archive at `dataset.archive` into memory; nothing is written to disk.
 
-    Raises: InputError when the file is missing, is another archive or has a wrong MD5 checksum.
+    Raises: InputError when the file is missing, is a different archive or has a wrong MD5 checksum.
     """
     with tarfile.open(fileobj=io.BytesIO(_verified(to_path(dataset.archive))), mode='r:gz') as archive:
         files = {'train': [f'data_batch_{i}' for i in range(1, 6)], 'test': ['test_batch']}
@@ -38,7 +38,7 @@ def open_cifar_archive(dataset) -> Source:
 
 
 def _verified(path: pathlib.Path) -> bytes:
-    """Returns the content of the archive. Raises InputError unless its checksum is the published one."""
+    """Returns the content of the archive. Raises InputError if its checksum is not the published one."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -58,10 +58,10 @@ def _verified(path: pathlib.Path) -> bytes:
 
 
 def _read(archive: tarfile.TarFile, split: str, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the images and labels of some files.
+    """Returns the images and labels of some files of the archive.
 
-    They are in the order of TensorFlow Datasets, which sorts by the MD5 of the split's name and the index: so the same
-    images are held out, and batches are the same.
+    The order is that of TensorFlow Datasets, which sorts by the MD5 of the split's name and the index. Both sources
+    therefore hold out the same images and yield the same batches.
     """
     records = b''.join(archive.extractfile(f'{FOLDER}/{name}.bin').read() for name in names)
     records = np.frombuffer(records, np.uint8).reshape(-1, RECORD_BYTES)

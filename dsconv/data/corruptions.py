@@ -1,8 +1,8 @@
 """Common corruptions, applied while a split is read, to test a network that was not trained on them.
 
-Eight of the corruptions of CIFAR-10-C, with its five severities: Hendrycks & Dietterich,
+The module has eight of the corruptions of CIFAR-10-C, with their five severities: Hendrycks & Dietterich,
 'Benchmarking Neural Network Robustness to Common Corruptions and Perturbations', 2019 (arXiv:1903.12261). The blur,
-given there in pixels of a 32-pixel image, is scaled to the image size. Results are rounded to 256 levels.
+which the paper gives in pixels of a 32-pixel image, is scaled to the image size. Results are rounded to 256 levels.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from dsconv.data.picture import from_array
 from dsconv.data.threads import map_images
 
 SEVERITIES = (1, 2, 3, 4, 5)
-# The 15 corruptions of the published CIFAR-10-C, as the configs of TensorFlow Datasets' cifar10_corrupted name them.
+# The 15 corruptions of the published CIFAR-10-C, with their config names in TensorFlow Datasets' cifar10_corrupted.
 CIFAR10_C = (
     'gaussian_noise', 'shot_noise', 'impulse_noise', 'defocus_blur', 'frosted_glass_blur', 'motion_blur', 'zoom_blur',
     'snow', 'frost', 'fog', 'brightness', 'contrast', 'elastic', 'pixelate', 'jpeg_compression',
@@ -27,9 +27,9 @@ def corrupt(images: np.ndarray, name: str, severity: int, seed: int = 0, first: 
     """Corrupts images.
 
     Args:
-      images: uint8 `(n, height, width, 1 or 3)`, as those that are returned.
-      name: one of `CORRUPTIONS`; its `severity` is 1 to 5.
-      seed: the noise of an image depends on it, on the corruption, the severity and the image's index alone.
+      images: uint8 `(n, height, width, 1 or 3)`; the result has the same shape and dtype.
+      name, severity: one of `CORRUPTIONS`, and 1 to 5.
+      seed: the noise of an image depends only on the seed, the corruption, the severity and the image's index.
       first: index of `images[0]` in its split.
     """
     function, levels = CORRUPTIONS[name]
@@ -45,7 +45,7 @@ def corrupt(images: np.ndarray, name: str, severity: int, seed: int = 0, first: 
 
 @dataclasses.dataclass(frozen=True)
 class CorruptedSplit:
-    """A split for evaluation, under one corruption; see `corrupt`."""
+    """A split for evaluation with one corruption applied; see `corrupt`."""
 
     split: object
     name: str
@@ -57,7 +57,7 @@ class CorruptedSplit:
         return self.split.num_examples
 
     def in_order(self, batch_size: int, rows: slice) -> Iterator[tuple]:
-        """As `Split.in_order`."""
+        """Yields batches as `Split.in_order` does, corrupted."""
         for number, (images, labels) in enumerate(self.split.in_order(batch_size, rows)):
             first = (rows.start or 0) + number * batch_size
             yield corrupt(images, self.name, self.severity, self.seed, first), labels
@@ -68,12 +68,12 @@ def _gaussian_noise(image, deviation, rng):
 
 
 def _shot_noise(image, photons, rng):
-    """Counts photons, `photons` of them at white (Poisson)."""
+    """Draws photon counts from a Poisson distribution; white has a mean of `photons`."""
     return rng.poisson(image / 255 * photons) / photons
 
 
 def _impulse_noise(image, share, rng):
-    """Sets a share of the values to black or white, each channel independently."""
+    """Sets a share of the values to black or white, independently in each channel."""
     hit, salt = rng.random((2, *image.shape))
     return np.where(hit < share, np.where(salt < 0.5, np.uint8(0), np.uint8(255)), image)
 
@@ -92,7 +92,7 @@ def _contrast(image, factor, rng):
 
 
 def _brightness(image, added, rng):
-    """Adds to the V of HSV: scaling all channels by one factor keeps H and S. Black, with neither, becomes grey."""
+    """Adds to V of HSV by scaling all channels by one factor, which keeps H and S. Black, without hue, becomes grey."""
     image = image / 255
     value = image.max(axis=2, keepdims=True)
     brighter = np.minimum(value + added, 1)
@@ -111,7 +111,7 @@ def _pixelate(image, share, rng):
     return np.asarray(small.resize((width, height), Image.Resampling.BOX)).reshape(image.shape)
 
 
-# name → (function of a uint8 image, a level and a generator → uint8, or 0 to 1; the level at each severity)
+# name → (function (uint8 image, level, generator) → uint8 image, or floats clipped to [0, 1]; level of each severity)
 CORRUPTIONS: dict[str, tuple[Callable, tuple]] = {
     'gaussian_noise': (_gaussian_noise, (0.04, 0.06, 0.08, 0.09, 0.10)),
     'shot_noise': (_shot_noise, (500, 250, 100, 75, 50)),

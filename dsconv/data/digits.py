@@ -1,4 +1,4 @@
-"""The digits that ship inside scikit-learn: 1,797 images of 8×8 grey pixels. No download, no files."""
+"""The digits in scikit-learn: 1,797 grey images of 8×8 pixels, which are part of the package. Nothing is downloaded."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ TEST_SIZE, VALIDATION_SIZE = 360, 180
 
 
 def open_digits(dataset) -> Source:
-    """Opens the digits in a fixed stratified division: 1,257 train, 180 validation and 360 test (about 70/10/20 %)."""
+    """Opens the digits with fixed stratified splits: 1,257 train, 180 validation and 360 test (about 70/10/20 %)."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()

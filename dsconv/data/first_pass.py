@@ -13,9 +13,9 @@ from dsconv.errors import InputError
 
 
 def read_headers(listing: Listing, processes: Processes, are_promised: bool) -> tuple[Listing, np.ndarray, list[str]]:
-    """Reads every header; a file without extension is taken for broken only if all `are_promised` to be pictures.
+    """Reads all headers; unless `are_promised`, unreadable files without an extension are ignored, not broken.
 
-    Returns: (the pictures that have one, int32 (width, height, is grey) of each, broken paths).
+    Returns: (the pictures with a valid header, int32 (width, height, is grey) of each, broken paths).
     """
     blocks = processes.attempt_all(of_sound_disk(picture_header), listing.paths, np.zeros(3, np.int32))
     headers, good = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
@@ -26,10 +26,10 @@ def read_headers(listing: Listing, processes: Processes, are_promised: bool) -> 
 
 
 def decode_all(listing: Listing, read: Callable, shape: tuple, keep: bool, processes: Processes):
-    """Decodes every picture once, by `read`: path → uint8 `shape`.
+    """Decodes every picture once with `read`: path → uint8 `shape`.
 
-    Returns: (the pictures that can be decoded, their images `(n, *shape)` if they are to be kept, a hash of the pixels
-      of each as uint64 `(n,)`, broken paths).
+    Returns: (the pictures that can be decoded, their images `(n, *shape)` if `keep` else None, a uint64 hash `(n,)` of
+      the pixels of each, broken paths).
     """
     result, result_shape = (read, shape) if keep else (lambda path: _digest(read(path)), (8,))
     results, good, row = np.empty((len(listing.paths), *result_shape), np.uint8), [], 0
@@ -38,7 +38,7 @@ def decode_all(listing: Listing, read: Callable, shape: tuple, keep: bool, proce
         results[row : row + len(decoded)] = decoded
         row += len(decoded)
         good.append(done)
-    good, results = np.concatenate(good), results[:row]  # a view: a copy would need the memory twice
+    good, results = np.concatenate(good), results[:row]  # a view, because a copy would double the memory
     digests = np.fromiter(map(_digest, results), np.dtype((np.uint8, 8)), row) if keep else results
     return listing.take(good), results if keep else None, digests.view(np.uint64)[:, 0], listing.paths[~good].tolist()
 
@@ -48,7 +48,7 @@ def _digest(image: np.ndarray) -> np.ndarray:
 
 
 def reasons(broken: list[str]) -> str:
-    """Says what is wrong with the first three, read again: a process has read only its part."""
+    """Returns the errors of the first three files, read again: each process has read only its part of the files."""
     errors = {path: attempt(read_picture, path, 1, 3) for path in broken[:3]}
     return '; '.join(
         str(error) if isinstance(error, InputError) else f'{path}: could not be read' for path, error in errors.items()
@@ -56,7 +56,7 @@ def reasons(broken: list[str]) -> str:
 
 
 def repeated(listing: Listing, digests: np.ndarray) -> Iterator[str]:
-    """Yields a line for pictures that are in two splits, and one for pictures that are in two classes."""
+    """Yields a message for pictures that are in two splits, and a message for pictures that are in two classes."""
     _, first, which = np.unique(digests, return_index=True, return_inverse=True)
     is_held_out = (listing.splits == 'validation') | (listing.splits == 'test')
     tested = listing.paths[is_held_out & np.isin(which, which[listing.splits == 'train'])].tolist()

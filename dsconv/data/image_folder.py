@@ -20,26 +20,26 @@ from dsconv.data.threads import map_images
 from dsconv.errors import InputError
 from dsconv.files import to_path
 
-LARGEST = 4096  # pixels per side of what is trained on without being asked for
-BROKEN_SHARE, BROKEN_COUNT = 0.1, 3  # more broken pictures than both stop the run
+LARGEST = 4096  # pixels per side; larger pictures need `dataset.image_size`, set or automatic
+BROKEN_SHARE, BROKEN_COUNT = 0.1, 3  # the run stops if the broken pictures exceed both
 
 log = logging.getLogger('dsconv')
 
 
 def open_pictures(dataset, processes: Processes, listed=None, whole: bool = False) -> Source:
-    """Opens a folder (see `list_pictures`) or a table (see `list_table`), and says in one line how it was read.
+    """Opens a folder (see `list_pictures`) or a table (see `list_table`), and logs in one line how it was read.
 
-    Every picture is decoded once here, so that the sizes of the splits are true before training starts: what cannot
-    be decoded, a broken link among it, is logged and left out. What fits in `dataset.memory_gigabytes` is
-    kept, the rest is read from its file whenever it is needed. Pictures without splits get a test split of a fixed
-    fifth of each class, unless `dataset.fold` is set; so does a training split alone, unless `dataset.fold` or
-    `dataset.validation_fraction` is set.
+    Every picture is decoded once here, so that the sizes of the splits are final before training starts. Pictures that
+    cannot be decoded, and broken links, are logged and ignored. The images are kept in memory if they fit in
+    `dataset.memory_gigabytes`; otherwise a picture is read from its file whenever it is needed. Pictures without
+    splits get a test split, a fixed fifth of each class, unless `dataset.fold` is set. Pictures with only a training
+    split get it too, unless `dataset.fold` or `dataset.validation_fraction` is set.
 
-    The arguments are those of `open_source`. All processes keep all images.
+    The arguments are those of `open_source`. Every process keeps all images.
 
-    Raises: InputError as `list_pictures` and `list_table`; when too few classes have a picture; when more than 3
-      pictures and more than 10 % are broken, or one of those `listed`; when the pictures differ in size, or are larger
-      than `LARGEST`, and `dataset.image_size` is unset and not to be chosen.
+    Raises: InputError as `list_pictures` and `list_table`; when processes see different pictures; when too few classes
+      have a picture; when more than 3 pictures and more than 10 % are broken, or any picture of `listed`; when
+      `dataset.image_size` is neither set nor automatic and the pictures are not squares of one size up to `LARGEST`.
     """
     listing, root = _list(dataset, listed, whole)
     below = [path.removeprefix(str(listing.root)) for path in listing.paths]
@@ -78,7 +78,7 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
         log.warning('%s', note)
 
     def images_at(indices, *draw):
-        if draw:  # by the place in the epoch: a picture may be drawn several times
+        if draw:  # crops depend on the place in the epoch, because a picture may be drawn several times
             *seeds, places = draw
             crops = [drawn_crop(scale, dataset.crop_ratio, *seeds, place) for place in places.tolist()]
             return map_images(read, shape, listing.paths[indices], crops)
@@ -99,7 +99,7 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
 
 
 def _list(dataset, listed, whole):
-    """Returns (listing, the folder that the paths of `Source.table` are relative to)."""
+    """Returns (listing, the folder to which the paths of `Source.table` are relative)."""
     path = to_path(dataset.name.partition(':')[2])
     root = path if dataset.name.startswith(FOLDER_PREFIX) else to_path(dataset.root or path.parent)
     if listed is not None:
@@ -150,7 +150,7 @@ def _common_size(listing: Listing, headers: np.ndarray) -> int:
 
 
 def _divided(listing: Listing, dataset, tested: float) -> np.ndarray:
-    """Returns the split of each picture, once what is to be held out is cut from the training split; '' for none."""
+    """Returns the split of each picture after held-out parts are cut from the training split; '' if it is in none."""
     splits = np.where(listing.splits == '', 'train', listing.splits)
     division = Division.of(collections.Counter(splits.tolist()), dataset, tested)
     training = np.flatnonzero(splits == 'train')

@@ -23,7 +23,7 @@ SPLIT_NAMES = {
     for name in names
     for end in ('', 'set', '_set', '-set', ' set', '_data', '-data', ' data', '_images', '-images', ' images')
 }
-# What file servers, Python and notebooks leave behind, in lower case; hidden files and folders are ignored as well.
+# Files and folders that systems and file servers create, in lower case; hidden files and folders are ignored as well.
 LEFT_BEHIND = frozenset(
     ('@eadir', '__macosx', '__pycache__', 'lost+found', '$recycle.bin', 'system volume information')
     + ('thumbs.db', 'desktop.ini', 'icon\r')
@@ -35,15 +35,15 @@ class Listing:
     """The files of a folder that may be pictures, in an order that depends on their names alone.
 
     Attributes:
-      root: the folder that holds the classes or the splits; of a table, the folder of its paths.
-      where: split, training first, → what a message calls it; {'': …} where the data has no splits.
+      root: the folder that holds the classes or the splits; for a table, the folder of its paths.
+      where: split → its name in messages, the training split first; {'': …} if the data has no splits.
       class_names: one per label, in Unicode's composed form (NFC), sorted.
       paths: text `(n,)`.
       labels: int32 `(n,)`.
       splits: text `(n,)`, keys of `where`.
-      other_files: extension → number of files that are no pictures.
-      notes: what the user should know about what was left out.
-      groups: int64 `(n,)`: those of equal numbers stay together when a split is divided; None where there are none.
+      other_files: extension → number of files that are not pictures.
+      notes: messages for the user, e.g. about data that is ignored.
+      groups: int64 `(n,)`; pictures with the same number stay together when a split is divided. None without groups.
     """
 
     root: pathlib.Path
@@ -58,23 +58,23 @@ class Listing:
 
     @classmethod
     def of(cls, root, where: dict[str, str], class_names: tuple[str, ...], rows: list[tuple], **others) -> 'Listing':
-        """Returns the listing of `rows`, (path, name of the class, split) of each file; `others` are attributes."""
+        """Returns the listing of `rows`: (path, class name, split) of each file; `others` are attributes."""
         numbers = {name: number for number, name in enumerate(class_names)}
         paths, names, splits = np.array(rows, object).reshape(-1, 3).T
         labels = np.array([numbers[name] for name in names], np.int32)
         return cls(root, where, class_names, paths, labels, splits, **others)
 
     def take(self, rows) -> 'Listing':
-        """Returns the listing of some of its files."""
+        """Returns the listing of the files at `rows`, indices or a mask."""
         arrays = dict(paths=self.paths, labels=self.labels, splits=self.splits, groups=self.groups)
         taken = {name: None if array is None else array[rows] for name, array in arrays.items()}
         return dataclasses.replace(self, **taken)
 
 
 def split_names(dataset) -> dict[str, str]:
-    """Maps the names that splits have in the data, in lower case, to ours: the usual ones, or `dataset.splits`.
+    """Maps the data's split names, in lower case, to 'train', 'validation' and 'test': usual names or `dataset.splits`.
 
-    Raises: InputError where `dataset.splits` is no list of `ours=theirs`, or one of theirs is in it twice.
+    Raises: InputError when an item of `dataset.splits` is not `ours=theirs`, or names a split of the data twice.
     """
     names = {}
     for pair in dataset.splits or ():
@@ -89,12 +89,12 @@ def split_names(dataset) -> dict[str, str]:
 
 
 def replaces_validation(dataset) -> str | None:
-    """Returns the option that holds out other pictures than those of the data's own validation split, or None."""
+    """Returns the option that replaces the data's own validation split, 'fold' or 'validation_fraction', or None."""
     return 'fold' if dataset.fold else 'validation_fraction' if dataset.validation_fraction else None
 
 
 def check_split_names(where, names: dict[str, str], there) -> None:
-    """Raises InputError if `dataset.splits` gives a split a name, of `split_names`, that is not `there`."""
+    """Raises InputError if `dataset.splits` names a split, a key of `names`, that is not in `there`."""
     for name in names:
         if names is not SPLIT_NAMES and name not in map(str.lower, there):
             raise InputError(f'dataset.splits: {where} has no split {name}{did_you_mean(name, there)}')
@@ -103,12 +103,12 @@ def check_split_names(where, names: dict[str, str], there) -> None:
 def list_pictures(given: pathlib.Path, dataset, whole: bool = False) -> Listing:
     """Lists `path/<class>/…` or `path/{train,val,test}/<class>/…`, at any depth below a class.
 
-    A folder, or split, that holds nothing but one folder is opened, and a note says where the classes were found. A
-    split without class folders is left out, and so is a validation split that `dataset.fold` or
-    `dataset.validation_fraction` replaces. With `whole`, one class is enough, and training need not know it.
+    If a folder or a split has only one subfolder, the search continues there, and a note names the folder in which the
+    classes were found. A split without class folders is ignored, and so is a validation split that `dataset.fold` or
+    `dataset.validation_fraction` replaces. With `whole`, one class is enough, and the training split may lack classes.
 
-    Raises: InputError when there is no such folder, a link beside the classes is broken or leads to a folder above it,
-      two folders stand for one split, a class is unknown in training, or there are too few.
+    Raises: InputError when there is no such folder, a link among the class folders is broken or points to a folder
+      above it, two folders stand for one split, the training split lacks a class, or there are too few classes.
     """
     names = split_names(dataset)
     if not is_directory(given):
@@ -130,7 +130,7 @@ def list_pictures(given: pathlib.Path, dataset, whole: bool = False) -> Listing:
         classes[split] = _classes(folders[split])
         known = classes[split] if whole else classes[split].keys() & classes[training].keys()
         if len(classes[split]) < 2 and not known:
-            left_out = folders.pop(split)  # all in one folder?
+            left_out = folders.pop(split)  # its pictures are probably unlabelled
             notes.append(f'{left_out}: ignored, because it has none of the classes; use `predict` for its pictures')
     class_names = tuple(sorted(set().union(*classes.values()) if whole else classes[training]))
     if len(class_names) < (least := 1 if whole else 2):
@@ -155,7 +155,7 @@ def list_pictures(given: pathlib.Path, dataset, whole: bool = False) -> Listing:
 
 
 def _unwrapped(root: pathlib.Path, names: Mapping) -> pathlib.Path:
-    """Returns the folder inside a folder that holds nothing else, as archives make them, but none of these names."""
+    """Returns the last of a chain of single subfolders, as in archives, before one in `names` or without subfolders."""
     above = [_real_path(root)]
     while len(inside := _subfolders(root)) == 1:
         [folder] = inside
@@ -167,7 +167,7 @@ def _unwrapped(root: pathlib.Path, names: Mapping) -> pathlib.Path:
 
 
 def _split_folders(root: pathlib.Path, names: dict[str, str], notes: list[str], whole) -> dict[str, pathlib.Path]:
-    """Maps each split to its folder, training first; '' to `root` where the classes, perhaps one 'train', stand."""
+    """Maps each split to its folder, training first; {'': root} if `root` holds the classes (one may be 'train')."""
     _check_links(entry for entry in root.iterdir() if entry.name.lower() in names)
     found, inside = collections.defaultdict(list), _subfolders(root)
     for folder in inside:
@@ -217,7 +217,7 @@ def _check_links(entries: Iterable[pathlib.Path]) -> None:
 
 
 def unknown_class(name: str, there, training, class_names) -> str:
-    """Returns what is wrong where a class is in a split, `there`, that the training split, `training`, lacks."""
+    """Returns the error message for a class of the split `there` that the training split, `training`, lacks."""
     unknown = f'class {name!r} is in {there} but not in {training}: add it there, or remove it'
     return f'{unknown}{did_you_mean(name, class_names)}'
 
@@ -233,14 +233,14 @@ def alike(class_names: tuple[str, ...]) -> list[str]:
 
 
 def pictures_below(folder: pathlib.Path, above: tuple[str, ...], others: collections.Counter) -> Iterator[str]:
-    """Yields the files in a folder that have the extension of a picture, or none; counts the `others`."""
+    """Yields the files below a folder with a picture's extension or none; counts other extensions in `others`."""
     above = (*above, _real_path(folder, above))
     for entry in folder.iterdir():
         extension = entry.suffix.lower()
         is_picture = extension in EXTENSIONS
         if _is_left_behind(entry):
             continue
-        if not (is_remote(entry) and is_picture) and entry.is_dir():  # an object store would be asked for each
+        if not (is_remote(entry) and is_picture) and entry.is_dir():  # saves a request per picture to an object store
             yield from pictures_below(entry, above, others)
         elif is_remote(entry) or entry.is_file() or (is_picture and _is_broken_link(entry)):
             if is_picture or not extension:
@@ -252,7 +252,7 @@ def pictures_below(folder: pathlib.Path, above: tuple[str, ...], others: collect
 
 
 def _is_broken_link(path: pathlib.Path) -> bool:
-    """Returns whether it is a broken link, or one to itself."""
+    """Returns whether `path` is a broken link or a link to itself."""
     return not is_remote(path) and path.is_symlink() and not path.exists()
 
 

@@ -1,4 +1,4 @@
-"""One picture → uint8 (image_size, image_size, channels). The one place where pictures are decoded and resized."""
+"""Reads a picture as uint8 (image_size, image_size, channels). All pictures are decoded and resized here."""
 
 import contextlib
 import errno
@@ -16,10 +16,10 @@ from PIL import Image, features
 from dsconv.errors import InputError, RunError, with_causes
 from dsconv.files import describe, is_remote, to_path
 
-# Pillow warns, in lines of its own, of pictures that are refused here anyway, or well decoded in spite of a flaw.
+# Pillow warns of pictures that are refused here anyway, or that it decodes well despite a flaw.
 warnings.filterwarnings('ignore', module=r'PIL\.')
 
-# Others stay closed: Pillow would start Ghostscript for some.
+# Other formats are not opened: Pillow would start Ghostscript for some of them.
 FORMATS = {
     'PNG': ('.png',),
     'JPEG': ('.jpg', '.jpeg', '.jpe', '.jfif'),
@@ -32,19 +32,19 @@ FORMATS = {
 }
 if features.check('avif'):  # not in some builds of Pillow
     FORMATS['AVIF'] = ('.avif',)
-if importlib.util.find_spec('pillow_heif'):  # an iPhone's format, by a package that is no requirement
+if importlib.util.find_spec('pillow_heif'):  # the format of iPhones; the package is optional
     from pillow_heif import register_heif_opener
 
     register_heif_opener()
     FORMATS['HEIF'] = ('.heic', '.heif')
 EXTENSIONS = frozenset(extension for extensions in FORMATS.values() for extension in extensions)
 PADDING = 128  # level of the margins of a padded picture
-REDUCED = 2  # a JPEG's box is decoded at no less than this multiple of the image's side
+REDUCED = 2  # the box of a JPEG is decoded with at least this multiple of `image_size` per side
 OF_MACHINE = (
     errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOTCONN, errno.ECONNRESET,
     errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH,
 )  # fmt: skip
-ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)  # the tag of EXIF, and its values that exchange width and height
+ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values that swap width and height
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -61,8 +61,8 @@ def read_picture(
 ) -> np.ndarray:
     """Reads a picture file.
 
-    PNG, JPEG, BMP, GIF (first frame), WebP, AVIF, TIFF and PPM/PGM, HEIC where pillow-heif is installed, whatever the
-    file's extension, in any colour mode: see `fit` for what becomes of it.
+    The formats are PNG, JPEG, BMP, GIF (first frame), WebP, AVIF, TIFF, PPM/PGM, and HEIC if pillow-heif is installed.
+    The file may have any extension and any colour mode; see `fit` for the conversion and the arguments.
 
     Returns: uint8 `(image_size, image_size, channels)`, 0..255.
     Raises: InputError, naming the file, when it is missing, unreadable, damaged, too large or not a picture.
@@ -72,13 +72,13 @@ def read_picture(
 
 
 def picture_header(path) -> np.ndarray:
-    """Returns int32 (width and height as stored, whether it is grey) of a picture. Raises as `read_picture`."""
+    """Returns int32 (width and height as Pillow gives them, is grey) of a picture. Raises as `read_picture`."""
     with _file(path) as file, open_picture(file) as picture:
         return np.array([*picture.size, Image.getmodebase(picture.mode) == 'L'], np.int32)
 
 
 def of_sound_disk(read: Callable) -> Callable:
-    """Returns `read`, by which a fault of the disk or the network is a RunError: the picture may be intact."""
+    """Wraps `read` to raise RunError for a fault of the disk, network or memory: the picture may be intact."""
 
     @functools.wraps(read)
     def reading(*arguments):
@@ -96,7 +96,7 @@ def of_sound_disk(read: Callable) -> Callable:
 
 @contextlib.contextmanager
 def _decoding():
-    """Turns whatever Pillow's decoders raise, each format's its own, into InputErrors."""
+    """Turns all exceptions of Pillow's decoders, whose types vary by format, into InputErrors."""
     try:
         yield
     except InputError:
@@ -107,30 +107,30 @@ def _decoding():
 
 @_decoding()
 def fit(picture, image_size: int, channels: int, resize: str = 'squash', crop: Callable | None = None) -> np.ndarray:
-    """Brings a Pillow image to uint8 `(image_size, image_size, channels)`.
+    """Converts a Pillow image to uint8 `(image_size, image_size, channels)`.
 
-    The EXIF orientation is applied. Transparent pixels are composited on white.
-    16 bits become 8 by dividing by 257 (65535 → 255), floating-point pixels are taken to lie in [0, 1]. Colour
-    becomes grey by ITU-R 601 luma. The size is changed by Pillow's antialiased bilinear filter.
+    The EXIF orientation is applied. Transparent pixels are composited on white. 16-bit pixels are divided by 257
+    (65535 → 255); floating-point pixels must be in [0, 1]. Colour is converted to grey by ITU-R 601 luma. The image is
+    resized with Pillow's antialiased bilinear filter.
 
     Args:
-      picture: not loaded yet, where time matters.
-      resize: what becomes of a picture that is not square: 'squash' scales each axis by itself, 'crop' takes the square
-        in the middle, 'pad' adds grey margins.
-      crop: (width, height) of the upright picture → the box (left, top, right, bottom) of it to take instead. A JPEG is
-        then decoded at a half, a quarter or an eighth where that leaves `REDUCED` times the pixels that are needed.
+      picture: a Pillow image; decoding is faster if it is not loaded yet.
+      resize: for a picture that is not square: 'squash' scales each axis separately, 'crop' takes the square in the
+        middle, 'pad' adds grey margins.
+      crop: (width, height) of the upright picture → the box (left, top, right, bottom) to use instead. A JPEG is then
+        decoded at 1/2, 1/4 or 1/8 of its size if the box keeps `REDUCED` times `image_size` pixels per side.
 
-    Raises: InputError when it cannot be decoded.
+    Raises: InputError when the picture cannot be decoded, or its pixels are out of range.
     """
     box = None
     if crop is not None:
-        # Pillow gives the size of a TIFF upright, that of other files as stored.
+        # Pillow gives the upright size of a TIFF, and the size as stored of other files.
         turned = picture.format != 'TIFF' and _orientation(picture) in SIDEWAYS
         box = crop(picture.size[::-1] if turned else picture.size)
         factor = _reduce(picture, min(box[2] - box[0], box[3] - box[1]) / (REDUCED * image_size))
         box = tuple(side * factor for side in box)
     picture = _eight_bits(_upright(picture))
-    if picture.mode == 'LAB':  # Pillow converts it only to RGB
+    if picture.mode == 'LAB':  # Pillow converts LAB only to RGB
         picture = picture.convert('RGB')
     if picture.has_transparency_data:
         picture = picture.convert('RGBA')
@@ -140,7 +140,7 @@ def fit(picture, image_size: int, channels: int, resize: str = 'squash', crop: C
 
 
 def _reduce(picture, by: float) -> float:
-    """Has a JPEG decoded at 1/2, 1/4 or 1/8 where `by` is as much. Returns the factor of its size."""
+    """Sets a JPEG to be decoded at 1/2, 1/4 or 1/8, but not below 1/`by`. Returns the ratio of new to old size."""
     width, height = picture.size
     drafted = by >= 2 and picture.draft(None, (max(1, int(width / by)), max(1, int(height / by))))
     return drafted[1][2] / width if drafted else 1.0
@@ -161,7 +161,7 @@ def _resized(picture, image_size: int, resize: str, box):
 
 
 def drawn_crop(scale: tuple, ratio: tuple, seed: int, epoch: int, place: int) -> Callable:
-    """Returns a `crop` for `fit` that draws a `random_box`, a function of (seed, epoch, place in the epoch) alone."""
+    """Returns a `crop` for `fit`: a `random_box` that depends only on size, seed, epoch and place in the epoch."""
     generator = np.random.Generator(np.random.Philox(key=[seed, epoch], counter=[0, 0, 0, place + 1]))
     return lambda size: random_box(size, scale, ratio, generator)
 
@@ -171,12 +171,12 @@ def random_box(size: tuple[int, int], scale: tuple, ratio: tuple, generator) -> 
 
     Args:
       size: width and height of the picture.
-      scale: least and largest share of its area, in (0, 1]; uniform between them.
-      ratio: least and largest width/height; log-uniform between them.
-      generator: of `numpy.random`.
+      scale: least and largest share of the picture's area, in (0, 1]; drawn uniformly.
+      ratio: least and largest width/height; drawn log-uniformly.
+      generator: a `numpy.random.Generator`.
 
-    Returns: (left, top, right, bottom) in pixels. Where ten draws do not fit into the picture: the largest box in its
-      middle that has a ratio between these.
+    Returns: (left, top, right, bottom) in pixels. If none of ten draws fits into the picture, the box is the largest
+      centred box whose ratio is in range.
     """
     width, height = size
     for _ in range(10):
@@ -200,13 +200,13 @@ def fit_array(image: np.ndarray, image_size: int, channels: int, resize: str = '
 
 
 def from_array(image: np.ndarray) -> Image.Image:
-    """Returns a uint8 array `(height, width, channels)` as a Pillow image."""
+    """Converts a uint8 array `(height, width, channels)` to a Pillow image."""
     return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
 
 
 @contextlib.contextmanager
 def _file(path):
-    """Opens a file. Errors while it is open become InputErrors that name it."""
+    """Opens a file. Turns errors while it is open into InputErrors that name the file."""
     path = to_path(path)
     try:
         if is_remote(path):
@@ -226,14 +226,14 @@ def _file(path):
 
 @_decoding()
 def open_picture(file) -> Image.Image:
-    """Opens the picture in a binary file, for `fit`. Raises InputError as `read_picture`, which does not name it."""
+    """Opens the picture in a binary file, for `fit`. Raises InputError as `read_picture`, but without the file name."""
     try:
         picture = Image.open(file, formats=tuple(FORMATS))
     except Image.DecompressionBombError as error:
         raise InputError(f'has too many pixels ({error})') from error
     except Image.UnidentifiedImageError as error:
         raise InputError('is not a picture that can be read') from error
-    limit = Image.MAX_IMAGE_PIXELS  # None where the caller lifted it; Pillow itself only warns up to twice of it
+    limit = Image.MAX_IMAGE_PIXELS  # None if the caller removed it; Pillow itself only warns up to twice the limit
     if limit and picture.width * picture.height > limit:
         raise InputError(f'has too many pixels ({picture.width}x{picture.height}, over {limit})')
     return picture
@@ -242,16 +242,16 @@ def open_picture(file) -> Image.Image:
 def _orientation(picture) -> int | None:
     try:
         return picture.getexif().get(ORIENTATION)
-    except Exception:  # Pillow has many; a damaged EXIF leaves the pixels intact
+    except Exception:  # Pillow raises many types; a damaged EXIF leaves the pixels intact
         return None
 
 
 def _upright(picture):
     """Rotates and mirrors a picture by its EXIF orientation.
 
-    `ImageOps.exif_transpose` also rewrites the EXIF, which fails where another tag has a value of a wrong type.
+    `ImageOps.exif_transpose` also rewrites the EXIF, which fails if another tag has a value of a wrong type.
     """
-    picture.load()  # which turns a TIFF
+    picture.load()  # this already rotates a TIFF
     turn = TURNS.get(_orientation(picture))
     return picture if turn is None else picture.transpose(turn)
 

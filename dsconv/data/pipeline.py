@@ -1,4 +1,4 @@
-"""Splits → host-local batches of uint8 images, the same on a resumed run as on an uninterrupted one."""
+"""Host-local batches of uint8 images from splits; a resumed run gets the same batches as an uninterrupted run."""
 
 import hashlib
 import itertools
@@ -15,10 +15,9 @@ def train_batches(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields shuffled batches for the global steps `start_step` .. `num_steps - 1`.
 
-    The batch of a step depends on (seed, step) alone, so a run resumed at any step sees what the uninterrupted one
-    would have seen. An epoch is `num_examples // batch_size` steps, every epoch has an order of its own, and the
-    examples left over at its end are dropped. Process p takes rows p·b to (p+1)·b of the global batch,
-    b = batch_size / processes.count.
+    The batch of a step depends only on (seed, step), so a resumed run gets the same batches as an uninterrupted run.
+    An epoch is `num_examples // batch_size` steps. Every epoch has a different order, and the examples left over at
+    its end are dropped. Process p takes rows p·b to (p+1)·b of the global batch, b = batch_size / processes.count.
 
     Yields: (images uint8 `(b, image_size, image_size, channels)` 0..255, labels int32 `(b,)`).
     Raises: InputError when the split holds less than one batch.
@@ -47,14 +46,14 @@ def eval_batches(
 
 
 def channel_statistics(split) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Computes mean and standard deviation of every channel, of pixels in [0, 1], in float64, rounded to 6 decimals.
+    """Computes the float64 mean and standard deviation of every channel, rounded to 6 decimals, of pixels in [0, 1].
 
-    Taken from all examples in memory, else from 10,000 to 20,000 of them, always the same. A constant channel has the
-    standard deviation 1, so that one can divide by it.
+    Uses all examples if they are in memory, otherwise a fixed sample of 10,000 to 20,000. A constant channel has the
+    standard deviation 1, so that division by it is safe.
 
     Returns: two tuples of `channels` floats.
     """
-    histogram = 0  # examples of each of the 256 levels: exact, whatever the number of pixels
+    histogram = 0  # pixels at each of the 256 levels: exact for any number of pixels
     for images in split.sample():
         histogram += np.stack([np.bincount(channel.ravel(), minlength=256) for channel in np.moveaxis(images, -1, 0)])
     levels = np.arange(256) / 255
@@ -66,10 +65,11 @@ def channel_statistics(split) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def fingerprint(split) -> str:
-    """Returns the SHA-256 of a split's examples, whatever their order: labels and pixels, as decoded and resized.
+    """Returns the SHA-256 of a split's examples, independent of their order: labels and pixels, decoded and resized.
 
-    Each example is hashed by itself, its label as little-endian int32 before its pixels; the result is the hash of the
-    sorted digests. Of data that is not in memory, of the pixels of the split's `sample` and the number of examples.
+    Each example is hashed separately, its label as little-endian int32 before its pixels. The result is the hash of
+    the sorted digests. For data that is not in memory, only the number of examples and the pixels of the split's
+    `sample` are hashed.
 
     Returns: 64 hexadecimal digits.
     """

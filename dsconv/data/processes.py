@@ -1,4 +1,4 @@
-"""The processes of a run, which divide each batch, and the first decoding of pictures, among them."""
+"""The processes of a run, which share the work on each batch and on the first decoding of pictures."""
 
 import dataclasses
 import functools
@@ -10,17 +10,17 @@ import numpy as np
 from dsconv.data.threads import attempt, map_threads
 from dsconv.errors import InputError
 
-BLOCK_BYTES = 64 * 2**20  # of results that are exchanged at once: every device of the run holds them for a moment
+BLOCK_BYTES = 64 * 2**20  # of results in one exchange: every device of the run holds them for a moment
 
 
 @dataclasses.dataclass(frozen=True)
 class Processes:
-    """This process and its peers; by default it has none.
+    """This process and its peers; without arguments, there are no peers.
 
     Attributes:
-      index: of this process, from 0.
-      count: of all processes.
-      gather: array `(…)` → the arrays of all processes `(count, …)`. All of them must call it, in the same order.
+      index: index of this process, from 0.
+      count: number of processes.
+      gather: array `(…)` → the arrays of all processes `(count, …)`. All processes must call it, in the same order.
     """
 
     index: int = 0
@@ -28,8 +28,8 @@ class Processes:
     gather: Callable[[np.ndarray], np.ndarray] = lambda array: array[None]
 
     def agree(self, *facts) -> bool:
-        """Returns whether the `repr` of the facts is the same on all processes. All of them must call it."""
-        seen = self.gather(np.array(zlib.crc32(repr(facts).encode()) >> 1))  # an int32 without x64
+        """Returns whether the `repr` of the facts is the same on all processes. All processes must call it."""
+        seen = self.gather(np.array(zlib.crc32(repr(facts).encode()) >> 1))  # fits in int32, as JAX needs without x64
         return bool((seen == seen[0]).all())
 
     def rows(self, batch_size: int) -> slice:
@@ -38,14 +38,14 @@ class Processes:
         return slice(self.index * size, (self.index + 1) * size)
 
     def attempt_all(self, function: Callable, items: Sequence, like: np.ndarray) -> Iterator[tuple]:
-        """Calls `function` once for every item, in threads, each process for its part of every block.
+        """Calls `function` once for every item, in threads; each process computes its part of every block of items.
 
         Args:
           function: item → array of the shape and dtype of `like`, or raises InputError.
           items: the same on all processes.
 
-        Yields: (results `(b, *like.shape)`, whether each succeeded `(b,)`), on every process the same, for one block
-          of items after another. The result of a failure is zero.
+        Yields: for one block after another, (results `(b, *like.shape)`, whether each succeeded `(b,)`), the same on
+          every process. The result of a failure is zero.
         """
         size = max(1, min(4096, BLOCK_BYTES // like.nbytes))
         for start in range(0, len(items), size):

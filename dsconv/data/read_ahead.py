@@ -1,4 +1,4 @@
-"""Batches read ahead of the step that needs them, by threads in parallel, and returned in order."""
+"""Reads batches ahead of the steps that need them, in parallel threads, and returns them in order."""
 
 import collections
 import contextlib
@@ -9,20 +9,20 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 SIDE_BY_SIDE = 2
-AHEAD = 4  # batches, beside those that are being read
+AHEAD = 4  # batches, in addition to those that are being read
 
 _END = object()
 
 
 def import_tensorflow():
-    """Imports TensorFlow without its start-up messages, and leaves the accelerators to JAX."""
+    """Imports TensorFlow without its start-up messages, and hides the accelerators from it: JAX uses them."""
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-    os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')  # concerns layers, which are JAX's here, and is announced
+    os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')  # only affects TensorFlow's layers; logs a message if on
     import tensorflow as tf
 
-    tf.get_logger().setLevel('ERROR')  # TFDS itself calls what TensorFlow calls deprecated
+    tf.get_logger().setLevel('ERROR')  # TFDS calls deprecated functions of TensorFlow
     for kind in ('GPU', 'TPU'):
-        with contextlib.suppress(RuntimeError):  # the person's notebook has used them already
+        with contextlib.suppress(RuntimeError):  # the user's notebook has initialized the devices already
             tf.config.set_visible_devices([], kind)
     return tf
 
@@ -31,10 +31,10 @@ def read_ahead(requests: Iterable, read: Callable) -> Iterator[tuple[np.ndarray,
     """Reads a batch for each request.
 
     Args:
-      requests: iterated over by one thread, a few ahead.
-      read: a request → (images uint8 `(b, S, S, C)`, labels int32 `(b,)`); called by `SIDE_BY_SIDE` threads.
+      requests: iterated over in one thread, a few requests ahead.
+      read: request → (images uint8 `(b, S, S, C)`, labels int32 `(b,)`); called in `SIDE_BY_SIDE` threads.
 
-    Yields: what `read` returned, in the order of the requests. An exception of either is raised when its batch is due.
+    Yields: the results of `read`, in the order of the requests. An exception of either is raised when its batch is due.
     """
     requests = iter(requests)
     ahead = collections.deque()

@@ -1,4 +1,4 @@
-"""What every source of data is: image size, class names, and splits to load."""
+"""The interface of all data sources: image size, class names, and splits to load."""
 
 import collections
 import dataclasses
@@ -23,19 +23,19 @@ logger = logging.getLogger('dsconv')
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A dataset that has been opened, but (pictures in a folder apart) not decoded yet.
+    """A dataset that is open but not decoded yet, except for pictures of a folder or a table.
 
     Attributes:
-      image_size: height and width of every image that its splits yield.
+      image_size: height and width of every image of its splits.
       channels: 1 or 3.
       class_names: one name per label.
-      flippable: False where the pictures are characters, whose mirror image is not the same character.
-      division: how 'train', 'validation' and 'test' are cut out of the dataset's own splits.
-      own: name of a split that the dataset comes with → `Split` (or `stream.StreamedSplit`); called once a name.
-      table: () → the table of its pictures with their labels and splits, gzipped, to open the same again; None where
-        the pictures are no files of their own.
-      crop_scale: shares of their area, least and largest, that random crops to train on take; None without crops.
-      drawn: splits that were drawn from the pictures to train on when a folder or a table was opened.
+      flippable: False if the images are characters, whose mirror images are not the same characters.
+      division: how 'train', 'validation' and 'test' are cut from the dataset's own splits.
+      own: name of one of the dataset's own splits → `Split` (or `stream.StreamedSplit`); called once per name.
+      table: () → a gzipped table of the pictures with their labels and splits, to open the same data again; None if
+        the pictures are not separate files.
+      crop_scale: least and largest share of the area that random crops for training take; None without crops.
+      drawn: splits that were cut from the training pictures when a folder or a table was opened.
     """
 
     image_size: int
@@ -54,11 +54,11 @@ class Source:
 
     @property
     def split_sizes(self) -> dict[str, int]:
-        """Maps each split to its number of examples, after the validation and the training fraction."""
+        """Maps each split to its number of examples after the division."""
         return self.division.sizes
 
     def load(self, name: str) -> Split:
-        """Decodes, or opens, one split; the same again when called again.
+        """Decodes or opens one split; returns the same object when called again.
 
         Raises: InputError when there is no such split, a class is too small to be divided, or the data is damaged.
         """
@@ -71,17 +71,17 @@ class Source:
         return split.subset(self.division.members(name, split.labels, self.class_names))
 
     def is_drawn(self, name: str) -> bool:
-        """Returns whether a split is drawn from the training images, so that others, or another order, change it."""
+        """Returns whether a split is cut from the training images, so that it changes if their set or order changes."""
         return name in self.drawn or name != self.division.own_split(name)
 
     def final_split(self, name: str) -> str:
-        """Returns the split to report: `name`, or 'validation' where 'test' is asked for and there is none."""
+        """Returns the split to report: `name`, but 'validation' in place of a missing 'test' if it exists."""
         lacks_test = 'test' not in self.split_sizes and 'validation' in self.split_sizes
         return 'validation' if name == 'test' and lacks_test else name
 
 
 def choose_class_names(names: tuple[str, ...], dataset) -> tuple[str, ...]:
-    """Returns `dataset.class_names` where set, else the data's own. Raises InputError if they do not fit it."""
+    """Returns `dataset.class_names` if set, else the data's own names. Raises InputError if they are not valid."""
     if dataset.class_names is None:
         if len(set(names)) < len(names) or any(not name or '\0' in name for name in names):
             what = f'{dataset.name} has a class without a name, or two of one name'
@@ -97,7 +97,7 @@ def choose_class_names(names: tuple[str, ...], dataset) -> tuple[str, ...]:
 
 
 def folder_class_names(names: tuple[str, ...], labels: np.ndarray, dataset) -> tuple[tuple[str, ...], np.ndarray]:
-    """As `choose_class_names` for folders, whose names are matched: another order of them reorders the labels.
+    """Chooses names as `choose_class_names`; reorders the labels if they are the folders' names in another order.
 
     Returns: (class names, labels).
     """
@@ -123,11 +123,11 @@ def are_characters(class_names: tuple[str, ...]) -> bool:
 
 
 def fits_in_memory(num_images: int, image_size: int, channels: int, dataset) -> bool:
-    """Returns whether so many decoded images stay within `dataset.memory_gigabytes` (of 10⁹ bytes)."""
+    """Returns whether `num_images` decoded images fit in `dataset.memory_gigabytes` (of 10⁹ bytes)."""
     return num_images * image_size**2 * channels <= dataset.memory_gigabytes * 1e9
 
 
 def public_name(dataset_name: str) -> str:
-    """Returns a `dataset.name` without directories of this machine: 'image_folder:ants' of 'image_folder:/a/ants'."""
+    """Returns a `dataset.name` without local directories: 'image_folder:ants' for 'image_folder:/a/ants'."""
     kind, colon, path = dataset_name.partition(':')
     return f'{kind}:{Path(path).name}' if colon and kind.startswith('image_') else dataset_name

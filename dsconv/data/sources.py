@@ -1,4 +1,4 @@
-"""Name → a source. The way into this package."""
+"""Opens a dataset by name: the entry point of this package."""
 
 from dsconv.config_checks import unread
 from dsconv.data.cifar_archive import describe_cifar, open_cifar_archive
@@ -15,17 +15,17 @@ def open_source(
     """Opens the dataset that a config's `dataset` section describes.
 
     Args:
-      dataset: a config's `dataset` section, or anything with the attributes that it has; see configs/common.py.
-      prepared: False where the form of the images and the number of classes are enough: data of TensorFlow Datasets
-        then need not be there, and `split_sizes` may be empty.
-      processes: of the run, which divide the first decoding of a folder's pictures among them.
-      listed: a file with the bytes of `Source.table`, whose pictures and splits are then taken, or None.
-      whole: take no test split from data that has only train; pictures are one split, train, whatever their folders or
-        their table say, and may be of one class.
+      dataset: a config's `dataset` section, or an object with the same attributes; see configs/common.py.
+      prepared: False if only the form of the images and the number of classes are needed: data of TensorFlow Datasets
+        may then be missing, and `split_sizes` may be empty.
+      processes: of the run; they share the first decoding of the pictures of a folder or a table.
+      listed: a file with the bytes of `Source.table`, which then defines the pictures and their splits, or None.
+      whole: do not cut a test split from data that has only train. Pictures are then one split, train, whatever their
+        folders or their table say, and may have one class.
 
     Returns: a `Source`. Images are not decoded yet, with two exceptions: the pictures of a folder or a table are all
-      decoded once, so that broken ones are known before training, and an archive is read whole.
-    Raises: InputError when the dataset does not exist, is not prepared, damaged or not one of labelled images.
+      decoded once, so that broken pictures are known before training, and an archive is read completely.
+    Raises: InputError when the dataset does not exist, is not prepared, is damaged or has no labelled images.
     """
     if dataset.archive and dataset.name != 'cifar10':
         raise InputError(f'dataset.archive is only for dataset.name=cifar10, not {dataset.name!r}: leave it unset')

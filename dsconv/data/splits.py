@@ -1,4 +1,4 @@
-"""Splits: examples with random access, and how ours are cut out of those that a dataset comes with."""
+"""Splits: examples with random access, and how 'train', 'validation' and 'test' are cut from a dataset's own splits."""
 
 import dataclasses
 import functools
@@ -13,7 +13,7 @@ from dsconv.data.read_ahead import read_ahead
 from dsconv.data.stratified import divide_into_folds, stratified_split
 from dsconv.errors import InputError, shown
 
-# Fixed, and not the run's seed: every run, study and evaluation must hold out the same examples.
+# Fixed, not the run's seed: every run, study and evaluation must hold out the same examples.
 TEST_SEED = 80_20
 VALIDATION_SEED = 20_151
 TRAIN_SEED = 20_152
@@ -30,12 +30,12 @@ class Split:
 
     Attributes:
       labels: int32 `(num_examples,)`.
-      images: integer indices `(n,)` → uint8 `(n, image_size, image_size, channels)`; where the split is `cropped`, also
-        (indices, seed, epoch, their places in the epoch's order) → the same images, but of a random crop each.
-      in_memory: whether reading an image costs no decoding.
-      paths: text `(num_examples,)`, of the pictures' files; None where they have none of their own.
-      cropped: whether it is trained on random crops.
-      balanced: whether an epoch has the same number of examples of each class, those of a rare class several times.
+      images: integer indices `(n,)` → uint8 `(n, image_size, image_size, channels)`; if the split is `cropped`, also
+        (indices, seed, epoch, their places in the epoch's order) → the same shape, a random crop of each image.
+      in_memory: whether images are read without decoding.
+      paths: text `(num_examples,)`, the pictures' files; None if the images are not separate files.
+      cropped: whether training uses random crops.
+      balanced: whether an epoch has equally many examples of each class, repeating examples of rare classes.
     """
 
     labels: np.ndarray
@@ -59,7 +59,7 @@ class Split:
         return dataclasses.replace(self, labels=self.labels[members], images=images, paths=paths)
 
     def shuffled(self, batch_size: int, seed: int, steps: range, rows: slice) -> Iterator[tuple]:
-        """Yields (images, labels) of `rows` of each global batch of `steps`, a pure function of (seed, step)."""
+        """Yields (images, labels) of `rows` of each global batch of `steps`; depends only on (seed, step)."""
 
         @functools.lru_cache(maxsize=2)  # batches on both sides of an epoch's end are prepared at the same time
         def order(epoch):
@@ -76,7 +76,7 @@ class Split:
         return read_ahead(steps, read)
 
     def in_order(self, batch_size: int, rows: slice) -> Iterator[tuple]:
-        """Yields (images, labels) of `rows` of each global batch, in order; the last ones may be short or empty."""
+        """Yields (images, labels) of `rows` of each global batch, in order; the last batches may be short or empty."""
 
         def read(start):
             indices = np.arange(start, min(start + batch_size, self.num_examples))[rows]
@@ -85,7 +85,7 @@ class Split:
         return read_ahead(range(0, self.num_examples, batch_size), read)
 
     def sample(self) -> Iterator[np.ndarray]:
-        """Yields images for statistics: all when in memory, else 10,000 to 20,000, evenly spaced."""
+        """Yields images for statistics: all if in memory, else 10,000 to 20,000, evenly spaced."""
         stride = 1 if self.in_memory else max(1, self.num_examples // STATISTICS_EXAMPLES)
         indices = np.arange(0, self.num_examples, stride)
         for start in range(0, len(indices), 250):
@@ -93,19 +93,19 @@ class Split:
 
 
 def tested_fraction(own: set[str], dataset, whole: bool) -> float:
-    """Returns the fraction of a dataset that becomes its test split: a fixed fifth where it comes with none, else 0.
+    """Returns the fraction of a dataset that becomes its test split: a fixed fifth if it is all training data, else 0.
 
-    `own` are the names of its own splits, {''} if it has none. It is 0 as well for a dataset that is taken `whole`, if
-    `dataset.fold` is set, and for a single split named train of which `dataset.validation_fraction` holds out a part.
+    `own` has the names of its own splits, {''} if it has none. The fraction is also 0 if the dataset is taken `whole`,
+    if `dataset.fold` is set, or if the only split is named train and `dataset.validation_fraction` is set.
     """
     is_alone = own == {''} or own == {'train'} and not dataset.validation_fraction
     return TEST_FRACTION if is_alone and not (whole or dataset.fold) else 0.0
 
 
 def _draw_balanced(labels: np.ndarray, generator) -> np.ndarray:
-    """Draws as many indices as there are labels, in random order: the same number of each class, give or take one.
+    """Draws as many indices as there are labels, in random order, equally many of each class up to one.
 
-    Within a class each example is drawn as often as any other, give or take once.
+    Within a class, all examples are drawn equally often, up to one draw.
     """
     classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     counts = np.full(len(classes), len(labels) // len(classes))
@@ -118,7 +118,7 @@ def _draw_balanced(labels: np.ndarray, generator) -> np.ndarray:
 
 
 def _missing_classes(labels: np.ndarray, part: np.ndarray, class_names: tuple, what: str) -> Iterator[str]:
-    """Yields a line for every class of `labels` that has no example among the indices `part`."""
+    """Yields a message for every class of `labels` without an example among the indices `part`."""
     for missing in np.setdiff1d(labels, labels[part]):
         count = np.sum(labels == missing)
         yield f'none of the {count} example(s) of class {class_names[missing]!r} is in the {what} split ({len(part)})'
@@ -129,11 +129,11 @@ class Division:
     """Which examples of a dataset's own splits make up 'train', 'validation' and 'test'.
 
     Attributes:
-      own_sizes: the dataset's own splits and their numbers of examples; others than those three do not matter.
-      validation_fraction: in [0, 1): the stratified part of the own training split that becomes 'validation'.
-      train_fraction: in (0, 1]: the stratified part of what is left that stays 'train'.
-      test_fraction: the stratified part of the own training split that becomes 'test' before all this; 0 where there
-        is an own one.
+      own_sizes: the dataset's own splits and their numbers of examples; splits with other names are ignored.
+      validation_fraction: in [0, 1): the stratified part of the dataset's training split that becomes 'validation'.
+      train_fraction: in (0, 1]: the stratified part of the remaining examples that stays 'train'.
+      test_fraction: the stratified part of the dataset's training split that becomes 'test', before the others are
+        cut; 0 if the dataset has its own test split.
       fold: (k, n), 1 ≤ k ≤ n: the k-th of n folds becomes 'validation' instead of `validation_fraction`; or None.
     """
 
@@ -176,7 +176,7 @@ class Division:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Maps our splits to their numbers of examples, in the order train, validation, test."""
+        """Maps 'train', 'validation' and 'test' to their numbers of examples, in this order."""
         sizes = dict(self.own_sizes)
         if 'train' in sizes:
             sizes['train'] = round((sizes['train'] - self._tested - self._held) * self.train_fraction)
@@ -187,18 +187,18 @@ class Division:
         return {name: sizes[name] for name in ('train', 'validation', 'test') if name in sizes}
 
     def own_split(self, name: str) -> str:
-        """Returns the dataset's own split that our split `name` is part of."""
+        """Returns the dataset's own split from which the split `name` is cut."""
         is_cut = {'validation': self.fold or self.validation_fraction, 'test': self.test_fraction}.get(name)
         return 'train' if is_cut else name
 
     def members(
         self, name: str, labels: np.ndarray, class_names: tuple, groups: np.ndarray | None = None
     ) -> np.ndarray:
-        """Returns the sorted indices of our split `name` in its own split, whose labels are `labels`.
+        """Returns the sorted indices of the split `name` in the dataset's own split, whose labels are `labels`.
 
-        Groups of examples stay together; the sizes of the parts may then be other than `sizes`. Logs what classes have
-        no example in a part that is held out. Raises InputError when one has none to train on, or the groups are too
-        few to fill a part.
+        Groups of examples stay together; the sizes of the parts may then differ from `sizes`. Logs the classes without
+        an example in a held-out part. Raises InputError when a class has no training example, or the groups are too few
+        or too large to fill a part.
         """
 
         def hold_out(among, size, seed):

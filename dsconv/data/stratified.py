@@ -1,21 +1,20 @@
-"""Examples chosen or divided: by class and by group, into a part that is held out, and folds; or evenly."""
+"""Divides examples by class and by group, into a held-out part or into folds; chooses examples evenly."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
-FOLDS_SEED = 20_153  # fixed, and not the run's: every run of a study must be of the same folds
+FOLDS_SEED = 20_153  # fixed, not the run's seed: every run of a study must use the same folds
 
 
 def stratified_split(
     labels: np.ndarray, size: int, seed: int, groups: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Holds out `size` examples, of every class the same share up to one example (largest remainder method).
+    """Holds out `size` examples, the same share of every class up to one example (largest remainder method).
 
-    A class loses its last example only if the other classes cannot give enough.
+    The last example of a class is held out only if the other classes have too few.
 
-    With `groups`, integers `(n,)`, examples of one group stay together, and size and shares are met as nearly as that
-    allows.
+    With `groups`, integers `(n,)`, the examples of a group stay together; size and shares are then approximate.
 
     Returns: (kept, held out), two sorted int64 index arrays that together hold every example once.
     """
@@ -33,7 +32,7 @@ def stratified_split(
 
 
 def _grouped_split(labels, size, seed, groups):
-    """Goes through the groups, the largest first, and holds out each that brings the classes nearer to their shares."""
+    """Holds out each group, largest first, that brings the held-out classes nearer to their shares."""
     wanted = np.bincount(labels) * (size / len(labels))
     held = np.zeros(len(labels), bool)
     for members in _shuffled_groups(groups, np.random.Generator(np.random.Philox(key=[seed, 0]))):
@@ -45,7 +44,7 @@ def _grouped_split(labels, size, seed, groups):
 
 
 def _shuffled_groups(groups, generator) -> Iterator[np.ndarray]:
-    """Yields the indices of each group, the largest first, those of one size in random order."""
+    """Yields the indices of each group, largest first; groups of equal size are in random order."""
     _, which, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     members = np.split(np.argsort(which, kind='stable'), np.cumsum(sizes)[:-1])
     shuffled = generator.permutation(len(sizes))
@@ -54,12 +53,13 @@ def _shuffled_groups(groups, generator) -> Iterator[np.ndarray]:
 
 
 def divide_into_folds(labels: np.ndarray, count: int, groups: np.ndarray | None = None) -> np.ndarray:
-    """Divides examples into `count` folds, of which each has the same share of every class, up to one example.
+    """Divides examples into `count` folds, each with the same share of every class, up to one example.
 
-    With `groups`, integers `(n,)`, examples of one group are in one fold, and the shares are met as nearly as that
-    allows: the largest group first, each goes where its classes are rarest.
+    With `groups`, integers `(n,)`, the examples of a group are in one fold, and the shares are approximate: the groups
+    are assigned largest first, each to the fold in which its classes are rarest.
 
-    Returns: int64 `(n,)`, the fold of each example, from 0. Without groups, fold k has `len(range(k, n, count))`.
+    Returns: int64 `(n,)`, the fold of each example, from 0. Without groups, fold k has `len(range(k, n, count))`
+      examples.
     """
     generator = np.random.Generator(np.random.Philox(key=[FOLDS_SEED, 0]))
     folds = np.empty(len(labels), np.int64)
@@ -68,11 +68,11 @@ def divide_into_folds(labels: np.ndarray, count: int, groups: np.ndarray | None 
         folds[shuffled[np.argsort(labels[shuffled], kind='stable')]] = np.arange(len(labels)) % count
         return folds
     totals = np.maximum(np.bincount(labels), 1)
-    held = np.zeros((count, len(totals)))  # shares of the classes
+    held = np.zeros((count, len(totals)))  # share of each class in each fold
     for members in _shuffled_groups(groups, generator):
         shares = np.bincount(labels[members], minlength=len(totals)) / totals
         rarest = (held * (shares / shares.max())).sum(1)
-        fold = np.lexsort(np.round((held.sum(1), rarest), 9))[0]  # so that ties are ties on any processor
+        fold = np.lexsort(np.round((held.sum(1), rarest), 9))[0]  # rounded, so that ties are the same on all processors
         held[fold] += shares
         folds[members] = fold
     return folds

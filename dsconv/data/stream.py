@@ -1,7 +1,7 @@
-"""Data larger than memory, read from TFRecords: shuffled by file and by buffer, anew and reproducibly each epoch.
+"""Data larger than memory, read from TFRecords; each epoch is shuffled by file and by buffer, reproducibly.
 
-An epoch's order is a function of (seed, epoch) alone. A resumed run opens the epoch it stopped in and skips forward
-over undecoded records; a process cuts its rows out of the global batch before anything is decoded.
+An epoch's order depends only on (seed, epoch). A resumed run opens the epoch in which it stopped and skips records
+without decoding them. A process selects its rows of the global batch before anything is decoded.
 """
 
 import contextlib
@@ -16,25 +16,25 @@ from dsconv.data.splits import STATISTICS_EXAMPLES
 from dsconv.errors import InputError, RunError
 from dsconv.files import describe, is_passing
 
-SHUFFLE_BYTES = 512 * 2**20  # of undecoded records: about 5,000 photographs, or all of a set of thumbnails
+SHUFFLE_BYTES = 512 * 2**20  # of undecoded records: about 5,000 photographs, or a whole dataset of thumbnails
 READ_BATCH = 256
 
 
 @dataclasses.dataclass(frozen=True)
 class StreamedSplit:
-    """A split with the interface of `splits.Split` whose images are decoded as they pass by.
+    """A split with the interface of `splits.Split` whose images are decoded while they are read.
 
     Attributes:
       records: (seed or None for the stored order, positioned) → tf.data.Dataset of {'image': encoded bytes, 'label':
-        int64} and, where `positioned`, {'position': int64, the example's index in the stored order}.
+        int64} and, if `positioned`, {'position': int64, the example's index in the stored order}.
       decode: (encoded images `(b,)`, labels int64 `(b,)`, draws) of a batch of records → (images uint8 `(b, S, S, C)`,
-        labels int32 `(b,)`). `draws` has for each image (seed, epoch, its place in that) of its random crop, or None.
-      stored_labels: () → int32 `(num_stored,)`; reads everything when called first.
+        labels int32 `(b,)`). `draws` has (seed, epoch, place in the epoch) of each image's random crop, or None.
+      stored_labels: () → int32 `(num_stored,)`; the first call reads all records.
       num_stored: number of examples that `records` yields.
-      num_bytes: bytes of these records; 0 where that is not known.
-      where: what a message calls the data.
-      cropped: whether it is trained on random crops.
-      members: sorted indices, in the stored order, of those that belong to this split; None for all.
+      num_bytes: size of these records in bytes; 0 if unknown.
+      where: name of the data in messages.
+      cropped: whether training uses random crops.
+      members: sorted indices, in the stored order, of the examples of this split; None for all.
     """
 
     records: Callable
@@ -57,18 +57,18 @@ class StreamedSplit:
         return labels if self.members is None else labels[self.members]
 
     def subset(self, members: np.ndarray) -> 'StreamedSplit':
-        """Returns the split of the examples at the indices `members` of this one."""
+        """Returns the split of the examples at the indices `members` of this split."""
         return dataclasses.replace(self, members=members if self.members is None else self.members[members])
 
     def images(self, indices: np.ndarray) -> np.ndarray:
-        """Reads images as `Split.images`, by a pass over the whole split: not for training."""
+        """Reads images as `Split.images`, with a pass over the whole split; not for training."""
         stored = np.asarray(indices) if self.members is None else self.members[indices]
         wanted, order = np.unique(stored, return_inverse=True)
         chosen = dataclasses.replace(self, members=wanted)
         return np.concatenate([images for images, _ in chosen.in_order(READ_BATCH, slice(None))])[order]
 
     def shuffled(self, batch_size: int, seed: int, steps: range, rows: slice) -> Iterator[tuple]:
-        """Yields batches as `Split.shuffled`, shuffled by file and in a buffer of `SHUFFLE_BYTES`."""
+        """Yields batches as `Split.shuffled`, shuffled by file and with a buffer of `SHUFFLE_BYTES`."""
 
         def requests():
             steps_per_epoch = self.num_examples // batch_size
@@ -86,7 +86,7 @@ class StreamedSplit:
                     draws = [(seed, epoch, first + row) if self.cropped else None for row in range(len(labels))]
                     yield images, labels, draws
 
-        # One for all epochs: the next one's buffer fills while batches of the last are still to be used.
+        # One reader for all epochs: the buffer of the next epoch fills while batches of the last are still in use.
         return self._decoded(requests())
 
     def in_order(self, batch_size: int, rows: slice) -> Iterator[tuple]:
@@ -114,7 +114,7 @@ class StreamedSplit:
 
 
 def _requests(batches, rows: slice) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields the process's rows of every global batch, still encoded."""
+    """Yields this process's rows of every global batch, still encoded."""
     yield from batches.map(lambda batch: (batch['image'][rows], batch['label'][rows])).as_numpy_iterator()
 
 
@@ -127,11 +127,11 @@ def read_labels(records: Callable, where: str) -> np.ndarray:
 
 @contextlib.contextmanager
 def naming_damage(where: str):
-    """Turns TensorFlow's errors in reading records into an InputError, or a RunError if the data may be sound."""
+    """Turns TensorFlow's read errors into an InputError, or into a RunError if the data may be intact."""
     try:
         yield
     except import_tensorflow().errors.OpError as error:
-        if is_passing(error):  # of the store or the disk: the data may be sound
+        if is_passing(error):  # a fault of the store or the disk: the data may be intact
             raise RunError(f'{where} cannot be read ({describe(error)}): run the same command again') from error
         raise InputError(
             f'{where}: the prepared data is damaged or incomplete ({type(error).__name__}): remove the '

@@ -1,4 +1,4 @@
-"""Finds labelled pictures by a table: a CSV file with a column of paths and a column of labels."""
+"""Finds labelled pictures in a table: a CSV file with a column of paths and a column of labels."""
 
 import csv
 import gzip
@@ -23,7 +23,7 @@ from dsconv.data.picture import EXTENSIONS
 from dsconv.errors import InputError
 from dsconv.files import is_directory, is_file, is_remote, name_beside, to_path
 
-# What a column is usually called, in lower case and with underscores, and the key that names another.
+# Config key of a column → its usual names, in lower case and with underscores; the key may set another name.
 USUAL = {
     'image_key': 'path file_path filepath file file_name filename image_path image_file image_name image img image_id '
     'id_code id',
@@ -32,21 +32,20 @@ USUAL = {
     'group_key': 'group group_id patient patient_id subject subject_id scene scene_id',
 }
 
-NO_COLUMN = '-'  # as a `split_key` or `group_key`: the table has none, whatever its columns are called
+NO_COLUMN = '-'  # as `split_key` or `group_key`: the table has no such column, whatever its columns are called
 
 
 def list_table(path: pathlib.Path, dataset, whole: bool = False) -> Listing:
     """Lists the pictures of a table: one row per picture; commas, semicolons or tabs; UTF-8; gzipped or not.
 
     `dataset.{image,label,split,group}_key` name columns; the other columns are found by their usual names (`USUAL`).
-    Where one column alone is left beside the paths, it holds the labels. Paths are relative to `dataset.root`, else to
-    the table's directory; an extension that is left out is looked for. Rows without a label are left out. Classes are
-    the labels, sorted, as numbers where all are. With `whole`, the rows are taken together, whatever their
-    splits, and one class is enough. Validation rows are left out where `dataset.fold` or
-    `dataset.validation_fraction` replaces them.
+    If no column of labels is found and one column is left, it holds the labels. Paths are relative to `dataset.root`,
+    or else to the table's directory; a missing extension is searched for. Rows without a label are ignored. The classes
+    are the labels, sorted, as numbers if all are numbers. With `whole`, the splits of the rows are ignored, and one
+    class is enough. Validation rows are ignored if `dataset.fold` or `dataset.validation_fraction` replaces them.
 
-    Raises: InputError when there is no such table, column or split, a file is there twice with two labels, a group
-      is in two splits, a class is unknown in training, or there are too few classes.
+    Raises: InputError when there is no such table, column or split, a file is listed twice with different values, a
+      group is in two splits, the training split lacks a class, or there are too few classes.
     """
     root = to_path(dataset.root or path.parent)
     header, rows = _read(path)
@@ -68,7 +67,7 @@ def list_table(path: pathlib.Path, dataset, whole: bool = False) -> Listing:
         cells.append((line, values['image_key'], facts))
     first, seen = {}, {}
     for (line, name, facts), file in zip(cells, _located(root, [name for _, name, _ in cells]), strict=True):
-        file = first.setdefault(os.path.normpath(file), file)  # a.png and ./a.png are one
+        file = first.setdefault(os.path.normpath(file), file)  # a.png and ./a.png are the same file
         if seen.setdefault(file, facts) != facts:
             raise InputError(f'{path}, line {line}: {name} is listed twice, with different values')
     names = split_names(dataset)
@@ -79,7 +78,7 @@ def list_table(path: pathlib.Path, dataset, whole: bool = False) -> Listing:
         seen, splits = dict(itertools.compress(seen.items(), kept)), list(itertools.compress(splits, kept))
         notes.append(f'{path} (validation): ignored, because dataset.{option} replaces it')
     if not whole:
-        column = columns.get('split_key', len(header))  # of rows without a label, too
+        column = columns.get('split_key', len(header))  # `there` includes rows without a label
         there = {unicodedata.normalize('NFC', row[column].strip()) for _, row in rows if row[column:]}
         check_split_names(path, names, there)
     labels = [facts['label_key'] for facts in seen.values()]
@@ -106,10 +105,10 @@ def list_table(path: pathlib.Path, dataset, whole: bool = False) -> Listing:
 def write_list(listing: Listing, root) -> bytes:
     """Returns a gzipped table of pictures with their labels and splits; paths below `root` are relative to it.
 
-    A picture without a split belongs to none.
+    The split of a picture that is in no split is empty.
     """
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator='\n', quoting=csv.QUOTE_ALL)  # else a carriage return ends a row
+    writer = csv.writer(text, lineterminator='\n', quoting=csv.QUOTE_ALL)  # otherwise a carriage return ends a row
     writer.writerow(('path', 'label', 'split'))
     below = f'{os.fspath(root)}/'
     for path, label, split in zip(listing.paths, listing.labels, listing.splits, strict=True):
@@ -118,7 +117,7 @@ def write_list(listing: Listing, root) -> bytes:
 
 
 def read_list(path, root, class_names: tuple[str, ...]) -> Listing:
-    """Reads a table of `write_list`, names unchanged. Raises InputError if it is damaged."""
+    """Reads a table of `write_list` without changing its names. Raises InputError if the table is damaged."""
     _, rows = _read(path)
     try:
         rows = [(str(_file_of(root, name)), label, split) for _, (name, label, split) in rows]
@@ -141,7 +140,7 @@ def _read(path) -> tuple[list[str], list]:
         raise InputError(f'{path} is damaged ({error})') from error
     if b'\0' in content:
         raise InputError(f'{path}: is not a table in UTF-8: save it as CSV in UTF-8')
-    # A name of a file may hold bytes that are no text.
+    # The name of a file may contain bytes that are not UTF-8.
     text = content.decode('utf-8-sig', errors='surrogateescape')
     first = text.partition('\n')[0]
     csv.field_size_limit(2**31 - 1)  # some tables hold masks or texts in other columns
@@ -200,7 +199,7 @@ def _splits(path, seen, columns, header, names: dict[str, str]) -> list[str]:
 
 
 def _groups(path, seen, splits) -> np.ndarray:
-    names = [facts['group_key'] or f'\0{picture}' for picture, facts in seen.items()]  # without one: its own
+    names = [facts['group_key'] or f'\0{picture}' for picture, facts in seen.items()]  # no group: a group of its own
     split_of = {}
     for name, split in zip(names, splits, strict=True):
         if split_of.setdefault(name, split) != split:
@@ -211,12 +210,12 @@ def _groups(path, seen, splits) -> np.ndarray:
 
 
 def _file_of(root, name: str):
-    """Returns the path that a row names: in an object store, or relative to `root`."""
+    """Returns the path that a row names: in an object store, absolute, or relative to `root`."""
     return to_path(name) if is_remote(name) else root / name
 
 
 def _located(root, names: list[str]) -> list[str]:
-    """Returns the paths of the pictures; each directory that a name without an extension is in is listed once."""
+    """Returns the paths of the pictures; lists each directory of names without a picture extension once."""
     entries = {}
 
     def locate(name):

@@ -1,4 +1,4 @@
-"""Which features of a dataset of TensorFlow Datasets are the image and the label, and how they are read."""
+"""Finds the image and the label among the features of a dataset of TensorFlow Datasets, and converts them."""
 
 import dataclasses
 
@@ -16,12 +16,12 @@ class Features:
     """The image and the label of a dataset.
 
     Attributes:
-      image_key: of the image.
-      label_key: of the label.
-      shape: of the image, height and width None where they differ.
-      class_names: one per label; None where the labels of all examples must be read first.
-      is_encoded: whether images are stored as files, which are then decoded as the user's own.
-      is_sequence: whether the label is the only one of a sequence.
+      image_key: name of the image feature.
+      label_key: name of the label feature.
+      shape: (height, width, channels) of the images; None for each that varies.
+      class_names: one per label; None if the labels of all examples must be read first.
+      is_encoded: whether images are stored as encoded files, which are decoded like the user's pictures.
+      is_sequence: whether the label is stored as a sequence of one label.
     """
 
     image_key: str
@@ -33,9 +33,9 @@ class Features:
 
 
 def find_features(builder, dataset) -> Features:
-    """Finds image and label: `dataset.{image,label}_key`, `supervised_keys`, or the only ones there are.
+    """Finds image and label by `dataset.{image,label}_key`, `supervised_keys`, name, or as the only one of its type.
 
-    Raises: InputError, naming dtype and shape, where they are none that can be read.
+    Raises: InputError, naming dtype and shape, when there is no such feature or it cannot be read.
     """
     features, name = dict(builder.info.features.items()), builder.info.full_name
     pair = builder.info.supervised_keys or ()
@@ -77,16 +77,16 @@ def find_features(builder, dataset) -> Features:
 
 
 def _image_shape(feature):
-    """Returns (height, width, channels), or None of what is no image."""
+    """Returns (height, width, channels), or None if the feature is not an image."""
     shape = getattr(feature, 'shape', None)
-    if not isinstance(shape, tuple) or np.dtype(feature.np_dtype).kind not in 'iuf':  # a group of features has a dict
+    if not isinstance(shape, tuple) or np.dtype(feature.np_dtype).kind not in 'iuf':  # a dict for a group of features
         return None
     shape = (*shape, 1) if len(shape) == 2 else tuple(shape)
     return shape if len(shape) == 3 and shape[-1] in (1, 3, 4, None) else None
 
 
 def _described(features) -> str:
-    """Says what features there are: name, dtype and shape."""
+    """Returns a list of the features as text: name, dtype and shape."""
 
     def one(key, feature):
         shape = getattr(feature, 'shape', None)
@@ -98,9 +98,9 @@ def _described(features) -> str:
 
 
 def read_vocabulary(labels, where: str) -> tuple:
-    """Returns the values of the `labels`, an iterable of what is stored, sorted.
+    """Returns the sorted distinct values of `labels`, an iterable of labels as stored.
 
-    Raises: InputError where one is a sequence of other than one value.
+    Raises: InputError when a label does not have exactly one value.
     """
     values = set()
     for label in labels:
@@ -111,7 +111,7 @@ def read_vocabulary(labels, where: str) -> tuple:
 
 
 def plain_labels(features: Features, vocabulary: tuple | None):
-    """Returns a function of TensorFlow: label as stored → int64, -1 of one that is not in the vocabulary."""
+    """Returns a TensorFlow function: label as stored → int64, or -1 if it is not in the vocabulary."""
     tf = import_tensorflow()
     first = (lambda label: label[0]) if features.is_sequence else lambda label: label
     if vocabulary is None:
@@ -124,22 +124,22 @@ def plain_labels(features: Features, vocabulary: tuple | None):
 
 
 def encode_arrays(images, features: Features, where: str):
-    """Returns a function of TensorFlow: image as an array → PNG, so that it is read as a picture in a file is.
+    """Returns a TensorFlow function: image as an array → PNG, which is then read like a picture file.
 
     Args:
-      images: a `tf.data.Dataset` of some of them, which give the range of the pixels: [0, 255] of uint8, [0, 1]
-        or [0, 255] of other numbers, or all of uint16.
+      images: a `tf.data.Dataset` of the images, which determines the range of the pixels: [0, 255] for uint8, the full
+        range for uint16 with values above 255, and otherwise [0, 1] or [0, 255].
 
-    Raises: InputError when they lie elsewhere.
+    Raises: InputError when pixels are outside these ranges.
     """
     tf = import_tensorflow()
     spec = images.element_spec
     scale, is_deep = 1.0, False
     if spec.dtype != tf.uint8:
-        some = images if spec.dtype == tf.uint16 else images.take(SCANNED)  # one above 255 changes the range of all
+        some = images if spec.dtype == tf.uint16 else images.take(SCANNED)  # any value above 255 changes the range
         ends = [(image.min(), image.max()) for image in some.as_numpy_iterator() if image.size]
         low, high = min(low for low, _ in ends), max(high for _, high in ends)
-        is_deep = spec.dtype == tf.uint16 and high > 255  # PNG stores these as they are
+        is_deep = spec.dtype == tf.uint16 and high > 255  # PNG stores 16-bit values as they are
         if not (is_deep or low >= 0 and high <= 255):
             raise InputError(
                 f'{where}: the images in {features.image_key} ({spec.dtype.name}{tuple(spec.shape)}) have pixels from '

@@ -1,4 +1,4 @@
-"""TensorFlow Datasets by name, from data that has been prepared before: nothing here ever starts a download."""
+"""Opens TensorFlow Datasets by name, from data that is already prepared: nothing here starts a download."""
 
 import functools
 import io
@@ -31,9 +31,9 @@ from dsconv.files import is_passing, is_store_fault, to_path
 from dsconv.process import without_absl_warnings
 
 log = logging.getLogger('dsconv')
-MEASURED = 100  # images whose sides say what size suits them
+MEASURED = 100  # images whose sizes determine an automatic `dataset.image_size`
 
-# Datasets of characters whose class names do not show it.
+# Datasets of characters that cannot be recognized by their class names.
 CHARACTER_DATASETS = frozenset((
     'binarized_mnist', 'binary_alpha_digits', 'cmaterdb', 'emnist', 'kmnist', 'mnist', 'mnist_corrupted', 'omniglot',
     'svhn_cropped', 'visual_domain_decathlon/omniglot', 'visual_domain_decathlon/svhn',
@@ -43,18 +43,18 @@ CHARACTER_DATASETS = frozenset((
 def open_tfds(dataset, prepared: bool = True, whole: bool = False) -> Source:
     """Opens a classification dataset of TensorFlow Datasets from its metadata.
 
-    Splits other than those of `split_names` are ignored. Where train is alone, a fixed fifth of each of its classes
-    is the test split, unless it is to stay `whole`, or `dataset.validation_fraction` or `dataset.fold` holds a part
-    out. Data that, decoded, exceeds `dataset.memory_gigabytes` is streamed (see `stream`), and so is a training split
-    of random crops. Labels without names are read once to know which there are.
+    Splits other than those of `split_names` are ignored. If train is the only split, a fixed fifth of each class is
+    the test split, unless the dataset is taken `whole`, or `dataset.validation_fraction` or `dataset.fold` holds out
+    examples. Data whose decoded size exceeds `dataset.memory_gigabytes` is streamed (see `stream`), and so is a
+    training split with random crops. Labels without names are read once to find the classes.
 
-    Raises: InputError when there is no such dataset, it is not prepared in the directory, it has no features that are
-      image and label (see `find_features`), or its images differ in size and `dataset.image_size` is unset and not to
-      be chosen.
+    Raises: InputError when there is no such dataset, it is not prepared in the directory, it has no image and label
+      features (see `find_features`), or its images are not squares of one size and `dataset.image_size` is neither
+      set nor automatic.
     """
     directory = str(to_path(dataset.data_dir or os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets'))
     import_tensorflow()
-    if any('\ud800' <= letter <= '\udfff' for letter in directory + dataset.name):  # a byte that is no text
+    if any('\ud800' <= letter <= '\udfff' for letter in directory + dataset.name):  # a byte that is not UTF-8
         raise InputError(f'dataset {dataset.name!r} in {directory!r}: TensorFlow opens no path that is not UTF-8')
     builder = _builder(dataset.name, directory)
     features = find_features(builder, dataset)
@@ -109,7 +109,7 @@ def open_tfds(dataset, prepared: bool = True, whole: bool = False) -> Source:
         return _loaded(split, image_size, channels) if in_memory and not (scale and name == 'train') else split
 
     family = dataset.name.split(':')[0]
-    numbered = names == tuple(map(str, range(len(names))))  # how TFDS names classes that have no names
+    numbered = names == tuple(map(str, range(len(names))))  # TFDS names classes without names in this way
     characters = {family, family.split('/')[0]} & CHARACTER_DATASETS or (not numbered and are_characters(names))
     tested = tested_fraction(set(sizes), dataset, whole)
     division = Division.of(sizes, dataset, tested)
@@ -122,8 +122,8 @@ def _builder(name: str, directory: str):
     family, _, version = name.partition(':')
     family = family.split('/')[0]
     known = tfds.list_builders(with_community_datasets=False)
-    isdir = import_tensorflow().io.gfile.isdir  # of gs:// too
-    stored = family and isdir(os.path.join(directory, family))  # prepared by a builder of the person's own
+    isdir = import_tensorflow().io.gfile.isdir  # also works for gs://
+    stored = family and isdir(os.path.join(directory, family))  # prepared by the user's own builder
     if not (family in known or stored) or version[:1] not in '0123456789*':  # 'community:name' would use the network
         kinds = (os.path.isdir, 'folder', FOLDER_PREFIX), (os.path.isfile, 'table', TABLE_PREFIX)
         for is_there, what, prefix in kinds:
@@ -133,7 +133,7 @@ def _builder(name: str, directory: str):
         raise InputError(f'there is no dataset {name!r}{near}; for your own pictures, use {FOLDER_PREFIX}<path>')
     try:
         return tfds.builder(name, data_dir=directory, try_gcs=False)
-    except Exception as error:  # a builder's module may raise anything, e.g. for a package it wants
+    except Exception as error:  # a builder's module may raise anything, e.g. for a missing package
         if is_store_fault(error) and is_passing(error):
             raise
         if '/' in name and family in known:
@@ -159,7 +159,7 @@ def _require_prepared(builder, name: str, directory: str) -> None:
 
 
 def _splits(builder, dataset) -> dict[str, str]:
-    """Maps our splits to the dataset's own; none where it is not prepared."""
+    """Maps 'train', 'validation' and 'test' to the dataset's own splits; empty if the dataset is not prepared."""
     names, theirs, there = split_names(dataset), {}, list(builder.info.splits)
     if there:
         check_split_names(dataset.name, names, there)
@@ -177,7 +177,7 @@ def _splits(builder, dataset) -> dict[str, str]:
 
 
 def _conversions(builder, features: Features, theirs: dict[str, str]):
-    """Returns (class names, stored label → number, stored image → PNG or None)."""
+    """Returns (class names, function stored label → number, function stored image → PNG or None)."""
     vocabulary, to_image, where = None, None, builder.info.full_name
     opened = functools.partial(_feature, builder)
     if features.class_names is None or features.is_sequence:
@@ -192,10 +192,10 @@ def _conversions(builder, features: Features, theirs: dict[str, str]):
 
 
 def _feature(builder, key: str, split: str):
-    """Opens one feature of the examples of a split, decoded, as a `tf.data.Dataset`."""
+    """Returns one feature of the examples of a split, decoded, as a `tf.data.Dataset`."""
     decoders = tfds.decode.PartialDecoding({key: True})
     config = tfds.ReadConfig(try_autocache=False)
-    with without_absl_warnings():  # of TFDS's own use of `FeatureConnector.dtype`, whenever it decodes partially
+    with without_absl_warnings():  # TFDS warns of its own use of `FeatureConnector.dtype` in partial decoding
         examples = builder.as_dataset(split=split, shuffle_files=False, read_config=config, decoders=decoders)
     return examples.map(lambda example: example[key])
 

@@ -1,7 +1,7 @@
-"""Threads that keep the order: pictures decoded in parallel.
+"""Decodes pictures in parallel threads, in order.
 
-Pillow and NumPy release the interpreter's lock while they decode and resize, so threads are enough. Results come back
-in the order in which they were asked for.
+Threads are enough, because Pillow and NumPy release the interpreter's lock while they decode and resize. Results are
+returned in the order of the items.
 """
 
 import functools
@@ -20,12 +20,12 @@ def _pool() -> ThreadPoolExecutor:
 
 
 def map_threads(function: Callable, *items: Iterable) -> Iterator:
-    """Returns `map(function, *items)` over all cores, started at once. An exception is raised at its item."""
+    """Returns `map(function, *items)` on all cores, started at once. An exception is raised at its item."""
     return _pool().map(function, *items)
 
 
 def map_images(function: Callable, shape: tuple, items, *more: Iterable) -> np.ndarray:
-    """Returns what `map_threads` yields, images of `shape`, as one uint8 array `(len(items), *shape)`."""
+    """Returns the images of `shape` that `map_threads` yields, as one uint8 array `(len(items), *shape)`."""
     return np.fromiter(map_threads(function, items, *more), np.dtype((np.uint8, shape)), len(items))
 
 

@@ -1,4 +1,4 @@
-"""Pictures to classify, given as files, folders or patterns, and the network's probabilities for them."""
+"""Finds pictures to classify, given as files, folders or patterns, and computes class probabilities for them."""
 
 import abc
 import collections
@@ -17,16 +17,16 @@ from dsconv.data.threads import attempt, map_threads
 from dsconv.errors import InputError
 from dsconv.files import is_directory, is_file, is_remote, to_path
 
-BATCH_SIZE = 64  # pictures; two batches of them are in memory at a time
+BATCH_SIZE = 64  # pictures; two batches are in memory at a time
 
 
 def find_pictures(given: list[Path]) -> list[str]:
-    """Returns the paths of pictures, in the order given; those of a folder or a pattern are sorted.
+    """Returns the paths of pictures, in the order of `given`; those from a folder or a pattern are sorted.
 
     Args:
-      given: files, which may be missing or of any kind; folders, of which all files below that have the extension of a
-        picture, or none, are taken; patterns such as `pictures/**/*.png`, where no file has that name. What gives no
-        picture at all is returned itself: to read it says what is wrong.
+      given: files, which may be missing or of any type; folders, which are searched at any depth for files with a
+        picture's extension or none; patterns such as `pictures/**/*.png`, unless a file has that name. An item without
+        any picture is returned itself, so that reading it raises the error.
     """
     return [path for each in given for path in _found(to_path(each)) or [str(each)]]
 
@@ -47,12 +47,12 @@ def _found(path: Path) -> list[str]:
 
 
 class Network(abc.ABC):
-    """A trained network: uint8 pictures of any size in, a probability for each class out.
+    """A trained network: it takes uint8 pictures of any size and returns a probability for each class.
 
     Attributes:
       class_names: one per column of the result.
-      image_size, channels: of the images that the network takes; whatever else is brought to that.
-      resize: what becomes of a picture that is not square, as `dataset.resize`.
+      image_size, channels: of the images that `run` takes; other pictures are converted to them.
+      resize: how a picture that is not square is resized, as `dataset.resize`.
     """
 
     class_names: tuple[str, ...]
@@ -68,9 +68,9 @@ class Network(abc.ABC):
         """Classifies pictures.
 
         Args:
-          images: uint8 `(N, height, width, channels)` or `(height, width, channels)`, with 1, 3 or (transparent) 4
-            channels; or a list of such pictures, of grey ones `(height, width)`, of PIL's and of paths, each of its own
-            size. They are brought to the size that the network takes as its training pictures were.
+          images: uint8 `(N, height, width, channels)`, with 1, 3 or (transparent) 4 channels; or a picture, or a list
+            of pictures of any sizes: arrays `(height, width, channels)` or grey `(height, width)`, PIL images or paths.
+            They are resized and converted as the training pictures were.
 
         Returns:
           float32 `(N, classes)`, the probabilities.
@@ -89,14 +89,14 @@ class Network(abc.ABC):
 
 
 def answers(network: Network, pictures: Sequence) -> Iterator[tuple]:
-    """Classifies pictures in batches, in memory that does not grow with them: the next ones are read meanwhile.
+    """Classifies pictures in batches, in constant memory; reads the next batch while the network runs.
 
     Args:
-      network: whose `run` is called with at most `BATCH_SIZE` images.
-      pictures: as the network takes them when it is called.
+      network: its `run` is called with at most `BATCH_SIZE` images.
+      pictures: a sequence of pictures as in `Network.__call__`.
 
-    Yields: (picture, float32 probabilities `(classes,)`), in order; the InputError in place of the probabilities of a
-      picture that cannot be read.
+    Yields: (picture, float32 probabilities `(classes,)`), in order. For a picture that cannot be read, the InputError
+      takes the place of the probabilities.
     """
 
     def read(picture):
@@ -117,7 +117,7 @@ def _to_image(picture, image_size, channels, resize):
         return read_picture(picture, image_size, channels, resize)
     if isinstance(picture, Image.Image):
         try:
-            with vars(picture).setdefault('_dsconv_lock', threading.Lock()):  # it may be given twice, to two threads
+            with vars(picture).setdefault('_dsconv_lock', threading.Lock()):  # two threads may get the same image
                 return fit(picture, image_size, channels, resize)
         except InputError as error:
             raise InputError(f'{getattr(picture, "filename", "") or "a picture"}: {error}') from error

@@ -1,6 +1,6 @@
-"""A trained network as a file that runs elsewhere: LiteRT, ONNX, StableHLO, safetensors, C, a web page."""
+"""Exports a trained network for other runtimes: LiteRT, ONNX, StableHLO, safetensors, C, a web page."""
 
-# Format → (packages that it needs, precisions that it is written in).
+# Format → (required packages, available precisions).
 FORMATS = {
     'litert': (('litert_converter', 'litert_quantizer', 'ai_edge_litert'), ('float32', 'float16', 'int8')),
     'onnx': (('onnx', 'onnxruntime'), ('float32',)),

@@ -1,4 +1,4 @@
-"""The directory that an export leaves: its files, each checked, `export.json`, `labels.txt` and a model card."""
+"""Writes the directory of an export: the checked files, `export.json`, `labels.txt` and a model card."""
 
 import dataclasses
 import functools
@@ -24,22 +24,22 @@ from dsconv.training.setup import image_shape
 
 
 def export(output: Path, options) -> tuple[dict, list[str]]:
-    """Exports the network of a run into a new directory, which appears whole or not at all.
+    """Exports the network of a run into a new directory, which appears only when it is complete.
 
     Args:
-      output: the directory.
-      options: `workdir`, of the run or of a published network; `format`, keys of `FORMATS`; `precision`, some of
-        `PRECISIONS`, for the formats that have them; `checkpoint`; `pictures` and `runtime`, paths or None;
-        `check_pictures` and `calibration_pictures`, numbers; `float_input`; `licence` or None; `largest_loss`, a
-        fraction; `overrides`, `'dataset.key=value'` that say where the data of the run is.
+      output: the new directory.
+      options: `workdir`, of a run or of a published network; `format`, keys of `FORMATS`; `precision`, values of
+        `PRECISIONS`, for the formats that support them; `checkpoint`; `pictures` and `runtime`, paths or None;
+        `check_pictures` and `calibration_pictures`, counts; `float_input`; `licence` or None; `largest_loss`, a
+        fraction; `overrides`, `'dataset.key=value'` strings that locate the data of the run.
 
     Returns:
-      What `export.json` holds, and what is wrong with files that do not answer as the network does: then nothing is
-      left of the export.
+      The content of `export.json`, and one message for each file whose results differ from those of the network. If
+      there is any message, the directory is not created.
 
     Raises:
-      InputError: there is no such run or checkpoint, `output` exists or is in an object store, a package is not
-        installed, or there are no pictures for 8-bit integers.
+      InputError: the run or the checkpoint does not exist, `output` exists or is in an object store, a package is not
+        installed, `format` and `precision` do not match, or there are no pictures for the int8 calibration.
     """
     require_new(output)
     _check_formats(options.format, options.precision)
@@ -110,13 +110,13 @@ def _write(directory, network, pictures, runtime, options):
 
 
 def _files(directory, network, pictures, runtime, metadata, options) -> Iterator[tuple[str, str, Path]]:
-    """Writes the files; yields (format, precision, path) of each."""
+    """Writes the files; yields (format, precision, path) for each file to check."""
     formats, precisions, graph = options.format, options.precision, functools.cache(network.graph)
-    if {'litert', 'c'} & set(formats):  # its packages may be missing otherwise
+    if {'litert', 'c'} & set(formats):  # imported here because its packages are optional
         from dsconv.exporting import litert
 
     @functools.cache
-    def converted(float_input):  # once for all precisions
+    def converted(float_input):  # called once for all precisions
         return litert.to_litert(graph(float_input))
 
     @functools.cache
@@ -156,13 +156,13 @@ def _files(directory, network, pictures, runtime, metadata, options) -> Iterator
     if 'safetensors' in formats:
         from safetensors.numpy import save
 
-        tensors = flatten_dict(network.variables, sep='/')  # as 'params/block_0/depthwise/kernel'
+        tensors = flatten_dict(network.variables, sep='/')  # keys such as 'params/block_0/depthwise/kernel'
         content = save(tensors, {METADATA: to_json(metadata)})
         yield 'safetensors', 'float32', written('model.safetensors', content)
 
 
 def _runner(file, network):
-    """Returns what runs a file: uint8 images → probabilities, an array of the host."""
+    """Returns a function that runs a file: uint8 images → probabilities, a NumPy array."""
     if file.suffix == '.stablehlo':
         restored = jax.export.deserialize(bytearray(file.read_bytes()))
         call = jax.jit(restored.call)
@@ -181,6 +181,6 @@ def _runner(file, network):
 
 
 def _in_batches(function, images):
-    """Runs batches of at most 100 images, of two sizes at most: each size is compiled anew."""
+    """Runs batches of at most 100 images, in at most two batch sizes, because each size is compiled separately."""
     parts = np.array_split(images, -(-len(images) // 100))
     return np.concatenate([function(part) for part in parts])

@@ -1,4 +1,4 @@
-"""Describes an export: the metadata in its files, and the model card beside them."""
+"""Writes the metadata of an export's files, and its model card."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from dsconv.reporting.page import read_report
 from dsconv.reporting.sections import percent
 from dsconv.training.setup import count_parameters
 
-# Of the run's `dataset`: how its data is read and divided.
+# Keys of the run's `dataset` that define how its data is read and split.
 OF_DATA = ('validation_fraction', 'fold', 'train_fraction', 'splits')
 OF_DATA += ('image_key', 'label_key', 'split_key', 'group_key', 'train_fingerprint')
 RESIZED = {
@@ -24,7 +24,7 @@ PREPARATION = (
 
 
 def metadata(network, workdir: Path, float_input: bool, licence: str | None = None) -> dict:
-    """Returns what the files hold as JSON: `class_names`, `image_size`, `channels`, `input`, …."""
+    """Returns the metadata that is stored in the files as JSON: `class_names`, `image_size`, `channels`, `input`, …."""
     dataset = network.config.dataset
     report = read_report(workdir) or {}
     if report.get('checkpoint_step') != network.step:
@@ -49,12 +49,12 @@ def metadata(network, workdir: Path, float_input: bool, licence: str | None = No
 
 
 def labels(class_names) -> str:
-    """Returns the content of `labels.txt`: the name of each class on a line."""
+    """Returns the content of `labels.txt`: one class name per line."""
     return ''.join(f'{on_one_line(name)}\n' for name in class_names)
 
 
 def table(report: dict) -> tuple[list[str], list[list[str]]]:
-    """Returns header and rows of what came of each file."""
+    """Returns the header and the rows of a table with the results of each file."""
     header = ['file', 'precision', 'kB', 'largest difference', 'top-1 agreement', 'accuracy', 'one picture, ms']
     jax_accuracy = '' if report['accuracy_jax'] is None else percent(report['accuracy_jax'])
     rows = [['in JAX', 'float32', '', '', '', jax_accuracy, f'{report["milliseconds_jax"]:.2f}']]
@@ -100,7 +100,7 @@ def write(report: dict) -> str:
 
 
 def _chip(file):
-    """Returns a paragraph on what the C array requires of a microcontroller."""
+    """Returns a paragraph on the operators and the memory that the C array requires of a microcontroller."""
     operators = ', '.join(f'{count} {name}' for name, count in file['operators'].items())
     lacks = ', '.join(file['missing'])
     lacks = f'TensorFlow Lite Micro has no {lacks}: it does not run there' if lacks else 'TensorFlow Lite Micro has all'

@@ -23,7 +23,7 @@ from dsconv.performance.timing import in_turn, seconds_per_call
 from dsconv.training.examples import drawn_otherwise, match_classes
 from dsconv.training.setup import open_source
 
-# The largest difference of a probability that rounding explains.
+# The largest difference of a probability that rounding can explain.
 ROUNDING = {'float32': 1e-4, 'float16': 2e-2}
 ROUNDS, SECONDS = 7, 0.2
 
@@ -32,13 +32,13 @@ logger = logging.getLogger('dsconv')
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:
-    """Pictures that files are checked on, and those by which 8-bit integers are calibrated.
+    """Pictures for checking the files and for the int8 calibration.
 
     Attributes:
-      origin: in words.
+      origin: a description of their source.
       images: uint8 `(n, height, width, channels)`.
-      labels: int `(n,)`, −1 where the class is unknown.
-      calibration: uint8 images; None where none are asked for.
+      labels: int `(n,)`, −1 for an unknown class.
+      calibration: uint8 images, or None if no calibration is requested.
     """
 
     origin: str
@@ -48,14 +48,14 @@ class Pictures:
 
 
 def find_pictures(config, workdir: Path, folder: Path | None, count: int, calibrating: int) -> Pictures:
-    """Returns at most `count` pictures to check on: of a folder, of the run's data, or noise where that is not there.
+    """Returns at most `count` pictures for the checks, from a folder or the run's data; noise if that data is missing.
 
-    The validation split is taken where there is one, and it is that of the run; else the training images. `calibrating`
-    training images calibrate, of every class the same share. Pictures that were added to the run's folder later are in
-    none of its parts.
+    From the run's data, uses the validation split if it exists and is unchanged, otherwise the training images.
+    `calibrating` pictures, the same share of every class, are for the int8 calibration: from the folder or the training
+    images. Pictures that were added to the run's folder later are not used.
 
     Raises:
-      InputError: the folder has no picture, or one that cannot be read, or there is none to calibrate by.
+      InputError: the folder has no pictures, a picture cannot be read, or there are none for the calibration.
     """
     dataset = config.dataset
     if folder:
@@ -105,7 +105,7 @@ def _of_folder(folder, dataset, count, calibrating):
 
 
 def _labels(paths, folder, class_names):
-    """Returns for each picture the class that the nearest folder above it, up to `folder`, is named as, else −1."""
+    """Returns the class of each picture: the nearest parent folder, up to `folder`, with the name of a class; or −1."""
     inside = [[each.name for each in path.parents if folder in (each, *each.parents)] for path in paths]
     above = [names or [path.parent.name] for names, path in zip(inside, paths, strict=True)]
     names = sorted(set().union(*above))
@@ -118,16 +118,16 @@ def _labels(paths, folder, class_names):
 
 
 def _stratified(labels, count):
-    """Returns the indices of `count` examples, of every class the same share."""
+    """Returns the indices of `count` examples, the same share of every class."""
     return stratified_split(labels, min(count, len(labels)), seed=0)[1]
 
 
 def compare(answer: np.ndarray, reference: np.ndarray, labels: np.ndarray) -> dict:
-    """Returns how the probabilities of an exported network differ from those of JAX, `reference`.
+    """Compares the probabilities of an exported network with `reference`, the probabilities from JAX.
 
     Returns:
-      `max_difference` of a probability; `agreement`, top-1; `accuracy` and `loss_of_accuracy`, None without labels;
-      `labelled`: the number of pictures with a known label, or of all pictures if there is none.
+      `max_difference` of any probability; top-1 `agreement`; `accuracy` and `loss_of_accuracy`, None without labels;
+      `labelled`, the number of pictures with a known label, or of all pictures if no label is known.
     """
     labelled = int(np.sum(labels >= 0))
     right, right_in_jax = accuracy(answer, labels), accuracy(reference, labels)
@@ -141,30 +141,30 @@ def compare(answer: np.ndarray, reference: np.ndarray, labels: np.ndarray) -> di
 
 
 def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float | None:
-    """Returns the share of the known labels that are the most probable class; None where no label is known."""
+    """Returns the top-1 accuracy on the pictures with a known label, or None if no label is known."""
     known = labels >= 0
     return float(np.mean(probabilities.argmax(1)[known] == labels[known])) if known.any() else None
 
 
 def fault(result: dict, precision: str, largest_loss: float) -> str | None:
-    """Returns what disqualifies a file, or None."""
+    """Returns why a file fails its check, or None if it passes."""
     if allowed := ROUNDING.get(precision):
-        differs = result['max_difference']  # it may be NaN
+        differs = result['max_difference']  # may be NaN, which fails the comparison
         return None if differs <= allowed else f'a probability differs by {differs:.2g}, more than {allowed:g}'
     loss, pictures, what = result['loss_of_accuracy'], result['labelled'], 'accuracy'
     if loss is None:
         loss, what = 1 - result['agreement'], 'top-1 agreement'
     lost = round(loss * pictures)
-    if lost <= largest_loss * pictures + 1e-6:  # neither is exact
+    if lost <= largest_loss * pictures + 1e-6:  # tolerates rounding errors
         return None
     found = f'{100 * loss:.2f} points of {what} are lost, {lost:,} of {pictures:,} pictures'
     return f'{found}, more than --largest-loss={100 * largest_loss:g}: raise it, or leave int8 out'
 
 
 def milliseconds(networks: dict[str, Callable], image: np.ndarray) -> dict[str, float]:
-    """Times each network on one picture, in turn, on one core; returns the medians of the rounds.
+    """Times the networks in turn on one picture, on one core; returns the median of each in milliseconds.
 
-    In CPU time of this process: others on the same core do not count.
+    Measures the CPU time of this process, so other processes on the same core do not count.
     """
     calls = {name: functools.partial(network, image[None]) for name, network in networks.items()}
     for call in calls.values():  # compiles
@@ -177,7 +177,7 @@ def milliseconds(networks: dict[str, Callable], image: np.ndarray) -> dict[str, 
 
 @contextlib.contextmanager
 def _one_core():
-    """Keeps all threads of the process on one core, so that JAX, too, computes by one; elsewhere than on Linux not."""
+    """Keeps all threads of the process on one core, so that JAX also uses only one. Does nothing except on Linux."""
     if not hasattr(os, 'sched_setaffinity'):
         yield
         return
@@ -185,7 +185,7 @@ def _one_core():
 
     def keep_on(some):
         for thread in os.listdir('/proc/self/task'):
-            with contextlib.suppress(OSError):  # it has ended
+            with contextlib.suppress(OSError):  # the thread has ended
                 os.sched_setaffinity(int(thread), some)
 
     keep_on({max(cores)})

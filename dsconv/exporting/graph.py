@@ -1,8 +1,8 @@
-"""A network as a short list of nodes, its graph, read from its jaxpr: the input of the exporters.
+"""Reads a network from its jaxpr as a graph, a short list of nodes: the input of the exporters.
 
-The nodes are in the order in which they are computed: the first is the input, the last the output. `read` traces a
-function and inlines every call in it; what depends on constants alone is computed at once. Then `norm_folding` folds
-norms, and `activations` recognises activations. `run` computes the nodes by JAX again.
+The nodes are in the order of computation: the first is the input, the last is the output. `read` traces a function,
+inlines every call in it, and computes values that depend only on constants. Then `norm_folding` folds norms and inserts
+the activations that `activations` recognises. `run` computes the nodes with JAX again.
 """
 
 import dataclasses
@@ -28,12 +28,12 @@ def _conv(x, kernel, bias=None, *, strides, padding, groups):
 
 
 def _dense(x, kernel, bias=None):
-    if x.ndim > 2 and x.size == x.shape[-1]:  # LiteRT's converter takes a single row only in two dimensions
+    if x.ndim > 2 and x.size == x.shape[-1]:  # LiteRT's converter requires two dimensions for a single row
         return _dense(x.reshape(1, -1), kernel, bias).reshape(*x.shape[:-1], -1)
     return _biased(x @ kernel, bias)
 
 
-# The leading axis is the batch, the last one the channels, as everywhere in dsconv.
+# The first axis is the batch and the last is the channels, as everywhere in dsconv.
 OPERATIONS = {
     'conv': _conv,
     'dense': _dense,
@@ -43,7 +43,7 @@ OPERATIONS = {
     'avg_pool': lambda x, *, window: nn.avg_pool(x, window['window_dimensions'][1:3], window['window_strides'][1:3]),
     'softmax': jax.nn.softmax,
 }
-# Elementwise functions that file formats have an operation for.
+# Elementwise functions for which file formats have an operation.
 ACTIVATIONS = {
     'gelu_tanh': lambda x: jax.nn.gelu(x, approximate=True),
     'gelu': lambda x: jax.nn.gelu(x, approximate=False),
@@ -51,7 +51,7 @@ ACTIVATIONS = {
     'relu': jax.nn.relu,
     'relu6': jax.nn.relu6,
     'leaky_relu': jax.nn.leaky_relu,
-    'elu': lambda x: jnp.maximum(x, jnp.exp(jnp.minimum(x, 0)) - 1),  # without comparisons, as int8 needs
+    'elu': lambda x: jnp.maximum(x, jnp.exp(jnp.minimum(x, 0)) - 1),  # without comparisons, which int8 does not support
 }
 LOOPS = ('scan', 'while')
 NUMPY = {
@@ -65,16 +65,16 @@ NUMPY = {
 
 @dataclasses.dataclass(eq=False)
 class Node:
-    """One array that is computed.
+    """One computed array.
 
     Attributes:
-      op: a key of `OPERATIONS` or `ACTIVATIONS`, 'input', or the name of the primitive of JAX that `primitive` is.
+      op: a key of `OPERATIONS` or `ACTIVATIONS`, 'input', or the name of `primitive`.
       inputs: nodes and constant arrays, which broadcast to `input_shapes`.
       params: keyword arguments of the operation or the primitive.
-      shape: of the result, for a batch of one.
-      dtype: of the result.
-      primitive: the primitive of JAX, or None for any other `op`.
-      input_shapes: the shapes that the primitive takes.
+      shape: shape of the result for a batch of one.
+      dtype: dtype of the result.
+      primitive: a JAX primitive, or None for any other `op`.
+      input_shapes: the input shapes of the primitive.
     """
 
     op: str
@@ -86,7 +86,7 @@ class Node:
     input_shapes: tuple = ()
 
     def apply(self, *arguments):
-        """Computes the array from those of `inputs`."""
+        """Computes the array from the values of `inputs`."""
         if self.primitive is None:
             function = OPERATIONS.get(self.op) or ACTIVATIONS[self.op]
             return function(*arguments, **self.params)
@@ -95,15 +95,15 @@ class Node:
 
 
 def read(function: Callable, example: jax.ShapeDtypeStruct) -> list[Node]:
-    """Returns the graph of a function of one array; constants of it are the arrays that it closes over.
+    """Returns the graph of a function of one array; the arrays that the function closes over become constants.
 
     Raises:
-      InputError: it has an operation that has more than one result, or a loop.
+      InputError: the function has an operation with several results, a loop, or a `cond` on a computed value.
     """
     closed = jax.make_jaxpr(function)(example)
     graph = [Node('input', [], {}, example.shape, np.dtype(example.dtype))]
     (output,) = _inline(closed.jaxpr, closed.consts, [graph[0]], graph)
-    return graph[: graph.index(output) + 1]  # what is computed after it, as by `sow`, is not needed
+    return graph[: graph.index(output) + 1]  # drops later nodes, such as those of `sow`
 
 
 def run(graph: list[Node], images):
@@ -115,7 +115,7 @@ def run(graph: list[Node], images):
 
 
 def _inline(jaxpr, constants, arguments, graph):
-    """Appends the nodes of a jaxpr to the graph; returns its outputs: nodes, or arrays that are constant."""
+    """Appends the nodes of a jaxpr to the graph; returns its outputs as nodes or constant arrays."""
     values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*map(np.asarray, constants), *arguments], strict=True))
 
     def value(atom):
@@ -124,13 +124,13 @@ def _inline(jaxpr, constants, arguments, graph):
     for equation in jaxpr.eqns:
         inputs, name, params = list(map(value, equation.invars)), equation.primitive.name, equation.params
         if name == 'platform_index':
-            outputs = [np.int32(len(params['platforms']) - 1)]  # the form that is for no platform in particular
+            outputs = [np.int32(len(params['platforms']) - 1)]  # the default branch, for any platform
         elif name == 'cond':
             if isinstance(inputs[0], Node):
                 raise InputError('cond on a value that the network computes cannot be exported')
             branch = params['branches'][int(inputs[0])]
             outputs = _inline(branch.jaxpr, branch.consts, inputs[1:], graph)
-        elif name == 'unstack':  # of JAX 0.12, in place of the slices that it is
+        elif name == 'unstack':  # a primitive of JAX 0.12, replaced by slices
             parts = jax.make_jaxpr(functools.partial(_unstack, axis=params['axis']))(equation.invars[0].aval)
             outputs = _inline(parts.jaxpr, parts.consts, inputs, graph)
         elif name not in LOOPS and (inner := params.get('jaxpr') or params.get('call_jaxpr')):
@@ -152,7 +152,7 @@ def _apply(equation, inputs, graph):
     shapes = tuple(atom.aval.shape for atom in equation.invars)
     if primitive.name in ('copy', 'copy_p', 'stop_gradient', 'optimization_barrier'):
         return inputs[0]
-    if primitive.name == 'slice' and shapes[0] == out.aval.shape:  # it takes all
+    if primitive.name == 'slice' and shapes[0] == out.aval.shape:  # the slice is the whole array
         return inputs[0]
     if primitive.name == 'convert_element_type' and inputs[0].dtype == out.aval.dtype:
         return inputs[0]
@@ -160,7 +160,7 @@ def _apply(equation, inputs, graph):
         node = Node(primitive.name, inputs, params, out.aval.shape, np.dtype(out.aval.dtype), primitive, shapes)
         graph.append(node)
         return node
-    if primitive.name == 'broadcast_in_dim':  # kept small; whoever uses it broadcasts
+    if primitive.name == 'broadcast_in_dim':  # kept small: its users broadcast it
         if not inputs[0].ndim:
             return inputs[0]
         kept = [1] * len(params['shape'])
@@ -168,7 +168,7 @@ def _apply(equation, inputs, graph):
             kept[axis] = size
         return inputs[0].reshape(kept)
     arrays = list(map(np.broadcast_to, inputs, shapes))
-    if primitive.name in NUMPY and arrays[0].dtype.kind == 'f':  # each shape that JAX computes with costs a compilation
+    if primitive.name in NUMPY and arrays[0].dtype.kind == 'f':  # JAX would compile for each shape
         return NUMPY[primitive.name](*arrays)
     if primitive.name == 'reshape':
         return arrays[0].reshape(params['new_sizes'])

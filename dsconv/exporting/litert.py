@@ -1,4 +1,4 @@
-"""LiteRT (.tflite) files: float32 by way of StableHLO, float16 weights, or 8-bit integers throughout."""
+"""Writes LiteRT (.tflite) files: float32 through StableHLO, with float16 weights, or entirely in 8-bit integers."""
 
 import collections
 import copy
@@ -21,15 +21,15 @@ from dsconv.exported import METADATA, metadata_text, quiet_runtime, sealed
 from dsconv.exporting.graph import ACTIVATIONS, Node, run
 
 SIGNATURE = 'serving_default'
-SAMPLES = 200  # values of a tensor that are kept of a picture
-FOR_BIASES = 200  # pictures
-SHARES = np.linspace(0.2, 1, 33)  # of the least and the greatest value, that the end of a range may be
-BEGINS = {'GELU': 'gelu_tanh', 'LOGISTIC': 'silu'}  # operation → the activation of its input that begins with it
+SAMPLES = 200  # values sampled per tensor and picture
+FOR_BIASES = 200  # pictures for the bias correction
+SHARES = np.linspace(0.2, 1, 33)  # candidate ends of a range, as shares of the least and the greatest value
+BEGINS = {'GELU': 'gelu_tanh', 'LOGISTIC': 'silu'}  # operation → the activation that begins with it
 WITH_WEIGHTS = ('FULLY_CONNECTED', 'CONV_2D', 'DEPTHWISE_CONV_2D')
 
 
 def to_litert(graph: list[Node]) -> bytes:
-    """Returns the file of a graph in float32: one image → its probabilities."""
+    """Returns the float32 file of a graph: one image → its probabilities."""
     image = jax.ShapeDtypeStruct(graph[0].shape, graph[0].dtype)
     lowered = jax.export.export(jax.jit(functools.partial(run, graph)), platforms=['cpu'])(image)
     with ir.Context() as context:
@@ -43,7 +43,7 @@ def to_litert(graph: list[Node]) -> bytes:
 
 
 def to_float16(file: bytes) -> bytes:
-    """Returns a float32 file with its weights in float16; it still computes in float32."""
+    """Returns a float32 file with its weights stored as float16; it still computes in float32."""
     half = quantizer.Quantizer(bytearray(file))
     for name in WITH_WEIGHTS:
         half.add_weight_only_config('.*', name, 16, algorithm_key=quantizer.AlgorithmName.FLOAT_CASTING)
@@ -51,14 +51,14 @@ def to_float16(file: bytes) -> bytes:
 
 
 def to_int8(file: bytes, pictures: np.ndarray) -> bytes:
-    """Returns a file in 8-bit integers, weights by channel, whose image and probabilities are uint8.
+    """Quantizes a file to 8-bit integers, weights per channel; its image and probabilities become uint8.
 
     Args:
-      file: float32, of a graph whose input is float32.
-      pictures: uint8 `(n, height, width, channels)`, by which the ranges of the activations are measured.
+      file: a float32 file of a graph with float32 input.
+      pictures: uint8 `(n, height, width, channels)`, used to measure the ranges of the activations.
 
     Raises:
-      InputError: an operation computes something else than float32.
+      InputError: an operation has a result that is not float32.
     """
     integers = quantizer.Quantizer(bytearray(file))
     integers.load_quantization_recipe(recipe.static_wi8_ai8())
@@ -71,7 +71,7 @@ def to_int8(file: bytes, pictures: np.ndarray) -> bytes:
 
 
 def with_metadata(file: bytes, metadata: dict) -> bytes:
-    """Returns a .tflite file that holds `metadata` as JSON."""
+    """Returns a .tflite file with `metadata` added as JSON, and its checksum."""
     model = _parsed(file)
     buffer, entry = schema.BufferT(), schema.MetadataT()
     buffer.data = np.frombuffer(metadata_text(metadata).encode(), np.uint8)
@@ -83,21 +83,21 @@ def with_metadata(file: bytes, metadata: dict) -> bytes:
 
 
 def _parsed(file):
-    """Returns a file as an object that holds all constants; from 256 kB on the quantizer puts them behind it."""
+    """Parses a file with all its constants; from 256 kB on, the quantizer stores constants behind the flatbuffer."""
     return flatbuffer_utils.read_model_from_bytearray(np.frombuffer(file, np.uint8))
 
 
 def _quantized(prepared: quantizer.Quantizer, ranges) -> bytes:
-    with warnings.catch_warnings(action='ignore'):  # advice
+    with warnings.catch_warnings(action='ignore'):  # they only give advice
         return bytes(prepared.quantize(ranges, enable_progress_bar=False, enable_progress_report=False).quantized_model)
 
 
 def _run_each(file, pictures, keep=True):
-    """Runs each picture; yields a function from the name of a tensor to its values, as real numbers.
+    """Runs the file on each picture; yields a function that maps a tensor's name to its dequantized values.
 
-    With `keep`, which is slower, any tensor can be read; without, the outputs alone.
+    With `keep`, which is slower, any tensor can be read; without it, only the outputs.
     """
-    with warnings.catch_warnings(action='ignore'):  # that this takes memory
+    with warnings.catch_warnings(action='ignore'):  # a warning that this takes memory
         interpreter = Interpreter(model_content=file, experimental_preserve_all_tensors=keep, num_threads=1)
     with quiet_runtime():
         interpreter.allocate_tensors()
@@ -117,11 +117,11 @@ def _run_each(file, pictures, keep=True):
 
 
 def _ranges(file, pictures):
-    """Returns tensor's name → {'min', 'max'}: those with the least squared error of rounding the values of `pictures`.
+    """Returns tensor's name → {'min', 'max'}, the range that rounds its values on `pictures` with least squared error.
 
-    The error of a channel is weighted by the squared weights of the layers that read it. The image has [0, 1], 255
-    steps of uint8; the probabilities have [0, 255/256], so that a step is 1/256, as LiteRT's softmax wants. The
-    quantizer's own calibration takes 0.2 s per picture, this a few milliseconds.
+    The error of a channel is weighted by the squared weights of the layers that read it. The range of the image is
+    [0, 1], 255 steps of uint8. The range of the probabilities is [0, 255/256], steps of 1/256, as LiteRT's softmax
+    requires. The quantizer's own calibration takes 0.2 s per picture; this function takes a few milliseconds.
     """
     model = _parsed(file)
     (graph,) = model.subgraphs
@@ -148,7 +148,7 @@ def _ranges(file, pictures):
 
 
 def _activations(model):
-    """Returns tensor → the activation that alone takes it. SiLU is LOGISTIC and a product, so that two take it."""
+    """Returns tensor → activation for tensors that nothing else reads. SiLU reads twice: in LOGISTIC and a product."""
     (graph,), found = model.subgraphs, {}
     for operator in graph.operators:
         name, source = flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex), operator.inputs[0]
@@ -160,14 +160,14 @@ def _activations(model):
 
 
 def _squared_gains(model):
-    """Returns tensor → `(channels,)`: the factors of a channel's squared error in the layers that read the tensor."""
+    """Returns tensor → `(channels,)`: how much the layers that read the tensor amplify a channel's squared error."""
     (graph,) = model.subgraphs
     gains = collections.defaultdict(lambda: np.ones(1))
     for operator in reversed(graph.operators):
         name, gain = flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex), gains[operator.outputs[0]]
         arrays = {i: get_tensor_data(graph.tensors[i], model.buffers) for i in operator.inputs if i >= 0}
         constants = [np.square(array, dtype=np.float64) for array in arrays.values() if array is not None]
-        if name in WITH_WEIGHTS:  # the last axis of the kernel is that of the channels that it reads
+        if name in WITH_WEIGHTS:  # the last axis of the kernel is the channels that it reads
             gain = constants[0].reshape(-1, constants[0].shape[-1]).sum(0)
         elif name == 'MUL' and constants:
             factor = np.atleast_1d(constants[0])
@@ -180,7 +180,7 @@ def _squared_gains(model):
 
 
 def _unbiased(rounded, file, pictures):
-    """Moves the biases of each layer, in order, by how much its mean outputs differ from those of the float32 file.
+    """Corrects the bias of each layer, in order, so that its mean outputs match those of the float32 file.
 
     M. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019, section 4.2.
     Both outputs are first clipped to the range of the quantized tensor.
@@ -200,13 +200,13 @@ def _unbiased(rounded, file, pictures):
         found = _means(_run_each(_up_to(number, model), pictures, keep=False), {name: ends[name]})
         missing, bias = wanted[name] - found[name], graph.tensors[graph.operators[number].inputs[2]]
         values = get_tensor_data(bias, model.buffers) + np.round(missing / np.float64(bias.quantization.scale))
-        values = np.clip(values, -(2**31), 2**31 - 1)  # of a channel whose weights are all 0, a step is next to nothing
+        values = np.clip(values, -(2**31), 2**31 - 1)  # a channel whose weights are all 0 has a tiny step
         model.buffers[bias.buffer].data = np.frombuffer(values.astype('<i4').tobytes(), np.uint8)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def _up_to(number, model):
-    """Returns the file of the operators of a model up to one of them, whose output is that of the file."""
+    """Returns the file of a model that ends after operator `number`, whose output becomes the output of the file."""
     model, graph = copy.copy(model), copy.copy(model.subgraphs[0])
     graph.operators = graph.operators[: number + 1]
     graph.outputs = graph.operators[-1].outputs
@@ -215,7 +215,7 @@ def _up_to(number, model):
 
 
 def _means(runs, ends):
-    """Returns name → the means by channel, over all that `_run_each` yields, of tensors cut off at `ends`."""
+    """Returns name → per-channel means of a tensor clipped to its `ends`, over all pictures of `_run_each`."""
     totals, count = dict.fromkeys(ends, 0), 0
     for values in runs:
         count += 1
@@ -226,9 +226,9 @@ def _means(runs, ends):
 
 
 def _best_range(values, weights, activation=None):
-    """Returns (low, high) by which 255 steps round `values` with the least weighted squared error; zero lies within.
+    """Returns (low, high), including zero, whose 255 steps round `values` with the least weighted squared error.
 
-    Where an activation alone takes them, the error is that of its results: what lies far below zero needs no steps.
+    If only `activation` reads the values, the error is that of its results: values far below zero need no steps.
     """
     every = max(1, len(values) // 20_000)
     values, weights = values[::every], weights[::every]

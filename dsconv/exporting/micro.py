@@ -1,10 +1,10 @@
-"""A .tflite file for TensorFlow Lite Micro: a C array, the operators that Micro lacks, and the memory that it takes."""
+"""Prepares a .tflite file for TensorFlow Lite Micro: a C array, the operators that Micro lacks, the required memory."""
 
 import re
 
 import numpy as np
 
-# Of Micro's micro_mutable_op_resolver.h, those that classifiers use.
+# The operators of Micro's micro_mutable_op_resolver.h that classifiers use.
 OPERATORS = """
 ABS ADD AVERAGE_POOL_2D BATCH_MATMUL BROADCAST_TO CAST CONCATENATION CONV_2D DEPTHWISE_CONV_2D DEQUANTIZE
 DIV ELU EXP EXPAND_DIMS FULLY_CONNECTED GATHER HARD_SWISH LEAKY_RELU LOG LOGISTIC MAXIMUM MAX_POOL_2D MEAN
@@ -15,7 +15,7 @@ ALIGNMENT = 16  # bytes
 
 
 def to_c(file: bytes, source: str) -> dict[str, str]:
-    """Returns the text of `model.h` and `model.cc`: a .tflite file as an array; `source` is said in `model.h`."""
+    """Returns the text of `model.h`, which names `source`, and of `model.cc`, a .tflite file as a C array."""
     rows = [file[start : start + 16] for start in range(0, len(file), 16)]
     array = ',\n'.join('    ' + ', '.join(f'0x{byte:02x}' for byte in row) for row in rows)
     header = (
@@ -35,12 +35,12 @@ def from_c(text: str) -> bytes:
 
 
 def needs(file: bytes) -> dict:
-    """Returns what a .tflite file requires of a microcontroller.
+    """Returns the requirements of a .tflite file on a microcontroller.
 
     Returns:
-      `operators`: name → how often; `missing`: those that Micro lacks; `arena_bytes`: of the activations,
-      placed as Micro's greedy planner does, without what its kernels keep besides; `peak_bytes`: of the activations
-      that are alive at once.
+      `operators`: name → count; `missing`: the operators that Micro lacks; `arena_bytes`: memory of the activations,
+      placed as by Micro's greedy planner, without the additional memory of its kernels; `peak_bytes`: the largest
+      memory of activations that are alive at the same time.
     """
     from ai_edge_litert.tools import flatbuffer_utils
 
@@ -76,7 +76,7 @@ def _spans(model, graph):
 
 
 def _greedy(spans):
-    """Returns the bytes that spans take, the largest placed first, each at the lowest place that is free then."""
+    """Returns the bytes that spans require when each is placed, largest first, at the lowest free offset."""
     placed = []
     for size, first, last in sorted(spans, reverse=True):
         offset = 0

@@ -1,4 +1,4 @@
-"""The network of a run as a pure function from pictures to probabilities, and as the graph that files are made of."""
+"""The network of a run as a pure function from pictures to probabilities, and as a graph for the exporters."""
 
 import dataclasses
 from collections.abc import Callable
@@ -20,9 +20,9 @@ from dsconv.training.step import normalise
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """What is exported: the `variables` of a checkpoint, its `step`, and the resolved `config` of its run.
+    """A network to export: the `variables` of a checkpoint, its `step`, and the resolved `config` of its run.
 
-    The logits are divided by the `temperature` of `read_temperature`, where there is one.
+    The logits are divided by the `temperature` from `read_temperature`, if any.
     """
 
     config: object
@@ -32,16 +32,16 @@ class Exported:
 
     @classmethod
     def of_run(cls, workdir: Path, which: str | None = None) -> 'Exported':
-        """Restores a run. Raises InputError if there is no run, or no such checkpoint."""
+        """Restores a checkpoint of a run. Raises InputError if the run or the checkpoint does not exist."""
         config = configuration.load_run(workdir)
         _, variables, step = restore_network(workdir, config, which)
         return cls(config, jax.device_get(variables), step, read_temperature(workdir, step))
 
     def logits(self, images, implementation: str = 'plain'):
-        """Returns float32 `(batch, classes)`, divided by the temperature, of uint8 images or of float32 ones in [0, 1].
+        """Returns float32 logits `(batch, classes)`, divided by the temperature; images are uint8 or float32 in [0, 1].
 
-        The plain implementation of dsconv keeps a depthwise convolution as one operation; the fast one may compute it
-        as shifted products.
+        The 'plain' implementation keeps a depthwise convolution as one operation; the fast implementation may compute
+        it as shifted products.
         """
         dataset = self.config.dataset
         if images.dtype == jnp.float32:
@@ -58,19 +58,19 @@ class Exported:
         return build_network(config)
 
     def reference(self) -> Callable:
-        """Returns the network as it runs here: uint8 images → probabilities, an array of the host."""
+        """Returns the network as JAX runs it here: uint8 images → probabilities, a NumPy array."""
         jitted = jax.jit(lambda images: jax.nn.softmax(self.logits(images, implementation='auto')))
         return lambda images: np.asarray(jitted(images))
 
     def graph(self, float_input: bool = False) -> list[Node]:
-        """Returns the graph of the probabilities of one picture, norms folded."""
+        """Returns the graph from one picture to its probabilities, with norms folded."""
         graph = read(self.logits, self._images(1, float_input))
         logits = graph[-1]
         graph.append(Node('softmax', [logits], {}, logits.shape, np.dtype(np.float32)))
         return fold(graph)
 
     def stablehlo(self, float_input: bool = False) -> jax.export.Exported:
-        """Returns the probabilities of any number of pictures, for CPU, GPU and TPU."""
+        """Exports the function from any number of pictures to their probabilities, for CPU, GPU and TPU."""
         (batch,) = jax.export.symbolic_shape('batch')
         probabilities = jax.jit(lambda images: jax.nn.softmax(self.logits(images)))
         return jax.export.export(probabilities, platforms=['cpu', 'cuda', 'tpu'])(self._images(batch, float_input))

@@ -1,9 +1,9 @@
 """Folds norms into the layers around them, in a graph of `dsconv.exporting.graph`.
 
-Per-channel scales and shifts are deferred: they are kept beside the array (`Pending`) until the next layer takes them
-into its weights, or the convolution before it does; where neither can, they become a node. So batch norm after an
-activation is folded into the next dense layer, and the norm's shift on a residual path into the layers that read it. A
-convolution with zero padding takes the factor only: the padding is zero after the shift, not before it.
+Per-channel scales and shifts are deferred: they are kept with the array (`Pending`) until the next layer, or the layer
+before, takes them into its weights. If neither can, they become a node. Thus batch norm after an activation is folded
+into the next dense layer, and the shift of a norm on a residual path into the layers that read it. A convolution with
+zero padding takes no shift, because the padding is zero after the shift, not before it.
 """
 
 import dataclasses
@@ -25,11 +25,11 @@ class Pending:
     """`node · scale + shift`, of which only `node` is computed.
 
     Attributes:
-      node: of the new graph.
-      scale: float64, `(channels,)` or a number.
-      shift: the same, or None for 0.
-      sole: whether the node is a layer that nothing else uses, which may take scale and shift into its weights.
-      layer: whose ReLU the node is, where nothing else uses either; it may take a scale above zero into its weights.
+      node: a node of the new graph.
+      scale: float64, `(channels,)` or a scalar.
+      shift: like `scale`, or None for 0.
+      sole: whether the node is a layer without other users, which may take scale and shift into its weights.
+      layer: the layer before, if the node is its (leaky) ReLU and neither has other users; may take a positive scale.
     """
 
     node: Node
@@ -40,14 +40,14 @@ class Pending:
 
 
 def fold(graph: list[Node]) -> list[Node]:
-    """Returns a graph that computes the same, to rounding, by fewer nodes."""
+    """Returns a graph with fewer nodes that computes the same result, except for rounding."""
     return _Folding(graph).graph
 
 
 class _Folding:
     def __init__(self, graph):
         activations = find_activations(graph)
-        self.users = Counter([graph[-1]])  # of all that the last one needs
+        self.users = Counter([graph[-1]])  # node → number of users, for all nodes that the output needs
         for node in reversed(graph):
             if node in self.users:
                 inputs = [activations[node][1]] if node in activations else node.inputs
@@ -77,7 +77,7 @@ class _Folding:
         return node
 
     def computed(self, old) -> Node:
-        """Returns the node that computes an old one wholly; the layer before it takes scale and shift if it may."""
+        """Returns the new node of `old` with scale and shift applied, in the weights of a layer if possible."""
         self._take_scale(old, ONE)
         pending = self.pending[old]
         node, scale, shift = pending.node, pending.scale, pending.shift
@@ -89,7 +89,7 @@ class _Folding:
         return node
 
     def _affine(self, node, scale, shift=None):
-        if not _is_one(scale) and shift is not None and len(node.shape) == 4:  # one layer instead of two
+        if not _is_one(scale) and shift is not None and len(node.shape) == 4:  # one node instead of two
             channels = node.shape[-1]
             kernel = np.broadcast_to(np.float32(scale), (1, 1, 1, channels))
             bias = np.broadcast_to(np.float32(shift), channels)
@@ -106,21 +106,21 @@ class _Folding:
 
     def _after(self, old, scale=ONE, shift=None):
         """Returns the `Pending` of old · scale + shift."""
-        if self.users[old] > 1:  # what follows is for one of them alone
+        if self.users[old] > 1:  # scale and shift are for one user only
             self.computed(old)
         before = self.pending[old]
         moved = None if before.shift is None else before.shift * scale
         return dataclasses.replace(before, scale=before.scale * scale, shift=_total(moved, shift))
 
     def _take_scale(self, old, units):
-        """Computes an old node in `units`, by the weights of the layer before its ReLU, if that may take them."""
+        """Changes the scale of an old node to `units`, in the weights of the layer before its ReLU, if possible."""
         pending = self.pending[old]
         if pending.layer is not None and pending.node not in self.consumed and np.all(pending.scale / units > 0):
             _absorb(pending.layer, pending.scale / units, None)
             self.pending[old] = dataclasses.replace(pending, scale=units, layer=None)
 
     def _by_channel(self, node, x, y, kind):
-        """Returns the `Pending` of a node that scales or shifts an array by channel; None if it does not."""
+        """Returns the `Pending` of a node that scales or shifts an array by channel; None for any other node."""
         if isinstance(y, Node):
             x, y = y, x
         channels = _per_channel(y)
@@ -151,7 +151,7 @@ class _Folding:
             self._take_scale(old, units if _may_divide(units) else ONE)
         if _is_one(self.pending[x].scale):
             x, y = y, x
-        # The sum is computed in the units of one side, which then needs no multiplication.
+        # The sum is computed at the scale of one side (`units`), which then needs no multiplication.
         units = self.pending[x].scale
         may_share = not _is_one(units) and _may_divide(units)
         if not may_share or _is_one(self.pending[y].scale) and not self._rescale(y, units):
@@ -161,18 +161,18 @@ class _Folding:
         return Pending(self.emit('add', nodes, node.shape), units, _total(one.shift, other.shift))
 
     def _rescale(self, old, units):
-        """Divides what a layer computes by `units`, where its other users are layers, which multiply by them again."""
+        """Divides a layer's outputs by `units`, undone in the layers that read them; False if a user is not a layer."""
         node = self.pending[old].node
         users = [user for user in self.graph if any(x is node for x in user.inputs)]
         same = {each for each, pending in self.pending.items() if pending.node is node}
-        made = sum(any(x in same for x in each.inputs if isinstance(x, Node)) for each in same)  # of one another
+        made = sum(any(x in same for x in each.inputs if isinstance(x, Node)) for each in same)  # users within `same`
         expected = sum(self.users[each] for each in same) - made
         if node.op not in LAYERS or len(users) + 1 < expected or not all(user.op in LAYERS for user in users):
             return False
         units = np.broadcast_to(units, node.shape[-1:])
         _absorb(node, 1 / units, None)
         for user in users:
-            axis = -1 if user.params.get('groups', 1) > 1 else -2  # of the kernel, that the node's channels are
+            axis = -1 if user.params.get('groups', 1) > 1 else -2  # the kernel axis of the node's channels
             user.inputs[1] = np.float32(user.inputs[1] * np.expand_dims(units, tuple(range(1, -axis))))
         self.pending[old] = dataclasses.replace(self.pending[old], scale=units)
         return True
@@ -203,7 +203,7 @@ class _Folding:
         if self.pending[x].sole or is_padded and self.pending[x].shift is not None:
             self.computed(x)
         before, kernel, bias = self.pending[x], np.float64(kernel), None
-        axis = (slice(None), None) if groups == 1 else (None, slice(None))  # of the kernel, that x's channels are
+        axis = (slice(None), None) if groups == 1 else (None, slice(None))  # aligns x's channels with the kernel
         if before.shift is not None:
             shift = np.broadcast_to(before.shift, x.shape[-1])[axis]
             bias = (kernel * shift).sum((0, 1, 2))
@@ -226,7 +226,7 @@ class _Folding:
         return self._summed('avg_pool', node, x, window['window_dimensions'], window=window)
 
     def _summed(self, op, node, x, size, **params):
-        """Returns the `Pending` of a sum over a window: the mean, which file formats have, times its places."""
+        """Returns the `Pending` of a sum over a window: the mean, which file formats support, times the window size."""
         before, places = self.pending[x], np.float64(math.prod(size))
         mean = self.emit(op, [before.node], node.shape, **params)
         return Pending(mean, before.scale * places, None if before.shift is None else before.shift * places)
@@ -237,7 +237,7 @@ class _Folding:
         before, start, limit = self.pending[x], node.params['start_indices'], node.params['limit_indices']
         conv, strides = before.node, node.params['strides'] or (1,) * len(x.shape)
         whole = not any(start) and limit == x.shape and conv.op == 'conv' and conv.params['strides'] == (1, 1)
-        if whole and before.sole and self.users[x] == 1:  # every second place of a convolution is one with a stride
+        if whole and before.sole and self.users[x] == 1:  # a strided slice of it is a strided convolution
             conv.params['strides'], conv.shape = tuple(strides[1:3]), node.shape
             return before
         new = self._append(dataclasses.replace(node, inputs=[before.node]))
@@ -245,7 +245,7 @@ class _Folding:
 
 
 def _absorb(layer, scale, shift):
-    """Multiplies a layer's outputs by `scale` and adds `shift` to them, by its weights."""
+    """Multiplies the outputs of a layer by `scale` and adds `shift` to them, by changing its weights."""
     layer.inputs[1:] = [np.float32(np.float64(weights) * scale) for weights in layer.inputs[1:]]
     if shift is not None:
         bias = np.broadcast_to(np.float32(shift), layer.shape[-1:])
@@ -257,7 +257,7 @@ def _is_one(scale):
 
 
 def _may_divide(scale):
-    """Returns whether the scales are of similar size: int8 quantizes all channels of an activation by one step."""
+    """Returns whether the scales are of similar size: int8 has only one step for all channels of an activation."""
     return np.abs(scale).min() > 0.2 * np.abs(scale).max()
 
 
@@ -267,7 +267,7 @@ def _total(a, b):
 
 
 def _per_channel(constant):
-    """Returns a constant that differs along the channels alone, float64; None where it is none."""
+    """Returns a constant that varies only along the channels, as float64; None for anything else."""
     if isinstance(constant, Node) or math.prod(constant.shape[:-1]) != 1:
         return None
     return np.asarray(constant, np.float64).reshape(() if constant.size == 1 else -1)

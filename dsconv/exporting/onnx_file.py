@@ -1,4 +1,4 @@
-"""Writes a graph of `dsconv.exporting.graph` as ONNX, by the `onnx` package alone."""
+"""Writes a graph of `dsconv.exporting.graph` as ONNX, with only the `onnx` package."""
 
 import functools
 import math
@@ -16,7 +16,7 @@ IR_VERSION = 10
 TYPES = {np.dtype(np.float32): TensorProto.FLOAT, np.dtype(np.uint8): TensorProto.UINT8}
 SAME_NAME = ('abs', 'add', 'div', 'erf', 'exp', 'log', 'max', 'min', 'mul', 'neg', 'pow', 'sqrt', 'sub', 'tanh')
 SAME_NAME = {name: name.capitalize() for name in SAME_NAME} | {'logistic': 'Sigmoid', 'relu': 'Relu', 'elu': 'Elu'}
-# Name → (`_Writer.emit`, name of an array, parameters of the node) → name of the result in the same layout.
+# Name → function of (`_Writer.emit`, name of an array, parameters of the node) → name of the result in the same layout.
 ELEMENTWISE = {
     'gelu_tanh': lambda emit, x, _: emit('Gelu', [x], approximate='tanh'),
     'gelu': lambda emit, x, _: emit('Gelu', [x]),
@@ -31,10 +31,10 @@ TO_NCHW, TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
 
 
 def to_onnx(graph: list[Node], metadata: dict) -> bytes:
-    """Returns the file of a graph: any batch of images `(batch, height, width, channels)` → probabilities.
+    """Returns the ONNX file of a graph: images `(batch, height, width, channels)`, any batch size → probabilities.
 
     Raises:
-      InputError: a node has no operation of ONNX here.
+      InputError: a node has an operation or a dtype that is not supported here.
     """
     writer = _Writer(graph)
     first, last = graph[0], graph[-1]
@@ -50,7 +50,7 @@ def to_onnx(graph: list[Node], metadata: dict) -> bytes:
 
 
 class _Writer:
-    """Arrays of four axes are kept as NCHW, which convolutions take; what needs NHWC gets it by a transposition."""
+    """Keeps arrays with four axes as NCHW, as convolutions require, and transposes them for nodes that require NHWC."""
 
     def __init__(self, graph):
         self.nodes, self.constants, self.names = [], [], {}
@@ -71,7 +71,7 @@ class _Writer:
         return name
 
     def get(self, x, layout='NHWC'):
-        """Returns the name of an array, or the constant, in a layout; that of few axes is the same in both."""
+        """Returns the name of an array, or a constant, in a layout; layouts differ only for arrays with four axes."""
         if not isinstance(x, Node):
             return x.transpose(TO_NCHW) if layout == 'NCHW' and x.ndim == 4 else x
         if len(x.shape) != 4:
@@ -83,7 +83,7 @@ class _Writer:
         return self.names[x, layout]
 
     def layout(self, *arrays):
-        """Returns the layout in which elementwise operations take arrays."""
+        """Returns the layout for an elementwise operation: NCHW if any of the arrays has it."""
         return 'NCHW' if any((x, 'NCHW') in self.names for x in arrays if isinstance(x, Node)) else 'NHWC'
 
     def write(self, node):
@@ -100,7 +100,7 @@ class _Writer:
         raise InputError(f'ONNX is not written for {op}')
 
     def _aligned(self, x, node, layout):
-        """Returns an operand; numbers for each channel become `(1, channels, 1, 1)` where the layout is NCHW."""
+        """Returns an operand; per-channel constants become `(1, channels, 1, 1)` if the layout is NCHW."""
         if isinstance(x, np.ndarray) and x.ndim and len(node.shape) == 4:
             x = x.reshape((1,) * (4 - x.ndim) + x.shape)
         return self.get(x, layout)
@@ -148,7 +148,7 @@ class _Writer:
         )
         return self.emit(op, [self.get(x, 'NCHW')], **attributes), 'NCHW'
 
-    def _dot_general(self, node, x, y):  # by Einsum a block of attention takes 1.3 times as long in onnxruntime 1.32
+    def _dot_general(self, node, x, y):  # with Einsum, an attention block takes 1.3 times as long in onnxruntime 1.32
         (of_x, of_y), (batch_x, batch_y) = node.params['dimension_numbers']
         product = self.emit('MatMul', [self._matrices(x, batch_x, of_x, True), self._matrices(y, batch_y, of_y, False)])
         return self.emit('Reshape', [product, np.int64(_any_batch(node.shape))]), 'NHWC'
@@ -174,13 +174,13 @@ class _Writer:
         new = [axis for axis in range(len(node.shape)) if axis not in kept]
         name = self.emit('Unsqueeze', [self.get(x), np.int64(new)])
         if any(kept.get(axis, 1) != size for axis, size in enumerate(node.shape)):
-            name = self.emit('Expand', [name, np.int64(node.shape)])  # a leading 1 leaves the batch as it is
+            name = self.emit('Expand', [name, np.int64(node.shape)])  # a leading 1 keeps the batch size
         return name, 'NHWC'
 
     def _slice(self, node, x):
         layout, params = self.layout(x), node.params
         bounds = params['start_indices'], params['limit_indices'], params['strides'] or (1,) * len(x.shape)
-        axes = [axis for axis, size in enumerate(x.shape) if node.shape[axis] != size]  # not the batch, of any size
+        axes = [axis for axis, size in enumerate(x.shape) if node.shape[axis] != size]  # not the batch axis
         starts, limits, strides = ([each[axis] for axis in axes] for each in bounds)
         places = [_order(x, layout).index(axis) for axis in axes]
         return self.emit('Slice', [self.get(x, layout), *map(np.int64, (starts, limits, places, strides))]), layout
@@ -196,7 +196,7 @@ class _Writer:
         for x, shape in zip(arrays, node.input_shapes, strict=True):
             if isinstance(x, Node):
                 parts.append(self.get(x, layout))
-            else:  # one for each picture of the batch
+            else:  # repeated for each picture of the batch
                 batch = self.emit('Shape', [self.get(first)], start=0, end=1)
                 sides = np.int64([shape[axis] for axis in _order(node, layout)[1:]])
                 shape = self.emit('Concat', [batch, sides], axis=0)
@@ -212,10 +212,10 @@ class _Writer:
 
 
 def _order(array, layout):
-    """Returns which axis of the array stands at each place in a layout."""
+    """Returns the axes of an array in the order of a layout."""
     return TO_NCHW if layout == 'NCHW' and len(array.shape) == 4 else tuple(range(len(array.shape)))
 
 
 def _any_batch(shape):
-    """Returns the shape for ONNX's Reshape: the first axis is the batch, or the batch and others."""
+    """Returns a shape for ONNX's Reshape that infers the first axis: the batch, or the batch merged with other axes."""
     return [-1, *shape[1:]]

@@ -1,4 +1,4 @@
-"""Scores an exported file as a run is scored, by its own runtime, without JAX."""
+"""Scores an exported file like a run, but with the runtime of the file instead of JAX."""
 
 from pathlib import Path
 
@@ -26,10 +26,10 @@ def report_exported(
     predictions: bool,
     where: list[str] = (),
 ) -> dict:
-    """Scores a split by a .tflite or .onnx file and writes the report (`reporting.write_report`) into `output`.
+    """Scores a split with a .tflite or .onnx file, writes the report (`reporting.write_report`) and returns it.
 
-    The other arguments are those of `training.scoring.report_run`. Raises InputError if the file is damaged, or the
-    data is not there.
+    `output` is the directory of the report. The other arguments are as in `training.scoring.report_run`. Raises
+    InputError if the file is damaged or the data is missing.
     """
     network = open_exported(file)
     facts = network.metadata
@@ -40,16 +40,16 @@ def report_exported(
         scored = other_examples(config, dataset, split, where)
     else:
         say_where(config, where, OF_PUBLIC)
-        config.dataset.update(dict.fromkeys(unread(config.dataset)))  # an archive reads no keys of TFDS
+        config.dataset.update(dict.fromkeys(unread(config.dataset)))  # unset the keys that an archive ignores
         scored = own_examples(config, data.open_source(config.dataset), split)
     batches = scored.images.in_order(BATCH_SIZE, slice(None))
     probabilities = np.concatenate([network.run(images) for images, _ in batches])
-    probabilities[~probabilities.any(1)] = 1 / len(network.class_names)  # all may be less than 8 bits can hold
+    probabilities[~probabilities.any(1)] = 1 / len(network.class_names)  # with 8 bits, all may round to 0
     with np.errstate(divide='ignore'):  # an 8-bit probability may be 0
         log_probabilities = np.log(probabilities)
     if predictions:
         write_predictions(output, scored, network.class_names, log_probabilities)
-    if temperature := facts['temperature']:  # which the report divides by again
+    if temperature := facts['temperature']:  # undone here, because the report applies it again
         log_probabilities = with_temperature(log_probabilities, 1 / temperature['temperature'])
         temperature = temperature | {'in_sample': not dataset and scored.split == temperature['split']}
     return write_report(

@@ -1,4 +1,4 @@
-"""A folder that any static server serves: a page that classifies by the camera or a chosen picture, in the browser."""
+"""Writes a static web page that classifies pictures from the camera or from files in the browser."""
 
 import hashlib
 import tarfile
@@ -12,7 +12,7 @@ SOURCES = Path(__file__).with_name('web')
 PAGES = ('index.html', 'app.js', 'picture.js')
 PACKAGE, VERSION = 'onnxruntime-web', '1.30.0'
 ARCHIVE = Path(f'{PACKAGE}-{VERSION}.tgz')
-# Of the package's dist/: file → SHA-256.
+# File in the package's dist/ → SHA-256.
 RUNTIME = {
     'ort.wasm.min.js': 'faece07e84faa9001f5104bbe4e5c70861d06cb2376a0dea1fa0ad33a67adc81',
     'ort-wasm-simd-threaded.mjs': 'e13f7f94fc51b4ca72b12faeb1ee95f4ace6dfbc8939bc718aabdc0a27c4299b',
@@ -21,10 +21,10 @@ RUNTIME = {
 
 
 def read_runtime(path: Path | None) -> dict[str, bytes]:
-    """Returns the files of the browser's runtime: of an installed npm package, or of an archive by `npm pack`.
+    """Returns the files of the browser runtime, from an installed npm package or from an archive made by `npm pack`.
 
-    `path` is of either; by default what lies in the current directory is taken. Raises InputError if there is none,
-    or one of another version.
+    `path` is the package or the archive; by default, it is searched for in the current directory. Raises InputError if
+    it is missing or has another version.
     """
     places = [path] if path else [ARCHIVE, Path('node_modules', PACKAGE)]
     place = next((place for place in places if is_file(place) or is_directory(place)), None)
@@ -47,7 +47,7 @@ def read_runtime(path: Path | None) -> dict[str, bytes]:
 
 
 def write(directory: Path, network: bytes, metadata: dict, runtime: dict[str, bytes]) -> None:
-    """Writes the page around an ONNX file and its `card.metadata` into a new directory, with `read_runtime`'s files."""
+    """Writes the page with an ONNX file, its `card.metadata` and the files of `read_runtime` into a new directory."""
     files = {name: (SOURCES / name).read_bytes() for name in PAGES} | runtime
     files |= {'model.onnx': network, 'model.json': to_json(metadata).encode()}
     content = hashlib.sha256(b''.join(hashlib.sha256(files[name]).digest() for name in sorted(files))).hexdigest()

@@ -1,6 +1,6 @@
 """Networks in Flax Linen: `(batch, height, width, channels)` images → `(batch, num_classes)` logits in float32.
 
-`dsconv` is the network of the thesis, `fast` computes it in less time, `zoo` holds what it is compared with.
+`dsconv` is the network of the thesis, `fast` computes it in less time, `zoo` holds the networks to compare it with.
 """
 
 import inspect
@@ -16,12 +16,12 @@ OF_EVERY_NETWORK = {'name', 'dtype'}
 
 
 def build_model(model, num_classes: int):
-    """Makes the Linen module that the `model` part of a config describes: `module.apply(variables, images, train=…)`.
+    """Makes the Linen module of the `model` section of a config: `module.apply(variables, images, train=…)`.
 
     Args:
-      model: a mapping with `name`, a key of `MODELS`, `dtype` ('float32' or 'bfloat16'), `implementation` ('fast';
-        else the network is plain) and the options of the network; what is missing is as the network has it. Options of
-        other networks, and those that the name fixes, are left aside.
+      model: a mapping with `name` (a key of `MODELS`), `dtype` ('float32' or 'bfloat16'), `implementation` ('fast';
+        otherwise the network is plain) and options of the network. A missing option has the network's default. Options
+        of other networks, and options that the name fixes, are ignored.
       num_classes: width of the head.
     """
     network = _network(model['name'], model.get('implementation'))
@@ -43,9 +43,9 @@ def _network(name, implementation):
 
 
 def _fields(network) -> set[str]:
-    """Returns what a config may set: the fields of a module but Linen's own, the head, and those that a name fixes."""
+    """Returns the fields of a module that a config may set: all but Linen's, `num_classes` and those the name fixes."""
     fixed = getattr(network, 'keywords', {})
     return set(inspect.signature(network).parameters) - {'parent', 'name', 'num_classes', *fixed}
 
 
-FAST_OPTIONS = _fields(FastDSConv) - _fields(DSConv)  # those of `model` that the plain form lacks
+FAST_OPTIONS = _fields(FastDSConv) - _fields(DSConv)  # keys of `model` that only the fast form has

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import lax
 
-# The defaults of Keras. The thesis names TensorFlow, without these values.
+# The defaults of Keras. The thesis names TensorFlow but does not state these values.
 MOMENTUM = 0.99
 EPSILON = 1e-3
 
@@ -12,12 +12,12 @@ EPSILON = 1e-3
 class BatchNorm(nn.Module):
     """Batch normalisation (Ioffe & Szegedy 2015) with statistics over `groups` equal parts of the batch.
 
-    With 8 groups, a batch is normalised as by 8 cores that each see an eighth of it, whatever the number of devices.
+    With 8 groups, a batch is normalised as on 8 cores that each see an eighth of it, on any number of devices.
 
-    The running statistics are averaged over the groups and move by `MOMENTUM`, faster in the first steps of a run:
-    after n steps the old ones weigh min(momentum, (1 + n) / (10 + n)).
+    The running statistics are averaged over the groups and updated with `MOMENTUM`, or faster in the first steps of a
+    run: after n steps, the weight of the old statistics is min(`MOMENTUM`, (1 + n) / (10 + n)).
 
-    `(batch, …, channels)` → the same shape, in `dtype`; statistics and parameters are float32. While training, `batch`
+    `(batch, …, channels)` → the same shape, in `dtype`; statistics and parameters are float32. In training, `batch`
     must be divisible by `groups`.
     """
 
@@ -45,7 +45,7 @@ class BatchNorm(nn.Module):
         return affine(grouped, mean, var, scale, shift, self.dtype).reshape(x.shape)
 
     def update(self, running, mean, var):
-        """Moves the running statistics towards those of a batch, `(groups, 1, …, channels)` each."""
+        """Updates the running statistics with those of a batch, `(groups, 1, …, channels)` each."""
         if self.is_initializing():
             return
         running_mean, running_var, count = running
@@ -57,15 +57,15 @@ class BatchNorm(nn.Module):
 
 
 def by_group(x, groups: int):
-    """Reshapes `(batch, …, channels)` to `(groups, places, channels)`, at least float32."""
+    """Reshapes `(batch, …, channels)` to `(groups, positions, channels)`, in float32 or wider."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32)).reshape(groups, -1, x.shape[-1])
 
 
 def statistics(grouped):
-    """Returns mean and variance, `(groups, 1, …, channels)` each, of `(groups, places, …, channels)`."""
+    """Returns mean and variance, `(groups, 1, …, channels)` each, of `(groups, positions, …, channels)`."""
     axes = tuple(range(1, grouped.ndim - 1))
     mean = jnp.mean(grouped, axes, keepdims=True)
-    # E[x²] − E[x]² needs one pass over the activations, E[(x − E[x])²] two.
+    # E[x²] − E[x]² needs one pass over the activations, E[(x − E[x])²] needs two.
     return mean, jnp.maximum(jnp.mean(jnp.square(grouped), axes, keepdims=True) - jnp.square(mean), 0.0)
 
 

@@ -1,4 +1,4 @@
-"""What a network costs: parameters and arithmetic of each layer, counted from shapes alone."""
+"""Counts the parameters and the arithmetic of each layer of a network from shapes alone."""
 
 import dataclasses
 import functools
@@ -19,17 +19,17 @@ COUNTED = (*CONVOLUTIONS, *NORMS, AttentionProduct, ClassTokenAndPositions, Glob
 
 @dataclasses.dataclass(frozen=True)
 class LayerCost:
-    """One layer for one image.
+    """The cost of one layer for one image.
 
     Attributes:
-      path: 'block_0/depthwise'.
-      kind: the class of the layer, as 'Conv'.
-      output_shape: without the batch axis.
-      parameters: trainable scalars.
-      macs: multiply-accumulates of convolutions, dense layers and attention's two products.
-      flops: 2 a multiply-accumulate, 1 a bias or a position added, 2 a normalised element, 1 an element pooled
-        globally. Activations, residual additions, pooling between layers and local response norm are not counted.
-      thesis_flops: the thesis's count: 1 a multiply-accumulate, 2 a normalised element, 1 an element pooled.
+      path: path of the layer in the network, e.g. 'block_0/depthwise'.
+      kind: class name of the layer, e.g. 'Conv'.
+      output_shape: shape of the output without the batch axis.
+      parameters: number of trainable scalars.
+      macs: multiply-accumulates of convolutions, dense layers and the two matrix products of attention.
+      flops: 2 per multiply-accumulate, 1 per added bias or position, 2 per normalised element, 1 per globally pooled
+        element. Activations, residual additions, pooling between layers and local response norm are not counted.
+      thesis_flops: the thesis's count: 1 per multiply-accumulate, 2 per normalised element, 1 per pooled element.
     """
 
     path: str
@@ -41,9 +41,9 @@ class LayerCost:
     thesis_flops: int
 
 
-@functools.cache  # a study asks again after each run
+@functools.cache  # a study calls it again after each run
 def layer_costs(model: nn.Module, image_shape: tuple[int, int, int]) -> list[LayerCost]:
-    """Counts the costs of each layer that computes, in the order of the forward pass, for (height, width, channels)."""
+    """Returns the cost of each `COUNTED` layer, in forward order, for an image of shape (height, width, channels)."""
     rows = []
 
     def record(next_method, args, kwargs, context):
@@ -62,11 +62,11 @@ def _cost(layer, input_shape, output_shape):
     parameters = layer.variables.get('params', {})
     outputs, macs, flops, thesis_flops = math.prod(output_shape), 0, 0, 0
     if isinstance(layer, CONVOLUTIONS):
-        # Each place of the output applies the whole kernel once, grouped or not.
+        # Each output position applies the whole kernel once, with or without feature groups.
         macs = parameters['kernel'].size * outputs // output_shape[-1]
         flops, thesis_flops = 2 * macs + outputs * ('bias' in parameters), macs
     elif isinstance(layer, AttentionProduct):
-        tokens = input_shape[0]  # each output sums over all of them, and each pair of them over a head's features
+        tokens = input_shape[0]  # each output sums over all tokens, each pair of tokens over the features of a head
         macs = thesis_flops = 2 * tokens * outputs
         flops = 2 * macs
     elif isinstance(layer, NORMS):

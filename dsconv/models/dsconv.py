@@ -14,9 +14,9 @@ from dsconv.models.layers import ConvUnit, GlobalAveragePool, check_patches, glo
 
 
 class Block(nn.Module):
-    """Sections 2.1.3–2.1.6: d → d/2 → d/4, depthwise k×k with its residual, → d with the residual of the block.
+    """A block: d → d/2 → d/4 features, depthwise k×k with a residual, → d with a residual (sections 2.1.3–2.1.6).
 
-    `(batch, height, width, dim)` → the same shape. `reduction` holds the divisors of dim of the two pointwise
+    `(batch, height, width, dim)` → the same shape. `reduction` holds the divisors of `dim` for the two pointwise
     reductions; `unit(convolution)` makes a `ConvUnit`: the convolution, the activation, then the norm.
     """
 
@@ -47,14 +47,14 @@ class Block(nn.Module):
 class DSConv(nn.Module):
     """The classifier: `(batch, height, width, channels)` normalised images → `(batch, num_classes)` float32 logits.
 
-    Height and width must be divisible by `patch_size`, else InputError is raised; any number of channels will do. A
-    `stem_kernel_size` other than the patch size (SAME padding, stride `patch_size`) is for Large, whose published
-    parameter count needs 2 at patch size 1.
+    Raises InputError if `patch_size` does not divide height and width; any number of channels is valid. A
+    `stem_kernel_size` other than the patch size (SAME padding, stride `patch_size`) is for Large: its published
+    parameter count needs a stem kernel of size 2 with patch size 1.
 
-    `activation` is a key of `layers.ACTIVATIONS` ('gelu' is the tanh form), `norm` one of `layers.NORMS`; batch norm
-    takes its statistics over `norm_groups` equal parts of the batch, so apply with `mutable='batch_stats'` in training.
-    Parameters, pooling and head are float32, the other layers compute in `dtype`. A convolution's parameters are under
-    its own name, those of its norm under `<name>_unit`.
+    `activation` is a key of `layers.ACTIVATIONS` ('gelu' is the tanh form), `norm` a key of `layers.NORMS`. Batch norm
+    has statistics over `norm_groups` equal parts of the batch; in training, call `apply` with `mutable='batch_stats'`.
+    Parameters, pooling and head are float32, the other layers compute in `dtype`. The parameters of a convolution are
+    under its name, the parameters of its norm under `<name>_unit`.
     """
 
     num_classes: int
@@ -88,5 +88,5 @@ class DSConv(nn.Module):
         return nn.Conv(self.dim, size, stride, kernel_init=glorot_uniform, dtype=self.dtype, name='stem')
 
     def block_options(self):
-        """Returns what a `Block` takes, but for the unit and the dtype."""
+        """Returns the arguments of `Block` except `unit` and `dtype`."""
         return self.kernel_size, tuple(self.reduction), self.residual_depthwise, self.residual_block

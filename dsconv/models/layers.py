@@ -1,4 +1,4 @@
-"""What the networks share: activations, norms, a convolution followed by both, global average pooling."""
+"""Layers that the networks share: activations, norms, a convolution followed by both, global average pooling."""
 
 import functools
 
@@ -10,7 +10,7 @@ from dsconv.models.batch_norm import EPSILON, BatchNorm
 
 glorot_uniform = nn.initializers.glorot_uniform()  # the default of Keras, which the thesis probably used
 
-# GELU (Hendrycks & Gimpel 2016) by its tanh form is twice as fast on CPU and a quarter faster on TPU than by erf.
+# The tanh form of GELU (Hendrycks & Gimpel 2016) is twice as fast as the erf form on CPU, a quarter faster on TPU.
 ACTIVATIONS = {
     'gelu': functools.partial(nn.gelu, approximate=True),
     'gelu_exact': functools.partial(nn.gelu, approximate=False),
@@ -21,7 +21,7 @@ ACTIVATIONS = {
 }
 
 
-# Name → (x, train, groups, dtype) → the normalised x; called inside a compact method.
+# Name → function (x, train, groups, dtype) → normalised x, called inside a compact method.
 NORMS = {
     'batch': lambda x, train, groups, dtype: BatchNorm(groups, dtype, name='batch_norm')(x, train),
     # Over the channels (Ba et al. 2016).
@@ -33,8 +33,8 @@ NORMS = {
 class ConvUnit(nn.Module):
     """A convolution, then the activation, then the norm, in `dtype`; the shape is that of the convolution's output.
 
-    `convolution` is an `nn.Conv` or an `nn.Dense`, `activation` a key of `ACTIVATIONS`, `norm` one of `NORMS`; `groups`
-    are those of `BatchNorm`.
+    `convolution` is an `nn.Conv` or an `nn.Dense`, `activation` a key of `ACTIVATIONS`, `norm` a key of `NORMS`, and
+    `groups` the number of groups of `BatchNorm`.
     """
 
     convolution: nn.Module
@@ -58,7 +58,7 @@ class GlobalAveragePool(nn.Module):
 
 
 def check_size(images, smallest: int) -> None:
-    """Raises InputError for images of fewer than `smallest` pixels per side, of which pooling would leave nothing."""
+    """Raises InputError for images with fewer than `smallest` pixels per side: pooling would leave nothing of them."""
     height, width = images.shape[1:3]
     if min(height, width) < smallest:
         needs = f'needs {smallest}×{smallest} or more; set another model.name, or a larger dataset.image_size'

@@ -1,1 +1,1 @@
-"""Timing, the machine, and what a compiled step costs. Used by benchmarks, studies, exporting and preflight."""
+"""Timing, the machine, and the cost of a compiled step. Used by benchmarks, studies, exporting and preflight."""

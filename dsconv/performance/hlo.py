@@ -1,4 +1,4 @@
-"""What a compiled program's text (HLO) adds to `cost_analysis`: trip counts of loops, cycles, collectives.
+"""Reads from a compiled program's text (HLO) what `cost_analysis` lacks: trip counts of loops, cycles, collectives.
 
 XLA's `cost_analysis` counts the body of a loop once. Here each computation is weighted by how often it runs.
 """
@@ -19,14 +19,14 @@ NO_ARITHMETIC = (*FREE, *SLICES, *WORDS, 'fusion', 'dynamic-update-slice', 'opti
 
 _COMPUTATION = re.compile(r'(ENTRY )?%?([\w.\-]+) \(.*\{$')
 _INSTRUCTION = re.compile(r'  (?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*?)\)')
-_ARRAY = re.compile(r'(\w+)\[([\d,]*)\]')  # as f32[8,128]
+_ARRAY = re.compile(r'(\w+)\[([\d,]*)\]')  # e.g. f32[8,128]
 _CALLED = re.compile(r'(calls|body|condition|to_apply)=%?([\w.\-]+)')
 _BRANCHES = re.compile(r'(?:branch|true|false)_computations?=\{?([^,}]+(?:, %[\w.\-]+)*)')
 _KNOWN_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 
 
 class Instruction(NamedTuple):
-    """A line of HLO: `arrays` are the types and shapes of its result, `called` role → computation, `line` all of it."""
+    """A line of HLO, `line`: `arrays` holds the types and shapes of its result, `called` maps role → computation."""
 
     name: str
     arrays: list[tuple[str, list[int]]]
@@ -45,10 +45,10 @@ class Totals(NamedTuple):
     """Totals of one execution of the program on a device.
 
     Attributes:
-      collectives: kind → `count` and `bytes` of their results.
-      megacycles: sum of the compiler's estimates of the scheduled instructions, without overlap.
-      bytes_factor, flops_factor: bytes moved and arithmetic ÷ those with the body of every loop counted once.
-      unknown_loops: those with an unknown trip count; counted once.
+      collectives: kind → `count`, and `bytes` of the results.
+      megacycles: sum of the compiler's estimates for the scheduled instructions, without overlap, in 10⁶ cycles.
+      bytes_factor, flops_factor: bytes moved and FLOPs ÷ the same with the body of every loop counted once.
+      unknown_loops: number of loops with an unknown trip count; their bodies are counted once.
     """
 
     collectives: dict[str, dict[str, int]]
@@ -59,7 +59,7 @@ class Totals(NamedTuple):
 
 
 def totals(program: str) -> Totals:
-    """Reads a compiled program, `compiled.as_text()`."""
+    """Returns the totals of a compiled program, given as `compiled.as_text()`."""
     entry, computations = parse(program)
     times_run, unknown = _executions(entry, computations)
     found = defaultdict(lambda: {'count': 0, 'bytes': 0})
@@ -115,7 +115,7 @@ def _executions(entry, computations):
 
 
 def _trips(loop, here, condition):
-    """Returns the trip count of a loop that counts up by ones, as all of JAX's but `while_loop` do; None: unknown."""
+    """Returns the trip count of a loop that counts up by 1 (all JAX loops except `while_loop`), or None if unknown."""
     if known := _KNOWN_TRIPS.search(loop.line):
         return int(known[1])
     compared = next((line for line in condition.values() if line.kind == 'compare'), None)
@@ -136,13 +136,13 @@ def _bytes(arrays):
 
 
 def _result_bytes(line):
-    """Returns the bytes of a collective's result; asynchronous ones, but for reductions, return the operand as well."""
+    """Returns the bytes of a collective's result, without the operand that asynchronous non-reductions also return."""
     both = line.kind in ('all-gather-start', 'collective-permute-start') and len(line.arrays) > 1
     return _bytes(line.arrays[1:2]) if both else line.size
 
 
 def _moved(line, here, computations):
-    """Returns the bytes that an instruction reads and writes: of a slice or an update in place, only that part."""
+    """Returns the bytes that an instruction reads and writes; for a slice or an in-place update, only of that part."""
     if line.kind in FREE or line.kind.endswith('-done'):
         return 0
     if line.kind in SLICES:
@@ -177,7 +177,7 @@ def _update_bytes(line, here):
 
 
 def _flops(line, here, computations):
-    """Returns an instruction's FLOPs: 2 a multiply-accumulate of products and convolutions, 1 an element otherwise."""
+    """Returns an instruction's FLOPs: 2 per multiply-accumulate of a product or convolution, else 1 per element."""
     if line.kind == 'fusion':
         inside = computations[line.called['calls']]
         return sum(_flops(inner, inside, computations) for inner in inside.values())
@@ -196,7 +196,7 @@ def _flops(line, here, computations):
 def _products(line, images, kernel, output):
     """Returns the multiply-accumulates of a convolution, without those on padding or between dilated elements.
 
-    The compiler also writes products as convolutions, some with the window of a whole image and as much padding.
+    The compiler also writes matrix products as convolutions, some with a window and padding as large as the image.
     """
     of_images, of_kernel, of_output = re.search(r'dim_labels=(\w+)_(\w+)->(\w+)', line).groups()
     found = re.search(r'window=\{(.*?)\}', line)

@@ -1,4 +1,4 @@
-"""What a measurement was made on: the machine and the installed libraries."""
+"""The machine and the installed libraries of a measurement."""
 
 import contextlib
 import os
@@ -9,13 +9,13 @@ import jax
 
 from dsconv.process import versions
 
-# What a measurement may depend on, where it is installed.
+# Packages that a measurement may depend on, if they are installed.
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy', 'pillow', 'torch', 'torchvision', 'keras', 'tensorflow')
 PACKAGES += ('tensorflow-cpu', 'tensorflow-datasets')
 
 
 def cpu_model() -> str:
-    """Returns the processor's name, or its architecture where there is no name to read."""
+    """Returns the processor's name, or its architecture if the name is unknown."""
     with contextlib.suppress(OSError):
         for line in Path('/proc/cpuinfo').read_text().splitlines():
             if line.startswith('model name'):
@@ -24,7 +24,7 @@ def cpu_model() -> str:
 
 
 def surroundings() -> dict:
-    """Returns what a benchmark's JSON says of the machine: `devices`, `cores` for this process, `cpu`, `versions`."""
+    """Returns the machine's keys of a benchmark's JSON: `devices`, `cores` (of this process), `cpu`, `versions`."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     devices = f'{jax.device_count()} × {jax.devices()[0].device_kind}'
     return {'devices': devices, 'cores': cores, 'cpu': cpu_model(), 'versions': versions(PACKAGES)}

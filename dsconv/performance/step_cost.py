@@ -15,16 +15,16 @@ from dsconv.training.memory import bytes_of, image_bytes
 
 
 class Chip(NamedTuple):
-    """Published memory (bytes), bandwidth (bytes/s), peak (bfloat16 FLOP/s): of a core of v2 and v3, else of a chip."""
+    """Published memory (bytes), bandwidth (bytes/s), peak (bfloat16 FLOP/s): per core of v2 and v3, else per chip."""
 
     memory: float
     bandwidth: float
     peak: float
 
 
-# Google Cloud's documentation, the pages "TPU v3" (a chip: 32 GiB, 900 GBps, 123 teraflops), "TPU v4", "TPU v5e",
-# "TPU v5p" and "TPU v6e", of 2026. It has no page on v2 any more: those are of Norrie et al., "The Design Process for
-# Google's Training Chips: TPUv2 and TPUv3", IEEE Micro 2021 (a chip: 16 GiB, 700 GB/s, 46 TFLOP/s).
+# From Google Cloud's documentation in 2026, pages "TPU v3" (a chip: 32 GiB, 900 GBps, 123 teraflops), "TPU v4",
+# "TPU v5e", "TPU v5p" and "TPU v6e". It no longer has a page on v2: those figures are from Norrie et al., "The Design
+# Process for Google's Training Chips: TPUv2 and TPUv3", IEEE Micro 2021 (a chip: 16 GiB, 700 GB/s, 46 TFLOP/s).
 CHIPS = {
     'TPU v2': Chip(8 * 2**30, 350e9, 23e12),
     'TPU v3': Chip(16 * 2**30, 450e9, 61.5e12),
@@ -33,10 +33,10 @@ CHIPS = {
     'TPU v5': Chip(95e9, 2765e9, 459e12),
     'TPU v6 lite': Chip(32e9, 1638e9, 918e12),
 }
-_TOO_LARGE = re.compile(r'(?:HLO temporaries \(|Used )([\d.]+)([KMGT])')  # in the compiler's two forms
+_TOO_LARGE = re.compile(r'(?:HLO temporaries \(|Used )([\d.]+)([KMGT])')  # the two forms of the compiler's message
 
 
-# What `estimate` reads from the compiled step; None where the compiler finds it too large.
+# Keys that `estimate` derives from the compiled step; None if the compiler rejects the step as too large.
 FROM_PROGRAM = (
     'flops_per_image', 'bytes_per_image', 'flops_per_byte', 'step_ms', 'compiler_ms', 'megacycles', 'bound',
     'images_per_second', 'epoch_seconds', 'run_minutes', 'collectives', 'loops_counted_once', 'compile_seconds',
@@ -44,9 +44,9 @@ FROM_PROGRAM = (
 
 
 def counts(compiled) -> tuple[float, float, float, hlo.Totals]:
-    """Returns FLOPs, bytes moved and the compiler's seconds at best of a compiled step on a device, and its `totals`.
+    """Returns FLOPs, bytes moved and the compiler's optimal seconds of a compiled step on a device, and its `Totals`.
 
-    Loops are counted as often as they run. The seconds are negative at times.
+    Loop bodies are counted as often as they run. The seconds can be negative.
     """
     cost, totals = compiled.cost_analysis(), hlo.totals(compiled.as_text())
     moved, seconds = (cost.get(key, 0) * totals.bytes_factor for key in ('bytes accessed', 'optimal_seconds'))
@@ -54,16 +54,16 @@ def counts(compiled) -> tuple[float, float, float, hlo.Totals]:
 
 
 def estimate(config, macs: int, num_examples: int, topology: str, devices: list) -> dict:
-    """Compiles a training step of a resolved config for a slice and estimates by roofline.
+    """Compiles a training step of a resolved config for a TPU slice and estimates its cost by roofline.
 
-    `macs` are of the forward pass for one image; `topology` is the name of the slice, `devices` are its devices, of
-    `topology.topology_devices`.
+    `macs` are those of the forward pass for one image. `topology` is the name of the slice, and `devices` are its
+    devices, from `topology.topology_devices`.
 
-    Returns what `python -m dsconv.preflight --json` prints. `step_ms` is what memory and arithmetic alone would take at
-    their best; links between devices and the host are left out. `compiler_ms` is the compiler's own estimate of the
-    same, or None; `megacycles` sums up those of the scheduled instructions, several times as much. Where the
-    compiler finds the step too large, the fields of `FROM_PROGRAM` are None. Raises InputError for devices that are not
-    in `CHIPS`.
+    Returns the JSON object that `python -m dsconv.preflight --json` prints. `step_ms` is a lower bound from memory
+    bandwidth and peak arithmetic; the host and the links between devices are not included. `compiler_ms` is the
+    compiler's estimate of the same time, or None. `megacycles` is the sum of the compiler's estimates for the scheduled
+    instructions, several times as much. If the compiler rejects the step as too large, the keys in `FROM_PROGRAM` are
+    None. Raises InputError for devices that are not in `CHIPS`.
     """
     kind = devices[0].device_kind
     if kind not in CHIPS:
@@ -115,7 +115,7 @@ def estimate(config, macs: int, num_examples: int, topology: str, devices: list)
 
 
 def as_text(results: dict[str, dict], config) -> str:
-    """Formats `estimate`'s result of one slice for a terminal, of several, by name, as a Markdown table."""
+    """Formats `estimate`'s results by name of slice: one result for a terminal, several as a Markdown table."""
     one = next(iter(results.values()))
     about = (
         f'{config.model.name} in {config.model.dtype}, batch {config.batch_size}, {one["images"]:,} training images '
@@ -130,7 +130,7 @@ def as_text(results: dict[str, dict], config) -> str:
 
 
 def _cells(result, config) -> dict:
-    """Returns what is shown of an estimate, by heading; None where the step does not fit."""
+    """Returns the shown values of an estimate by heading; unavailable values are None."""
     kinds = (result['collectives'] or {}).items()
     exchanged = ', '.join(f'{found["count"]} {kind}, {found["bytes"] / 1e6:.2f} MB' for kind, found in kinds)
     return {

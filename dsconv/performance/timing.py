@@ -1,4 +1,4 @@
-"""Paired measurement: a busy machine slows whatever runs at the time, so what is compared is measured in turn."""
+"""Paired measurement: functions to compare are measured in turn, so that load on the machine slows all of them."""
 
 import statistics
 import time
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 def seconds_per_call(function: Callable, seconds: float, clock: Callable = time.perf_counter) -> float:
-    """Calls `function()` until `seconds` have passed by `clock`, at least once; returns the mean seconds of a call."""
+    """Calls `function()` at least once, until `seconds` have passed by `clock`; returns the mean seconds per call."""
     start, calls = clock(), 0
     while True:
         function()
@@ -17,7 +17,7 @@ def seconds_per_call(function: Callable, seconds: float, clock: Callable = time.
 
 
 def in_turn(measures: dict[str, Callable], rounds: int) -> dict[str, list]:
-    """Takes every measure once a round, one after the other; returns name → values, round by round."""
+    """Calls every measure once per round, one after the other; returns name → values, one per round."""
     values = {name: [] for name in measures}
     for _ in range(rounds):
         for name, measure in measures.items():
@@ -26,5 +26,5 @@ def in_turn(measures: dict[str, Callable], rounds: int) -> dict[str, list]:
 
 
 def median_ratio(these: list[float], those: list[float]) -> float:
-    """Returns the median of this ÷ that of the same round."""
+    """Returns the median over the rounds of `these` ÷ `those`."""
     return statistics.median(this / that for this, that in zip(these, those, strict=True))

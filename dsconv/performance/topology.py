@@ -10,7 +10,7 @@ from dsconv.errors import InputError, RunError, did_you_mean, status_of
 from dsconv.files import describe
 from dsconv.training.setup import build_training, compile_steps
 
-# Without these libtpu asks the network for the TPU VM that it runs on, and logs at length that there is none.
+# Without these variables, libtpu asks the network for its TPU VM, and logs many lines when it finds none.
 _NO_TPU_VM = {
     'TPU_SKIP_MDS_QUERY': '1',
     'TPU_WORKER_HOSTNAMES': 'localhost',
@@ -23,16 +23,16 @@ _CUBES = {8: '2x2x1', 16: '2x2x2', 32: '2x2x4'}
 _SQUARES = {1: '1x1', 4: '2x2', 8: '2x4', 16: '4x4', 256: '16x16'}
 _SIDES = {'v2': {8: '2x2', 32: '4x4'}, 'v3': {8: '2x2x1', 32: '4x4x1'}}
 _SIDES |= {'v4': _CUBES, 'v5e': _SQUARES, 'v5p': _CUBES, 'v6e': _SQUARES}
-# Names that people know, as v3-8 → the compiler's, as v3:2x2x1. The number in a name counts chips of v5e and v6e, cores
-# of the others; a device is a core of v2 and v3, a chip of the others.
+# Common names, e.g. v3-8 → the compiler's names, e.g. v3:2x2x1. The number in a common name counts chips for v5e and
+# v6e, and cores for the other kinds. A device is a core for v2 and v3, and a chip for the other kinds.
 SLICES = {f'{kind}-{number}': f'{kind}:{own}' for kind, sides in _SIDES.items() for number, own in sides.items()}
 
 
 def topology_devices(name: str) -> list:
-    """Returns the devices of a TPU slice, to compile for: `name` is of `SLICES`, or the compiler's own.
+    """Returns the devices of a TPU slice, as targets to compile for; `name` is a key of `SLICES` or the compiler's.
 
-    Call it before anything is computed: afterwards the process has no TPU of its own. Raises InputError if libtpu is
-    not installed, or knows no such slice; RunError if another process uses it.
+    Call it before any computation: it restricts the process to the CPU. Raises InputError if libtpu is not installed
+    or does not know the slice; RunError if another process uses libtpu.
     """
     for variable, value in _NO_TPU_VM.items():
         os.environ.setdefault(variable, value)
@@ -40,13 +40,13 @@ def topology_devices(name: str) -> list:
     jax.config.update('jax_enable_compilation_cache', False)  # a program for absent devices cannot be read back
     own, options = SLICES.get(name, name), {}
     if own.startswith(('v4:', 'v5p:')):
-        options['chip_config_name'] = 'megacore'  # the two cores of a chip as one device, as a TPU VM has them
+        options['chip_config_name'] = 'megacore'  # the two cores of a chip are one device, as on a TPU VM
     if own.endswith(':1x1'):
         options['chips_per_host_bounds'] = (1, 1, 1)
     if util.find_spec('libtpu') is None and 'TPU_LIBRARY_PATH' not in os.environ:
         raise InputError("compiling for a TPU needs its compiler, for x86-64 Linux only: pip install 'jax[tpu]'")
     try:
-        # The compiler takes an empty name for a v2.
+        # The compiler reads an empty name as a v2.
         description = topologies.get_topology_desc(platform='tpu', topology_name=own or 'none', **options)
     except Exception as error:
         if status_of(error) == 'ABORTED':  # libtpu's lock file
@@ -64,6 +64,6 @@ def topology_devices(name: str) -> list:
 
 
 def compile_step(config, devices: list):
-    """Compiles one training step of a resolved config, as `main` would, for `devices`."""
+    """Compiles one training step of a resolved config for `devices`, as `dsconv.main` does."""
     training = build_training(config, 100 * config.batch_size, devices)
     return compile_steps(config, training, jax.eval_shape(training.new_state), 1)

@@ -1,6 +1,6 @@
 """The output of a run: the metrics log, the evaluation report, its pictures and tables.
 
-Light to import: scikit-learn, SciPy, matplotlib, jinja2 and tabulate are imported where they are used.
+Importing this package is fast: scikit-learn, SciPy, matplotlib, jinja2 and tabulate are imported only when used.
 """
 
 from dsconv.reporting.metrics_log import MetricsLog, read_metrics

@@ -1,4 +1,4 @@
-"""Contact sheets: rows of small pictures with names and headings, as the content of a PNG file."""
+"""Draws contact sheets: rows of small pictures with names and headings, as the content of a PNG file."""
 
 import io
 from pathlib import Path
@@ -10,15 +10,15 @@ CELL = 64  # maximum pixels per side of a picture
 GAP, MARGIN = 3, 20
 HEADING = 44  # height of the line above a block
 INK, GREY = (20, 20, 20), (110, 110, 110)
-COLOURS = 256  # of a PNG with a palette, a third as large as one without
+COLOURS = 256  # of the palette; without a palette, the PNG would be three times as large
 
 
 def contact_sheet(panels) -> bytes:
     """Draws panels side by side, each a stack of blocks (heading, columns, rows); `columns` are numbers above the rows.
 
-    A row is (name, note, images): what is written beside the pictures, the note smaller, and uint8 `(n, side, side, 1
-    or 3)`, all of one size. Small pictures are enlarged by a whole number, without interpolation; larger ones than CELL
-    are averaged down. Grey levels are exact where nothing is averaged; other pictures are quantized to COLOURS colours.
+    A row is (name, note, images): two texts beside the pictures, the note in smaller type, and uint8 `(n, side, side, 1
+    or 3)`, all of one size. Small pictures are enlarged by a whole factor, without interpolation; pictures larger than
+    CELL are averaged down. Grey levels are exact unless averaged; other pictures are quantized to COLOURS colours.
     """
     _, _, first_rows = panels[0][0]
     side = first_rows[0][2].shape[1]
@@ -54,7 +54,7 @@ def _draw_panel(blocks, cell):
             draw.text((MARGIN, name_y + 20), note, GREY, note_font, anchor='lm')
             for column, image in enumerate(images):
                 picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-                # Each pixel is the mean of those that it covers.
+                # BOX: each pixel is the mean of the pixels that it covers.
                 picture = picture.resize((cell, cell), Image.Resampling.BOX)
                 panel.paste(picture, (left + step * column, y))
             y += step

@@ -1,6 +1,6 @@
-"""TensorBoard's log of scalars, written without TensorBoard or TensorFlow.
+"""Writes TensorBoard event files of scalars, without TensorBoard or TensorFlow.
 
-TFRecords (tensorflow/core/lib/io/record_writer.h) of `Event` messages (tensorboard/compat/proto), encoded here.
+The files are TFRecords (tensorflow/core/lib/io/record_writer.h) of `Event` messages (tensorboard/compat/proto).
 """
 
 import os
@@ -18,7 +18,7 @@ def new_name() -> str:
 
 
 def first_event() -> bytes:
-    """Returns what a file begins with."""
+    """Returns the event that a file begins with: the file version."""
     return _event(_bytes(3, b'brain.Event:2'))
 
 
@@ -35,7 +35,7 @@ def _event(fields: bytes) -> bytes:
 
 
 def _bytes(field: int, content: bytes) -> bytes:
-    """Encodes a field of a protocol buffer that is a string, bytes or a message."""
+    """Encodes a protocol buffer field that is a string, bytes or a message."""
     return bytes([field << 3 | 2]) + _varint(len(content)) + content
 
 

@@ -1,4 +1,4 @@
-"""The pictures of a report as matplotlib Figures; pyplot's global state is left alone."""
+"""Draws the pictures of a report as matplotlib Figures, without the global state of pyplot."""
 
 import functools
 import io
@@ -15,13 +15,13 @@ from PIL import Image
 from dsconv.reporting.scores import BINS, expected_calibration_error, reliability_bins
 from dsconv.reporting.sections import percent
 
-COUNTED_CLASSES = 30  # with more classes the numbers in the cells would be illegible
-LABELLED_CLASSES = 25  # of more classes than COUNTED_CLASSES, about so many are named along the axes
-# The training curves are of what the optimizer minimises; those of the other splits are of plain images and labels.
+COUNTED_CLASSES = 30  # with more classes, the numbers in the cells would be illegible
+LABELLED_CLASSES = 25  # approximate number of axis labels for more than COUNTED_CLASSES classes
+# The training loss is the one that the optimizer minimises; other splits are scored on plain images and labels.
 TRAINED_ON = "train: the recipe's loss, augmentation,\nmixing and smoothing; others: cross-entropy"
 MISTAKES = 25
 MISTAKE_PIXELS = 60  # 25 photographs of 56 x 56 pixels make a PNG of about 230 kB; at full size, megabytes
-# matplotlib's own font has no Chinese, Japanese or Korean: take the first of these that the machine has.
+# matplotlib's default font has no Chinese, Japanese or Korean characters: the first installed font of these is added.
 EAST_ASIAN_FONTS = ('Noto Sans CJK JP', 'Noto Sans CJK SC', 'Hiragino Sans', 'PingFang SC', 'Microsoft YaHei')
 
 
@@ -36,10 +36,10 @@ def png(figure: Figure) -> bytes:
 
 
 def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], title: str) -> Figure:
-    """Draws a (C, C) integer matrix as a heat map, rows: true class, coloured by the share of the row.
+    """Draws a (C, C) integer matrix as a heat map; a row is a true class, coloured by the shares of its examples.
 
-    Up to COUNTED_CLASSES classes the cells hold the counts and every class is named. Not by scikit-learn's
-    ConfusionMatrixDisplay, which colours what it prints and imports pyplot.
+    For at most COUNTED_CLASSES classes, the cells show the counts and every class is labelled. scikit-learn's
+    ConfusionMatrixDisplay is not used, because its colours follow the printed values and it imports pyplot.
     """
     counts = np.asarray(counts)
     classes = len(counts)
@@ -48,8 +48,8 @@ def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], title: str)
     side = max(4.0, 2.2 + 0.34 * classes) if counted else 9.0
     figure = Figure(figsize=(side + 0.8, side), dpi=90, layout='compressed')
     axes = figure.add_subplot()
-    # The square root of the share: errors of 1 % are what one looks for, and linear colours would hide them.
-    # Where classes outnumber the pixels, the colours are averaged: `nearest` would leave out rows.
+    # Colours follow the square root of the share: linear colours would hide the errors of 1 % that readers look for.
+    # With more classes than pixels, the colours are averaged: `nearest` would skip rows.
     image = axes.imshow(shares, cmap='Blues', norm=PowerNorm(0.5, vmin=0, vmax=1), interpolation_stage='rgba')
     bar = figure.colorbar(image, ax=axes, label='share of the true class', shrink=0.8, aspect=25, fraction=0.05)
     ticks = [0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1]
@@ -69,7 +69,7 @@ def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], title: str)
 
 
 def curves(metrics: Sequence[dict]) -> Figure:
-    """Draws loss, accuracy and learning rate of `metrics.jsonl`'s lines by epoch; missing values leave a gap."""
+    """Draws loss, accuracy and learning rate by epoch, from lines of `metrics.jsonl`; missing values leave a gap."""
     figure = Figure(figsize=(12, 3.6), dpi=100, layout='constrained')
     splits = list(dict.fromkeys(line['split'] for line in metrics))
     panels = {'loss': 'loss (nats)', 'accuracy': 'accuracy', 'learning_rate': 'learning rate'}
@@ -79,7 +79,7 @@ def curves(metrics: Sequence[dict]) -> Figure:
             epochs = [line['epoch'] for line in lines]
             values = np.array([line[name] for line in lines], dtype=float)  # None becomes NaN
             if np.isfinite(values).any():
-                # Few points get markers: an evaluation at the end of the run is a single one.
+                # Short curves get markers: a single evaluation at the end of a run is only one point.
                 marker = 'o' if len(lines) <= 25 else None
                 axes.plot(epochs, values, color=f'C{index}', label=split, linewidth=1.3, marker=marker, markersize=4)
         axes.set(xlabel='epoch', ylabel=label)
@@ -91,7 +91,7 @@ def curves(metrics: Sequence[dict]) -> Figure:
 
 
 def reliability(confidence: np.ndarray, correct: np.ndarray) -> Figure:
-    """Draws accuracy over confidence, `correct` and `confidence` being (N,), and below the predictions in each bin."""
+    """Draws accuracy against confidence, and below it the number of predictions per bin; both arguments are (N,)."""
     counts, confidences, accuracies = reliability_bins(confidence, correct)
     error = expected_calibration_error(confidence, correct)
     figure = Figure(figsize=(5.2, 5.4), dpi=90, layout='constrained')
@@ -113,7 +113,7 @@ def reliability(confidence: np.ndarray, correct: np.ndarray) -> Figure:
 
 
 def corruptions(accuracy: Mapping[str, Sequence[float]], clean: float) -> Figure:
-    """Draws a heat map of accuracies: name → by severity 1, 2, …; `clean` is severity 0. The mildest is on top."""
+    """Draws a heat map: corruption → accuracy at severity 1, 2, …; `clean` is severity 0. The mildest is on top."""
     names = sorted(accuracy, key=lambda name: -np.mean(accuracy[name]))
     values = 100 * np.array([[clean, *accuracy[name]] for name in names])
     figure = Figure(figsize=(6.4, 1.5 + 0.42 * len(names)), dpi=90, layout='constrained')
@@ -129,9 +129,9 @@ def corruptions(accuracy: Mapping[str, Sequence[float]], clean: float) -> Figure
 
 
 def predictions(images: np.ndarray, captions: Sequence[str], is_right: Sequence[bool] = (), columns: int = 5) -> Figure:
-    """Draws uint8 (n, height, width, 1 or 3) pictures, each under its caption, red where it is not right.
+    """Draws uint8 (n, height, width, 1 or 3) pictures, each with a caption, which is red if `is_right` is false.
 
-    Pictures larger than MISTAKE_PIXELS are averaged down, small ones enlarged pixel by pixel.
+    Pictures larger than MISTAKE_PIXELS are averaged down; smaller pictures are enlarged without interpolation.
     """
     columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
@@ -149,21 +149,21 @@ def predictions(images: np.ndarray, captions: Sequence[str], is_right: Sequence[
 
 
 def prediction_caption(true: str, predicted: str, probability: float) -> str:
-    """Returns 'true → predicted, 97 %', or 'true, 97 %' of a right one, on two lines where it does not fit one."""
+    """Returns 'true → predicted, 97 %', on two lines if it is long, or 'true, 97 %' if the prediction is right."""
     names = _shorten(true, 22) + (f' → {_shorten(predicted, 20)}' if predicted != true else '')
     joined = f'{names}, {percent(probability, 0)}'
     return joined if len(joined) <= 26 else joined.replace(' → ', ' →\n', 1)
 
 
 def _shorten(name: str, length: int) -> str:
-    """Cuts the middle out: long names tend to differ at the ends. Bytes that are not UTF-8 become question marks."""
+    """Cuts out the middle, because long names tend to differ at the ends. Bytes that are not UTF-8 become '?'."""
     name = name.encode(errors='replace').decode()
     half = (length - 1) // 2
     return name if len(name) <= length else f'{name[: length - 1 - half]}…{name[-half:]}'
 
 
-@functools.cache  # the list of the machine's fonts takes a while
+@functools.cache  # listing the installed fonts is slow
 def fonts() -> list[str]:
-    """Returns matplotlib's font, and one for East Asian names if the machine has any (a missing family would warn)."""
+    """Returns matplotlib's default font and an installed East Asian font, if any (a missing family would warn)."""
     installed = set(font_manager.get_font_names())
     return ['DejaVu Sans', *[font for font in EAST_ASIAN_FONTS if font in installed][:1]]

@@ -1,4 +1,4 @@
-"""GitHub-flavoured Markdown, in which names are escaped."""
+"""Writes GitHub-flavoured Markdown with escaped names."""
 
 import html
 import re
@@ -10,28 +10,28 @@ from dsconv.reporting.tables import markdown_table
 
 
 def plain(text) -> str:
-    """Escapes whatever would be markup and joins lines into one; a vertical bar is left to `markdown_table`."""
+    """Escapes all markup and joins lines into one; vertical bars are left to `markdown_table`."""
     escaped = re.sub(r'[\\`*_\[\]]', r'\\\g<0>', ' '.join(str(text).split()))
     return html.escape(escaped, quote=False).replace('~', '&#126;')
 
 
 def code_block(text: str) -> str:
-    """Fences preformatted text."""
+    """Returns preformatted text as a fenced code block."""
     return f'```\n{text}\n```'
 
 
 def plain_cells(row: Sequence) -> list:
-    """Escapes the strings of a table's row."""
+    """Escapes the strings in a row of a table."""
     return [plain(cell) if isinstance(cell, str) else cell for cell in row]
 
 
 def plain_table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
-    """Returns `markdown_table` of rows whose strings are escaped."""
+    """Returns the `markdown_table` of rows, with their strings escaped."""
     return markdown_table(header, map(plain_cells, rows))
 
 
 def paragraphs(section: Section, heading: str = '##', folder: str = '') -> list[str]:
-    """Returns a section as paragraphs of Markdown; `folder` is that of the pictures, relative to the Markdown file."""
+    """Returns a section as paragraphs of Markdown; `folder` holds the pictures, relative to the Markdown file."""
     parts = [f'{heading} {section.title}']
     if section.picture:
         parts.append(f'![{section.caption}]({PurePosixPath(folder, section.picture)})')

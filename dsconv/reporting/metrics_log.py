@@ -1,4 +1,4 @@
-"""The log of a run's metrics: `metrics.jsonl` for programs, the same scalars for TensorBoard."""
+"""Logs the metrics of a run: to `metrics.jsonl` for programs, and the same scalars to TensorBoard."""
 
 import contextlib
 import json
@@ -15,15 +15,15 @@ SECONDS_BETWEEN_UPLOADS = 10  # each upload sends the whole file and blocks trai
 
 
 class MetricsLog(contextlib.ExitStack):
-    """Appends to `workdir/metrics.jsonl`, one JSON object per line, and to TensorBoard event files beside it.
+    """Appends to `workdir/metrics.jsonl`, one JSON object per line, and to TensorBoard event files in `workdir`.
 
-    A resumed run repeats the steps after its checkpoint, so opening the log first drops every line with step >
-    `restored_step`, and a last line torn by a crash. (Event files cannot be cut.) In an object store lines are uploaded
-    together, every 10 seconds and by `flush`. Raises InputError when `metrics.jsonl` holds anything but metrics.
+    A resumed run repeats the steps after its checkpoint. Opening the log therefore drops every line with step >
+    `restored_step`, and an incomplete last line after a crash. (Event files cannot be truncated.) In an object store,
+    lines are uploaded every 10 seconds and by `flush`. Raises InputError if `metrics.jsonl` has another invalid line.
     """
 
     def __init__(self, workdir: str | Path, *, restored_step: int, tensorboard: bool = True, trackers=None):
-        """Opens the log; `trackers`, a `trackers.Trackers`, gets the scalars of TensorBoard."""
+        """Opens the log; `trackers`, a `trackers.Trackers` or None, gets the same scalars as TensorBoard."""
         super().__init__()
         workdir = to_path(workdir)
         make_directory(workdir)
@@ -39,7 +39,7 @@ class MetricsLog(contextlib.ExitStack):
         self._file = self.enter_context(path.open('a', encoding='utf-8'))
 
     def write(self, *, step: int, epoch: float, split: str, **metrics: float) -> None:
-        """Writes one line of numbers, non-finite ones as null; TensorBoard gets them as `{split}/{name}`."""
+        """Writes one line of metrics, non-finite values as null; their TensorBoard tags are `{split}/{name}`."""
         values = {name: float(value) for name, value in metrics.items()}
         line = {'step': int(step), 'epoch': float(epoch), 'split': split}
         line |= {name: value if math.isfinite(value) else None for name, value in values.items()}
@@ -61,12 +61,12 @@ class MetricsLog(contextlib.ExitStack):
 
 
 def read_metrics(workdir: str | Path) -> list[dict]:
-    """Reads all whole lines of `workdir/metrics.jsonl`; [] without a file. Raises InputError for a damaged line."""
+    """Reads all complete lines of `workdir/metrics.jsonl`; [] without a file. Raises InputError for an invalid line."""
     return [metrics for _, metrics in _whole_lines(to_path(workdir) / FILE_NAME)]
 
 
 def _parsed(line: bytes) -> dict:
-    """Parses a line; raises ValueError, TypeError or KeyError where it is none that `MetricsLog.write` writes."""
+    """Parses a line; raises ValueError, TypeError or KeyError if `MetricsLog.write` cannot have written it."""
     metrics = json.loads(line)
     needed = ['step', 'epoch'] if metrics['split'] == 'train' else ['step', 'epoch', 'accuracy']
     numbers = [metrics[name] for name in needed]
@@ -77,13 +77,13 @@ def _parsed(line: bytes) -> dict:
 
 
 def _whole_lines(path: Path) -> list[tuple[bytes, dict]]:
-    """Returns each line as bytes and as parsed."""
+    """Returns each complete line as bytes and as parsed metrics."""
     lines, whole = (read_if_there(path) or b'').splitlines(), []
     for number, line in enumerate(lines, start=1):
         try:
             whole.append((line, _parsed(line)))
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-            # A crash tears the last line only, and the beginning of an object never parses.
+            # A crash can truncate only the last line, and a truncated object never parses.
             if number < len(lines):
                 raise InputError(f'{path}, line {number}: not a line of metrics. Repair or remove the file.') from error
     return whole

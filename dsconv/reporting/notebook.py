@@ -1,4 +1,4 @@
-"""What a notebook shows of a run. IPython, which every notebook has, is imported by the functions that use it."""
+"""Shows a run in a notebook. IPython, which every notebook has, is imported by the functions that use it."""
 
 import contextlib
 import csv
@@ -12,9 +12,9 @@ from dsconv.reporting.metrics_log import read_metrics
 
 @contextlib.contextmanager
 def live_curves(workdir: str | Path, seconds: float = 5.0):
-    """Shows the curves of a training in the output of the notebook's cell while the block runs, and updates them.
+    """Shows the training curves in the output of a notebook cell, and updates them while the block runs.
 
-    `workdir` need not exist yet; what trains there may be another process. It is read every so many `seconds`.
+    `workdir` need not exist yet, and another process may train there. It is read every `seconds` seconds.
     """
     from IPython.display import Image, Markdown, display
 
@@ -41,7 +41,7 @@ def live_curves(workdir: str | Path, seconds: float = 5.0):
 
 
 def framed(page: str | Path, height: int = 800):
-    """Returns an HTML file as output of a notebook's cell, in a frame `height` pixels high that isolates its style."""
+    """Returns an HTML file as the output of a notebook cell, in a frame of `height` pixels that isolates its style."""
     from IPython.display import HTML
 
     content = html.escape(Path(page).read_text(encoding='utf-8'))
@@ -49,7 +49,7 @@ def framed(page: str | Path, height: int = 800):
 
 
 def table(file: str | Path, rows: int = 100):
-    """Returns the first `rows` rows of a CSV file with a header as output of a notebook's cell."""
+    """Returns the first `rows` rows of a CSV file with a header as the output of a notebook cell."""
     from IPython.display import HTML
     from tabulate import tabulate
 

@@ -1,4 +1,4 @@
-"""The reports of several runs on one page: Markdown, and HTML that needs no other file and no network."""
+"""Writes the reports of several runs on one page: Markdown, and HTML that needs no other file and no network."""
 
 import base64
 import json
@@ -15,15 +15,15 @@ from dsconv.reporting.write import PICTURES
 
 
 def read_report(workdir: Path) -> dict | None:
-    """Reads a run's `report/report.json`; None where there is none, or one of an earlier version with fewer keys."""
+    """Reads `report/report.json` of a run; None if it is missing or lacks newer keys. Raises InputError if damaged."""
     file = to_path(workdir) / 'report' / 'report.json'
     if not file.exists():
         return None
     try:
         report = dict(json.loads(file.read_text(encoding='utf-8')))
-        headline(report)  # raises where a value is damaged
+        headline(report)  # raises if a value is invalid
         sections(report, ())
-    except KeyError:  # of an earlier version: it is scored again
+    except KeyError:  # from an earlier version: the run is scored again
         return None
     except (ValueError, TypeError, IndexError, AttributeError, RecursionError) as error:
         command = f'python -m dsconv.evaluate --workdir={workdir}'
@@ -32,9 +32,9 @@ def read_report(workdir: Path) -> dict | None:
 
 
 def write_page(output: Path, places: Mapping[Path, Path]) -> None:
-    """Writes `report.md`, with pictures in `run-1/`, …, and `report.html`, which embeds them, of runs with a report.
+    """Writes `report.md`, with pictures in `run-1/`, …, and `report.html`, which embeds them, for runs with a report.
 
-    `places` are workdir → directory that holds its `report`.
+    `places` is workdir → directory that holds the `report` of the run.
     """
     runs = [_read_run(*paths, f'run-{number}') for number, paths in enumerate(places.items(), start=1)]
     columns = [name for name in runs[0]['overview'] if any(run['overview'][name] is not None for run in runs)]
@@ -71,10 +71,10 @@ def _as_html(title: str, columns: list[str], runs: list[dict]) -> str:
 
 
 def _read_run(workdir: Path, place: Path, anchor: str) -> dict:
-    """Returns what the page says of a run.
+    """Returns the content of the page for a run.
 
-    `anchor` is within the page, and the directory of its pictures beside report.md; `overview` is column → cell of the
-    table on top, None where it does not apply; `facts` are rows (name, value); `pictures` file name → content.
+    `anchor` is the link target on the page and the directory of the pictures; `overview` is column → cell of the table
+    at the top, or None if not applicable; `facts` are rows (name, value); `pictures` is file name → content.
     """
     report, run = read_report(place), json.loads((workdir / 'config.json').read_text(encoding='utf-8'))
     files = {name: place / 'report' / name for name in PICTURES}

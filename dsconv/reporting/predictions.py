@@ -13,21 +13,21 @@ from dsconv.errors import InputError
 from dsconv.files import is_directory, is_remote, make_directory, replace_file, to_json
 
 FORMATS = ('.csv', '.jsonl')
-NONE = '–'  # in the place of a class where none is sure enough
-DIGITS = 6  # of a probability after the point
+NONE = '–'  # in place of a class if no class reaches the threshold
+DIGITS = 6  # decimal places of a probability
 
 
 class PredictionsFile(contextlib.AbstractContextManager):
-    """Writes predictions; a context manager. The file takes its name when it is complete.
+    """Context manager that writes predictions. The file gets its name when it is complete.
 
-    Until then it is `FILE.partial` beside it, which stays, with whole rows, where the work is broken off; that of an
-    object store is in memory, and lost. CSV has the columns of `facts`, class, probability, error and one for each
-    class; that of a class with the name of another column is `NAME (class)`. A line of JSON has `facts`, and `class`,
-    `probability` and `probabilities` (class → probability), or `error`.
+    Until then it is `FILE.partial` in the same directory, which remains after an error, with complete rows; for an
+    object store it is in memory, and lost after an error. CSV has the columns of `facts`, class, probability, error,
+    and one per class, called `NAME (class)` if the class has the name of another column. A JSON line has the `facts`,
+    and `class`, `probability` and `probabilities` (class → probability), or `error`.
     """
 
     def __init__(self, path: Path, class_names: Sequence[str], facts: Sequence[str] = ('path',)):
-        """Opens the file; raises InputError where its extension is none of `FORMATS`."""
+        """Opens the file; raises InputError if its extension is not in `FORMATS`, or it is a directory."""
         if path.suffix.lower() not in FORMATS:
             raise InputError(f'{path} must end with {" or ".join(FORMATS)}')
         if is_directory(path):
@@ -35,18 +35,18 @@ class PredictionsFile(contextlib.AbstractContextManager):
         make_directory(path.parent)
         self._path, self._names, self._facts = path, list(class_names), list(facts)
         self._partial = None if is_remote(path) else path.with_name(f'{path.name}.partial')
-        # A path may hold bytes that are no text, which Python has as lone surrogates.
+        # A path may contain bytes that are not text, which Python represents as lone surrogates.
         how = dict(encoding='utf-8', errors='backslashreplace', newline='')
         self._file = self._partial.open('w', **how) if self._partial else io.TextIOWrapper(io.BytesIO(), **how)
         self._csv = None
         if path.suffix.lower() == '.csv':
-            # All text is quoted, else a carriage return in a name would end its row.
+            # All text is quoted, because a carriage return in an unquoted name would end its row.
             self._csv = csv.writer(self._file, lineterminator='\n', quoting=csv.QUOTE_NONNUMERIC)
             columns = [*facts, 'class', 'probability', 'error']
             self._csv.writerow([*columns, *(f'{name} (class)' if name in columns else name for name in class_names)])
 
     def write(self, facts: Sequence, probabilities: np.ndarray, threshold: float = 0.0) -> None:
-        """Writes a row: the most probable class, or none below the threshold, and all probabilities `(classes,)`."""
+        """Writes a row: the most probable class, or none if below the threshold, and all `(classes,)` probabilities."""
         best = int(probabilities.argmax())
         name = self._names[best] if probabilities[best] >= threshold else None
         values = [round(float(value), DIGITS) for value in probabilities]

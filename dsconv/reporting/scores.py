@@ -1,25 +1,25 @@
-"""Scores of predictions: the numbers of report.json, by scikit-learn, and the calibration of the confidences."""
+"""Scores predictions: the numbers of report.json, with scikit-learn, and the calibration of the confidences."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-BINS = 15  # of confidence
+BINS = 15  # number of confidence bins
 THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
 def scores(labels: np.ndarray, log_probabilities: np.ndarray, class_names: Sequence[str]) -> dict:
-    """Returns the numbers of report.json that follow from labels and log-probabilities, shaped as in `write_report`.
+    """Computes the scores in report.json from labels and log-probabilities, shaped as in `write_report`.
 
-    Macro averages, `balanced_accuracy` (the mean recall) and the worst class, the first with the least recall, are over
-    the classes that have examples; a precision of 0 / 0 counts as 0. `ece` is from 0 to 1.
+    Macro averages, `balanced_accuracy` (the mean recall) and the worst class (the first with the lowest recall) include
+    only the classes that have examples. A precision of 0 / 0 counts as 0. `ece` is in [0, 1].
     """
     from sklearn import metrics
 
     best = np.argsort(-log_probabilities, axis=1, kind='stable')[:, :5]
     classes, predictions = range(len(class_names)), best[:, 0]
-    # Indices for names: among its classes scikit-learn's dictionary has keys such as 'accuracy', which a class may be
-    # called too.
+    # Classes are named by their indices: scikit-learn's dictionary also has keys such as 'accuracy', which may be the
+    # name of a class.
     by_class = metrics.classification_report(
         labels, predictions, labels=classes, target_names=list(map(str, classes)), output_dict=True, zero_division=0
     )
@@ -50,10 +50,10 @@ def scores(labels: np.ndarray, log_probabilities: np.ndarray, class_names: Seque
 def reliability_bins(confidence: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Bins predictions by confidence, into BINS bins of equal width, (0, 1/15], …, (14/15, 1].
 
-    Not by scikit-learn's `calibration_curve`, which leaves empty bins out and returns no counts. `confidence`, (N,) in
-    (0, 1], is the probability of the predicted class, `correct` (N,) bool.
+    scikit-learn's `calibration_curve` is not used, because it omits empty bins and returns no counts. `confidence`,
+    (N,) in (0, 1], is the probability of the predicted class; `correct` is (N,) bool.
 
-    Returns for each bin the number of predictions, their mean confidence and their accuracy, NaN in an empty bin.
+    Returns for each bin the number of predictions, their mean confidence and their accuracy, both NaN in an empty bin.
     """
     bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
     counts = np.bincount(bins, minlength=BINS)
@@ -63,7 +63,7 @@ def reliability_bins(confidence: np.ndarray, correct: np.ndarray) -> tuple[np.nd
 
 
 def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
-    """Returns the mean distance, 0 to 1, between confidence and accuracy of `reliability_bins` (Guo et al. 2017)."""
+    """Returns the mean difference, in [0, 1], of confidence and accuracy in `reliability_bins` (Guo et al. 2017)."""
     counts, confidences, accuracies = reliability_bins(confidence, correct)
     return float(np.nansum(counts * np.abs(accuracies - confidences)) / counts.sum())
 
@@ -75,7 +75,7 @@ def _row(row: dict) -> dict:
 
 
 def by_threshold(confidence: np.ndarray, correct: np.ndarray) -> list[dict]:
-    """Returns for each of THRESHOLDS which share of the predictions is at least as sure, and its accuracy, or None."""
+    """Returns for each of THRESHOLDS the share of predictions that reach it, and their accuracy, or None if none do."""
     rows = []
     for threshold in THRESHOLDS:
         sure = confidence >= threshold
@@ -85,7 +85,7 @@ def by_threshold(confidence: np.ndarray, correct: np.ndarray) -> list[dict]:
 
 
 def with_temperature(log_probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Returns float64 log-probabilities `(…, classes)` of the logits divided by `temperature`; above 1: less sure."""
+    """Returns float64 log-probabilities `(…, classes)` of logits / `temperature`; above 1, they are less confident."""
     from scipy.special import log_softmax
 
     return log_softmax(log_probabilities.astype(np.float64) / temperature, axis=-1)

@@ -1,4 +1,4 @@
-"""The content of a report page, for Markdown and HTML alike: its headline and its sections. Nothing is escaped here."""
+"""The headline and the sections of a report page, for both Markdown and HTML. Nothing is escaped here."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,10 +13,10 @@ CONFUSED_PAIRS = 10
 
 
 class Section(NamedTuple):
-    """A titled part of a page, of which what is empty is left out.
+    """A titled part of a page; empty fields are left out.
 
-    It has the file name of a `picture` and its `caption`, preformatted `code`, a paragraph of `text` and a `table`,
-    (header, rows).
+    The fields are the file name of a `picture`, its `caption`, preformatted `code`, a paragraph of `text`, and a
+    `table`, (header, rows).
     """
 
     title: str
@@ -33,17 +33,17 @@ def percent(fraction: float, digits: int = 2) -> str:
 
 
 def loss(report: dict) -> str:
-    """Returns the loss as text. JSON has no infinity: None stands for it in a report."""
+    """Returns the loss as text; None in a report stands for infinity, which JSON does not have."""
     return 'infinite' if report['loss'] is None else f'{report["loss"]:.4f}'
 
 
 def top5(report: dict) -> str | None:
-    """Returns the top-5 accuracy as text, or None with five classes or fewer, where it is always 1."""
+    """Returns the top-5 accuracy as text, or None for five or fewer classes, for which it is always 1."""
     return percent(report['top5_accuracy']) if len(report['class_names']) > 5 else None
 
 
 def mean_robust(report: dict) -> str | None:
-    """Returns the mean accuracy under corruptions as text, or None where it was not measured."""
+    """Returns the mean accuracy under corruptions as text, or None if it was not measured."""
     return percent(report['robustness']['mean_accuracy']) if 'robustness' in report else None
 
 
@@ -53,7 +53,7 @@ def worst_class(report: dict) -> str:
 
 
 def headline(report: dict) -> list[tuple[str, str]]:
-    """Returns the rows (name, value) of the table that a report begins with."""
+    """Returns the rows (name, value) of the table at the top of a report."""
     uncalibrated, calibration = '', report['calibration']
     temperature = 'none: it is fitted on a validation split, at the end of a run or by evaluate --calibrate'
     if calibration:
@@ -83,7 +83,7 @@ def headline(report: dict) -> list[tuple[str, str]]:
 
 
 def sections(report: dict, pictures: Sequence[str]) -> list[Section]:
-    """Returns the sections below the headline that are not empty; `pictures` are names of PNG files that exist."""
+    """Returns the non-empty sections below the headline; `pictures` are the names of existing PNG files."""
     found = [
         Section('Training', 'curves.png', 'Loss, accuracy and learning rate by epoch'),
         Section('Classes', code=_classification_report(report), **_confused_pairs(report)),
@@ -98,7 +98,7 @@ def sections(report: dict, pictures: Sequence[str]) -> list[Section]:
 
 
 def _classification_report(report: dict) -> str:
-    """Returns precision, recall and F1 by class, and their averages; of a class without examples only the first."""
+    """Returns precision, recall and F1 by class, and averages; a class without examples has only a precision."""
     averages = {'macro average': report['macro_average'], 'weighted average': report['weighted_average']}
     rows = []
     for name, row in [*report['per_class'].items(), *averages.items()]:
@@ -109,7 +109,7 @@ def _classification_report(report: dict) -> str:
 
 
 def _confused_pairs(report: dict) -> dict:
-    """Returns the most frequent errors, the most frequent first."""
+    """Returns the most frequent errors, in descending order."""
     errors, names = np.array(report['confusion_matrix']), report['class_names']
     np.fill_diagonal(errors, 0)
     order = np.argsort(-errors, axis=None, kind='stable')[:CONFUSED_PAIRS]
@@ -121,7 +121,7 @@ def _confused_pairs(report: dict) -> dict:
 
 
 def _thresholds(report: dict) -> dict:
-    """Returns how many predictions reach a threshold, and how many of these are right."""
+    """Returns the share of predictions that reach each threshold, and their accuracy."""
     rows = []
     for row in report['thresholds']:
         accuracy = None if row['accuracy'] is None else percent(row['accuracy'])
@@ -131,7 +131,7 @@ def _thresholds(report: dict) -> dict:
 
 
 def _robustness(report: dict) -> dict:
-    """Returns the accuracy under every corruption, and whose corruptions they are."""
+    """Returns the accuracy under every corruption, and the source of the corruptions."""
     if 'robustness' not in report:
         return {}
     accuracy, rows = report['robustness']['accuracy'], []

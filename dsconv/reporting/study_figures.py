@@ -1,4 +1,4 @@
-"""The pictures of a study: variants side by side, and accuracy against the cost of a network."""
+"""Draws the pictures of a study: variants side by side, and accuracy against the cost of a network."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -15,9 +15,9 @@ OURS, PUBLISHED = 'C0', '0.45'
 def variants_figure(
     accuracies: Mapping[str, Sequence[float]], intervals: Mapping[str, Sequence[float]], title: str
 ) -> Figure:
-    """Draws accuracies at the left, one dot per run and a line at the mean; at the right, differences from the first.
+    """Draws accuracies on the left, a dot per run and a line at the mean; on the right, differences from the first.
 
-    `accuracies` are variant → percent of each run; `intervals` variant → (low, high) points around its difference.
+    `accuracies` is variant → percent of each run; `intervals` is variant → (low, high), points around its difference.
     """
     names = list(accuracies)
     figure = Figure(figsize=(8.2, 1.3 + 0.34 * len(names)), dpi=90, layout='constrained')
@@ -47,7 +47,7 @@ def variants_figure(
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Returns the points (cost, accuracy) that no other dominates, by rising cost."""
+    """Returns the points (cost, accuracy) that no other point dominates, by increasing cost."""
     front = []
     for cost, accuracy in sorted(points, key=lambda point: (point[0], -point[1])):
         if not front or accuracy > front[-1][1]:
@@ -58,8 +58,8 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
 def costs_figure(points: Sequence[dict], published: Sequence[dict], costs: Mapping[str, str], title: str) -> Figure:
     """Draws accuracy against each cost, on a logarithmic axis, with the Pareto front of our points.
 
-    `points` have `name`, `accuracy` (percent), `std` (points, or None) and the costs; `published`, drawn hollow, the
-    same without `std`. `costs` are key → label of its axis.
+    `points` have `name`, `accuracy` (percent), `std` (percentage points, or None) and the costs. `published` points
+    have the same without `std`, and are drawn hollow. `costs` is key → label of its axis.
     """
     figure = Figure(figsize=(5.6 * len(costs), 4.8), dpi=90, layout='constrained')
     for axes, (cost, label) in zip(figure.subplots(1, len(costs), squeeze=False)[0], costs.items(), strict=True):
@@ -91,7 +91,7 @@ def costs_figure(points: Sequence[dict], published: Sequence[dict], costs: Mappi
 
 
 def _name(axes: Axes, points: Sequence[dict], cost: str, colour: str) -> None:
-    """Names each point at its right, where the next point is not: below it if that is higher, else above."""
+    """Labels each point at its right, away from the next point: below if the next point is higher, else above."""
     ordered = sorted(points, key=lambda point: point[cost])
     style = dict(textcoords='offset points', fontsize=7.5, color=colour, parse_math=False, family=fonts())
     for point, following in itertools.zip_longest(ordered, ordered[1:]):

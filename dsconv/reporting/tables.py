@@ -1,21 +1,21 @@
-"""Tables as plain text for a terminal and as Markdown, laid out by `tabulate`."""
+"""Formats tables as plain text for a terminal and as Markdown, with `tabulate`."""
 
 from collections.abc import Sequence
 from numbers import Integral, Real
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
-    """Returns the rows in aligned columns under the header and a rule; columns of numbers are aligned right."""
+    """Returns the rows in aligned columns below the header and a rule; columns of numbers are right-aligned."""
     return _tabulate(header, rows, 'simple', format_cell)
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
-    """Returns the same table in GitHub's Markdown; vertical bars in cells are escaped."""
+    """Returns the rows as a table in GitHub's Markdown; vertical bars in cells are escaped."""
     return _tabulate(header, rows, 'pipe', lambda cell: format_cell(cell).replace('|', '\\|'))
 
 
 def format_cell(cell) -> str:
-    """Returns a cell as text: 1,234 of an integer, four significant digits of a float, a dash of None, else `str`."""
+    """Formats a cell: an integer as 1,234, a float with four digits, from 1,000 on as an integer; None as '-'."""
     if cell is None:
         return '-'
     if not is_number(cell):
@@ -31,7 +31,7 @@ def _tabulate(header, rows, style, text):
     from tabulate import tabulate
 
     rows = [list(row) for row in rows]
-    # The types decide the alignment here: tabulate would take a class called '1000' for a number.
+    # Alignment follows the types of the cells, because tabulate would take a class named '1000' for a number.
     columns = [[cell for cell in column[1:] if cell is not None] for column in zip(header, *rows, strict=True)]
     sides = ['right' if column and all(map(is_number, column)) else 'left' for column in columns]
     cells = [[text(cell) for cell in row] for row in rows]

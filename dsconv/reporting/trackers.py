@@ -1,6 +1,6 @@
-"""Weights & Biases and MLflow, which get the scalars of TensorBoard where `log.trackers` names them.
+"""Sends the scalars of TensorBoard to Weights & Biases and MLflow, if `log.trackers` names them.
 
-Where they keep them: WANDB_MODE, WANDB_PROJECT, MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME, ….
+The environment sets their destination: WANDB_MODE, WANDB_PROJECT, MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME, ….
 """
 
 import contextlib
@@ -16,11 +16,11 @@ from dsconv.errors import InputError, Preempted, log_traceback
 from dsconv.files import is_remote, read_if_there, replace_file
 
 logger = logging.getLogger('dsconv')
-FILE_NAME = 'trackers.json'  # of the workdir: the runs' ids there, so that a run that goes on is the same run
+FILE_NAME = 'trackers.json'  # in the workdir: the id of the run in each tracker, so that a resumed run continues it
 
 
 class Tracker(NamedTuple):
-    """An open run: `id`, `write(scalars, step)` and `close(failed)`."""
+    """An open run of a tracker: `id`, `write(scalars, step)` and `close(failed)`."""
 
     id: str
     write: Callable
@@ -28,7 +28,7 @@ class Tracker(NamedTuple):
 
 
 def _name(workdir):
-    """Returns the name of a run: that of its directory, of a study's with the variant's before it."""
+    """Returns the name of a run: its directory, or VARIANT/DIRECTORY in a study."""
     return f'{workdir.parent.name}/{workdir.name}' if workdir.parent.parent.name == 'cells' else workdir.name
 
 
@@ -59,11 +59,11 @@ def _mlflow(workdir: Path, config: dict, run: str | None) -> Tracker:
     return Tracker(opened.info.run_id, mlflow.log_metrics, close)
 
 
-TRACKERS = {'wandb': _wandb, 'mlflow': _mlflow}  # name → (workdir, parameters, id of a run that goes on or None)
+TRACKERS = {'wandb': _wandb, 'mlflow': _mlflow}  # name → function of (workdir, parameters, id of a resumed run or None)
 
 
 def check_trackers(names) -> None:
-    """Raises InputError for one of `names` whose package is not installed."""
+    """Raises InputError if the package of one of `names` is not installed."""
     for name in names or ():
         spec = importlib.util.find_spec(name)
         if spec is None or spec.origin is None:  # a namespace package is only a directory, such as wandb's logs
@@ -71,10 +71,10 @@ def check_trackers(names) -> None:
 
 
 class Trackers(contextlib.AbstractContextManager):
-    """Sends scalars to the trackers of a run; a context manager. One that fails is named in a warning and dropped."""
+    """Context manager that sends scalars to trackers; a tracker that fails is named in a warning and dropped."""
 
     def __init__(self, names, workdir: Path, config: dict, is_resumed: bool):
-        """Opens a run in each of `names`, with the parameters `config`, or resumes it; raises InputError."""
+        """Opens or resumes a run in each of `names`, with the parameters `config`; raises InputError if one fails."""
         file = workdir / FILE_NAME
         try:
             runs = dict(json.loads((read_if_there(file) if names and is_resumed else None) or '{}'))
@@ -105,5 +105,5 @@ class Trackers(contextlib.AbstractContextManager):
                 log_traceback(error)
                 logger.warning('log.trackers=%s failed (%s): nothing more is logged to it in this run', name, error)
                 del self._open[name]
-                with contextlib.suppress(Exception):  # else the next run of this process could not begin there
+                with contextlib.suppress(Exception):  # otherwise, the next run of this process could not start there
                     tracker.close(True)

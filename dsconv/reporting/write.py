@@ -1,4 +1,4 @@
-"""Writes the report of an evaluation: scores as JSON, a page of Markdown, pictures."""
+"""Writes the report of an evaluation: scores as JSON, a page of Markdown, and pictures."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from dsconv.reporting.scores import scores, with_temperature
 from dsconv.reporting.sections import headline, percent, sections
 
 PICTURES = ('confusion_matrix.png', 'curves.png', 'mistakes.png', 'reliability.png', 'corruptions.png', 'examples.png')
-EXAMPLES_SEED = 0  # of the examples that are drawn
+EXAMPLES_SEED = 0  # selects the examples in examples.png
 
 
 def write_report(
@@ -40,23 +40,23 @@ def write_report(
 ) -> dict:
     """Writes report.json, report.md and the pictures into `output` and returns the content of report.json.
 
-    Files of an earlier report are replaced, each in one step, report.json last.
+    Files of an earlier report are replaced atomically, one by one, report.json last.
 
     Args:
       labels: (N,) integers in [0, C), N >= 1.
       log_probabilities: (N, C) float32, natural logarithms (-inf allowed); row n belongs to labels[n].
       class_names: C different names. A class without examples is listed with support 0.
       mistake_images: indices (n,) into `labels` → uint8 pictures (n, H, W, 1 or 3).
-      metrics: the lines of metrics.jsonl for the curves; [] for a report without them.
-      robustness: of `training.robustness`, where it was measured.
-      data_fingerprint: SHA-256 of the examples (`data.fingerprint`), where it is known.
-      examples: how many, drawn by EXAMPLES_SEED, are shown with their predictions in examples.png.
-      temperature: of `training.calibration`, by which `log_probabilities` are scaled first.
-      network: what tells the scored checkpoint from others of the same step (`training.checksums.identity`).
+      metrics: the lines of metrics.jsonl for the curves; [] for a report without curves.
+      robustness: the result of `training.robustness`, or None if it was not measured.
+      data_fingerprint: SHA-256 of the examples (`data.fingerprint`), or None if it is unknown.
+      examples: number of examples, drawn with EXAMPLES_SEED, to show with their predictions in examples.png.
+      temperature: the result of `training.calibration`, whose temperature first divides `log_probabilities`, or None.
+      network: identifies the checkpoint among others of the same step (`training.checksums.identity`).
       tta: whether `log_probabilities` are means over several views of an image.
 
     Raises InputError for a split without examples, RunError for log-probabilities that are NaN (the model diverged),
-    ValueError for shapes or labels that do not fit together.
+    ValueError if `labels` and `log_probabilities` differ in length.
     """
     labels, log_probabilities = np.asarray(labels), np.asarray(log_probabilities)
     _check(labels, log_probabilities, split)
@@ -89,7 +89,7 @@ def write_report(
     replace_file(output / 'report.md', ('\n\n'.join(page) + '\n').encode(errors='backslashreplace'))
     for name in set(PICTURES) - set(pictures):
         (output / name).unlink(missing_ok=True)
-    # One key per line: `indent` would put each number of the confusion matrix on a line of its own.
+    # One key per line: `indent` would put each number of the confusion matrix on a separate line.
     values = {key: json.dumps(value, ensure_ascii=False, allow_nan=False) for key, value in report.items()}
     text = '{\n' + ',\n'.join(f'  "{key}": {value}' for key, value in values.items()) + '\n}\n'
     replace_file(output / 'report.json', text.encode(errors='backslashreplace'))
@@ -107,7 +107,7 @@ def _draw(report: dict, labels, log_probabilities, mistake_images, metrics, exam
     """Returns the pictures of a report: file name → PNG."""
     from dsconv.reporting import figures
 
-    predictions, confidence = log_probabilities.argmax(axis=1), log_probabilities.max(axis=1)  # its logarithm
+    predictions, confidence = log_probabilities.argmax(axis=1), log_probabilities.max(axis=1)  # a logarithm
     wrong = np.flatnonzero(predictions != labels)
     wrong = wrong[np.argsort(-confidence[wrong], kind='stable')][: figures.MISTAKES]
 

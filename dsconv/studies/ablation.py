@@ -1,4 +1,4 @@
-"""The result of an ablation, from the cells that are finished: JSON, table and picture."""
+"""The result of an ablation from its finished cells: JSON, table and figure."""
 
 import statistics
 
@@ -12,18 +12,18 @@ from dsconv.studies.study import Study
 def summarise(study: Study, cells: list[Cell]) -> dict:
     """Returns the content of `study.json`.
 
-    It holds `study`, `title`, `seeds`, `dataset`, `folds` (their number; None of one alone), `validation_images` (the
-    fewest of a run) and `standard_error` (the largest of a run's accuracy), both None before a run is finished;
-    `sentence`; `variants`: name → `spread`'s and `paired_difference`'s results, `failed` and `unfinished` runs,
-    `images_per_second` (the median of the runs'), `parameters` and `macs` (None where the network does not fit the
-    data); and `cells`, `read_outcome`'s results.
+    It holds `study`, `title`, `seeds`, `dataset`, `folds` (their number, None if all runs have the same fold or none),
+    `validation_images` (the smallest number of a run) and `standard_error` (the largest of an accuracy), both None
+    until a run is finished; `sentence`; `variants`: name → the results of `spread` and `paired_difference`, the numbers
+    of `failed` and `unfinished` runs, `images_per_second` (the median over runs), `parameters` and `macs` (None if the
+    network does not fit the data); and `cells`, the results of `read_outcome`.
     """
     outcomes = [read_outcome(cell) for cell in cells]
     by_variant = {name: [one for one in outcomes if one['variant'] == name] for name in study.variants}
     accuracies = {
         name: {one['seed']: one['accuracy'] for one in found if 'accuracy' in one} for name, found in by_variant.items()
     }
-    folds = {cell.config.dataset.fold for cell in cells}  # of a config that names one, all are of it
+    folds = {cell.config.dataset.fold for cell in cells}  # only one if the config sets the fold
     folds = int(folds.pop().partition('/')[2]) if len(folds) > 1 else None
     first, variants = next(iter(accuracies.values())), {}
     for name, found in by_variant.items():
@@ -66,9 +66,9 @@ def _cost(config) -> dict:
 
 
 def as_text(result: dict, table=text_table, text=str, columns: dict[str, list] | None = None, remarks=()) -> str:
-    """Returns title, table, sentence, how to read the numbers, failures and `remarks`, with `plain` as Markdown.
+    """Formats title, table, sentence, how to read the numbers, failures and `remarks`.
 
-    `columns`, header → a value for each variant, are added to the table.
+    `table` and `text` set the form, e.g. Markdown. `columns`, header → a value per variant, are added to the table.
     """
     columns, rows, first = columns or {}, [], next(iter(result['variants']))
     for number, (name, found) in enumerate(result['variants'].items()):
@@ -105,7 +105,7 @@ def _span(cells) -> str:
 
 
 def draw(result: dict) -> bytes:
-    """Draws accuracies and differences, as the content of a PNG file."""
+    """Draws accuracies and differences; returns the content of a PNG file."""
     from dsconv.reporting.figures import png
     from dsconv.reporting.study_figures import variants_figure
 

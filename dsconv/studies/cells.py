@@ -19,8 +19,8 @@ from dsconv.reporting import read_metrics
 from dsconv.studies.study import GIVEN_BY_THE_STUDY, Study, overrides_by_variant, taken
 
 logger = logging.getLogger('dsconv')
-VALIDATION_FRACTION = 0.1  # where neither the data nor the config holds anything out
-# What a run may change when it is resumed, but what its speed or its result in a study depends on.
+VALIDATION_FRACTION = 0.1  # if neither the data nor the config has a validation split
+# Keys that may change when a run is resumed, although its speed or its result in a study depends on them.
 OF_THE_RESULT = (
     'eval.recalibration_batches', 'steps_per_dispatch', 'accumulation_steps', 'dataset.on_device',
     'model.implementation', 'model.fold', 'model.depthwise_form', 'model.remat',
@@ -28,7 +28,7 @@ OF_THE_RESULT = (
 
 
 class Cell(NamedTuple):
-    """One run of a study: its loaded config, its workdir `…/cells/<variant>/seed-<seed>`, the command for it alone."""
+    """One run of a study: its loaded config, its workdir `…/cells/<variant>/seed-<seed>`, the command that runs it."""
 
     variant: str
     seed: int
@@ -38,7 +38,7 @@ class Cell(NamedTuple):
 
     @property
     def failure_file(self) -> Path:
-        """The file with the line that says why the cell failed."""
+        """The file that holds the error message of a failed cell."""
         return self.workdir.with_name(f'{self.workdir.name}.failed')
 
 
@@ -47,18 +47,18 @@ def make_cells(
 ) -> list[Cell]:
     """Makes all cells, seed by seed, so that an interrupted study has complete seeds.
 
-    `overrides` of the config file `path` are from the command line; those of a variant take precedence. Raises
-    InputError where the config, alone or with a variant's overrides, is invalid, or there is no data.
-    `folds` is the number of cross-validation folds: seed s is validated on fold s modulo `folds`.
+    `overrides` of the config file `path` come from the command line; a variant's overrides take precedence. Raises
+    InputError if the config, alone or with a variant's overrides, is invalid, or if there is no data.
+    `folds` is the number of cross-validation folds: seed s is validated on fold s modulo `folds`, plus 1.
     """
     for override in overrides:
         if (key := override.split('=')[0]) in GIVEN_BY_THE_STUDY:
             raise InputError(f'--config.{override}: {GIVEN_BY_THE_STUDY[key]}')
     fold_of = {seed: {'dataset.fold': f'{seed % folds + 1}/{folds}'} if folds else {} for seed in seeds}
-    first_fold = [f'dataset.fold={folds}/{folds}'] if folds else []  # the smallest
-    try:  # errors here are not of a variant
-        as_dsconv = 'model.name=dsconv'  # which takes every key of `model`; the variants are checked below
-        alone = taken(path, overrides, (as_dsconv,))  # the others may be for a variant
+    first_fold = [f'dataset.fold={folds}/{folds}'] if folds else []  # the smallest fold
+    try:  # these errors do not come from a variant
+        as_dsconv = 'model.name=dsconv'  # takes every key of `model`; the variants are checked below
+        alone = taken(path, overrides, (as_dsconv,))  # other overrides may be for a variant
         validation_fraction(configuration.load(path, [*alone, as_dsconv, *first_fold]).dataset)
     except InputError as error:
         typed = f'--folds={folds} ' if folds else 'dataset.fold '
@@ -87,7 +87,7 @@ def make_cells(
 
 
 def train_cells(cells: list[Cell]) -> Iterator[Cell]:
-    """Trains the cells that are not finished, and yields each that was tried. A failure does not end the study."""
+    """Trains the unfinished cells; yields each cell after its attempt. A failed cell does not end the study."""
     for number, cell in enumerate(cells, 1):
         name = f'cell {number} of {len(cells)}, {cell.variant}, seed {cell.seed}'
         try:
@@ -97,7 +97,7 @@ def train_cells(cells: list[Cell]) -> Iterator[Cell]:
             logger.info('%s: %s', name, cell.workdir)
             cell.failure_file.unlink(missing_ok=True)
             _train(cell)
-        except Exception as error:  # whatever it is, the other cells may not have it
+        except Exception as error:  # the other cells may still succeed
             line = next(iter(str(error).splitlines()), '')[:300]
             line = line if isinstance(error, (InputError, RunError)) else f'{type(error).__name__}: {line}'
             log_traceback(error)
@@ -119,12 +119,12 @@ def _train(cell):
         train(cell.config, cell.workdir, source)
         report_run(cell.workdir, 'validation', 'latest', source=source)
     finally:
-        jax.clear_caches()  # no other cell uses the compiled functions of this one
+        jax.clear_caches()  # no other cell uses the compiled functions of this cell
         gc.collect()
 
 
 def is_finished(cell: Cell) -> bool:
-    """Returns whether the cell has been trained to its end and has its report; raises InputError for another run."""
+    """Returns whether training is complete and the report exists; raises InputError if the workdir has another run."""
     from dsconv.training.run import PICTURES, check_workdir
 
     if not ((cell.workdir / 'config.json').exists() and configuration.has_begun(cell.workdir)):
@@ -132,11 +132,11 @@ def is_finished(cell: Cell) -> bool:
     saved, config = configuration.load_run(cell.workdir), resolve_config(cell.config)
     for key in ('mean', 'std', 'fingerprint'):  # computing these would read all pixels
         config.dataset[key] = config.dataset[key] or saved.dataset[key]
-    config.dataset.train_fingerprint = saved.dataset.train_fingerprint  # a config.json holds that of its own run
+    config.dataset.train_fingerprint = saved.dataset.train_fingerprint  # each run has its own value
     if config.loss.class_weights == 'balanced':
         config.loss.class_weights = saved.loss.class_weights or 'balanced'
     table, kept = open_once(cell.config.dataset).table, read_if_there(cell.workdir / PICTURES)
-    if table and kept is not None and kept[-8:] != table()[-8:]:  # CRC and length; zlib's version changes the rest
+    if table and kept is not None and kept[-8:] != table()[-8:]:  # CRC and length; the rest depends on zlib's version
         held = f'{cell.workdir} was started with other pictures, or with these divided in another way'
         raise InputError(f'{held}: restore them, or use another --output')
     if saved.epochs != config.epochs:
@@ -150,7 +150,7 @@ def is_finished(cell: Cell) -> bool:
         if then[key] != now[key]:
             held = f'{cell.workdir} ended with {key}={shown(then[key])}, not {shown(now[key])}'
             raise InputError(f'{held}: use another --output')
-    return scored >= config.epochs and (cell.workdir / 'report' / 'report.json').exists()  # evaluate writes one too
+    return scored >= config.epochs and (cell.workdir / 'report' / 'report.json').exists()  # `evaluate` writes it too
 
 
 def _validations(lines):
@@ -158,7 +158,7 @@ def _validations(lines):
 
 
 def open_once(dataset):
-    """Returns the source of a config's `dataset` section without its images, cached: a folder's are all decoded."""
+    """Returns the source of a `dataset` section without images, cached because opening a folder decodes all images."""
     return _open(tuple(dataset.items()))
 
 
@@ -167,27 +167,27 @@ def _open(dataset):
     from dsconv import data
 
     source = data.open_source(types.SimpleNamespace(**dict(dataset)))
-    table = source.table and functools.cache(source.table)  # compared with that of each cell
-    return dataclasses.replace(source, own={}.get, table=table)  # without the images: each fold is opened
+    table = source.table and functools.cache(source.table)  # compared with the table of each cell
+    return dataclasses.replace(source, own={}.get, table=table)  # without images: the cache holds every fold
 
 
 def validation_fraction(dataset) -> float:
-    """Returns the `dataset.validation_fraction` that gives a validation split: 0 where the data has its own."""
+    """Returns `dataset.validation_fraction`, or `VALIDATION_FRACTION` if there is no validation split otherwise."""
     if dataset.validation_fraction or 'validation' in open_once(dataset).split_sizes:
         return dataset.validation_fraction
     return VALIDATION_FRACTION
 
 
 def resolve_config(config):
-    """Returns the config with what it leaves to the data filled in, except the mean and deviation of the pixels."""
+    """Returns the config with the keys that depend on the data filled in, except the mean and std of the pixels."""
     return resolve(config, open_once(config.dataset))
 
 
 def read_outcome(cell: Cell) -> dict:
-    """Returns the state of a cell, as JSON.
+    """Returns the state of a cell as a JSON object.
 
     It holds `variant`, `seed`, `workdir`, `command` and `state`: 'finished', with `accuracy` (0 to 1) at the end of the
-    run, `validation_images`, and `images_per_second` (median over the log) unless the run is too short for it;
+    run, `validation_images`, and `images_per_second` (median over the log) unless the run is too short to measure it;
     'failed', with `error`; or 'unfinished'.
     """
     facts = {'variant': cell.variant, 'seed': cell.seed, 'workdir': str(cell.workdir), 'command': cell.command}
@@ -196,9 +196,9 @@ def read_outcome(cell: Cell) -> dict:
     except InputError as error:
         return facts | {'state': 'failed', 'error': str(error)}
     if not finished:
-        reason = read_if_there(cell.failure_file)  # another shard may have just removed it
+        reason = read_if_there(cell.failure_file)  # another shard may have removed it
         return facts | ({'state': 'unfinished'} if reason is None else {'state': 'failed', 'error': reason.decode()})
-    # Not from the report, which `evaluate` may have replaced by one of another split or checkpoint.
+    # Not from the report: `evaluate` may have replaced it by a report on another split or checkpoint.
     lines = read_metrics(cell.workdir)
     facts |= {'state': 'finished', 'accuracy': _validations(lines)[-1]['accuracy']}
     facts['validation_images'] = open_once(cell.config.dataset).split_sizes['validation']

@@ -1,4 +1,4 @@
-"""The result of a comparison of networks: accuracy, cost, speed, and what others have published."""
+"""The result of a comparison of networks: accuracy, cost, speed, and published results."""
 
 import contextlib
 import logging
@@ -16,28 +16,28 @@ from dsconv.studies.study import Study
 
 PUBLISHED = Path(__file__).with_name('published.toml')
 PUBLISHED_ON = 'cifar10'
-BATCH = 64  # images whose latency is measured beside that of one
+BATCH = 64  # images in a batch; latency is measured for one image and for a batch
 ROUNDS = 5
-SECONDS = 0.2  # of a measurement, at least one call
+SECONDS = 0.2  # of a measurement, which makes at least one call
 _IMAGES = {'latency_one': 1, 'latency_batch': BATCH}
 
 logger = logging.getLogger('dsconv')
 
 
 def measure(cells: list[Cell]) -> dict:
-    """Measures `latency` (network → seconds, by `measure_latency`), and says on which machine."""
+    """Returns `latency` (the result of `measure_latency`) and the keys of `machine.surroundings`."""
     configs = {}
     for cell in cells:
-        with contextlib.suppress(InputError):  # reported when the cell is tried
+        with contextlib.suppress(InputError):  # reported when the cell is trained
             configs[cell.variant] = resolve_config(cell.config)
     return {'latency': measure_latency(configs), **machine.surroundings()}
 
 
 def measure_latency(configs: dict, rounds: int = ROUNDS, seconds: float = SECONDS) -> dict[str, dict[str, float]]:
-    """Measures networks, name → resolved config, at random weights on random pictures, from pixels to logits.
+    """Measures networks, name → resolved config, with random weights on random images, from pixels to logits.
 
-    Returns name → `latency_one` and `latency_batch`, seconds for one image and for `BATCH`, the medians of the rounds.
-    A network that refuses images of this size, or is too large for the device, is left out, with a warning.
+    Returns name → `latency_one` and `latency_batch`, seconds for one image and for `BATCH` images, medians over rounds.
+    A network that refuses images of this size, or is too large for the device, is skipped with a warning.
     """
     calls = {}
     for name, config in configs.items():
@@ -65,7 +65,7 @@ def _call(config, images):
     from dsconv.training.step import make_logits
 
     config = config.copy_and_resolve_references()
-    config.dataset.mean = config.dataset.std = (0.5,) * config.dataset.channels  # cost the same as the data's own
+    config.dataset.mean = config.dataset.std = (0.5,) * config.dataset.channels  # cost the same as the data's values
     mesh, network, shape = make_mesh(jax.devices()[:1]), build_network(config), image_shape(config)
     variables = jax.jit(lambda: init_variables(network, shape, config.seed))()
     pixels = np.random.default_rng(0).integers(0, 256, (images, *shape), dtype=np.uint8)
@@ -74,7 +74,7 @@ def _call(config, images):
 
 
 def summarise(study: Study, cells: list[Cell]) -> dict:
-    """Returns `ablation.summarise`'s result and `published`: others' results for these networks, on CIFAR-10 alone."""
+    """Returns `ablation.summarise`'s result and `published`: published results of these networks, only for CIFAR-10."""
     result = ablation.summarise(study, cells)
     figures = tomllib.loads(PUBLISHED.read_text(encoding='utf-8'))['figures']
     fitting = [figure for figure in figures if figure['model'] in study.variants]
@@ -82,7 +82,7 @@ def summarise(study: Study, cells: list[Cell]) -> dict:
 
 
 def as_text(result: dict, table=text_table, text=str) -> str:
-    """Returns `ablation.as_text` with speeds, and the table of published results."""
+    """Formats a result as `ablation.as_text` does, with speeds and a table of published results."""
     times = [result['latency'].get(name, {}) for name in result['variants']]
     columns = {'training images/s': [found['images_per_second'] for found in result['variants'].values()]}
     for header, key in {'one image, ms': 'latency_one', f'{BATCH} images, ms': 'latency_batch'}.items():
@@ -104,7 +104,7 @@ def as_text(result: dict, table=text_table, text=str) -> str:
 
 
 def draw(result: dict) -> bytes:
-    """Draws accuracy against parameters and MACs, as the content of a PNG file."""
+    """Draws accuracy against parameters and MACs; returns the content of a PNG file."""
     from dsconv.reporting.figures import png
     from dsconv.reporting.study_figures import costs_figure
 

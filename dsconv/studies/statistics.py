@@ -1,6 +1,6 @@
 """Statistics of a study's accuracies, from 0 to 1: means, paired differences with their intervals, and one sentence.
 
-The runs of two variants with one seed are a pair: they share initial weights and the order of the data.
+The runs of two variants with the same seed are a pair: they share initial weights and the order of the data.
 """
 
 import math
@@ -9,13 +9,13 @@ import statistics
 from dsconv.reporting.sections import percent
 
 CONFIDENCE = 0.95
-ROUNDING = 1e-9  # of differences between accuracies; one image in a million is 1e-6
+ROUNDING = 1e-9  # smaller differences between accuracies are rounding errors; one image in a million is 1e-6
 
 
 def spread(accuracies: dict[int, float], folds: int | None = None) -> dict:
     """Returns `runs`, `mean`, its 95 % `mean_interval` and `std` (with n − 1) of accuracies.
 
-    What takes more runs is None, and so is the interval of equal accuracies. `folds`: as for `paired_difference`.
+    A value that needs more runs is None, and so is the interval of equal accuracies. `folds`: see `paired_difference`.
     """
     values = list(accuracies.values())
     return {
@@ -30,10 +30,10 @@ def paired_difference(these: dict[int, float], those: dict[int, float], folds: i
     """Compares accuracies, these minus those, over the seeds that both have.
 
     `folds` is the number of cross-validation folds, whose runs are not independent: they share training images. The
-    interval is then wider, by Nadeau & Bengio 2003, "Inference for the Generalization Error", section 3.1.
+    interval is then wider, as in Nadeau & Bengio 2003, "Inference for the Generalization Error", section 3.1.
 
-    Returns `pairs`, their mean `difference` (None without one) and its 95 % `interval` by Student's t, [low, high]:
-    None with fewer than two pairs, and where all differences are equal, since it would have no width.
+    Returns the number of `pairs`, their mean `difference` (None without pairs) and its 95 % `interval` [low, high] by
+    Student's t: None with fewer than two pairs, or if all differences are equal, since it would have no width.
     """
     differences = [these[seed] - those[seed] for seed in these if seed in those]
     mean = statistics.fmean(differences) if differences else None
@@ -45,7 +45,7 @@ def _interval_of_mean(values: list[float], folds) -> list[float] | None:
 
     if len(values) < 2 or statistics.stdev(values) < ROUNDING:
         return None
-    scored_by_trained = 1 / (folds - 1) if folds else 0  # numbers of images
+    scored_by_trained = 1 / (folds - 1) if folds else 0  # ratio of the numbers of images
     scale = statistics.stdev(values) * math.sqrt(1 / len(values) + scored_by_trained)
     return [float(end) for end in stats.t.interval(CONFIDENCE, len(values) - 1, statistics.fmean(values), scale)]
 
@@ -53,14 +53,14 @@ def _interval_of_mean(values: list[float], folds) -> list[float] | None:
 def standard_error(accuracy: float, images: int) -> float:
     """Returns the standard error of an accuracy on `images` images drawn at random, by Agresti & Coull 1998.
 
-    So it is not 0 at an accuracy of 0 or 1.
+    Unlike √(p · (1 − p) / n), it is not 0 at an accuracy of 0 or 1.
     """
     images, right = images + 4, accuracy * images + 2
     return math.sqrt(right * (images - right) / images**3)
 
 
 def sentence(variants: dict[str, dict]) -> str:
-    """Returns the finding in one sentence; `variants` are name → what `ablation.summarise` makes of each."""
+    """Returns the result in one sentence; `variants` are those of `ablation.summarise`."""
     first, *others = variants
     done = {name: found['mean'] for name, found in variants.items() if found['runs']}
     paired = {name: variants[name] for name in others if variants[name]['pairs']}
@@ -97,7 +97,7 @@ def _about_the_best(first, mean, best, found):
 
 
 def _about_the_rest(first, others):
-    """Returns clauses on the variants above, below and not told apart from the first, and on those without interval."""
+    """Returns clauses on the variants above, below and not distinguishable from the first, and without an interval."""
     groups = {f'above {first}': [], f'below {first}': [], f'not told apart from {first}': [], 'without an interval': []}
     above, below, alike, unknown = groups.values()
     for name, found in others.items():
@@ -117,5 +117,5 @@ def _interval(found):
 
 
 def signed(share: float) -> str:
-    """Returns percentage points with their sign, as '−1.20'."""
-    return f'{round(100 * share, 2) + 0:+.2f}'.replace('-', '−')  # + 0: no −0.00
+    """Returns percentage points with a sign, e.g. '−1.20'."""
+    return f'{round(100 * share, 2) + 0:+.2f}'.replace('-', '−')  # + 0 avoids −0.00

@@ -1,4 +1,4 @@
-"""Studies: what is varied, read from a TOML file."""
+"""Studies: the variants of a config, read from a TOML file."""
 
 import logging
 import re
@@ -19,14 +19,14 @@ GIVEN_BY_THE_STUDY = {
     'eval.final_split': 'a study is scored on the validation split',
     'eval.patience': 'the runs of a study are of equal length',
 }
-CHOOSING = ('model.name', 'model.implementation', 'optimizer.name', 'loss.name')  # what others need
-SAFE_NAME = re.compile(r'\w[\w .,=+()-]{0,59}')  # the name of a directory on any system
+CHOOSING = ('model.name', 'model.implementation', 'optimizer.name', 'loss.name')  # other keys depend on these
+SAFE_NAME = re.compile(r'\w[\w .,=+()-]{0,59}')  # a valid directory name on any system
 
 
 class Study(NamedTuple):
     """Variants of a config: name → `'key=value'` overrides; the others are compared with the first.
 
-    `title` is the question, `where` the flag that an error message begins with.
+    `title` is the title of the report, `where` the flag that error messages begin with.
     """
 
     name: str
@@ -36,10 +36,10 @@ class Study(NamedTuple):
 
 
 def read_study(study: str) -> Study:
-    """Reads a study: one of `configs/studies` by its name, or a TOML file; raises InputError where it is malformed.
+    """Reads a study: the name of one in `configs/studies`, or a TOML file; raises InputError if missing or malformed.
 
     The file has a `title` and, in order, a table for each variant, `[variants."5"]`, whose keys are those of a config;
-    an empty one is the unchanged config.
+    an empty table is the unchanged config.
     """
     file = _find(study)
     where = f'--study={study}'
@@ -58,7 +58,7 @@ def read_study(study: str) -> Study:
 
 
 def of_models(models: str, known) -> Study:
-    """Returns the study whose variants are the networks of `--models`; raises InputError for one not `known`."""
+    """Returns the study of the networks in `--models`; raises InputError unless these are two or more of `known`."""
     names = models.split(',')
     for name in names:
         if name not in known:
@@ -72,19 +72,19 @@ def of_models(models: str, known) -> Study:
 
 
 def taken(path: str, overrides: list[str], own: tuple[str, ...]) -> list[str]:
-    """Returns those of `overrides` that the config takes with `own`; raises InputError for a wrong choice."""
+    """Returns the `overrides` that have an effect with `own`; raises InputError for an invalid `CHOOSING` value."""
     config = load(path, [one for one in (*overrides, *own) if one.partition('=')[0] in CHOOSING])
     aside = not_taken(config, [one.partition('=')[0] for one in overrides])
     return [one for one in overrides if one.partition('=')[0] not in aside]
 
 
 def overrides_by_variant(study: Study, path: str, overrides: list[str]) -> dict[str, list[str]]:
-    """Returns for each variant those of `overrides` that it takes; raises InputError if none takes one."""
+    """Returns for each variant the `overrides` that it takes; raises InputError if no variant takes an override."""
     by_variant = {}
     for name, own in study.variants.items():
         try:
             by_variant[name] = taken(path, overrides, own)
-        except InputError:  # said when the whole variant is loaded
+        except InputError:  # raised again when the whole variant is loaded
             by_variant[name] = list(overrides)
             continue
         if aside := [one for one in overrides if one not in by_variant[name]]:

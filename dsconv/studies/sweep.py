@@ -1,4 +1,4 @@
-"""Runs a study, from a command's flags to its three files."""
+"""Runs a study from the flags of a command and writes its three files."""
 
 import contextlib
 import json
@@ -15,15 +15,15 @@ from dsconv.studies.study import Study
 
 
 def run_study(study: Study, arguments, kind) -> None:
-    """Trains what is not finished and prints the table; with `--dry-run` prints the commands of the cells alone.
+    """Trains the unfinished cells and prints the table; with `--dry-run`, only prints the commands of the cells.
 
     Args:
-      arguments: of a command with `cli.add_study_flags`.
-      kind: the module `ablation` or `comparison`: `summarise(study, cells)`, a JSON object, `as_text(result, table,
-        text)`, `draw(result)`, the content of a PNG file, and perhaps `measure(cells)`, more keys of the result,
-        measured before anything is trained.
+      arguments: parsed flags of a command with `cli.add_study_flags`.
+      kind: the module `ablation` or `comparison`, with `summarise(study, cells)` → JSON object, `as_text(result, table,
+        text)`, `draw(result)` → content of a PNG file, and optionally `measure(cells)` → more keys of the result,
+        called before training.
 
-    Raises InputError for wrong flags, study or config, and RunError, at the end, where a cell has failed.
+    Raises InputError for invalid flags, study or config; RunError, at the end, if a cell has failed.
     """
     output = arguments.output or Path('runs', f'{study.name}-{name_of(arguments.config)}')
     folds = arguments.folds
@@ -39,7 +39,7 @@ def run_study(study: Study, arguments, kind) -> None:
             is_finished(cell)
         except InputError as error:
             raise InputError(f'--output={output} contains another study: use another directory ({error})') from error
-    with contextlib.suppress(ValueError, AttributeError):  # what is damaged is written anew
+    with contextlib.suppress(ValueError, AttributeError):  # a damaged file is written again
         other = json.loads(read_if_there(output / 'study.json') or '{}').get('study', study.name)
         if other != study.name:
             raise InputError(f'--output={output} contains the study {other}: use another directory')

@@ -1,1 +1,1 @@
-"""Training: the one room that knows models, data and augmentation at once."""
+"""Training: the only subpackage that combines models, data and augmentation."""

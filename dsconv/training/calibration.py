@@ -1,4 +1,4 @@
-"""Temperature scaling: fits the temperature that calibrates a network, and keeps it beside its checkpoint."""
+"""Temperature scaling: fits the temperature that calibrates a network and stores it with its checkpoint."""
 
 import contextlib
 import json
@@ -15,10 +15,10 @@ RANGE = (1 / 20, 20)
 
 
 def fit_temperature(labels: np.ndarray, log_probabilities: np.ndarray) -> float:
-    """Returns the temperature at which labels, int `(N,)`, are most likely by float32 `(N, classes)` log-probabilities.
+    """Returns the temperature, in `RANGE`, that fits float32 `(N, classes)` log-probabilities to int `(N,)` labels.
 
-    Guo et al. 2017 (arXiv:1706.04599), section 4.2; it is in `RANGE`. Its logarithm has a standard normal prior, so
-    that a few examples that are all right do not give certainty; beside hundreds the prior has no effect.
+    It maximises the likelihood of the labels (Guo et al. 2017, arXiv:1706.04599, section 4.2) with a standard normal
+    prior on its logarithm: a few correct examples do not give certainty. With hundreds the prior has no effect.
     """
     from scipy.optimize import minimize_scalar
 
@@ -33,12 +33,12 @@ def fit_temperature(labels: np.ndarray, log_probabilities: np.ndarray) -> float:
 
 
 def save_temperature(workdir: Path, step: int, temperature: dict) -> None:
-    """Writes the `temperature` of a checkpoint, and on which `split` of how many `examples` it was fitted."""
+    """Writes the `temperature` of a checkpoint, and the `split` and number of `examples` on which it was fitted."""
     write_json(_file(workdir, step), temperature)
 
 
 def read_temperature(workdir: Path, step: int) -> dict | None:
-    """Returns what `save_temperature` wrote, or None. Raises InputError if that is damaged."""
+    """Returns the dict that `save_temperature` wrote, or None. Raises InputError if the file is damaged."""
     content = read_if_there(_file(workdir, step))
     if content is None:
         return None

@@ -1,10 +1,10 @@
-"""Checkpoints of a run, by Orbax: written in the background, the newest and the best by validation kept.
+"""Checkpoints of a run, by Orbax: saved in the background; the newest and the best by validation are kept.
 
-A checkpoint has three items: `model`, which is what evaluation needs; `training`, the rest of the state; `checksums` of
-both, since not every flipped bit is noticed by the files' own format.
+A checkpoint has three items: `model`, which evaluation needs; `training`, the rest of the state; and `checksums` of
+both and of the metrics, because the format of the files does not detect every flipped bit.
 
-A checkpoint is damaged when it fails its checksums, does not parse, is incomplete or of the wrong kind. It is never
-deleted: it is moved to `workdir/damaged` when a run resumes from an older one. Any other read error
+A checkpoint is damaged if its checksums do not match, it cannot be parsed, or files are missing or of the wrong kind.
+It is never deleted: it is moved to `workdir/damaged` when a run resumes from an older checkpoint. Any other read error
 (a stale handle, a broken disk, too many open files, no memory, a time-out) ends the run, and nothing is moved.
 """
 
@@ -32,16 +32,16 @@ from dsconv.training.mesh import peers
 from dsconv.training.state import TrainState
 
 logger = logging.getLogger('dsconv')
-TRIES = 2  # Orbax takes a file whose status cannot be read for a missing one: a passing fault is gone the second time
+TRIES = 2  # Orbax treats a file whose status cannot be read as missing; a transient fault is gone on the second try
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Checkpoints(contextlib.AbstractContextManager):
-    """The checkpoints in `workdir/checkpoints`; a context manager that waits for saves under way.
+    """The checkpoints in `workdir/checkpoints`; a context manager that waits for pending saves at its exit.
 
     One object restores either states or networks: Orbax binds a handler to the item `training` at its first use.
-    Raises InputError if the metrics of all are damaged, or, `read_only`, of one; RunError if one cannot be read
-    or written.
+    Raises InputError if the metrics of all checkpoints (with `read_only`, of any) are damaged, or if the processes of
+    the run see different checkpoints; RunError if a checkpoint cannot be read or written.
     """
 
     def __init__(self, workdir: Path, keep: int = 2, read_only: bool = False):
@@ -50,7 +50,7 @@ class Checkpoints(contextlib.AbstractContextManager):
         with self._reading():
             steps = self._listed()
             damaged = self._damaged(steps)
-            if damaged and read_only:  # or a run that goes on is deleting it
+            if damaged and read_only:  # a run that is still training may be deleting it: check again
                 time.sleep(1)
                 damaged = self._damaged(damaged)
         if not read_only and not peers().agree(steps, damaged):
@@ -65,13 +65,13 @@ class Checkpoints(contextlib.AbstractContextManager):
             self._set_aside(damaged)
         accuracy = operator.itemgetter('accuracy')
         best = checkpoint_managers.BestN(get_metric_fn=accuracy, n=1, keep_checkpoints_without_metrics=False)
-        # `max_to_keep` with `best_fn` alone would delete the latest.
+        # `max_to_keep` with `best_fn` alone would delete the latest checkpoint.
         policy = checkpoint_managers.AnyPreservationPolicy([checkpoint_managers.LatestN(keep), best])
         options = ocp.CheckpointManagerOptions(preservation_policy=policy, best_fn=accuracy, read_only=read_only)
         with self._reading():
             names = ('model', 'training', 'checksums')
             self._manager = ocp.CheckpointManager(self._directory, item_names=names, options=options)
-            # Orbax leaves out a directory whose status it cannot read.
+            # Orbax omits a directory whose status it cannot read.
             missed = set(steps) - set(damaged) - set(self._manager.all_steps())
             if not is_remote(self._directory) and missed & set(self._listed()):
                 raise OSError(f'step {min(missed)} is there, and was not found')
@@ -80,7 +80,7 @@ class Checkpoints(contextlib.AbstractContextManager):
         return [step for step in steps if has_damaged_metrics(self._directory / str(step))]
 
     def _listed(self) -> list[int]:
-        """Returns the steps in the directory, in order; raises OSError where it cannot be read."""
+        """Returns the sorted steps in the directory, or [] if it is missing; raises any other read error."""
         try:
             return sorted(int(path.name) for path in self._directory.iterdir() if is_saved(path))
         except Exception as error:
@@ -94,7 +94,7 @@ class Checkpoints(contextlib.AbstractContextManager):
 
     @contextlib.contextmanager
     def finishing(self):
-        """Waits at its exit for saves that have begun, while `StopRequest` still keeps a signal from ending the run."""
+        """Waits at its exit for pending saves, while `StopRequest` still keeps a signal from ending the run."""
         try:
             yield
         finally:
@@ -102,16 +102,16 @@ class Checkpoints(contextlib.AbstractContextManager):
                 self._manager.wait_until_finished()
 
     def save(self, state: TrainState, validation: dict | None) -> None:
-        """Starts to save; the state may be donated at once. `validation` holds `accuracy`, where there is one."""
+        """Starts to save; the state may be donated at once. `validation` holds at least `accuracy`, or is None."""
         self._save(int(state.step), *_split(state), validation)
 
     def save_network(self, step: int, variables) -> None:
-        """Starts to save variables alone, for `restore_model`; no training can be resumed from them."""
+        """Starts to save variables alone, for `restore_model`; training cannot be resumed from them."""
         self._save(step, {'variables': variables, 'average': None}, {'nonfinite_steps': np.int32(0)}, None)
 
     def _save(self, step, model, training, metrics):
-        metrics = json.loads(json.dumps(metrics))  # as they are read: JSON has one NaN, floats have several
-        # Both ways arrays pass through the host: Orbax takes several times as long where it handles those of devices.
+        metrics = json.loads(json.dumps(metrics))  # as read back: JSON has one NaN, floats have several
+        # Saving and restoring use arrays on the host: with arrays on devices, Orbax takes several times as long.
         model, training = jax.device_get((model, training))
         items = ocp.args.Composite(
             model=ocp.args.StandardSave(model),
@@ -122,10 +122,10 @@ class Checkpoints(contextlib.AbstractContextManager):
             self._manager.save(step, args=items, metrics=metrics, force=True)
 
     def restore_newest(self, shape: TrainState) -> TrainState | None:
-        """Restores the newest state that is sound, laid out as `shape`, of `jax.ShapeDtypeStruct`; None without any.
+        """Restores the newest undamaged state, laid out as `shape`, a state of `jax.ShapeDtypeStruct`.
 
-        Newer ones, which are damaged, are moved to `workdir/damaged` and named in a warning. Raises InputError where
-        there are checkpoints, and none is sound. They stay where they are.
+        Returns None if there are no checkpoints. Moves newer, damaged checkpoints to `workdir/damaged` and logs a
+        warning for each. Raises InputError if all checkpoints are damaged; all of them then stay in place.
         """
         model, training = _split(shape)
         steps = sorted(self._manager.all_steps(), reverse=True)
@@ -144,9 +144,9 @@ class Checkpoints(contextlib.AbstractContextManager):
         return None
 
     def restore_model(self, step: int, shape: dict) -> dict:
-        """Returns `variables` and `average`, laid out as `shape`, and `nonfinite_steps`, an int, of a state.
+        """Returns `variables` and `average` of a state, laid out as `shape`, and its `nonfinite_steps`, an int.
 
-        Raises InputError if the checkpoint is damaged, or of another network; RunError if it could not be read.
+        Raises InputError if the checkpoint is damaged or is of another network; RunError if it cannot be read.
         """
         items, fault = self._restore(step, model=shape)
         if items:
@@ -158,12 +158,12 @@ class Checkpoints(contextlib.AbstractContextManager):
         )
 
     def _restore(self, step, **shapes):
-        """Returns (items, None), or (None, what is wrong with the checkpoint); the same in every process of a run."""
+        """Returns (items, None), or (None, description of the fault). All processes of a run agree on which."""
         for _ in range(TRIES):
             items = fault = None
             try:
                 items = self._read(step, shapes)
-            except Exception as error:  # Orbax and TensorStore raise whatever the damage happens to break
+            except Exception as error:  # the type depends on what the damage breaks in Orbax or TensorStore
                 fault = self._fault(step, error)
             if not peers().gather(np.array(fault is not None)).any():
                 return items, None
@@ -173,7 +173,7 @@ class Checkpoints(contextlib.AbstractContextManager):
         on_host = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), shapes)
         items = {name: ocp.args.StandardRestore(tree) for name, tree in on_host.items()}
         items['checksums'] = ocp.args.JsonRestore()
-        if 'training' not in shapes:  # one leaf of it: for the others the optimizer must be known
+        if 'training' not in shapes:  # restores one leaf: the others need the optimizer
             leaf, as_array = {'nonfinite_steps': np.int32(0)}, {'nonfinite_steps': ocp.RestoreArgs(np.ndarray)}
             items['training'] = ocp.args.PyTreeRestore(leaf, restore_args=as_array, partial_restore=True)
         restored = dict(self._manager.restore(step, args=ocp.args.Composite(**items)))
@@ -190,7 +190,7 @@ class Checkpoints(contextlib.AbstractContextManager):
         return restored | {name: jax.tree.map(on_devices, tree, restored[name]) for name, tree in shapes.items()}
 
     def _fault(self, step, error):
-        """Returns what is wrong with the checkpoint that `error` is of. Raises RunError if it may be sound."""
+        """Describes the damage of a checkpoint that raised `error`. Raises RunError if it may be undamaged."""
         with self._reading():
             if files.is_passing(error):
                 raise error
@@ -229,7 +229,7 @@ class Checkpoints(contextlib.AbstractContextManager):
         )
 
     def _set_aside(self, steps):
-        """Moves checkpoints to `damaged`, in process 0; the others wait."""
+        """Moves checkpoints to `workdir/damaged` in process 0; the other processes wait."""
         for step in steps if jax.process_index() == 0 else ():
             place = self._directory.parent / 'damaged' / str(step)
             files.make_directory(place.parent)
@@ -241,13 +241,13 @@ class Checkpoints(contextlib.AbstractContextManager):
         multihost_utils.sync_global_devices('damaged checkpoints set aside')
 
     def _put_back(self):
-        """Moves back, in process 0, what was set aside before the others turned out to be damaged too."""
+        """Undoes `_set_aside` in process 0, if the other checkpoints turn out to be damaged too."""
         for step, place in self._aside.items():
             place.rename(self._directory / str(step))
             logger.warning('%s was moved back to %s', place, self._directory / str(step))
 
     def choose(self, which: str | None) -> int:
-        """Returns the step of 'latest', 'best', a number, or None (the best, else the latest); raises InputError."""
+        """Returns the step for 'latest', 'best', a number, or None (the best, else the latest); raises InputError."""
         steps, best = sorted(self._manager.all_steps()), self._manager.best_step()
         if not steps:
             raise InputError(f'{self._directory} holds no checkpoint yet; train first')
@@ -264,7 +264,7 @@ class Checkpoints(contextlib.AbstractContextManager):
 
 
 class _Damaged(Exception):
-    """What is restored is not what was saved."""
+    """The restored content differs from the saved content."""
 
 
 def _split(state: TrainState) -> tuple[dict, dict]:

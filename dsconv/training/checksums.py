@@ -1,4 +1,4 @@
-"""Checksums of the content of a checkpoint, to verify that what is restored is what was saved."""
+"""Checksums of the content of a checkpoint, to verify that the restored content is the saved content."""
 
 import hashlib
 import json
@@ -22,24 +22,24 @@ def checksums(tree) -> dict[str, int]:
 
 
 def identity(step: Path) -> str | None:
-    """Returns a SHA-256 of the checksums of a checkpoint, which another network of the same step does not have."""
+    """Returns the SHA-256 of a checkpoint's checksums, or None. It differs for other networks of the same step."""
     written = read_if_there(step / 'checksums' / 'metadata')
     return None if written is None else hashlib.sha256(written).hexdigest()
 
 
 def has_damaged_metrics(step: Path) -> bool:
-    """Returns whether the step is no directory, or its metrics, by which Orbax tells the best, are not those saved.
+    """Returns whether `step` is not a directory, or its metrics, by which Orbax finds the best, fail their checksums.
 
-    Raises OSError if they cannot be read.
+    Raises OSError if the metrics cannot be read.
     """
     try:
         metrics = read_if_there(step / 'metrics' / 'metrics')
         read = checksums({'metrics': None if metrics is None else json.loads(metrics)})
     except (ValueError, TypeError, *WRONG_KIND):
-        return step.exists()  # a run that goes on may have deleted it by now
+        return step.exists()  # a run that is still training may have deleted it
     try:
         written = json.loads(read_if_there(step / 'checksums' / 'metadata') or b'')
         expected = {path: written[path] for path in written if path.startswith("['metrics']")}
-    except (ValueError, TypeError, AttributeError, *WRONG_KIND):  # said when it is restored
+    except (ValueError, TypeError, AttributeError, *WRONG_KIND):  # reported when the checkpoint is restored
         return False
     return read != expected and step.exists()

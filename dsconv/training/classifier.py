@@ -1,4 +1,4 @@
-"""The network of a run, ready to classify."""
+"""A classifier: the network of a run, restored for inference."""
 
 from pathlib import Path
 
@@ -13,20 +13,20 @@ from dsconv.training.mesh import make_mesh, to_global
 from dsconv.training.scoring import restore_network
 from dsconv.training.step import make_forward
 
-GROWTH = 8  # batches are filled up to 1, 8, 64, … pictures a device: the network is compiled anew for each size
+GROWTH = 8  # batches are padded to 1, 8, 64, … pictures per device: the network is compiled for each size
 
 
 class Classifier(Network):
-    """The network of a run, or a published one, on all devices; `step` is that of its checkpoint.
+    """The network of a run, or a published network, on all devices; `step` is the step of its checkpoint.
 
-    Its logits are divided by `temperature`, 1 where none was fitted.
+    Its logits are divided by `temperature`, which is 1 if none was fitted.
     """
 
     def __init__(self, workdir: str | Path, which: str | None = None, tta: bool = False):
-        """Restores a checkpoint, as `restore_network`; raises InputError where there is no such run or checkpoint."""
+        """Restores a checkpoint as `restore_network` does; raises InputError if the run or checkpoint is missing."""
         workdir = configuration.find_workdir(workdir)
         config = configuration.load_run(workdir)
-        with without_absl_warnings():  # Orbax has three of what it need not do to read
+        with without_absl_warnings():  # Orbax logs three that do not concern reading
             network, self._variables, self.step = restore_network(workdir, config, which)
         found = read_temperature(workdir, self.step)
         self.temperature = found['temperature'] if found else 1.0

@@ -1,4 +1,4 @@
-"""Exact evaluation: every example counts once, whatever the batch size and the number of devices."""
+"""Exact evaluation: every example counts once, for any batch size and number of devices."""
 
 import functools
 import math
@@ -39,7 +39,7 @@ class Evaluator:
             return {name: float(value) / split.num_examples for name, value in total.items()}
 
     def log_probabilities(self, variables, split) -> np.ndarray:
-        """Returns float32 `(num_examples, classes)`, in the order of the split."""
+        """Returns the log-probabilities, float32 `(num_examples, classes)`, in the order of the split."""
         batches = (self._forward(variables, to_global(self._mesh, images)) for images, _, _ in self._batches(split))
         with naming_remedies('evaluate with JAX_PLATFORMS=cpu'):
             return np.concatenate([np.asarray(batch) for batch in batches])[: split.num_examples]
@@ -50,7 +50,7 @@ class Evaluator:
 
 
 def scored_variables(config, variables, average, updates: int):
-    """Returns the variables to evaluate: those of the network, or, where `optimizer.ema_decay` is set, their EMA."""
+    """Returns the variables to evaluate: the bias-corrected EMA, or `variables` if there is no EMA or no update."""
     if average is None or updates == 0:
         return variables
     share = ema_share(config, updates)
@@ -58,6 +58,6 @@ def scored_variables(config, variables, average, updates: int):
 
 
 def ema_share(config, updates: int) -> float:
-    """Returns 1 − dᵗ, the share of an EMA, started at zero, that `updates` values make up (Kingma & Ba 2014)."""
-    decay = 1 - float(np.float32(1 - config.optimizer.ema_decay))  # that of the step, which has its rate in float32
+    """Returns 1 − dᵗ, the weight of t = `updates` values in a zero-initialised EMA of decay d (Kingma & Ba 2014)."""
+    decay = 1 - float(np.float32(1 - config.optimizer.ema_decay))  # as in the training step, whose rate is float32
     return 1 - decay**updates

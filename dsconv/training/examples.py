@@ -1,4 +1,4 @@
-"""What a network is scored on: a split of its own data, or other data whose classes are matched by name."""
+"""The examples to score a network on: a split of its own data, or other data, with classes matched by name."""
 
 import collections
 import logging
@@ -14,17 +14,17 @@ from dsconv.errors import InputError
 from dsconv.reporting.predictions import PredictionsFile
 
 logger = logging.getLogger('dsconv')
-OF_THE_RUN = ('image_size', 'channels', 'resize', 'data_dir', 'memory_gigabytes')  # by which other data is read, too
-OF_ITS_PLACE = ('data_dir', 'archive')  # where a run's own data is
-OF_PUBLIC = (*OF_ITS_PLACE, 'root')  # where that of a published network or an exported file is: they hold no path
+OF_THE_RUN = ('image_size', 'channels', 'resize', 'data_dir', 'memory_gigabytes')  # other data is also read with these
+OF_ITS_PLACE = ('data_dir', 'archive')  # the location of a run's own data
+OF_PUBLIC = (*OF_ITS_PLACE, 'root')  # the same for a published network or an exported file, which hold no path
 OF_OTHERS = (*OF_PUBLIC, 'image_key', 'label_key', 'split_key', 'group_key', 'splits', 'memory_gigabytes')
 
 
 class Examples(NamedTuple):
-    """A split, or what has its interface, with int32 `(N,)` labels, indices into the network's classes.
+    """A split, or an object with the same interface, and int32 `(N,)` labels, indices into the network's classes.
 
-    `split` is its name, 'all' for the whole of a folder, `dataset` that of its dataset, `indices` those of the examples
-    in the data; None for all of it.
+    `dataset` and `split` are names; `split` is 'all' for a whole folder or table. `indices` are the positions of the
+    examples in the data, or None if all of it is used.
     """
 
     dataset: str
@@ -34,7 +34,7 @@ class Examples(NamedTuple):
     indices: np.ndarray | None = None
 
     def for_report(self) -> dict:
-        """Returns arguments of `reporting.write_report`."""
+        """Returns keyword arguments for `reporting.write_report`."""
         return {
             'dataset': self.dataset,
             'split': self.split,
@@ -45,7 +45,7 @@ class Examples(NamedTuple):
 
 
 def say_where(config, overrides: list[str], keys: tuple[str, ...]) -> None:
-    """Sets `'dataset.key=value'` of the command line, of the `keys` alone; raises InputError of others."""
+    """Applies `'dataset.key=value'` overrides of the command line; raises InputError for keys other than `keys`."""
     allowed = [f'dataset.{key}' for key in keys]
     for each in overrides:
         if each.partition('=')[0] not in allowed:
@@ -54,9 +54,9 @@ def say_where(config, overrides: list[str], keys: tuple[str, ...]) -> None:
 
 
 def own_examples(config, source: data.Source, split: str | None) -> Examples:
-    """Returns a split of a run's own data: by default the test split, or validation where there is none.
+    """Returns a split of a run's own data: by default the test split, or validation if there is no test split.
 
-    Warns where the network may have been trained on some of its images.
+    Warns if the network may have been trained on some of its images.
     """
     split = split or source.final_split('test')
     images = source.load(split)
@@ -66,7 +66,7 @@ def own_examples(config, source: data.Source, split: str | None) -> Examples:
 
 
 def drawn_otherwise(config, source: data.Source, split: str) -> str | None:
-    """Returns a line where a split is drawn from the training images, but not as the run drew it; None elsewhere."""
+    """Returns a message if the split is drawn from the training images, but not as the run drew it; otherwise None."""
     if not source.is_drawn(split):
         return None
     known, train = config.dataset.train_fingerprint, source.load('train')
@@ -77,11 +77,11 @@ def drawn_otherwise(config, source: data.Source, split: str) -> str | None:
 
 
 def other_examples(config, name: str, split: str | None, where: list[str] = ()) -> Examples:
-    """Opens other data, `name` as `dataset.name`, for the network of the run of `config`; brings images to its size.
+    """Opens other data, `name` as in `dataset.name`, for the network of the run of `config`; resizes images to fit it.
 
-    `split` is by default the whole of a folder or table, and of data with splits test or validation. Examples of
-    classes that the network does not know are left out; raises InputError where it knows none. `where`, as for
-    `say_where`, says where they are and how they are read.
+    `split` defaults to all of a folder or table, or to the test or else validation split of other data. Examples of
+    classes that the network does not know are dropped; raises InputError if no class is known. `where` overrides the
+    location of the data and how it is read, as in `say_where`.
     """
     other = defaults()
     other.dataset.update({'name': name, **{key: config.dataset[key] for key in OF_THE_RUN}})
@@ -107,7 +107,7 @@ def other_examples(config, name: str, split: str | None, where: list[str] = ()) 
 
 
 def write_predictions(output: Path, scored: Examples, class_names, log_probabilities: np.ndarray) -> None:
-    """Writes `output/predictions.csv`: the path, or else the index, the truth and the prediction of each example."""
+    """Writes `output/predictions.csv`: for each example its path (or else index), true class and prediction."""
     paths = scored.images.paths
     numbers = range(len(scored.labels)) if scored.indices is None else scored.indices.tolist()
     names = numbers if paths is None else paths
@@ -118,7 +118,7 @@ def write_predictions(output: Path, scored: Examples, class_names, log_probabili
 
 
 def match_classes(names, known) -> np.ndarray:
-    """Returns for each name its index in `known`, else -1. Upper and lower case are the same where that is clear."""
+    """Returns the index in `known` of each name, or -1. Ignores upper and lower case if that is unambiguous."""
     composed = [unicodedata.normalize('NFC', name) for name in known]
     folded = collections.Counter(name.casefold() for name in composed)
     indices = {name.casefold(): i for i, name in enumerate(composed) if folded[name.casefold()] == 1}

@@ -29,20 +29,20 @@ logger = logging.getLogger('dsconv')
 
 
 def train(config, workdir: Path, source: data.Source | None = None, profile: int = 0) -> bool:
-    """Trains or resumes the run in `workdir`; returns whether there was anything left to train.
+    """Trains or resumes the run in `workdir`; returns whether any steps were left to train.
 
     Args:
-      config: a loaded config, not resolved yet.
-      source: of `setup.open_source(config, workdir)`; opened here by default.
-      profile: how many steps to trace into `workdir/profile`.
+      config: a loaded config that is not resolved yet.
+      source: the result of `setup.open_source(config, workdir)`; opened here by default.
+      profile: the number of steps to trace into `workdir/profile`.
 
-    Raises InputError if the config does not fit the data, the devices, their memory or the run that is in `workdir`;
-    RunError if the loss or the gradient is not finite; Preempted after a stop signal, with the last step saved.
+    Raises InputError if the config does not fit the data, the devices, their memory or the run in `workdir`; RunError
+    if more than `max_skipped_steps` steps are not finite; Preempted after a stop signal, with the last step saved.
     """
     check_trackers(config.log.trackers)
     source, train_split, config = open_data(config, source or open_source(config, workdir))
     training = build_training(config, train_split.num_examples)
-    shape = jax.eval_shape(training.new_state)  # before anything is written: the network may refuse this image size
+    shape = jax.eval_shape(training.new_state)  # before anything is written: the network may reject this image size
     check_workdir(workdir, config)
     monitored = 'validation' if 'validation' in source.split_sizes else config.eval.final_split
     monitored_split = source.load(monitored)
@@ -52,7 +52,7 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
         state = checkpoints.restore_newest(shape) or initial_state(config, training, holds_out)
         first_step, last_step = int(state.step), training.total_steps
         planned = load_run(workdir).epochs if first_step else 0
-        # What comes at a run's end is not done yet where it ends earlier than planned.
+        # If more epochs were planned, the work at the end of the run, such as recalibration, has not been done.
         if first_step > last_step or first_step == last_step and config.epochs < planned:
             trained = f'{workdir} has been trained to step {first_step} of epochs={planned}'
             raise InputError(
@@ -108,7 +108,7 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
                 if stopping or is_best or patience.is_over or _is_due(config.checkpoint.every_epochs, step, training):
                     with progress.paused():
                         progress.check(state)
-                        flush_log()  # a resumed run does not repeat lines from before its checkpoint
+                        flush_log()  # a resumed run does not write the lines before its checkpoint again
                         checkpoints.save(state, scores if monitored == 'validation' else None)
                 if patience.is_over:
                     logger.info('ends at step %d of %d: %s', step, last_step, patience)
@@ -130,11 +130,11 @@ def _announce(config, train_split, training, state, first_step):
 
 
 def dispatches(config, training, split, step: int, progress):
-    """Yields (last step, stacked global batches) of each dispatch, which ends early where a line of the log is due."""
+    """Yields (last step, stacked global batches) of each dispatch; a dispatch ends early if a log line is due."""
     draw = None
     if config.dataset.on_device:
         draw = place_on_devices(split, training.mesh)
-        split = dataclasses.replace(split, images=np.int32)  # the host sends indices; `draw` looks the images up
+        split = dataclasses.replace(split, images=np.int32)  # the host sends indices; `draw` gathers the images
     order = dict(batch_size=config.batch_size, seed=config.seed, start_step=step, num_steps=training.total_steps)
     stream = data.train_batches(split, **order, processes=peers())
     while step < training.total_steps:
@@ -147,13 +147,13 @@ def dispatches(config, training, split, step: int, progress):
 
 
 def _is_due(every_epochs: int, step: int, training) -> bool:
-    """Returns whether `step` ends every `every_epochs`-th epoch, or the run."""
+    """Returns whether `step` ends the run, or an epoch whose number is a multiple of `every_epochs`."""
     return step % (every_epochs * training.steps_per_epoch) == 0 or step == training.total_steps
 
 
 @contextlib.contextmanager
 def _open_log(workdir: Path, config, step: int, steps_per_epoch: int):
-    """Yields `log(step=…, split=…, **metrics)` and `flush()`; process 0 alone writes."""
+    """Yields `log(step=…, split=…, **metrics)` and `flush()`; only process 0 writes."""
     if jax.process_index():
         yield lambda **metrics: None, lambda: None
         return

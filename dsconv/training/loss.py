@@ -1,4 +1,4 @@
-"""Losses of a classifier, (logits, targets) → the per-example loss, in nats: both float32 `(batch, classes)`."""
+"""Classification losses: (logits, targets), both float32 `(batch, classes)` → the loss of each example, in nats."""
 
 import functools
 
@@ -12,9 +12,9 @@ from dsconv.errors import InputError, shown
 
 
 def focal_loss(logits, targets, focal_gamma: float):
-    """Weighs the cross-entropy of a class of probability p by (1 − p)^γ, so that easy examples count less.
+    """Weights the cross-entropy of a class with probability p by (1 − p)^γ, so that easy examples count less.
 
-    Lin et al. 2017 (arXiv:1708.02002), equation 4, over the classes of a softmax; γ = 0 is the cross-entropy.
+    Lin et al. 2017 (arXiv:1708.02002), equation 4, on softmax probabilities; γ = 0 gives the cross-entropy.
     """
     log_probabilities = jax.nn.log_softmax(logits)
     # At a probability of 1, the derivative of (1 − p)^γ is infinite for γ below 1.
@@ -23,14 +23,14 @@ def focal_loss(logits, targets, focal_gamma: float):
 
 
 def binary_cross_entropy(logits, targets):
-    """Sums the sigmoid cross-entropies of the classes, each a question of its own.
+    """Sums the sigmoid cross-entropies of the classes: each class is a separate binary problem.
 
-    Wightman et al. 2021 (arXiv:2110.00476), section 3.3, train ResNet-50 so. Soft targets stay soft.
+    Wightman et al. 2021 (arXiv:2110.00476), section 3.3, train ResNet-50 with it. Soft targets are not binarised.
     """
     return jnp.sum(optax.sigmoid_binary_cross_entropy(logits, targets), axis=-1)
 
 
-# Name → (logits, targets, the keys of the `loss` section that it takes) → the per-example loss.
+# Name → loss: (logits, targets, the keys of the `loss` section that it takes) → the loss of each example.
 LOSSES = {
     'cross_entropy': optax.softmax_cross_entropy,
     'focal': focal_loss,
@@ -39,10 +39,10 @@ LOSSES = {
 
 
 def make_loss(loss):
-    """Makes the loss that a config's `loss` part describes: `name`, `label_smoothing`, `focal_gamma`, `class_weights`.
+    """Makes the loss of a config's `loss` section: `name`, `label_smoothing`, `focal_gamma`, `class_weights`.
 
-    An example is weighted by the mean of the weights of its classes, by its targets before they are smoothed. The
-    weights are not divided by their sum over a batch, so that an example counts the same in every batch.
+    The weight of an example is the sum of target × class weight, with the targets before label smoothing. The weights
+    are not normalised over a batch, so that an example counts the same in every batch.
     """
     chosen = functools.partial(LOSSES[loss['name']], **taken_by(LOSSES[loss['name']], loss))
     smoothed = functools.partial(optax.smooth_labels, alpha=loss['label_smoothing'])
@@ -53,10 +53,10 @@ def make_loss(loss):
 
 
 def resolve_class_weights(text: str | None, split, class_names) -> str | None:
-    """Returns `loss.class_weights` as numbers, one for each of `class_names`, or None.
+    """Returns `loss.class_weights` as comma-separated numbers, one for each of `class_names`, or None.
 
     'balanced' gives each class that has examples in `split` the same sum of weights: examples / (classes · examples of
-    the class), as scikit-learn's `compute_class_weight` does. Raises InputError unless there is a number in (0, 10⁶)
+    the class), as in scikit-learn's `compute_class_weight`. Raises InputError unless there is a number in (0, 10⁶)
     for each class.
     """
     if text == 'balanced':

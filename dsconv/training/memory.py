@@ -1,4 +1,4 @@
-"""The memory that a training step needs, that of the device, and the settings that reduce the former."""
+"""The memory that a training step needs, the memory of the device, and the settings that reduce the need."""
 
 import contextlib
 import logging
@@ -15,23 +15,23 @@ MEMORY_INFO, CGROUPS, OWN_CGROUP = Path('/proc/meminfo'), Path('/sys/fs/cgroup')
 
 
 def bytes_of(compiled) -> int | None:
-    """Returns what a compiled program takes on each device, in bytes, or None where its compiler does not tell."""
+    """Returns the bytes that a compiled program takes on each device, or None if its compiler does not report them."""
     if (memory := compiled.memory_analysis()) is None:
         return None
     parts = (getattr(memory, f'{part}_size_in_bytes') for part in ('argument', 'output', 'temp', 'generated_code'))
-    return sum(parts) - memory.alias_size_in_bytes  # of arguments and results that share their memory
+    return sum(parts) - memory.alias_size_in_bytes  # arguments and results that share memory
 
 
 def image_bytes(dataset, num_examples: int) -> int:
-    """Returns the bytes of the training images that `dataset.on_device` keeps whole on each device; 0 without it."""
+    """Returns the bytes of the training images that `dataset.on_device` keeps on each device; 0 if it is off."""
     return dataset.on_device * num_examples * dataset.image_size**2 * dataset.channels
 
 
 def tell_memory(config, mesh, compiled, num_examples: int) -> None:
-    """Logs the memory of a compiled step and of the training images on the device, and what the device has.
+    """Logs the memory that a compiled step and the training images need on the device, and the memory it has.
 
-    Warns with what to set where that is less; the compiler's count is not exact enough to refuse. On CPUs the devices
-    share what the machine or cgroup has free.
+    Warns, naming the settings to change, if the memory is smaller; the compiler's count is too inexact for an error.
+    On CPUs, all devices share the free memory of the machine or cgroup.
     """
     needed, devices = bytes_of(compiled), mesh.local_devices
     if devices[0].platform == 'cpu':
@@ -51,7 +51,7 @@ def tell_memory(config, mesh, compiled, num_examples: int) -> None:
 
 @contextlib.contextmanager
 def naming_remedies(remedy: str):
-    """Wraps work on the device; where its memory is too small, raises InputError that ends with `remedy`."""
+    """Wraps work on the device; raises InputError, which ends with `remedy`, if the device runs out of memory."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
@@ -62,7 +62,7 @@ def naming_remedies(remedy: str):
 
 
 def device_memory(mesh) -> dict[str, int]:
-    """Returns for a line of the log the bytes in use on the fullest device, now and at most; nothing on a CPU."""
+    """Returns the current and peak bytes in use on the fullest device, for a line of the log; {} on a CPU."""
     if not (stats := [stats for device in mesh.local_devices if (stats := device.memory_stats())]):
         return {}
     keys = [key for key in ('bytes_in_use', 'peak_bytes_in_use') if all(key in each for each in stats)]
@@ -70,7 +70,7 @@ def device_memory(mesh) -> dict[str, int]:
 
 
 def remedies(config, mesh) -> str:
-    """Returns the settings that take less memory, those that leave the result as it is, but for dropout, first."""
+    """Returns the settings that need less memory; those that keep the result, except for dropout, come first."""
     most, same = most_accumulation_steps(config, mesh), []
     if accumulation_steps(config, mesh) < most:
         same.append(f'--config.accumulation_steps={most}')
@@ -83,19 +83,19 @@ def remedies(config, mesh) -> str:
 
 
 def _free_bytes() -> int | None:
-    """Returns what the machine has free and the process's cgroups allow, or None where Linux does not tell it."""
+    """Returns the free bytes of the machine, limited by the process's cgroups, or None if they are unknown."""
     try:
         lines = dict(line.split(':') for line in MEMORY_INFO.read_text().splitlines())
         free = [1024 * int(lines['MemAvailable'].split()[0])]
     except (OSError, KeyError):
         return None
-    with contextlib.suppress(OSError, IndexError, ValueError):  # no cgroups of version 2
+    with contextlib.suppress(OSError, IndexError, ValueError):  # no cgroup v2
         own = OWN_CGROUP.read_text().splitlines()[-1].partition('::')[2].lstrip('/')
         for group in [CGROUPS / own, *(CGROUPS / own).parents]:
             limit = group / 'memory.max'
             if limit.exists() and (most := limit.read_text().strip()) != 'max':
                 used, stat = int((group / 'memory.current').read_text()), group / 'memory.stat'
                 told = stat.read_text() if stat.exists() else ''
-                cached = re.search(r'^inactive_file (\d+)', told, re.MULTILINE)  # of files: given up when needed
+                cached = re.search(r'^inactive_file (\d+)', told, re.MULTILINE)  # page cache, freed when needed
                 free.append(int(most) - used + (int(cached[1]) if cached else 0))
     return max(0, min(free))

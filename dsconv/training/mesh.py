@@ -1,4 +1,4 @@
-"""Placement of arrays: one mesh axis, `data`, over all devices of all processes."""
+"""Placement of arrays on a mesh with one axis, `data`, over all devices of all processes."""
 
 import functools
 
@@ -12,41 +12,41 @@ from dsconv.errors import InputError
 
 
 def make_mesh(devices=None) -> Mesh:
-    """Makes a mesh with the axis `data` over `devices` (all by default), those of process 0 first.
+    """Makes a mesh with the axis `data` over `devices` (all by default), sorted by process.
 
-    So the rows of each process are consecutive in a global batch. `jax.make_mesh` orders the devices of a TPU slice by
-    their place in it, and refuses GPUs of several hosts.
+    The rows of each process are then consecutive in a global batch. `jax.make_mesh` orders the devices of a TPU slice
+    by their position in it, and rejects GPUs of several hosts.
     """
     devices = sorted(jax.devices() if devices is None else devices, key=lambda each: (each.process_index, each.id))
     return Mesh(np.array(devices), ('data',), axis_types=(AxisType.Auto,))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Returns the sharding of an array that every device holds whole."""
+    """Returns the sharding of an array that is replicated on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def batch_sharding(mesh: Mesh, leading_axes: int = 0) -> NamedSharding:
-    """Returns the sharding that splits the batch axis, which follows `leading_axes` others, over the devices."""
+    """Returns the sharding that splits the batch axis, which follows `leading_axes` other axes, over the devices."""
     return NamedSharding(mesh, PartitionSpec(*[None] * leading_axes, 'data'))
 
 
 def to_global(mesh: Mesh, arrays, leading_axes: int = 0):
-    """Converts host-local NumPy arrays of each process, a pytree, to global arrays sharded along the batch axis."""
+    """Converts a pytree of host-local NumPy arrays of each process to global arrays, sharded along the batch axis."""
     sharding = batch_sharding(mesh, leading_axes)
     return jax.tree.map(lambda array: jax.make_array_from_process_local_data(sharding, np.asarray(array)), arrays)
 
 
 def place_on_devices(split, mesh):
-    """Puts all images of a split in memory on every device of `mesh`, so that none is sent between devices.
+    """Copies all images of a split to every device of `mesh`, so that no image is sent between devices.
 
-    Returns `draw(indices)`, of int32 `(steps, batch)` → images uint8 `(steps, batch, height, width, channels)`; both
-    with the batch axis sharded.
+    Returns `draw(indices)`: int32 `(steps, batch)` → images uint8 `(steps, batch, height, width, channels)`, both
+    sharded along the batch axis.
     """
     images = split.images(np.arange(split.num_examples))
     shape, whole, batches = images.shape[1:], replicated(mesh), batch_sharding(mesh, leading_axes=1)
-    # An image is a row: by a v3's compiler a draw of 512 from CIFAR-10 then takes 1 MB of temporary memory, and 615 MB
-    # from images of three axes.
+    # Each image is one row. By the compiler of a TPU v3, a draw of 512 images of CIFAR-10 then takes 1 MB of temporary
+    # memory; with three axes per image it takes 615 MB.
     rows = jax.make_array_from_process_local_data(whole, images.reshape(len(images), -1))
 
     @functools.partial(jax.jit, in_shardings=(whole, batches), out_shardings=batches)
@@ -57,7 +57,7 @@ def place_on_devices(split, mesh):
 
 
 def peers() -> Processes:
-    """Returns the processes of the run. Does not look for devices where there is one process alone."""
+    """Returns the processes of the run. Does not initialise the devices if there is only one process."""
     if not jax.distributed.is_initialized():
         return Processes()
     return Processes(jax.process_index(), jax.process_count(), multihost_utils.process_allgather)

@@ -1,4 +1,4 @@
-"""Microbatches: how many a batch is cut into, how many parts its images are folded into, and the loop over them."""
+"""Microbatches: how many a batch is split into, how many parts an image is folded into, and the loop over them."""
 
 import math
 
@@ -10,14 +10,14 @@ from jax import lax
 from dsconv.errors import InputError
 from dsconv.models import options_of
 
-TPU_LANES = 128  # of the vector and matrix units of a core
-CPU_BYTES = 2**22  # output of a block for a microbatch that stays in a CPU's caches: a third more images/s
+TPU_LANES = 128  # lanes of the vector and matrix units of a core
+CPU_BYTES = 2**22  # of a block's output, for a microbatch that fits in a CPU's caches: a third more images/s
 
 
 def accumulation_steps(config, mesh) -> int:
-    """Returns the number of microbatches per batch: that of the config, or as many as suit a CPU's caches, else 1.
+    """Returns the number of microbatches per batch: the config's, or if unset, as many as suit a CPU's caches, else 1.
 
-    Raises InputError if it does not divide what may be split.
+    Raises InputError if the config's number does not divide `most_accumulation_steps`.
     """
     images, units = config.batch_size // mesh.size, most_accumulation_steps(config, mesh)
     steps = config.accumulation_steps
@@ -43,7 +43,7 @@ def most_accumulation_steps(config, mesh) -> int:
 
 
 def fold(config, mesh) -> int:
-    """Returns the parts that a training image is folded into: `model.fold`, or as many as fill a TPU's lanes."""
+    """Returns the number of parts of a folded training image: `model.fold`, or enough to fill a TPU's lanes, else 1."""
     if config.model.fold or mesh.devices.flat[0].platform != 'tpu':
         return config.model.fold or 1
     rows = config.dataset.image_size // config.model.patch_size
@@ -56,7 +56,7 @@ def fold(config, mesh) -> int:
 
 
 def inference_steps(config, images: int, mesh) -> int:
-    """Returns the number of microbatches in inference: on a CPU as many as suit its caches, if they divide; else 1."""
+    """Returns the number of microbatches in inference: on a CPU, as many as suit its caches if they divide, else 1."""
     if mesh.devices.flat[0].platform != 'cpu':
         return 1
     on_device, suited = images // mesh.size, _cpu_images(config)
@@ -71,15 +71,15 @@ def _norm_looks_at_batch(config) -> bool:
 
 
 def _cpu_images(config) -> int:
-    """Returns 32 for Small, 16 for Medium, 4 for Large; the other networks count as if they were dsconv."""
+    """Returns the images per microbatch on a CPU: Small 32, Medium 16, Large 4; any network is taken to be a dsconv."""
     places = max(1, config.dataset.image_size // config.model.patch_size) ** 2
     return max(1, CPU_BYTES // (4 * places * config.model.dim))
 
 
 def mean_over_microbatches(function, steps: int, devices: int, *batch):
-    """Averages the results of `function`, a pytree of arrays, over `steps` microbatches of `batch`.
+    """Averages the results of `function`, pytrees of arrays, over `steps` microbatches of `batch`.
 
-    Each microbatch takes an equal part of what every device holds, so that nothing moves between devices.
+    Each microbatch takes an equal part of the rows on every device, so that nothing moves between devices.
     """
     if steps == 1:
         return function(*batch)
@@ -94,7 +94,7 @@ def mean_over_microbatches(function, steps: int, devices: int, *batch):
 
 
 def over_microbatches(function, steps: int, devices: int, batch):
-    """Computes `function(batch)`, an array with a row for each of `batch`, one of `steps` microbatches at a time."""
+    """Computes `function(batch)`, an array with one row per row of `batch`, in `steps` consecutive microbatches."""
     if steps == 1:
         return function(batch)
     parts = lax.map(function, _cut(batch, steps, devices))
@@ -103,6 +103,6 @@ def over_microbatches(function, steps: int, devices: int, batch):
 
 
 def _cut(array, steps, devices):
-    """Reshapes `(batch, …)` to `(steps, batch / steps, …)`, each step with a part of what every device holds."""
+    """Reshapes `(batch, …)` to `(steps, batch / steps, …)`; each step has an equal part of each device's rows."""
     parts = array.reshape(devices, steps, -1, *array.shape[1:]).swapaxes(0, 1)
     return parts.reshape(steps, -1, *array.shape[1:])

@@ -1,4 +1,4 @@
-"""The learning-rate schedule and the optimizer that a config describes, by Optax: `SCHEDULES` and `OPTIMIZERS`."""
+"""The learning-rate schedule and the optimizer of a config, built with Optax: `SCHEDULES` and `OPTIMIZERS`."""
 
 import functools
 
@@ -23,8 +23,8 @@ def _cosine_upward(start, peak, steps):
     return lambda step: downward(steps - step)
 
 
-# Name → (warm-up, decay), each made of the rates at its two ends, which it reaches, and the steps between them. One
-# that cannot reach 0 is named in `config_checks.check`, too.
+# Name → (warm-up, decay). Each takes its first rate, its last rate and the steps between them, and reaches both rates.
+# A schedule that cannot reach 0 must be named in `config_checks.check`, too.
 SCHEDULES = {
     'exponential': (optax.linear_schedule, _exponential),  # thesis, section 3.1
     'cosine': (optax.linear_schedule, _cosine),  # Loshchilov & Hutter 2016 (SGDR), one period
@@ -34,10 +34,10 @@ SCHEDULES = {
 
 
 def make_schedule(schedule, warmup_steps: int, total_steps: int) -> optax.Schedule:
-    """Makes the warm-up and the decay that a config's `schedule` section describes, as a function of the step, from 0.
+    """Makes the warm-up and the decay of a config's `schedule` section, as a function of the step, from 0.
 
-    The first step has `init_value`, step `warmup_steps` `peak_value`, the last of `total_steps` `end_value`. Without
-    warm-up the first step has the peak.
+    The first step has the rate `init_value`, step `warmup_steps` has `peak_value`, and the last of `total_steps` has
+    `end_value`. Without warm-up the first step has `peak_value`.
     """
     warmup, decay = SCHEDULES[schedule['name']]
     after = decay(schedule['peak_value'], schedule['end_value'], max(1, total_steps - 1 - warmup_steps))
@@ -48,11 +48,11 @@ def make_schedule(schedule, warmup_steps: int, total_steps: int) -> optax.Schedu
 
 
 def make_optimizer(optimizer, learning_rate: optax.Schedule) -> optax.GradientTransformation:
-    """Makes the optimizer of a config's `optimizer` section; it clips the gradient first where `clip_norm` is set.
+    """Makes the optimizer of a config's `optimizer` section; it clips the gradient first if `clip_norm` is set.
 
-    The updates of all but the head are scaled by `body_rate`, those of the parts named in `freeze` are zero. Weight
+    Updates are scaled by `body_rate`, except for the head; updates of the parts named in `freeze` are zero. Weight
     decay is on kernels only. With AdamW, Lion and Muon it is decoupled (Loshchilov & Hutter 2017): a kernel shrinks by
-    the learning rate times the decay. With Adam and SGD it is an L2 penalty, whose gradient is added to the loss's.
+    the learning rate times the decay. With Adam and SGD it is an L2 penalty: its gradient is added to the loss's.
     """
     make = OPTIMIZERS[optimizer['name']]
     stages = [make(learning_rate, **taken_by(make, optimizer))]
@@ -64,7 +64,7 @@ def make_optimizer(optimizer, learning_rate: optax.Schedule) -> optax.GradientTr
 
 
 def _scale_parts(body_rate, frozen):
-    """Scales the updates of all parts but the head; those of frozen parts are zero."""
+    """Scales the updates of all parts except the head by `body_rate`; updates of frozen parts are zero."""
 
     def init(params):
         for name in frozen:
@@ -101,12 +101,12 @@ def _lion(rate, b1, b2, weight_decay):
 def _muon(rate, momentum, nesterov, muon_rms, weight_decay, b1, b2, eps):
     """Makes Muon, Jordan 2024 (kellerjordan.github.io/posts/muon): orthogonalised momentum; AdamW for other parameters.
 
-    Muon takes the pointwise kernels `(channels, features)`, 88 % of Small's parameters. AdamW, by the same schedule,
-    takes biases and norms; stem and head, as in Jordan's own networks, since they map from pixels and to classes; and
-    the depthwise kernels, since each channel has a filter of its own.
+    Muon updates the pointwise kernels `(channels, features)`, 88 % of Small's parameters. AdamW, with the same
+    schedule, updates biases and norms; the stem and the head, as in Jordan's networks, because they map from pixels
+    and to classes; and the depthwise kernels, because each channel has a separate filter.
 
-    A matrix's update has the root mean square `muon_rms`, if its rank is full, whatever its shape (Liu et al. 2025,
-    arXiv:2502.16982), times the learning rate. Adam's come to about 0.2: a rate and a decay that suit it suit Muon.
+    The update of a full-rank matrix of any shape has the RMS `muon_rms` (Liu et al. 2025, arXiv:2502.16982) times the
+    learning rate. Adam has an RMS of about 0.2: with this `muon_rms`, a rate and a decay that suit Adam also suit Muon.
     """
     muon = optax.contrib.muon(
         rate, beta=momentum, nesterov=nesterov, consistent_rms=muon_rms, weight_decay=weight_decay
@@ -119,7 +119,7 @@ def _muon(rate, momentum, nesterov, muon_rms, weight_decay, b1, b2, eps):
     return optax.partition({'muon': muon, 'adamw': _adamw(rate, b1, b2, eps, weight_decay)}, labels)
 
 
-# Name → (schedule, the keys of the `optimizer` section that it takes) → the optimizer.
+# Name → optimizer: (schedule, the keys of the `optimizer` section that it takes) → `optax.GradientTransformation`.
 OPTIMIZERS = {
     'adamw': _adamw,  # Loshchilov & Hutter 2017
     'adam': _adam,  # Kingma & Ba 2014

@@ -17,14 +17,14 @@ logger = logging.getLogger('dsconv')
 SECONDS_BETWEEN_LINES = 10
 SECONDS_BEFORE_FIRST_LINE = 2
 DISPATCHES_IN_FLIGHT = 2
-DISPATCHES_OF_WARM_UP = 3  # of a trace: the first one compiles, and the feed fills
+DISPATCHES_OF_WARM_UP = 3  # before a trace: the first dispatch compiles, and the input pipeline fills
 
 
 def log_interval(step: int, every_steps: int, steps_per_epoch: int) -> tuple[int, int]:
-    """Returns (first, last): a line of the log that averages the step after `step` averages the steps first + 1 … last.
+    """Returns (first, last): the log line that covers the step after `step` averages the steps first + 1 … last.
 
-    An epoch is cut into intervals of `every_steps`. What is left at its end is an interval of its own where it is at
-    least half as long, and joins the one before otherwise.
+    An epoch is divided into intervals of `every_steps`. A remainder at its end is a separate interval if it is at least
+    half as long; otherwise it is merged into the interval before it.
     """
     epoch, position = divmod(step, steps_per_epoch)
     whole, left = divmod(steps_per_epoch, every_steps)
@@ -35,23 +35,23 @@ def log_interval(step: int, every_steps: int, steps_per_epoch: int) -> tuple[int
 
 
 class Progress:
-    """Times the steps of a run, without compilation, evaluation and saving, in windows: those of a line of the log."""
+    """Times the steps of a run, without compilation, evaluation and saving, in windows: one per line of the log."""
 
     def __init__(self, config, training, first_step: int):
         self._config, self._training = config, training
         self._window_step = self._shown_step = first_step
-        self._in_flight = collections.deque()  # for each dispatch a future of the moment at which the device was done
+        self._in_flight = collections.deque()  # for each dispatch, a future of the time at which the device finished
         self._watch = ThreadPoolExecutor(1, thread_name_prefix='device')
-        self._compiled = set()  # numbers of steps of a dispatch: each is a program of its own
+        self._compiled = set()  # numbers of steps per dispatch: each number needs a separate program
         self._dispatched = first_step
         self._skipped = 0
         self._waited = self._seconds_a_step = 0.0
-        self._epoch_ends = []  # (step, moment) of the first two
+        self._epoch_ends = []  # (step, time) of the first two ends of epochs
         self._window_start = self._shown = time.perf_counter()
 
     @contextlib.contextmanager
     def waiting_for_input(self):
-        """Wraps the fetch of the next batches; times the part of it in which the device was idle."""
+        """Wraps the fetch of the next batches; measures how long the device is idle during it."""
         start = time.perf_counter()
         yield
         end = time.perf_counter()
@@ -60,16 +60,16 @@ class Progress:
 
     @contextlib.contextmanager
     def paused(self):
-        """Wraps what is not training; its time is left out."""
+        """Wraps work that is not training; its time is not counted."""
         start = time.perf_counter()
         yield
         pause = time.perf_counter() - start
         self._window_start, self._shown = self._window_start + pause, self._shown + pause
 
     def advance(self, step: int, state, loss) -> None:
-        """Notes a dispatch, which ends `step` steps into the run; shows a line every few seconds.
+        """Records a dispatch, which ends `step` steps into the run; shows a line every few seconds.
 
-        Waits for the loss of the dispatch before the last, so that the host is ahead of the device by just enough.
+        Waits while more than `DISPATCHES_IN_FLIGHT` dispatches are pending, so that the host is not far ahead.
         """
         self._in_flight.append(self._watch.submit(_moment_of, loss))
         if len(self._in_flight) > DISPATCHES_IN_FLIGHT:
@@ -85,14 +85,14 @@ class Progress:
             self._show(step, self._averages(state))
 
     def check(self, state):
-        """Returns the metrics, on the host; raises RunError if more than `max_skipped_steps` were skipped."""
+        """Returns the metrics, on the host; raises RunError if more than `max_skipped_steps` steps were not finite."""
         metrics = jax.device_get(state.metrics)
         if not (step := int(metrics.nonfinite_step)):
             return metrics
         count, allowed = int(state.nonfinite_steps), self._config.max_skipped_steps
         last = int(state.step)
         skipped_since_line = last - self._interval(last - 1)[0] - int(metrics.steps)
-        skipped_since_line = min(max(skipped_since_line, 1), count)  # a resumed run may have other intervals
+        skipped_since_line = min(max(skipped_since_line, 1), count)  # a resumed run may have different intervals
         fault = (
             f'step {step}: loss {metrics.nonfinite_loss:.4g}, gradient norm {metrics.nonfinite_grad_norm:.4g}, '
             f'learning rate {self._learning_rate(step, count - skipped_since_line):.3g}'
@@ -109,11 +109,11 @@ class Progress:
         return metrics
 
     def summarise(self, step: int, state) -> dict[str, float]:
-        """Returns averages and rates of the window that ends at `step`, and starts the next one. Raises as `check`."""
+        """Returns averages and rates of the window that ends at `step`; starts the next window. Raises as `check`."""
         averages = self._averages(state)
         seconds = time.perf_counter() - self._window_start
         steps = step - self._window_step
-        if steps:  # none when compilation took up the whole window
+        if steps:  # 0 if compilation took the whole window
             self._seconds_a_step = seconds / steps
             averages['images_per_second'] = steps * self._config.batch_size / seconds
             averages['input_wait_fraction'] = self._waited / seconds
@@ -133,12 +133,12 @@ class Progress:
         return log_interval(step, self._config.log.every_steps, self._training.steps_per_epoch)
 
     def _learning_rate(self, step, skipped):
-        """Returns that of step `step`, counted from 1: the schedule counts the steps that were not skipped."""
+        """Returns the learning rate of step `step`, counted from 1; the schedule does not count skipped steps."""
         return float(self._training.schedule(max(0, step - 1 - skipped)))
 
     def _averages(self, state) -> dict[str, float]:
         metrics = self.check(state)
-        steps = int(metrics.steps) or math.nan  # every step was skipped
+        steps = int(metrics.steps) or math.nan  # NaN if every step was skipped
         return {name: float(getattr(metrics, name)) / steps for name in ('loss', 'accuracy', 'grad_norm')}
 
     def _show(self, step, averages):
@@ -152,7 +152,7 @@ class Progress:
         line += f', accuracy {100 * averages["accuracy"]:.2f} %'
         if seconds_a_step:
             in_all = seconds_a_step
-            if len(self._epoch_ends) == 2 and step > self._epoch_ends[1][0]:  # what compiles in an evaluation is over
+            if len(self._epoch_ends) == 2 and step > self._epoch_ends[1][0]:  # the evaluation has been compiled
                 settled_step, settled = self._epoch_ends[1]
                 in_all = (self._shown - settled) / (step - settled_step)
             left = _duration((total - step) * in_all)
@@ -161,7 +161,7 @@ class Progress:
 
 
 def _moment_of(loss) -> float:
-    """Waits until the device has computed `loss`; returns when that was."""
+    """Waits until the device has computed `loss`; returns the time at which it was ready."""
     jax.block_until_ready(loss)
     return time.perf_counter()
 
@@ -173,10 +173,10 @@ def _duration(seconds: float) -> str:
 
 
 class Trace(contextlib.AbstractContextManager):
-    """A context manager around the training loop that traces `steps` steps after the warm-up; none where it is 0.
+    """Traces `steps` steps after the warm-up, or none if it is 0; a context manager around the training loop.
 
-    Process 0 writes, for TensorBoard and ui.perfetto.dev, into `directory/plugins/profile/<time>`; also what the run's
-    end cuts short.
+    Process 0 writes the trace, for TensorBoard and ui.perfetto.dev, into `directory/plugins/profile/<time>`, even if
+    the run ends before the trace is complete.
     """
 
     def __init__(self, directory: Path, steps: int):
@@ -191,7 +191,7 @@ class Trace(contextlib.AbstractContextManager):
         if self._dispatches == DISPATCHES_OF_WARM_UP:
             jax.block_until_ready(state)
             options = jax.profiler.ProfileOptions()
-            options.python_tracer_level = 0  # each call of Python would be an event, and slow
+            options.python_tracer_level = 0  # otherwise every call in Python would be an event, and slow
             jax.profiler.start_trace(self._directory, create_perfetto_trace=True, profiler_options=options)
             self._first = step
         elif self._first is not None and step - self._first >= self._steps:

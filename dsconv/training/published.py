@@ -1,4 +1,4 @@
-"""A published network: a run's directory with the evaluated weights, without the state to resume training."""
+"""A published network: a run's directory with the evaluated weights, but without the state to resume training."""
 
 import json
 import shlex
@@ -11,18 +11,18 @@ from dsconv.training.calibration import read_temperature, save_temperature
 from dsconv.training.checkpoint import Checkpoints
 from dsconv.training.scoring import restore_network
 
-# Of `config.json`: they say where a run lay on one machine, and nothing about the network.
+# Keys of `dataset` in `config.json` that are paths on one machine; they say nothing about the network.
 PATHS = ('data_dir', 'archive', 'root')
 PATH_FLAGS = ('--workdir', '--output', '--config.init_from', *(f'--config.dataset.{name}' for name in PATHS))
-PATH_FLAGS += ('--coordinator', '--num-processes', '--process-id')  # the machines of the run
+PATH_FLAGS += ('--coordinator', '--num-processes', '--process-id')  # flags of a run on several machines
 
 
 def publish(workdir: Path, output: Path, which: str | None = None) -> int:
-    """Writes the network of one of a run's checkpoints to the new directory `output`; returns its step.
+    """Writes the network of a checkpoint of a run to the new directory `output`; returns the checkpoint's step.
 
-    It holds `config.json`, without paths of this machine, a checkpoint of the variables that are scored alone, without
-    optimizer, and their temperature, and appears whole or not at all. Raises InputError if there is no such run or
-    checkpoint, or `output` exists or is in an object store.
+    `output` holds `config.json` without paths of this machine, and a checkpoint of the evaluated variables alone,
+    without optimizer, with its temperature. It is created completely or not at all. Raises InputError if the run or
+    checkpoint does not exist, or `output` exists or is in an object store.
     """
     require_new(output)
     config = configuration.load_run(workdir)
@@ -47,9 +47,9 @@ def publish(workdir: Path, output: Path, which: str | None = None) -> int:
 
 
 def without_paths(command: str) -> str:
-    """Returns a command line without the flags that name a place on the machine, `--flag value` among them.
+    """Returns a command line without the flags for paths or machines, given as `--flag=value` or `--flag value`.
 
-    Of the config and the dataset, which the command needs, the name remains, and so does that of other absolute paths.
+    The config and the dataset, which the command needs, and all other absolute paths are reduced to their names.
     """
     kept, words = [], iter(shlex.split(command))
     for word in words:
@@ -72,6 +72,6 @@ def _config_name(path: str) -> str:
     return ':'.join([_name(file), *(Path(each).name for each in argument)])
 
 
-# Flag → its value without directories.
+# Flag → function that removes the directories from its value.
 NAMED = {'--config.dataset.name': public_name, '--study': lambda path: Path(path).name}
 NAMED |= dict.fromkeys(('--config', '--baseline'), _config_name)

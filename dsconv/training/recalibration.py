@@ -1,4 +1,4 @@
-"""Recalibration: batch norm's statistics estimated on clean images after a training on augmented ones."""
+"""Recalibration: estimates the batch statistics on clean images after training on augmented images."""
 
 import dataclasses
 import functools
@@ -15,10 +15,10 @@ from dsconv.training.step import normalise
 
 
 def recalibrate(config, training, state: TrainState, split) -> TrainState:
-    """Replaces the statistics of the variables that are evaluated by means over `eval.recalibration_batches` batches.
+    """Replaces the batch statistics of the evaluated variables with means over `eval.recalibration_batches` batches.
 
-    The batches are the first ones of the run on `split`, as they are on disk (Wu & Johnson 2021, "Rethinking 'Batch' in
-    BatchNorm", section 3). `state` is that after the last step. A network without batch norm stays as it is.
+    The batches are the first of the run on `split`, uncropped and not augmented (Wu & Johnson 2021, "Rethinking 'Batch'
+    in BatchNorm", section 3). `state` is the state after the last step. Without batch norm the state is unchanged.
     """
     if 'batch_stats' not in state.variables:
         return state
@@ -26,7 +26,7 @@ def recalibrate(config, training, state: TrainState, split) -> TrainState:
 
     @functools.partial(jax.jit, in_shardings=(replicated(mesh), batch_sharding(mesh)), out_shardings=replicated(mesh))
     def statistics_of(variables, images):
-        # At a count of −1 `batch_norm.BatchNorm` gives the old statistics no weight and returns the batch's own.
+        # At a count of −1, `batch_norm.BatchNorm` ignores the old statistics and returns the batch's statistics.
         weightless = jax.tree_util.tree_map_with_path(
             lambda path, old: old * 0 - 1 if path[-1].key == 'count' else old, variables['batch_stats']
         )

@@ -17,12 +17,12 @@ PUBLISHED = 'the published CIFAR-10-C (cifar10_corrupted of TensorFlow Datasets)
 
 
 def robustness(evaluator: Evaluator, variables, config, split: str, examples) -> dict:
-    """Scores a split under every corruption at every severity, one pass for each, by the compiled step of `evaluator`.
+    """Scores a split under every corruption at every severity with the compiled step of `evaluator`, one pass for each.
 
-    CIFAR-10's own test split is scored on the published CIFAR-10-C where its 15 corruptions are prepared in
-    `dataset.data_dir`. Any other split, `examples`, is corrupted by `dsconv.data.corruptions`.
+    The test split of CIFAR-10 is scored on the published CIFAR-10-C if its 15 corruptions are prepared in
+    `dataset.data_dir`. Otherwise `examples`, the split, is corrupted by `dsconv.data.corruptions`.
 
-    Returns `source`, whose corruptions; `mean_accuracy`; and `accuracy`: corruption → by severity, from 1 to 5.
+    Returns `source`, the origin of the corruptions; `mean_accuracy`; `accuracy`: corruption → one per severity, 1 to 5.
     """
     load, accuracy = _cifar10_c(config.dataset) if split == 'test' else None, {}
     names, source = (CIFAR10_C, PUBLISHED) if load else (CORRUPTIONS, MADE_HERE)
@@ -34,7 +34,7 @@ def robustness(evaluator: Evaluator, variables, config, split: str, examples) ->
 
 
 def _cifar10_c(dataset) -> Callable | None:
-    """Returns (corruption, severity) → a split of the published CIFAR-10-C; None where it is not prepared."""
+    """Returns (corruption, severity) → a split of the published CIFAR-10-C, or None if it cannot be used."""
     if (dataset.name.split(':')[0], dataset.image_size, dataset.channels) != ('cifar10', 32, 3) or dataset.splits:
         return None
 
@@ -45,8 +45,8 @@ def _cifar10_c(dataset) -> Callable | None:
     try:
         for name in CIFAR10_C:
             for severity in SEVERITIES:
-                open_test(name, severity)  # reads the metadata alone
+                open_test(name, severity)  # reads only the metadata
     except InputError as error:
         logger.info('corruptions are %s, since %s', MADE_HERE, str(error).split(': prepare it')[0])
         return None
-    return lambda name, severity: open_test(name, severity).load('test')  # a source keeps what it has decoded
+    return lambda name, severity: open_test(name, severity).load('test')  # opened anew: a source keeps its decoded data

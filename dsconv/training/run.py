@@ -1,4 +1,4 @@
-"""A run's workdir: its lock, its config.json, and the checks before a run goes on in it."""
+"""A run's workdir: its lock, its config.json, and the checks before a run starts or resumes in it."""
 
 import contextlib
 import errno
@@ -21,13 +21,13 @@ from dsconv.process import command_line, versions
 from dsconv.reporting import read_metrics
 
 logger = logging.getLogger('dsconv')
-# What may change when a run is resumed. Everything else would make it another run.
+# Keys that may change when a run is resumed. A change of any other key makes it another run.
 MAY_CHANGE = (
     'epochs', 'steps_per_dispatch', 'max_skipped_steps', 'log.', 'eval.', 'checkpoint.', 'dataset.data_dir',
     'dataset.archive', 'dataset.on_device', 'accumulation_steps', 'model.implementation', 'model.fold',
     'model.depthwise_form', 'model.remat',
 )  # fmt: skip
-PICTURES = 'pictures.csv.gz'  # of the workdir: the pictures with which the run began
+PICTURES = 'pictures.csv.gz'  # in the workdir: the pictures with which the run began
 PACKAGES = (
     'jax', 'jaxlib', 'libtpu', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'pillow', 'ml_collections',
     'tensorflow-datasets',
@@ -35,9 +35,9 @@ PACKAGES = (
 
 
 def check_workdir(workdir: Path, config) -> None:
-    """Makes `workdir`; raises InputError where it holds another run than that of the resolved `config`.
+    """Creates `workdir`; raises InputError if it holds another run than the run of the resolved `config`.
 
-    A run that ended before its first checkpoint, as one that does not fit into memory, may be replaced by another.
+    A run that ended before its first checkpoint, for example for lack of memory, may be replaced by another run.
     """
     try:
         make_directory(workdir)
@@ -48,7 +48,7 @@ def check_workdir(workdir: Path, config) -> None:
     kind, _, folder = config.dataset.name.partition(':')
     if kind == 'image_folder' and absolute(folder) in absolute(workdir).parents:
         logger.warning('%s is inside the folder of pictures: other runs would take it for a class', workdir)
-    read_metrics(workdir)  # a damaged log is refused before anything is written
+    read_metrics(workdir)  # raises for a damaged log before anything is written
     if is_published(workdir):
         raise InputError(f'{workdir} holds a published network, which cannot be trained further: use another --workdir')
     if not (workdir / 'config.json').exists():
@@ -71,22 +71,22 @@ def check_workdir(workdir: Path, config) -> None:
 
 
 def is_published(workdir: Path) -> bool:
-    """Returns whether `workdir` holds a network of `published.publish`, and no run."""
+    """Returns whether `workdir` holds a network written by `published.publish`, and no run."""
     file = to_path(workdir) / 'config.json'
     try:
         return is_file(file) and 'published_step' in json.loads(file.read_text(encoding='utf-8'))
-    except (ValueError, TypeError):  # damaged, which is said when the config is loaded
+    except (ValueError, TypeError):  # damaged: reported when the config is loaded
         return False
 
 
 def output_of(workdir: Path) -> Path:
-    """Returns the directory for what is made of a run: its workdir, or `runs/published/NAME` of a published network."""
+    """Returns the output directory of a run: its workdir, or `runs/published/NAME` for a published network."""
     return Path('runs', 'published', absolute(workdir).name) if is_published(workdir) else workdir
 
 
 @contextlib.contextmanager
 def lock_workdir(workdir: Path):
-    """Locks `workdir`, but in an object store, while the process lives; raises InputError where it is locked."""
+    """Locks `workdir`, in process 0 and not in an object store, until the exit; raises InputError if it is locked."""
     if jax.process_index() or is_remote(workdir):
         yield
         return
@@ -106,7 +106,7 @@ def lock_workdir(workdir: Path):
 
 
 def warn_of_other_versions(file: Path) -> None:
-    """Warns where the run of `file`, a config.json, was made by other versions than these."""
+    """Warns if the run of `file`, a config.json, was made with other versions than the current ones."""
     facts = json.loads(file.read_text(encoding='utf-8'))
     then = dict(facts.get('versions') or {}) | {'dsconv': facts.get('git_revision')}
     now = versions(PACKAGES) | {'dsconv': _git_revision()}
@@ -119,7 +119,7 @@ def warn_of_other_versions(file: Path) -> None:
 def kept_pictures(workdir: Path | None, dataset):
     """Returns (`dataset` section, file that lists its pictures) of the run in `workdir`, or (`dataset`, None).
 
-    A run that has not begun is none: `check_workdir` lets another one replace it.
+    Ignores a run of other data, and a run that has not begun, which `check_workdir` lets another run replace.
     """
     has_begun = workdir is not None and configuration.has_begun(workdir)
     if not has_begun or not is_file(workdir / PICTURES) or not is_file(workdir / 'config.json'):
@@ -128,15 +128,15 @@ def kept_pictures(workdir: Path | None, dataset):
     asked = dict(dataset.items()) | located(dataset)
     computed = ('auto', 'train_fingerprint')
     fixed = [key for key in asked if key not in computed and f'dataset.{key}' not in MAY_CHANGE]
-    # Keys that are not asked for are None, but a crop_scale of None asks for no random crops.
+    # A key that is None is unset, except `crop_scale`: None means no random crops.
     is_same = all(asked[key] in (None, old[key]) for key in fixed) and asked['crop_scale'] == old['crop_scale']
     return (old, workdir / PICTURES) if is_same else (dataset, None)
 
 
 def write_config(workdir: Path, config, source=None) -> None:
-    """Writes `config.json`, and the list of the pictures of `source` where they are files, by process 0.
+    """Writes `config.json` and, if the pictures of `source` are files, the list of them, in process 0.
 
-    It waits until every process has read the old one. Raises InputError, or RunError if the disk is full.
+    Waits first until every process has read the old config. Raises InputError, or RunError if the disk is full.
     """
     multihost_utils.sync_global_devices('workdir checked')
     if jax.process_index() == 0:
@@ -160,7 +160,7 @@ def write_config(workdir: Path, config, source=None) -> None:
 
 
 def _git_revision() -> str | None:
-    """Returns the checkout's commit, with `+changes` where files differ from it; that of an archive; None elsewhere."""
+    """Returns the commit of the checkout, with `+changes` if files differ from it, or of the archive, or None."""
 
     def git(*arguments):
         return subprocess.run(
@@ -168,8 +168,8 @@ def _git_revision() -> str | None:
         ).stdout.strip()
 
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        if Path(git('rev-parse', '--show-toplevel')) == configuration.ROOT:  # and no checkout around an installation
+        if Path(git('rev-parse', '--show-toplevel')) == configuration.ROOT:  # not a checkout around an installation
             return git('rev-parse', 'HEAD') + ('+changes' if git('status', '--porcelain', 'dsconv', 'configs') else '')
-    file = configuration.ROOT / '.git_archival'  # into which `git archive` writes the commit
+    file = configuration.ROOT / '.git_archival'  # `git archive` writes the commit into it
     archived = file.read_text().strip() if file.exists() else '$'
     return None if '$' in archived else archived

@@ -36,8 +36,8 @@ from dsconv.training.state import init_variables
 def restore_network(workdir: Path, config, which: str | None = None):
     """Returns (Linen module, variables, step) of a checkpoint of the run of `config`, on all devices.
 
-    `which` is 'latest', 'best', a step, or None: the best where there is a validation split, else the latest. Raises
-    InputError where the config is not resolved, or there is no such checkpoint, or it is damaged.
+    `which` is 'latest', 'best', a step, or None: the best if there is a validation split, else the latest. Raises
+    InputError if the config is not resolved, or the checkpoint is missing or damaged.
     """
     check_resolved(config)
     network = build_network(config)
@@ -45,14 +45,14 @@ def restore_network(workdir: Path, config, which: str | None = None):
     shape = jax.eval_shape(jax.jit(initial, out_shardings=replicated(make_mesh())))
     with Checkpoints(workdir, read_only=True) as checkpoints:
         step = checkpoints.choose(which)
-        averaging = config.optimizer.ema_decay is not None and not is_published(workdir)  # its weights are the average
+        averaging = config.optimizer.ema_decay is not None and not is_published(workdir)  # publishing stores the EMA
         model = checkpoints.restore_model(step, {'variables': shape, 'average': shape if averaging else None})
     updates = step - model['nonfinite_steps']
     return network, scored_variables(config, model['variables'], model['average'], updates), step
 
 
 def own_report(workdir: Path, split: str) -> dict | None:
-    """Returns the report in `workdir/report`, or None unless it is of the split and checkpoint of `report_run`."""
+    """Returns the report in `workdir/report`, or None unless it is of `split` and the default checkpoint."""
     with Checkpoints(workdir, read_only=True) as checkpoints:
         step = checkpoints.choose(None)
     report = read_report(workdir)
@@ -73,22 +73,22 @@ def report_run(
     where: list[str] = (),
     tta: bool = False,
 ) -> dict:
-    """Scores a split by a checkpoint of a run, writes the report (`reporting.write_report`) and returns it.
+    """Scores a split with a checkpoint of a run, writes the report (`reporting.write_report`) and returns it.
 
     Args:
-      split: 'test', 'validation' or 'train'; None for the test split, or for the validation split of data without one.
-      which: as for `restore_network`.
+      split: 'test', 'validation' or 'train'; None for the test split, or for validation if there is no test split.
+      which: as in `restore_network`.
       output: directory of the report; `workdir/report` by default.
       corrupted: also scores the split under every corruption (`robustness`).
-      drawn_examples: how many predictions are drawn, of examples chosen by a fixed seed.
-      source: of the run's dataset, where it is open already.
-      calibrate: fits the checkpoint's temperature on the validation split and keeps it.
-      dataset: other data to score, instead of the run's, as `other_examples` takes it.
-      predictions: also writes `predictions.csv`, a row an example.
-      where: `'dataset.key=value'` that say where the data is, as `say_where` takes them.
-      tta: averages over the `views` of an image.
+      drawn_examples: number of examples, chosen with a fixed seed, whose predictions are drawn.
+      source: the run's dataset, if it is already open.
+      calibrate: fits the checkpoint's temperature on the validation split and saves it.
+      dataset: other data to score instead of the run's data, as `name` in `other_examples`.
+      predictions: also writes `predictions.csv`, with one row per example.
+      where: `'dataset.key=value'` overrides for the location of the data, as in `say_where`.
+      tta: averages the logits over the `views` of an image.
 
-    Returns {} in other processes than the first. Raises InputError if there is no such run, checkpoint or split.
+    Returns {} in all processes except process 0. Raises InputError if the run, checkpoint or split does not exist.
     """
     config = configuration.load_run(workdir)
     network, variables, step = restore_network(workdir, config, which)
@@ -99,7 +99,7 @@ def report_run(
         source = source or open_source(config, workdir)
         scored = own_examples(config, source, split)
     evaluator = Evaluator(config, network, tta=tta)
-    if calibrate:  # without reading it before: one that is damaged is replaced
+    if calibrate:  # the old temperature is not read: a damaged file is replaced
         validation = source.load('validation')
         if fault := drawn_otherwise(config, source, 'validation'):
             raise InputError(f'{fault}: use the data of the run, or leave --calibrate out')

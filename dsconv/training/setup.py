@@ -1,4 +1,4 @@
-"""From a config to the parts of a run: data, network, optimizer, and the shape of the state."""
+"""Builds the parts of a run from a config: data, network, optimizer, and the initial state."""
 
 import dataclasses
 import functools
@@ -26,12 +26,12 @@ from dsconv.training.state import create_state
 from dsconv.training.step import make_train_step
 
 logger = logging.getLogger('dsconv')
-# Where the fast form was measured, or estimated by the compiler, to be faster: docs/cpu.md, docs/tpu.md.
+# Platforms on which the fast form was measured, or estimated by the compiler, to be faster: docs/cpu.md, docs/tpu.md.
 FAST_PLATFORMS = ('cpu', 'tpu')
 
 
 def open_source(config, workdir=None) -> data.Source:
-    """Opens the dataset of a loaded config, its first decoding of pictures divided among the processes of a run.
+    """Opens the dataset of a loaded config. The processes of a run divide the first decoding of pictures among them.
 
     A resumed run on picture files uses the list of pictures in its workdir, even if the folder has changed since.
     """
@@ -40,9 +40,9 @@ def open_source(config, workdir=None) -> data.Source:
 
 
 def open_data(config, source: data.Source | None = None):
-    """Returns (source, training split, resolved config); raises InputError where `dataset.fingerprint` differs.
+    """Returns (source, training split, resolved config); raises InputError if `dataset.fingerprint` differs.
 
-    Pixel statistics, fingerprints and the split to report are resolved as well. `source` is opened here by default.
+    Also resolves pixel statistics, fingerprints, class weights and the final split. Opens `source` by default.
     """
     source = source or open_source(config)
     config = resolve(config, source)
@@ -74,7 +74,7 @@ def open_data(config, source: data.Source | None = None):
 
 
 def _check_options(dataset, split):
-    """Raises InputError if the training images are not in memory, or are cropped, as an option needs them."""
+    """Raises InputError if `balanced` or `on_device` cannot be used because the images are streamed or cropped."""
     gigabytes, most = image_bytes(dataset, split.num_examples) / 1e9, dataset.memory_gigabytes
     if dataset.balanced and not hasattr(split, 'balanced'):
         instead = 'set dataset.crop_scale=none' if dataset.crop_scale else f'raise dataset.memory_gigabytes={most:g}'
@@ -101,20 +101,20 @@ def image_shape(config) -> tuple[int, int, int]:
 
 
 def build_network(config, mesh=None):
-    """Builds the Linen module of a resolved config; to train it on `mesh`, as it sees one microbatch."""
+    """Builds the Linen module of a resolved config; with `mesh`, the module that trains on one microbatch."""
     options = config.model.to_dict() | {'implementation': _implementation(config, mesh)}
     if mesh is None:
         options['fold'] = 1
     else:
         steps = accumulation_steps(config, mesh)
-        # Without batch norm a microbatch may be of any size, and no groups are cut.
+        # Without batch norm a microbatch may have any size, and the groups are not used.
         options['norm_groups'] = math.gcd(max(1, options['norm_groups'] // steps), config.batch_size // steps)
         options['fold'], options['shards'] = fold(config, mesh), math.lcm(mesh.size, options['norm_groups'])
     return build_model(options, len(config.dataset.class_names))
 
 
 def _implementation(config, mesh) -> str:
-    """Returns 'plain' or 'fast': `auto` is fast on `FAST_PLATFORMS`, or if its options are set."""
+    """Returns 'plain' or 'fast'; 'auto' is fast on `FAST_PLATFORMS`, or if one of the `FAST_OPTIONS` is set."""
     if config.model.implementation != 'auto':
         return config.model.implementation
     is_asked_for = any(config.model[key] != value for key, value in defaults().model.items() if key in FAST_OPTIONS)
@@ -124,10 +124,10 @@ def _implementation(config, mesh) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """What a training run is made of, compiled for `mesh`.
+    """The parts of a training run on `mesh`.
 
-    `schedule` is step → learning rate; `new_state()` returns the `TrainState` before the first step, on all devices; an
-    epoch is of whole batches.
+    `schedule` maps a step to its learning rate. `new_state()` returns the `TrainState` before the first step, on all
+    devices. An epoch has only whole batches.
     """
 
     model: nn.Module
@@ -167,7 +167,7 @@ def build_training(config, num_examples: int, devices=None) -> Training:
 
 
 def compile_steps(config, training: Training, state, steps: int):
-    """Compiles `steps` training steps a dispatch, from a state or its shapes, so that `train_step` need not."""
+    """Compiles `steps` training steps per dispatch, from a state or its shapes, before `train_step` needs them."""
     sharding = batch_sharding(training.mesh, leading_axes=1)
     images = jax.ShapeDtypeStruct((steps, config.batch_size, *image_shape(config)), np.uint8, sharding=sharding)
     labels = jax.ShapeDtypeStruct((steps, config.batch_size), np.int32, sharding=sharding)

@@ -1,4 +1,4 @@
-"""What training carries from step to step."""
+"""The state that training carries from step to step."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 class Metrics:
     """Sums over the steps since the last line of the log; in the state, so that a resumed run logs the same lines.
 
-    Steps whose loss or gradient is not finite are left out; the first is described by its number, from 1 (0: none).
+    Excludes steps with a non-finite loss or gradient. `nonfinite_*` describe the first one, numbered from 1 (0: none).
     """
 
     steps: jax.Array
@@ -35,10 +35,10 @@ class TrainState:
 
     Attributes:
       variables: the network's `params` and, with batch norm, `batch_stats`; float32.
-      average: exponential moving average (EMA) of `variables`, started at zero (`scored_variables`); None when off.
-      opt_state: Optax's.
-      nonfinite_steps: int32 scalar, the steps of the run whose loss or gradient was not finite. With
-        `max_skipped_steps` above 0 they were skipped: neither `average` nor the schedule has advanced by them.
+      average: exponential moving average (EMA) of `variables`, started at zero (`scored_variables`); None if unset.
+      opt_state: the state of the Optax optimizer.
+      nonfinite_steps: int32 scalar, the number of steps of the run whose loss or gradient was not finite. With
+        `max_skipped_steps` above 0 these steps are skipped: they advance neither `average` nor the schedule.
     """
 
     step: jax.Array

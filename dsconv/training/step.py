@@ -1,4 +1,4 @@
-"""The jitted step of training (loss, gradient, optimizer, batch statistics), and the forward pass of inference."""
+"""The jitted training step (loss, gradient, optimizer, batch statistics) and the forward pass of inference."""
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +22,8 @@ def make_train_step(config, model, optimizer, augment, steps_per_epoch: int, mes
     """Makes the training step, jitted for `mesh`.
 
     Returns `train_step(state, images, labels) → state, loss of the last step`, which takes one step per batch: images
-    are uint8 `(steps, batch, height, width, channels)`, labels int32 `(steps, batch)`, the batch axis sharded. The old
-    state is donated.
+    are uint8 `(steps, batch, height, width, channels)`, labels int32 `(steps, batch)`, both sharded along the batch
+    axis. The old state is donated.
     """
     run_key = jax.random.key(config.seed)
     per_example_loss = make_loss(config.loss)
@@ -38,10 +38,10 @@ def make_train_step(config, model, optimizer, augment, steps_per_epoch: int, mes
 
         def loss_and_gradient(inputs, targets, indices):
             """Returns ((loss, (accuracy, updated batch statistics)), gradient) of a microbatch."""
-            rngs = {'dropout': jax.random.fold_in(dropout_key, indices[0])}  # another key for each microbatch
+            rngs = {'dropout': jax.random.fold_in(dropout_key, indices[0])}  # a different key for each microbatch
 
             def loss_fn(params):
-                # No gradient is computed for frozen modules: it would only count in its norm.
+                # Frozen modules get no gradient: it would only add to the gradient norm.
                 params = {name: lax.stop_gradient(part) if name in frozen else part for name, part in params.items()}
                 variables = state.variables | {'params': params}
                 logits, updated = model.apply(variables, inputs, train=True, mutable='batch_stats', rngs=rngs)
@@ -91,7 +91,7 @@ def _add(sums: Metrics, step, is_finite, loss, accuracy, grad_norm) -> Metrics:
 
 
 def make_logits(config, model, mesh):
-    """Makes `logits(variables, images)`, float32 `(batch, classes)`, replicated, of uint8 images, sharded."""
+    """Makes `logits(variables, images)`: sharded uint8 images → replicated float32 logits `(batch, classes)`."""
 
     def logits(variables, images):
         def of_microbatch(images):
@@ -106,7 +106,7 @@ def make_logits(config, model, mesh):
 def make_forward(config, model, mesh, tta: bool = False):
     """Makes `forward(variables, images) → log-probabilities`, as `make_logits` makes logits.
 
-    With `tta`, test-time augmentation, the logits are means over the `views` of an image, mirrored where training was.
+    With `tta`, test-time augmentation, logits are averaged over the `views`, mirrored ones only if training mirrors.
     """
     logits = make_logits(config, model, mesh)
 
@@ -120,10 +120,10 @@ def make_forward(config, model, mesh, tta: bool = False):
 
 
 def views(images, mirrored: bool):
-    """Returns uint8 `(3 or 6, …)` of `images`: as they are, and shifted by a pixel down-right and up-left.
+    """Returns uint8 `(3 or 6, …)` of `images`: unchanged, shifted by a pixel down-right, and shifted up-left.
 
-    Where `mirrored`, their mirror images follow. The pixels at the edge are repeated. After the multi-crop evaluation
-    of K. Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024 (arXiv:2404.00498), without its weights.
+    If `mirrored`, their mirror images follow. Edge pixels are repeated. Follows the multi-crop evaluation of K. Jordan,
+    "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024 (arXiv:2404.00498), without its weights of the views.
     """
     height, width = images.shape[1:3]
     padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode='edge')

@@ -1,4 +1,4 @@
-"""Reasons to stop: SIGTERM, the notice of a preemption; SIGINT, Ctrl-C; a validation accuracy that stops improving."""
+"""Reasons to stop: SIGTERM (notice of preemption), SIGINT (Ctrl-C), a validation accuracy that stops improving."""
 
 import collections
 import logging
@@ -16,14 +16,14 @@ from dsconv.training.mesh import replicated, to_global
 
 logger = logging.getLogger('dsconv')
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-DISPATCHES_BEHIND = 2  # so that no process waits for the others' answer
+DISPATCHES_BEHIND = 2  # the delay of an answer, so that no process waits for the others
 
 
 class Patience:
-    """Tells when the validation accuracy has not risen for `eval.patience` evaluations, where that is set."""
+    """Detects when the validation accuracy has not risen for `eval.patience` evaluations, if that is set."""
 
     def __init__(self, config, metrics: list[dict], step: int):
-        """Takes the evaluations up to `step` from the lines of the run's log: as if it had not been interrupted."""
+        """Replays the evaluations up to `step` from the run's log, as if the run had not been interrupted."""
         self._patience = config.eval.patience
         self._best, self._waited = -1.0, 0
         for line in metrics:
@@ -35,7 +35,7 @@ class Patience:
         return self._patience is not None and self._waited >= self._patience
 
     def add(self, accuracy: float) -> bool:
-        """Takes the accuracy of an evaluation; returns whether it is to be saved, since none before was as high."""
+        """Adds an evaluation's accuracy; returns whether to save: it is a new highest, and `eval.patience` is set."""
         is_higher = accuracy > self._best
         self._best, self._waited = max(self._best, accuracy), 0 if is_higher else self._waited + 1
         return is_higher and self._patience is not None
@@ -45,10 +45,10 @@ class Patience:
 
 
 class StopRequest:
-    """A context manager around the training loop, in which SIGTERM and SIGINT request a stop and do not end the run.
+    """A context manager around the training loop in which SIGTERM and SIGINT request a stop and do not end the process.
 
-    This also holds if the process was started with SIGINT ignored. A SIGINT after either of them ends the process at
-    once. In another thread than the main one signals stay as they are.
+    This also holds if the process was started with SIGINT ignored. A SIGINT after either signal ends the process at
+    once. In a thread other than the main thread, signal handling is unchanged.
     """
 
     def __init__(self, mesh):
@@ -58,7 +58,7 @@ class StopRequest:
         self._anywhere = jax.jit(jnp.any, out_shardings=replicated(mesh)) if jax.process_count() > 1 else None
 
     def reached(self) -> bool:
-        """Returns whether to stop now: the same in all processes, which ask each other after every dispatch."""
+        """Returns whether to stop now: the same in all processes, which exchange requests after every dispatch."""
         if self._anywhere is None:
             return self._asked.is_set()
         self._answers.append(self._ask())
@@ -71,7 +71,7 @@ class StopRequest:
     def __enter__(self):
         self._handlers = None
         if threading.current_thread() is threading.main_thread():
-            # Python runs its handlers between two of its own instructions, which a compilation may keep it from for a
+            # Python runs its handlers only between two bytecode instructions. A compilation can delay that for a
             # minute; the byte that each signal writes here arrives at once.
             self._reader, writer = socket.socketpair()
             writer.setblocking(False)
@@ -84,7 +84,7 @@ class StopRequest:
         if self._handlers is None:
             return
         is_over, is_alone = exception[0] is None, self._anywhere is None
-        # In one of the last dispatches, whose answers `reached` did not wait for.
+        # A request during one of the last dispatches, whose answers `reached` did not wait for.
         is_asked = is_over and not is_alone and bool(self._ask())
         for number, handler in self._handlers.items():
             signal.signal(number, handler)

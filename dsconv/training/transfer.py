@@ -1,4 +1,4 @@
-"""Starting from a trained network."""
+"""Initialises a run from a trained network."""
 
 import logging
 
@@ -12,16 +12,16 @@ from dsconv.training.mesh import replicated
 from dsconv.training.scoring import restore_network
 
 logger = logging.getLogger('dsconv')
-# Keys of `model` that may make another network of the same shapes.
+# Keys of `model` that may change the network without changing the shapes of its arrays.
 NOT_IN_ARRAYS = ('activation', 'patch_size', 'residual_block', 'residual_depthwise')
 
 
 def initial_state(config, training, holds_out: bool = False):
-    """Returns the state before the first step, with the weights and batch statistics of `init_from` where it is set.
+    """Returns the state before the first step, with the weights and batch statistics of `init_from` if it is set.
 
-    The weights are those that `evaluate` scores. The head is new where the classes are others; optimizer, average and
-    the step count of batch norm start anew. Warns where the run `holds_out` images of the training split, and the
-    network may have seen them. Raises InputError if `init_from` has no checkpoint, or a shape does not fit.
+    The weights are those that `evaluate` scores. The head is new if the classes differ; the optimizer, the EMA and the
+    step count of batch norm are reset. Warns if the run `holds_out` images of the training split that the network may
+    have seen. Raises InputError if `init_from` has no checkpoint, or if a shape does not fit.
     """
     state = training.new_state()
     if config.init_from is None:

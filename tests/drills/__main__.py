@@ -23,7 +23,7 @@ DRILLS = ('kills', 'damage', 'disk', 'processes', 'memory', 'exports')
 
 
 def main() -> int:
-    """Runs the drills; the exit code is 1 where one has failed."""
+    """Runs the drills; returns the exit code, 1 if a drill has failed."""
     parser = argparse.ArgumentParser(
         prog='python -m tests.drills', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

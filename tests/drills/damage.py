@@ -1,5 +1,4 @@
-"""Every file of the newest checkpoint, damaged in six ways: the run must go on from that state or from the one before,
-and never from another."""
+"""Damages each file of the newest checkpoint in six ways. A run may resume from it or the one before only."""
 
 import collections
 import random
@@ -17,7 +16,7 @@ from tests.runs import command, finish, last_state, start, steps
 
 
 def drill(seed, directory):
-    """Returns how often which state was taken, by kind of damage."""
+    """Returns the number of cases by kind of damage and restored state."""
     workdir = directory / 'run'
     finish(start(command(workdir, '--config.optimizer.ema_decay=0.9')))
     shape = _shape(workdir)
@@ -85,7 +84,7 @@ def _shape(workdir):
 
 
 def _restored(workdir, step, shape):
-    """The checksums of the state at `step`, of a workdir that is sound."""
+    """Returns the checksums of the state at `step` in an undamaged workdir."""
     copy = _copy_of(workdir)
     for other in steps(copy):
         if other > step:
@@ -111,7 +110,7 @@ def _taken(workdir, shape, expected, what):
 
 
 def _command_after_damage(workdir, newest):
-    """What the user sees when the command is started again."""
+    """Damages the newest checkpoint and runs the command again; returns the log lines about the damage."""
     undamaged = last_state(workdir)
     KINDS['truncated'](workdir / 'checkpoints' / str(newest) / 'model' / 'manifest.ocdbt', random)
     errors = finish(start(command(workdir, '--config.optimizer.ema_decay=0.9')))

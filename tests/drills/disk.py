@@ -1,4 +1,4 @@
-"""A small file system that fills up while a run saves, logs and reports, or is read-only; then there is room again."""
+"""Fills a small file system while a run saves, logs and reports, or makes it read-only; then makes room again."""
 
 import contextlib
 import subprocess
@@ -7,12 +7,12 @@ import sys
 from tests.runs import command, finish, last_state, metrics, start, steps, wait_for
 
 PLENTY = '64m'
-# So that a line of the log meets the full disk before a checkpoint does.
+# With these flags, a line of the log reaches the full disk before a checkpoint does.
 CHATTY = ('--config.log.every_steps=1', '--config.epochs=30', '--config.checkpoint.every_epochs=10')
 
 
 def drill(seed, directory):
-    """Returns the line that the user sees in each case."""
+    """Returns the last line that the user sees in each case."""
     finish(start(command(directory / 'undisturbed')))
     finish(start(command(directory / 'chatty', *CHATTY)))
     said = {}

@@ -1,6 +1,6 @@
-"""Every network in float32 as LiteRT and ONNX, by their runtimes, against JAX; and a page in Chromium, by its camera.
+"""Compares each network in float32, as LiteRT and ONNX in their runtimes, with JAX; tests the page in Chromium.
 
-The page needs Chromium, and onnxruntime-web as `npm pack` brings it in the current directory: else it is left out.
+The page needs Chromium, and the file of `npm pack onnxruntime-web` in the current directory; otherwise it is skipped.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from dsconv.training.setup import build_network, image_shape
 from dsconv.training.state import init_variables
 from tests.browser import CHROMIUM, Browser, served
 
-SIZES = {'alexnet': 67, 'vgg16': 32, 'vgg19': 32, 'resnet50': 64, 'vit_base': 32}  # pixels, the smallest where large
+SIZES = {'alexnet': 67, 'vgg16': 32, 'vgg19': 32, 'resnet50': 64, 'vit_base': 32}  # pixels per side
 PICTURES = 3
 PUBLISHED = configuration.ROOT / 'pretrained' / 'small'
 
@@ -43,7 +43,7 @@ def _network(name, seed, directory):
     network, generator = build_network(config), np.random.default_rng(seed)
     variables = jax.device_get(jax.jit(lambda: init_variables(network, image_shape(config), seed))())
 
-    def stirred(path, leaf):  # every norm and bias does something
+    def stirred(path, leaf):  # so that every norm and bias has an effect
         kind = path[-1].key
         if kind in ('scale', 'var'):
             return np.float32(leaf * generator.uniform(0.7, 1.4, leaf.shape))
@@ -51,7 +51,7 @@ def _network(name, seed, directory):
 
     exported = Exported(config, jax.tree_util.tree_map_with_path(stirred, variables), step=0)
     images = generator.integers(0, 256, (PICTURES, *image_shape(config)), np.uint8)
-    spread = float(jax.jit(exported.logits)(images).std())  # an untrained network may be so sure that the rest are 0
+    spread = float(jax.jit(exported.logits)(images).std())  # otherwise, some probabilities may be 0
     exported = dataclasses.replace(exported, temperature={'temperature': spread})
     expected, graph = np.log(exported.reference()(images)), exported.graph()
     metadata = card.metadata(exported, directory, float_input=False)
@@ -67,7 +67,7 @@ def _network(name, seed, directory):
 
 
 def page(directory):
-    """Returns what the page names a chosen picture, a film, and the picture without a server, as Python names them."""
+    """Returns the page's labels of a picture, a camera film and the picture offline, which must be those of Python."""
     try:
         web_page.read_runtime(None)
     except InputError as error:

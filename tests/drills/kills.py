@@ -11,7 +11,7 @@ from tests.runs import command, finish, last_state, log, metrics, start, steps, 
 KILLS = 30
 EPOCHS = '--config.epochs=100'
 LONGEST_START = 4.0  # seconds
-MOST_LINES = 10  # of the log, which has three or four an epoch, that a run may write before it is killed
+MOST_LINES = 10  # lines of the log (three or four per epoch) that a run may write before it is killed
 
 
 def drill(seed, directory):
@@ -49,7 +49,7 @@ def _during_the_start(workdir, process, chance):
 
 def _during_the_training(workdir, process, chance):
     goal = log(workdir).count(b'\n') + chance.randint(1, MOST_LINES)
-    process.stderr.readline()  # until then lines are cut back to the checkpoint
+    process.stderr.readline()  # before this line, the run truncates the log to the checkpoint
     wait_for(lambda: log(workdir).count(b'\n') >= goal, process)
     time.sleep(chance.uniform(0, 0.2))
 

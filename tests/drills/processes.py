@@ -1,4 +1,4 @@
-"""Two and four processes against one, and how the others end when one is killed."""
+"""Compares two and four processes with one; kills one of four and checks how the others exit."""
 
 import signal
 import subprocess
@@ -6,12 +6,12 @@ import time
 
 from tests.runs import command, finish, last_state, metrics, several, start, wait_for
 
-BOUND = 90  # seconds in which the others must have left
+BOUND = 90  # seconds in which the other processes must exit
 LONGER = '--config.epochs=40'
 
 
 def drill(seed, directory):
-    """Returns the largest difference of the losses, and who left how fast."""
+    """Returns the largest relative difference of the losses, and the time until the others exited after each kill."""
     finish(start(command(directory / 'one')))
     differences = {}
     for count in (2, 4):

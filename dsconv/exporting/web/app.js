@@ -1,20 +1,20 @@
 import {prepare} from './picture.js';
 
-const SHOWN = 10; // classes
+const SHOWN = 10; // maximum number of classes
 const at = id => document.getElementById(id);
 const say = text => { at('message').textContent = text; };
 const view = at('view'), pen = view.getContext('2d', {willReadFrequently: true});
 let network, facts, stream, running = 0;
 
 async function load() {
-  // A new export replaces the kept files while this page is loaded: begin again, with the new ones alone.
+  // Reload if a new export replaces the cached files while this page loads, so that only the new files are used.
   const workers = navigator.serviceWorker;
   if (workers?.controller) workers.addEventListener('controllerchange', () => location.reload());
   facts = await (await fetch('model.json')).json();
   ort.env.wasm.wasmPaths = new URL('.', location.href).href;
-  ort.env.wasm.numThreads = 1; // several need headers that a plain server does not send
+  ort.env.wasm.numThreads = 1; // several threads need headers that a plain server does not send
   network = await ort.InferenceSession.create('model.onnx', {executionProviders: ['wasm']});
-  await run(new Uint8Array(facts.image_size ** 2 * facts.channels)); // the first run takes longer
+  await run(new Uint8Array(facts.image_size ** 2 * facts.channels)); // warm-up: the first run takes longer
   at('title').textContent = facts.title;
   at('about').prepend(`It has ${facts.class_names.length} classes and names one of them for any picture. `);
   for (const _ of facts.class_names.slice(0, SHOWN)) {
@@ -40,7 +40,7 @@ function run(bytes) {
   return network.run({image: new ort.Tensor(isFloat ? 'float32' : 'uint8', pixels, shape)});
 }
 
-// Draws an image or a frame on white, names it, and returns the milliseconds that the network took.
+// Draws an image or a frame on white, shows its classes, and returns the milliseconds that the network took.
 async function classify(image, width, height) {
   if (!width || !height) throw new Error('it has no pixels');
   view.width = width;
@@ -49,7 +49,7 @@ async function classify(image, width, height) {
   pen.fillRect(0, 0, width, height);
   pen.drawImage(image, 0, 0, width, height);
   const rgba = pen.getImageData(0, 0, width, height).data;
-  if (!rgba[3]) throw new Error('it is too large for this browser'); // which then draws nothing, not even white
+  if (!rgba[3]) throw new Error('it is too large for this browser'); // the canvas is then empty, not even white
   const bytes = prepare(rgba, width, height, facts.image_size, facts.channels, facts.resize);
   const start = performance.now();
   const answer = await run(bytes);
@@ -63,7 +63,7 @@ function show(probabilities) {
   const percent = index => `${(100 * probabilities[index]).toFixed(1)} %`;
   at('answer').textContent = `${facts.class_names[order[0]]} ${percent(order[0])}`;
   at('answer').dataset.label = facts.class_names[order[0]];
-  // Few classes keep their places, so that the bars of a film do not jump.
+  // If all classes fit, each keeps its row, so that the bars do not jump between the frames of a video.
   const rows = facts.class_names.length > SHOWN ? order : [...facts.class_names.keys()];
   [...at('bars').children].forEach((row, place) => {
     const [name, track, value] = row.children;
@@ -79,14 +79,14 @@ async function open(file) {
   const mine = running;
   try {
     if (!await loaded) return;
-    const image = await createImageBitmap(file, {colorSpaceConversion: 'none'}); // as predict, which reads no profile
+    const image = await createImageBitmap(file, {colorSpaceConversion: 'none'}); // like predict: no colour profile
     try {
       if (mine !== running) return; // another picture or the camera was chosen meanwhile
       const took = await classify(image, image.width, image.height);
       at('speed').textContent = `${took.toFixed(1)} ms for the network`;
       say(file.name);
     } finally {
-      image.close(); // a photograph takes 50 MB
+      image.close(); // frees its memory: a photograph takes 50 MB
     }
   } catch (error) {
     if (mine !== running) return;
@@ -110,7 +110,7 @@ const REFUSALS = {
 };
 
 async function film(deviceId) {
-  const chosen = document.activeElement === at('cameras'); // by the keyboard: it keeps the focus
+  const chosen = document.activeElement === at('cameras'); // with the keyboard: the focus returns there
   stop();
   const mine = running;
   try {
@@ -161,7 +161,7 @@ at('camera').onclick = () => (stream ? stop() : film());
 at('cameras').onchange = event => film(event.target.value);
 at('file').onchange = event => {
   open(event.target.files[0]);
-  event.target.value = ''; // the same picture, chosen again, is a change then, too
+  event.target.value = ''; // so that choosing the same picture again is also a change
 };
 document.ondragover = event => { event.preventDefault(); document.body.classList.add('over'); };
 document.ondragleave = () => document.body.classList.remove('over');

@@ -1,7 +1,7 @@
-// Brings a picture to the network's size as dsconv does in Python: Pillow's resize by its BILINEAR filter, a triangle
-// as wide as the reduction, along the rows, then along the columns, in fixed point with 22 bits.
+// Resizes a picture to the network's size as dsconv does in Python, which uses Pillow's BILINEAR filter: a triangle as
+// wide as the reduction, first along the rows, then along the columns, in fixed point with 22 bits.
 
-const BITS = 22, MARGIN = 128; // the level of the margins of a padded picture
+const BITS = 22, MARGIN = 128; // MARGIN: the grey level of padding
 
 function coefficients(from, taken, to) {
   const scale = taken / to, support = Math.max(scale, 1), places = [];
@@ -17,8 +17,8 @@ function coefficients(from, taken, to) {
   return places;
 }
 
-// Resizes `lines` rows of `from` pixels: of each, the `taken` in the middle become `to`. Returns them transposed, so that
-// the next call resizes the columns.
+// Resizes the middle `taken` of the `from` pixels in each of `lines` rows to `to` pixels. The result is transposed,
+// so that the next call resizes the columns.
 function resizeRows(pixels, from, taken, to, lines, channels) {
   const out = new Uint8Array(to * lines * channels);
   coefficients(from, taken, to).forEach(({start, weights}, place) => {
@@ -34,11 +34,11 @@ function resizeRows(pixels, from, taken, to, lines, channels) {
   return out;
 }
 
-// As Python's round: a half goes to the even number.
+// Like Python's round: halves are rounded to the even number.
 const round = number => (number % 1 === 0.5 ? 2 * Math.round(number / 2) : Math.round(number));
 
-// RGBA pixels of `width` × `height`, opaque → Uint8Array of `size` × `size` × `channels`; 1 is grey by ITU-R 601.
-// `resize` is what becomes of a picture that is not square, as dataset.resize: squash, crop or pad.
+// Converts opaque RGBA pixels, `width` × `height`, to a Uint8Array of `size` × `size` × `channels`; one channel is grey
+// by ITU-R 601. `resize` is how to treat a picture that is not square, as in dataset.resize: squash, crop or pad.
 export function prepare(rgba, width, height, size, channels, resize) {
   const pixels = new Uint8Array(width * height * channels);
   for (let from = 0, to = 0; from < rgba.length; from += 4) {

@@ -1,6 +1,6 @@
-// Keeps the page for use without a network. The name changes with the files, so that a new export replaces the old one,
-// read anew and not from the browser's own cache (of the runtime, of 14 MB, the server is only asked whether it is the
-// same); all sites of an origin share its caches, so it also has the address of the page.
+// Caches the page for offline use. The name of the cache changes with the files, so that a new export replaces the old
+// one. Its files are fetched again, not from the browser's cache; for the runtime (14 MB), the server is only asked
+// whether it has changed. All sites of an origin share its caches, so the name also contains the address of the page.
 const ADDRESS = ` ${self.registration.scope}`;
 const NAME = `CACHE_NAME${ADDRESS}`;
 const FILES = ['./', 'FILE_NAMES'];

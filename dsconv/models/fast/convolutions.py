@@ -15,7 +15,7 @@ def conv_general_dilated(
     x, kernel, strides, padding, lhs_dilation=1, rhs_dilation=1, feature_group_count=1, layout=WHOLE,
     depthwise_form='auto', **_,
 ):  # fmt: skip
-    """Convolves images, by the arguments of `lax.conv_general_dilated` as `nn.Conv` gives them.
+    """Convolves images, with the arguments of `lax.conv_general_dilated` that `nn.Conv` passes.
 
     Args:
       x: `(batch, height, width, channels)`.
@@ -23,12 +23,12 @@ def conv_general_dilated(
       strides: (s, s).
       padding: 'SAME', 'VALID' or ((above, below), (left, right)).
       feature_group_count: 1, or the number of channels.
-      layout: how folded images stand in the batch; only a depthwise convolution with stride 1 looks across their parts.
-      depthwise_form: of `depthwise.depthwise_conv`.
-      **_: the dimension numbers and the precision of an `nn.Conv` with its defaults.
+      layout: layout of folded images; only a depthwise convolution with odd k and padding k // 2 reads across parts.
+      depthwise_form: `form` of `depthwise.depthwise_conv`.
+      **_: ignored: the dimension numbers and the precision, which must be the defaults of `nn.Conv`.
 
     Returns `(batch, …, …, features)`, of the dtype of `x`. Raises NotImplementedError for a kernel that is not square,
-    strides that differ, or dilation.
+    unequal strides, or dilation.
     """
     if len({*kernel.shape[:2]}) > 1 or len({*strides}) > 1 or {*np.ravel(lhs_dilation), *np.ravel(rhs_dilation)} != {1}:
         raise NotImplementedError('takes square kernels, equal strides and no dilation: use a plain nn.Conv')
@@ -39,7 +39,7 @@ def conv_general_dilated(
     if feature_group_count == x.shape[-1] == kernel.shape[-1] and size % 2 and pads == ((half, half),) * 2:
         if is_folded := layout.parts > 1 and half > 0:
             x = with_neighbours(x, half, layout)
-        # XLA's own takes thirty times as long on a CPU, even though here the strided-over places are computed too.
+        # On a CPU, XLA's form takes thirty times as long, although this one also computes outputs that a stride skips.
         return subsample(depthwise_conv(x, kernel, 0 if is_folded else half, depthwise_form), stride)
     if feature_group_count > 1:
         return nhwc(x, kernel, strides, padding=pads, feature_group_count=feature_group_count)
@@ -49,12 +49,12 @@ def conv_general_dilated(
 
 
 def subsample(x, stride: int):
-    """Returns every `stride`-th place, `x[:, ::stride, ::stride]`, which JAX 0.9 makes a gather."""
+    """Returns `x[:, ::stride, ::stride]` by a slice; JAX 0.9 compiles the indexing to a gather."""
     return x if stride == 1 else lax.slice(x, (0,) * x.ndim, x.shape, (1, stride, stride, 1))
 
 
 def dot_general(x, kernel, *_, **__):
-    """Multiplies `(…, channels)` by `(channels, features)`, by the arguments of `lax.dot_general` in an `nn.Dense`."""
+    """Multiplies `(…, channels)` by `(channels, features)`; the arguments are those that `nn.Dense` passes."""
     return pointwise_conv(x, kernel)
 
 
@@ -71,13 +71,13 @@ def convolution_of(layer, layout=WHOLE, depthwise_form='auto'):
 
 @jax.custom_vjp
 def pointwise_conv(x, kernel):
-    """`(…, channels)` and `(channels, features)` → `(…, features)`."""
+    """Multiplies `(…, channels)` by `(channels, features)`."""
     return x @ kernel
 
 
 def _pointwise_backward(residuals, gradient):
     x, kernel = residuals
-    # Autodiff takes the transpose of gradientᵀ·x instead, which XLA's CPU backend multiplies four times as slowly.
+    # Autodiff computes the transpose of gradientᵀ·x instead, which takes XLA's CPU backend four times as long.
     places = tuple(range(x.ndim - 1))
     return gradient @ kernel.T, lax.dot_general(x, gradient, ((places, places), ((), ())))
 
@@ -86,9 +86,9 @@ pointwise_conv.defvjp(lambda x, kernel: (pointwise_conv(x, kernel), (x, kernel))
 
 
 def _embed_patches(images, kernel):
-    """Multiplies patches that do not overlap by the kernel: their convolution is a dense layer over each patch.
+    """Convolves patches that do not overlap, as a dense layer over each patch.
 
-    The gradient of a strided convolution's kernel takes XLA's CPU backend a third of Small's whole step.
+    As a strided convolution, the gradient of the kernel takes XLA's CPU backend a third of a training step of Small.
     """
     (batch, height, width, channels), size = images.shape, len(kernel)
     rows, columns = height // size, width // size
@@ -103,9 +103,9 @@ def conv(x, kernel, stride: int, pads):
     `pads` are the zeros ((above, below), (left, right)). The result is
     `(batch, (height + above + below − k) // stride + 1, …, features)`.
 
-    Its gradients are those of autodiff with the axes moved, so that all are convolutions of NHWC by HWIO. XLA's CPU
-    backend does that by itself, but not in a loop, as of steps or microbatches: there those of autodiff take a hundred
-    times as long.
+    The gradients equal those of autodiff, with the axes moved so that both are convolutions of NHWC by HWIO. XLA's CPU
+    backend moves the axes itself, except in a loop, e.g. over steps or microbatches: there, the gradients of autodiff
+    take a hundred times as long.
     """
     return nhwc(x, kernel, padding=pads, window_strides=(stride,) * 2)
 

@@ -1,7 +1,7 @@
-"""Depthwise convolution, stride 1, SAME padding, odd kernel, in the form that suits the platform compiled for.
+"""Depthwise convolution (stride 1, SAME padding, odd kernel) in a form that is fast on the target platform.
 
-XLA's grouped convolution is very slow on CPU, its weight gradient slower still, so there the layer is k² shifted
-products added up; elsewhere XLA's own. Both are the same mathematics.
+XLA's grouped convolution is very slow on CPU, and its kernel gradient is even slower. On CPU the layer is therefore a
+sum of k² shifted products; elsewhere it is XLA's grouped convolution. Both forms compute the same function.
 """
 
 import functools
@@ -11,15 +11,15 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-_TOGETHER, _ROWS = 8, 16  # images, and rows of each, that one iteration of the kernel's gradient takes
+_TOGETHER, _ROWS = 8, 16  # images, and rows of each image, in one iteration of the kernel gradient
 
 
 def _wide(dtype):
-    """Returns the accumulation dtype: float32, or float64."""
+    """Returns the accumulation dtype: float32, or float64 for float64."""
     return jnp.promote_types(dtype, jnp.float32)
 
 
-# Compiled by itself, so that it is traced for one layer and not again for each: a third of a start's seconds.
+# Jitted separately, so that it is traced once and not for each layer: this saves a third of the start-up time.
 @functools.partial(jax.jit, static_argnames='pad_rows')
 def _shift_forward(x, kernel, pad_rows):
     half, width = len(kernel) // 2, x.shape[2]
@@ -34,12 +34,12 @@ def _shift_forward(x, kernel, pad_rows):
 
 @functools.partial(jax.jit, static_argnames=('kernel_size', 'pad_rows'))
 def _shift_kernel_gradient(x, gradient, kernel_size, pad_rows):
-    """Sums the gradient of each tap over images, rows and columns: `(k, k, 1, channels)`, at least float32.
+    """Sums the gradient of each tap over images, rows and columns: `(k, k, 1, channels)`, in float32 or wider.
 
-    One iteration takes some rows of some images, and adds the rows up in registers, so that the k² sums read from the
-    cache and write little: three times as fast as k² reductions of whole images. (With fewer than some 16 rows XLA's
-    CPU backend hands the sums to a library, and takes four times as long: hence zeros below a low image.) The images
-    of one iteration are a stride apart, so that a batch sharded over devices is never gathered.
+    One iteration takes `_ROWS` rows of several images and adds them up in registers, so that the k² sums read from the
+    cache and write little: three times as fast as k² reductions of whole images. With fewer than about 16 rows, XLA's
+    CPU backend calls a library for the sums and takes four times as long, so the rows are padded to a multiple of 16.
+    The images of one iteration are a stride apart, so that a batch sharded over devices is never gathered.
     """
     (images, height, width, channels), half = gradient.shape, kernel_size // 2
     together, rows_below = math.gcd(images, _TOGETHER), -height % _ROWS
@@ -66,13 +66,13 @@ def _shift_kernel_gradient(x, gradient, kernel_size, pad_rows):
 
 
 def _shift_backward(x, kernel, gradient, pad_rows):
-    """Returns both gradients; that of the input is the same operation with the kernel turned by 180°."""
+    """Returns both gradients; the input gradient is the same operation with the kernel rotated by 180°."""
     x_gradient = _shift_forward(gradient, kernel[::-1, ::-1], len(kernel) - 1 - pad_rows)
     return x_gradient, _shift_kernel_gradient(x, gradient, len(kernel), pad_rows).astype(kernel.dtype)
 
 
 def nhwc(x, kernel, window_strides=(1, 1), **options):
-    """Convolves `(batch, height, width, channels)` by `(k, k, …, features)`; options as of `lax`."""
+    """Convolves `(batch, height, width, channels)` by `(k, k, …, features)`; `options` are passed to `lax`."""
     dimensions = ('NHWC', 'HWIO', 'NHWC')
     return lax.conv_general_dilated(x, kernel, window_strides, dimension_numbers=dimensions, **options)
 
@@ -91,14 +91,14 @@ FORMS = ('auto', 'shift', 'lax')
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def depthwise_conv(x, kernel, pad_rows: int, form: str = 'auto'):
-    """Convolves each channel of zero-padded images by itself, with stride 1.
+    """Convolves each channel of zero-padded images separately, with stride 1.
 
     Args:
       x: `(batch, height, width, channels)`, floating point.
       kernel: `(k, k, 1, channels)`, k odd, of the dtype of `x`.
       pad_rows: rows of zeros added above and below; k // 2 keeps the height. The width is always kept.
-      form: 'shift' adds up k² shifted products, 'lax' is XLA's grouped convolution, 'auto' the first on CPU and the
-        second elsewhere.
+      form: 'shift' adds up k² shifted products, 'lax' is XLA's grouped convolution, 'auto' is 'shift' on CPU and 'lax'
+        elsewhere.
 
     Returns `(batch, height + 2 · (pad_rows − k // 2), width, channels)`, of the dtype of `x`. Reverse-mode
     differentiable.

@@ -1,4 +1,4 @@
-"""The network of the thesis in its fast form: folded images, fused units, blocks recomputed where memory is short."""
+"""The network of the thesis in its fast form: folded images, fused units, optional recomputation of blocks."""
 
 import functools
 
@@ -13,7 +13,7 @@ from dsconv.models.layers import GlobalAveragePool, check_patches, glorot_unifor
 class FastDSConv(DSConv):
     """A `DSConv` with the same parameters and, for an odd `kernel_size`, the same result.
 
-    `fold` and `shards` are the `parts` and `shards` of `folding.Layout` in training, `depthwise_form` that of
+    `fold` and `shards` are the `parts` and `shards` of `folding.Layout` in training. `depthwise_form` is the `form` of
     `depthwise_conv`. `remat` recomputes each block in the backward pass.
     """
 

@@ -1,7 +1,7 @@
-"""Folding: images cut into parts along their height, which stand in the batch axis, so that they fill a TPU's lanes.
+"""Folding: cuts images into parts along the height and puts the parts on the batch axis, to fill the lanes of a TPU.
 
-A core of a v3-8 gets 64 of 512 images, and has 128 lanes: with two parts to an image they are full. A layer that looks
-at neighbouring rows gets a halo from the neighbouring parts (`with_neighbours`).
+A core of a v3-8 has 128 lanes and gets 64 of 512 images: two parts per image fill the lanes. A layer that reads
+neighbouring rows gets a halo from the neighbouring parts (`with_neighbours`).
 """
 
 from typing import NamedTuple
@@ -11,12 +11,12 @@ from jax import lax
 
 
 class Layout(NamedTuple):
-    """How images stand in the batch axis.
+    """The layout of images on the batch axis.
 
     Attributes:
-      parts: of each image, along its height; 1: not folded.
-      shards: equal, contiguous shares of the batch, each folded by itself, so that none of an image's parts leaves its
-        device or its group of batch norm: a multiple of the number of both. Within one the order is (part, image).
+      parts: number of parts of each image, along the height; 1: not folded.
+      shards: number of equal, contiguous shares of the batch; a multiple of the numbers of devices and of norm groups.
+        Each is folded separately, to keep an image on one device and in one group; its order is (part, image).
     """
 
     parts: int = 1
@@ -45,9 +45,9 @@ def mean_of_parts(x, layout: Layout):
 
 
 def with_neighbours(x, rows: int, layout: Layout):
-    """Adds a halo of `rows` rows above and below each part: those of its neighbours, or zeros at the image's edge.
+    """Adds a halo of `rows` rows above and below each part: rows of the adjacent parts, or zeros at the image's edge.
 
-    `(parts · batch, height, width, channels)` → height + 2 · `rows`.
+    `(parts · batch, height, width, channels)` → `(parts · batch, height + 2 · rows, width, channels)`.
     """
     above = _from_part(x[:, -rows:], 1, layout)
     below = _from_part(x[:, :rows], -1, layout)
@@ -55,10 +55,10 @@ def with_neighbours(x, rows: int, layout: Layout):
 
 
 def _from_part(edges, step: int, layout: Layout):
-    """Returns for each part the edge of the one `step` before it; zeros for the first, or last."""
+    """Returns, for each part, the edge of the part `step` before it, or zeros if there is no such part."""
     parts, shards = layout
     shift = step * (len(edges) // (shards * parts))
     edges_by_shard = edges.reshape(shards, -1, *edges.shape[1:])
-    # Along the batch, zeros in and as many edges out: on a TPU cheaper than any form that moves the parts' bodies.
+    # Pads one end of the batch axis and crops the other: on a TPU, cheaper than any form that moves whole parts.
     padding = [(0, 0, 0), (shift, -shift, 0), *[(0, 0, 0)] * (edges.ndim - 1)]
     return lax.pad(edges_by_shard, jnp.zeros((), edges.dtype), padding).reshape(edges.shape)

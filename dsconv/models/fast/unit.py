@@ -1,7 +1,7 @@
 """A convolution, the activation and batch norm, differentiated as one operation.
 
-The backward pass keeps the input and the output of the convolution and recomputes the activation: a training step is
-limited by memory bandwidth, on CPU as on TPU.
+The forward pass stores the input and the output of the convolution, and the backward pass recomputes the activation:
+memory bandwidth limits a training step, on CPU and on TPU.
 """
 
 import functools
@@ -23,14 +23,14 @@ def conv_unit(convolve, activation, groups: int, x, kernel, bias, scale, shift):
     """Applies a convolution, the activation, then batch norm over `groups` equal parts of the batch.
 
     Args:
-      convolve: (x, kernel) → `(batch, height, width, features)`.
-      activation: elementwise.
-      groups: divides the batch.
-      x, kernel: the convolution's, of one dtype; the result has it too.
-      bias, scale, shift: `(features,)`, float32, and so are their gradients, which devices add up.
+      convolve: function (x, kernel) → `(batch, height, width, features)`.
+      activation: elementwise function.
+      groups: number of groups; divides the batch.
+      x, kernel: input and kernel of the convolution, of the same dtype; the result has that dtype too.
+      bias, scale, shift: `(features,)`, float32; their gradients, which are summed over devices, are float32 too.
 
-    Returns (`(batch, height, width, features)`, mean, variance), the statistics float32 `(groups, 1, features)`. They
-    have no gradient.
+    Returns (`(batch, height, width, features)`, mean, variance). The statistics are float32 `(groups, 1, features)`;
+    no gradient flows back from these two outputs.
     """
     return _forward(convolve, activation, groups, x, kernel, bias, scale, shift)[0]
 
@@ -68,9 +68,9 @@ def _backward(convolve, activation, groups, residuals, gradients):
         return *through_convolution(written), jnp.sum(written, axis=(0, 1))
 
     def never_written(output, dy):
-        """Recomputes `d_output` inside each product that takes it: on a TPU cheaper than to write it and read it twice.
+        """Recomputes `d_output` in each product that uses it: on a TPU, cheaper than one write and two reads of it.
 
-        The barrier hides from XLA that both are the same. The gradient of the bias is the sum of `d_output`.
+        The barrier hides from XLA that both are equal. The gradient of the bias is the sum of `d_output`.
         """
         dx, _ = through_convolution(d_output(output, dy))
         _, d_kernel = through_convolution(d_output(*lax.optimization_barrier((output, dy))))
@@ -86,7 +86,7 @@ def _with_derivative(activation, x):
 
 
 def _sum(*factors):
-    """Sums a product over the places of each group: `(groups, 1, features)`."""
+    """Sums a product over the positions of each group: `(groups, 1, features)`."""
     product = math.prod(factors)
     # With one group, a sum over the second axis alone takes XLA's CPU backend a hundred times as long.
     axes = (0, 1) if len(product) == 1 else 1
@@ -97,7 +97,7 @@ conv_unit.defvjp(_forward, _backward)
 
 
 class FastConvUnit(ConvUnit):
-    """A `ConvUnit` of a convolution with bias, with the same result; images may be folded as `layout` says."""
+    """A `ConvUnit` for a convolution with bias, with the same result; `layout` is the layout of folded images."""
 
     layout: Layout = WHOLE
     depthwise_form: str = 'auto'

@@ -1,4 +1,4 @@
-"""The networks that DSConv is compared with, each module with a table `NETWORKS`: name → constructor.
+"""The networks that DSConv is compared with. Each module has a table `NETWORKS`: name → constructor.
 
 A new module in this folder is found automatically.
 """

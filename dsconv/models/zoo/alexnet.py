@@ -1,6 +1,6 @@
 """AlexNet: Krizhevsky et al. 2012, "ImageNet Classification with Deep Convolutional Neural Networks", section 3.
 
-As one network, not cut in two for two GPUs: each convolution sees all channels.
+It is one network, not split over two GPUs: each convolution sees all channels.
 """
 
 import functools
@@ -18,10 +18,10 @@ class AlexNet(nn.Module):
     """The classifier: `(batch, height, width, channels)` normalised images → `(batch, num_classes)` float32 logits.
 
     Attributes:
-      features: of the five convolutions.
-      stem: kernel size, stride and padding of the first of them.
-      hidden: widths of the dense layers before the head, each with dropout of a half (section 4.2).
-      smallest: pixels per side that leave one place after the last pooling.
+      features: output features of the five convolutions.
+      stem: kernel size, stride and padding of the first convolution.
+      hidden: widths of the dense layers before the head, each with dropout rate 0.5 (section 4.2).
+      smallest: smallest image side, in pixels, that leaves one position after the last pooling.
     """
 
     num_classes: int
@@ -54,7 +54,7 @@ class AlexNet(nn.Module):
 
 
 def local_response_norm(x, window: int = 5):
-    """Section 3.3: x / (2 + 0.0001 · sum of x² over `window` channels around it) ^ 0.75, zeros beyond the ends."""
+    """Computes x / (2 + 0.0001 · sum of x² over the nearest `window` channels, zero-padded) ^ 0.75 (section 3.3)."""
     channels = x.shape[-1]
     squares = jnp.pad(jnp.square(x), ((0, 0), (0, 0), (0, 0), (window // 2, window // 2)))
     total = sum(squares[..., offset : offset + channels] for offset in range(window))
@@ -64,7 +64,7 @@ def local_response_norm(x, window: int = 5):
 NETWORKS = {
     'alexnet': AlexNet,
     'alexnet_cifar': functools.partial(
-        # The features of Krizhevsky 2014 (arXiv:1404.5997); stem and hidden layers cut to the size of the images.
+        # The features of Krizhevsky 2014 (arXiv:1404.5997); stem and hidden layers reduced for small images.
         AlexNet,
         features=(64, 192, 384, 256, 256),
         stem=(3, 1, 1),

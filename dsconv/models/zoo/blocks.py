@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from dsconv.models.batch_norm import BatchNorm
 from dsconv.models.fast.convolutions import conv_general_dilated, dot_general, subsample
 
-# Layers of Flax with the arithmetic of `dsconv.models.fast`: on a CPU XLA takes eight times as long for the gradient of
-# a 1×1 kernel, thirty times for a depthwise one, and a hundred times for any kernel in a loop over microbatches.
+# Flax layers with the arithmetic of `dsconv.models.fast`: on a CPU, XLA takes 8 times as long for the gradient of a 1×1
+# kernel, 30 times for a depthwise kernel, and 100 times for any kernel in a loop over microbatches.
 # Kernels are initialised for ReLU (He et al. 2015, arXiv:1502.01852).
 Conv = functools.partial(
     nn.Conv, use_bias=False, kernel_init=nn.initializers.he_normal(), conv_general_dilated=conv_general_dilated
@@ -21,10 +21,10 @@ PointwiseConv = functools.partial(
 
 
 class ConvNorm(nn.Module):
-    """A convolution, without bias unless asked for, then `BatchNorm` over `groups`, then `activation` unless None.
+    """A convolution, by default without bias, then `BatchNorm` over `groups`, then `activation` unless None.
 
     `(batch, height, width, channels)` → `(batch, ⌈height / stride⌉, ⌈width / stride⌉, features)` in `dtype`, for odd
-    kernel sizes. Where `depthwise`, each of `features` channels is convolved by itself.
+    kernel sizes. If `depthwise`, each of the `features` channels is convolved separately.
     """
 
     features: int

@@ -1,4 +1,4 @@
-"""ConvMixer: Trockman & Kolter 2022, "Patches Are All You Need?" (arXiv:2201.09792), section 2, of fast `ConvUnit`s."""
+"""ConvMixer of `FastConvUnit`s: Trockman & Kolter 2022, "Patches Are All You Need?" (arXiv:2201.09792), section 2."""
 
 import functools
 
@@ -13,9 +13,9 @@ class ConvMixer(nn.Module):
     """The classifier: `(batch, height, width, channels)` normalised images → `(batch, num_classes)` float32 logits.
 
     Attributes:
-      patch: pixels per side; divides height and width.
-      layers: pairs of a depthwise convolution, with a residual, and a pointwise one, of `width` features.
-      kernel: side of the depthwise kernel, odd.
+      patch: pixels per side of a patch; divides height and width.
+      layers: number of layers: a depthwise convolution with a residual, then a pointwise one, of `width` features.
+      kernel: size of the depthwise kernel, odd.
     """
 
     num_classes: int

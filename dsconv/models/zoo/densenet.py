@@ -31,8 +31,8 @@ class DenseNet(nn.Module):
     """The classifier: `(batch, height, width, channels)` normalised images → `(batch, num_classes)` float32 logits.
 
     Attributes:
-      growth: channels that a layer adds to those that it sees, by 1×1 to four times as many, then 3×3.
-      layers: of each dense block. Between blocks a 1×1 convolution halves the channels, average pooling the sides.
+      growth: channels that each layer appends to its input, by 1×1 to 4 · `growth` channels, then 3×3 to `growth`.
+      layers: layers per dense block; between blocks, a 1×1 convolution halves the channels, average pooling the sides.
     """
 
     num_classes: int

@@ -16,9 +16,9 @@ CIFAR_STRIDES = (1, 1, 1, 2, 2, 1, 2, 1)
 
 
 class InvertedResidual(nn.Module):
-    """Table 1: 1×1 to `expansion` times the channels, depthwise 3×3, linear 1×1; plus the input where shapes agree.
+    """1×1 to `expansion` times the channels, depthwise 3×3, linear 1×1 (table 1); plus the input if shapes are equal.
 
-    `conv` makes a `ConvNorm`. An expansion of 1 leaves the first convolution out.
+    `conv` makes a `ConvNorm`. With an `expansion` of 1, there is no first convolution.
     """
 
     features: int
@@ -40,9 +40,9 @@ class MobileNetV2(nn.Module):
     """The classifier: `(batch, height, width, channels)` normalised images → `(batch, num_classes)` float32 logits.
 
     Attributes:
-      multiplier: of the features of every layer, which are rounded to multiples of 8; the last layer's 1280 only grow.
-      stages: expansion, features at width 1 and blocks of each.
-      strides: of the stem and of the first block of each stage.
+      multiplier: scales the features of each layer, then rounded to multiples of 8; the last layer has at least 1280.
+      stages: expansion, features at multiplier 1, and number of blocks of each stage.
+      strides: strides of the stem and of the first block of each stage.
     """
 
     num_classes: int
@@ -67,7 +67,7 @@ class MobileNetV2(nn.Module):
 
 
 def rounded(features: float) -> int:
-    """Returns the nearest multiple of 8, at least 8 and nine tenths of `features`, as the authors' code has it."""
+    """Returns the nearest multiple of 8 that is at least 8 and at least 0.9 · `features`, as in the authors' code."""
     nearest = max(8, int(features + 4) // 8 * 8)
     return nearest if nearest >= 0.9 * features else nearest + 8
 

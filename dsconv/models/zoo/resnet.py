@@ -12,9 +12,9 @@ from dsconv.models.zoo.blocks import ConvNorm, PointwiseConv
 
 
 class Block(nn.Module):
-    """ReLU of the sum of a shortcut and of convolutions, one for each (features, kernel size, stride) of `branch`.
+    """ReLU of a shortcut plus a branch with a convolution for each (features, kernel size, stride) in `branch`.
 
-    `conv` makes a `ConvNorm`; `shortcut` is that of `ResNet`.
+    `conv` makes a `ConvNorm`; `shortcut` is as in `ResNet`.
     """
 
     branch: tuple[tuple[int, int, int], ...]
@@ -42,13 +42,13 @@ class ResNet(nn.Module):
     """The classifier: `(batch, height, width, channels)` normalised images → `(batch, num_classes)` float32 logits.
 
     Attributes:
-      stages: blocks of each stage; all but the first stage halve height and width and double the features.
+      stages: number of blocks of each stage; all but the first stage halve height and width and double the features.
       width: features of the first stage.
-      bottleneck: blocks of 1×1, 3×3 (with the stride) and 1×1 convolutions to four times the features (figure 5),
-        instead of two 3×3 ones.
-      shortcut: where a block changes the shape: 'pad' (every `stride`-th place, and zeros for the channels that are
-        missing: option A), 'conv' (1×1, with bias, without norm) or 'conv_norm' (1×1, with norm: option B).
-      large_stem: 7×7 with stride 2 and max pooling, for ImageNet; otherwise 3×3, for CIFAR.
+      bottleneck: whether blocks have 1×1, 3×3 (with the stride) and 1×1 convolutions, the last with four times the
+        features (figure 5), instead of two 3×3 convolutions.
+      shortcut: shortcut of a block that changes the shape: 'pad' (every `stride`-th pixel, zeros for new channels:
+        option A), 'conv' (1×1, with bias, without norm) or 'conv_norm' (1×1, with norm: option B).
+      large_stem: whether the stem is 7×7 with stride 2 and max pooling, for ImageNet; otherwise 3×3, for CIFAR.
     """
 
     num_classes: int

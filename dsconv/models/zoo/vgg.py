@@ -13,9 +13,9 @@ class VGG(nn.Module):
     """The classifier: `(batch, height, width, channels)` normalised images → `(batch, num_classes)` float32 logits.
 
     Attributes:
-      stages: 3×3 convolutions of each stage, of `features`; a stage ends with max pooling by 2.
-      hidden: widths of the dense layers before the head, each with dropout of a half.
-      batch_norm: between each convolution, then without bias, and its ReLU (the paper has none).
+      stages: number of 3×3 convolutions of each stage, with `features` channels; a stage ends with 2×2 max pooling.
+      hidden: widths of the dense layers before the head, each with dropout rate 0.5.
+      batch_norm: adds batch norm between each convolution, which then has no bias, and its ReLU; not in the paper.
     """
 
     num_classes: int
@@ -40,7 +40,7 @@ class VGG(nn.Module):
                     x = nn.relu(conv(features, (3, 3), dtype=self.dtype, name=name)(x))
             x = nn.max_pool(x, (2, 2), (2, 2))
         x = x.reshape(x.shape[0], -1)
-        # Section 3.1 says in a footnote that Glorot's initial weights do without the paper's pre-training.
+        # By a footnote in section 3.1, Glorot initialisation makes the paper's pre-training unnecessary.
         dense = functools.partial(nn.Dense, kernel_init=glorot_uniform)
         for number, width in enumerate(self.hidden, 1):
             x = nn.relu(dense(width, dtype=self.dtype, name=f'hidden_{number}')(x))

@@ -24,9 +24,9 @@ class AttentionProduct(nn.Module):
 
 
 class ClassTokenAndPositions(nn.Module):
-    """A learned token before the places, and a learned vector added to each (equation 1).
+    """Prepends a learned class token and adds a learned position vector to each token (equation 1).
 
-    `(batch, height, width, width of a token)` → `(batch, 1 + height · width, …)`.
+    `(batch, height, width, features)` → `(batch, 1 + height · width, features)`.
     """
 
     dtype: jnp.dtype = jnp.float32
@@ -40,7 +40,7 @@ class ClassTokenAndPositions(nn.Module):
 
 
 class EncoderBlock(nn.Module):
-    """Equations 2 and 3: x + attention of norm of x, then x + MLP of norm of x; `(batch, tokens, width)`, kept."""
+    """x + attention(norm(x)), then x + MLP(norm(x)) (equations 2 and 3); `(batch, tokens, width)` → the same shape."""
 
     heads: int
     dropout: float
@@ -63,10 +63,10 @@ class ViT(nn.Module):
     """The classifier: `(batch, height, width, channels)` normalised images → `(batch, num_classes)` float32 logits.
 
     Attributes:
-      patch: pixels per side; divides height and width.
-      width: features of a token, a multiple of `heads`, those of the attention.
-      layers: encoder blocks.
-      dropout: rate, after the positions and after every dense layer but those of queries, keys and values (B.1).
+      patch: pixels per side of a patch; divides height and width.
+      width: features of a token, a multiple of `heads`, the number of attention heads.
+      layers: number of encoder blocks.
+      dropout: rate after adding positions and after each dense layer of a block except queries, keys, values (B.1).
     """
 
     num_classes: int
