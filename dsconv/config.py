@@ -113,7 +113,7 @@ def _fit_images(config, run):
         raise InputError(f'dataset.channels={config.dataset.channels}, but {takes}: leave dataset.channels unset')
     _lay_over(config, {key: trained[key] for key in unset}, f'{config.init_from}: ')
     config.dataset.auto = tuple(key for key in auto if key not in unset) or None
-    return f'{", ".join(unset)}: taken from init_from={config.init_from}'
+    return None if run else f'{", ".join(unset)}: taken from init_from={config.init_from}'
 
 
 def save_run(workdir: Path, config: ConfigDict, facts: dict) -> None:

@@ -138,7 +138,7 @@ def encode_arrays(images, features: Features, where: str):
     if spec.dtype != tf.uint8:
         some = images if spec.dtype == tf.uint16 else images.take(SCANNED)  # any value above 255 changes the range
         ends = [(image.min(), image.max()) for image in some.as_numpy_iterator() if image.size]
-        low, high = min(low for low, _ in ends), max(high for _, high in ends)
+        low, high = np.min(ends or 0), np.max(ends or 0)  # NaN if any pixel is NaN
         is_deep = spec.dtype == tf.uint16 and high > 255  # PNG stores 16-bit values as they are
         if not (is_deep or low >= 0 and high <= 255):
             raise InputError(
