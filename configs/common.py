@@ -66,7 +66,7 @@ def get_config() -> ConfigDict:
 
     config.model = ConfigDict()
     # dsconv, or a network of dsconv/models/zoo to compare with, such as resnet20. The zoo networks have fixed sizes: of
-    # this section, they take only dtype and, with batch norm, norm_groups.
+    # this section, they take only norm_groups and dtype.
     config.model.name = 'dsconv'
     # plain is dsconv/models/dsconv.py, fast is dsconv/models/fast: same parameters, same result. auto is fast on a CPU
     # and a TPU, and wherever fold, depthwise_form or remat is set.

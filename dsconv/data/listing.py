@@ -146,7 +146,9 @@ def list_pictures(given: pathlib.Path, dataset, whole: bool = False) -> Listing:
             notes.append(f'{folder}: {loose} picture(s) beside the class folders are left out')
         above = _real_path(root), _real_path(folder)
         for name in sorted(classes[split]):
-            found = sorted(path for each in classes[split][name] for path in pictures_below(each, above, others))
+            found = sorted(
+                path for each in classes[split][name] for path in pictures_below(each, above, others, strict=True)
+            )
             if found and name not in class_names:
                 raise InputError(unknown_class(name, folder, folders[training], class_names))
             rows += [(path, name, split) for path in found]
@@ -232,8 +234,13 @@ def alike(class_names: tuple[str, ...]) -> list[str]:
     ]
 
 
-def pictures_below(folder: pathlib.Path, above: tuple[str, ...], others: collections.Counter) -> Iterator[str]:
-    """Yields the files below a folder with a picture's extension or none; counts other extensions in `others`."""
+def pictures_below(
+    folder: pathlib.Path, above: tuple[str, ...], others: collections.Counter, strict: bool = False
+) -> Iterator[str]:
+    """Yields the files below a folder with a picture's extension or none; counts other extensions in `others`.
+
+    If `strict`, a broken link that may stand for a folder of pictures raises InputError.
+    """
     above = (*above, _real_path(folder, above))
     for entry in folder.iterdir():
         extension = entry.suffix.lower()
@@ -241,13 +248,13 @@ def pictures_below(folder: pathlib.Path, above: tuple[str, ...], others: collect
         if _is_left_behind(entry):
             continue
         if not (is_remote(entry) and is_picture) and entry.is_dir():  # saves a request per picture to an object store
-            yield from pictures_below(entry, above, others)
+            yield from pictures_below(entry, above, others, strict)
         elif is_remote(entry) or entry.is_file() or (is_picture and _is_broken_link(entry)):
             if is_picture or not extension:
                 yield str(entry)
             else:
                 others[extension] += 1
-        elif not extension:
+        elif strict and not extension:
             _check_links([entry])
 
 

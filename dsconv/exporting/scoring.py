@@ -40,7 +40,9 @@ def report_exported(
         scored = other_examples(config, dataset, split, where)
     else:
         say_where(config, where, OF_PUBLIC)
-        config.dataset.update(dict.fromkeys(unread(config.dataset)))  # unset the keys that an archive ignores
+        typed = [each.partition('=')[0].removeprefix('dataset.') for each in where]
+        ignored = [key for key in unread(config.dataset) if key not in typed]  # by an archive
+        config.dataset.update(dict.fromkeys(ignored))
         scored = own_examples(config, data.open_source(config.dataset), split)
     batches = scored.images.in_order(BATCH_SIZE, slice(None))
     probabilities = np.concatenate([network.run(images) for images, _ in batches])

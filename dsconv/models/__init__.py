@@ -12,7 +12,7 @@ from dsconv.models.fast.dsconv import FastDSConv
 from dsconv.models.zoo import NETWORKS
 
 MODELS = {'dsconv': DSConv, **NETWORKS}
-OF_EVERY_NETWORK = {'name', 'dtype'}
+OF_EVERY_NETWORK = {'name', 'dtype', 'norm_groups'}  # norm_groups has no effect on a network without batch norm
 
 
 def build_model(model, num_classes: int):
@@ -36,6 +36,11 @@ def options_of(model) -> set[str]:
     if model['name'] == 'dsconv':
         taken.add('implementation')
     return taken & set(model)
+
+
+def has_batch_norm(model) -> bool:
+    """Returns whether the network of a config's `model` section has batch norm."""
+    return model['norm'] == 'batch' if model['name'] == 'dsconv' else 'norm_groups' in _fields(MODELS[model['name']])
 
 
 def _network(name, implementation):

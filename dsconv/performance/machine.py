@@ -5,8 +5,6 @@ import os
 import platform
 from pathlib import Path
 
-import jax
-
 from dsconv.process import versions
 
 # Packages that a measurement may depend on, if they are installed.
@@ -25,6 +23,8 @@ def cpu_model() -> str:
 
 def surroundings() -> dict:
     """Returns the machine's keys of a benchmark's JSON: `devices`, `cores` (of this process), `cpu`, `versions`."""
+    import jax
+
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     devices = f'{jax.device_count()} × {jax.devices()[0].device_kind}'
     return {'devices': devices, 'cores': cores, 'cpu': cpu_model(), 'versions': versions(PACKAGES)}

@@ -15,15 +15,18 @@ from dsconv.reporting.write import PICTURES
 
 
 def read_report(workdir: Path) -> dict | None:
-    """Reads `report/report.json` of a run; None if it is missing or lacks newer keys. Raises InputError if damaged."""
+    """Reads `report/report.json` of a run; None if it is missing or older than 0.1.0. Raises InputError if damaged."""
     file = to_path(workdir) / 'report' / 'report.json'
     if not file.exists():
         return None
     try:
-        report = dict(json.loads(file.read_text(encoding='utf-8')))
+        report = {'calibration': None, 'thresholds': []} | dict(json.loads(file.read_text(encoding='utf-8')))
+        report.setdefault('balanced_accuracy', report['macro_average']['recall'])  # not in 0.1.0, as the keys above
+        if 'robustness' in report:
+            report['robustness'].setdefault('source', 'those of dsconv 0.1')
         headline(report)  # raises if a value is invalid
         sections(report, ())
-    except KeyError:  # from an earlier version: the run is scored again
+    except KeyError:  # the run is scored again
         return None
     except (ValueError, TypeError, IndexError, AttributeError, RecursionError) as error:
         command = f'python -m dsconv.evaluate --workdir={workdir}'

@@ -127,7 +127,7 @@ def _thresholds(report: dict) -> dict:
         accuracy = None if row['accuracy'] is None else percent(row['accuracy'])
         rows.append((percent(row['threshold'], 0), percent(row['coverage']), accuracy))
     text = f'What predict {"--tta " if report.get("tta") else ""}--threshold answers, and how often that is right:'
-    return {'text': text, 'table': (['threshold', 'answered', 'of these right'], rows)}
+    return {'text': text, 'table': (['threshold', 'answered', 'of these right'], rows)} if rows else {}
 
 
 def _robustness(report: dict) -> dict:

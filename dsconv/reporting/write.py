@@ -55,8 +55,7 @@ def write_report(
       network: identifies the checkpoint among others of the same step (`training.checksums.identity`).
       tta: whether `log_probabilities` are means over several views of an image.
 
-    Raises InputError for a split without examples, RunError for log-probabilities that are NaN (the model diverged),
-    ValueError if `labels` and `log_probabilities` differ in length.
+    Raises InputError for a split without examples, RunError for log-probabilities that are NaN (the model diverged).
     """
     labels, log_probabilities = np.asarray(labels), np.asarray(log_probabilities)
     _check(labels, log_probabilities, split)

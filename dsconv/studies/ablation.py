@@ -25,13 +25,15 @@ def summarise(study: Study, cells: list[Cell]) -> dict:
     }
     folds = {cell.config.dataset.fold for cell in cells}  # only one if the config sets the fold
     folds = int(folds.pop().partition('/')[2]) if len(folds) > 1 else None
+    fraction = min(cell.config.dataset.train_fraction for cell in cells)
+    overlap = 1 / ((folds - 1) * fraction) if folds else 0.0
     first, variants = next(iter(accuracies.values())), {}
     for name, found in by_variant.items():
         states = [one['state'] for one in found]
         rates = [one['images_per_second'] for one in found if 'images_per_second' in one]
         variants[name] = {
-            **spread(accuracies[name], folds),
-            **paired_difference(accuracies[name], first, folds),
+            **spread(accuracies[name], overlap),
+            **paired_difference(accuracies[name], first, overlap),
             'failed': states.count('failed'),
             'unfinished': states.count('unfinished'),
             'images_per_second': statistics.median(rates) if rates else None,

@@ -12,41 +12,42 @@ CONFIDENCE = 0.95
 ROUNDING = 1e-9  # smaller differences between accuracies are rounding errors; one image in a million is 1e-6
 
 
-def spread(accuracies: dict[int, float], folds: int | None = None) -> dict:
+def spread(accuracies: dict[int, float], overlap: float = 0.0) -> dict:
     """Returns `runs`, `mean`, its 95 % `mean_interval` and `std` (with n − 1) of accuracies.
 
-    A value that needs more runs is None, and so is the interval of equal accuracies. `folds`: see `paired_difference`.
+    A value that needs more runs is None, and so is the interval of equal accuracies. For `overlap`, see
+    `paired_difference`.
     """
     values = list(accuracies.values())
     return {
         'runs': len(values),
         'mean': statistics.fmean(values) if values else None,
         'std': statistics.stdev(values) if len(values) > 1 else None,
-        'mean_interval': _interval_of_mean(values, folds),
+        'mean_interval': _interval_of_mean(values, overlap),
     }
 
 
-def paired_difference(these: dict[int, float], those: dict[int, float], folds: int | None = None) -> dict:
+def paired_difference(these: dict[int, float], those: dict[int, float], overlap: float = 0.0) -> dict:
     """Compares accuracies, these minus those, over the seeds that both have.
 
-    `folds` is the number of cross-validation folds, whose runs are not independent: they share training images. The
-    interval is then wider, as in Nadeau & Bengio 2003, "Inference for the Generalization Error", section 3.1.
+    In cross-validation, the runs are not independent, because they share training images. `overlap` is then the number
+    of scored images over that of training images: the interval is wider, as in Nadeau & Bengio 2003, "Inference for the
+    Generalization Error", section 3.1.
 
     Returns the number of `pairs`, their mean `difference` (None without pairs) and its 95 % `interval` [low, high] by
     Student's t: None with fewer than two pairs, or if all differences are equal, since it would have no width.
     """
     differences = [these[seed] - those[seed] for seed in these if seed in those]
     mean = statistics.fmean(differences) if differences else None
-    return {'pairs': len(differences), 'difference': mean, 'interval': _interval_of_mean(differences, folds)}
+    return {'pairs': len(differences), 'difference': mean, 'interval': _interval_of_mean(differences, overlap)}
 
 
-def _interval_of_mean(values: list[float], folds) -> list[float] | None:
+def _interval_of_mean(values: list[float], overlap) -> list[float] | None:
     from scipy import stats
 
     if len(values) < 2 or statistics.stdev(values) < ROUNDING:
         return None
-    scored_by_trained = 1 / (folds - 1) if folds else 0  # ratio of the numbers of images
-    scale = statistics.stdev(values) * math.sqrt(1 / len(values) + scored_by_trained)
+    scale = statistics.stdev(values) * math.sqrt(1 / len(values) + overlap)
     return [float(end) for end in stats.t.interval(CONFIDENCE, len(values) - 1, statistics.fmean(values), scale)]
 
 

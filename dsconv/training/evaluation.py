@@ -34,7 +34,7 @@ class Evaluator:
     def score(self, variables, split) -> dict[str, float]:
         """Returns the mean `loss` (nats) and `accuracy` over the split; only their sums leave the device."""
         sums = (self._score(variables, *to_global(self._mesh, batch)) for batch in self._batches(split))
-        with naming_remedies(f'resume with a --config.eval.batch_size below {self._batch_size}'):
+        with naming_remedies(f'resume with a --config.eval.batch_size below {self._size(split)}'):
             total = functools.reduce(optax.tree.add, sums)
             return {name: float(value) / split.num_examples for name, value in total.items()}
 
@@ -45,8 +45,10 @@ class Evaluator:
             return np.concatenate([np.asarray(batch) for batch in batches])[: split.num_examples]
 
     def _batches(self, split):
-        whole = math.ceil(split.num_examples / self._mesh.size) * self._mesh.size
-        return data.eval_batches(split, batch_size=min(self._batch_size, whole), processes=peers())
+        return data.eval_batches(split, batch_size=self._size(split), processes=peers())
+
+    def _size(self, split) -> int:
+        return min(self._batch_size, math.ceil(split.num_examples / self._mesh.size) * self._mesh.size)
 
 
 def scored_variables(config, variables, average, updates: int):

@@ -8,7 +8,7 @@ import optax
 from jax import lax
 
 from dsconv.errors import InputError
-from dsconv.models import options_of
+from dsconv.models import has_batch_norm
 
 TPU_LANES = 128  # lanes of the vector and matrix units of a core
 CPU_BYTES = 2**22  # of a block's output, for a microbatch that fits in a CPU's caches: a third more images/s
@@ -22,11 +22,12 @@ def accumulation_steps(config, mesh) -> int:
     images, units = config.batch_size // mesh.size, most_accumulation_steps(config, mesh)
     steps = config.accumulation_steps
     if steps is None:
-        if mesh.devices.flat[0].platform != 'cpu':
+        is_suited = config.model.name == 'dsconv' or has_batch_norm(config.model)  # others have no known best size
+        if mesh.devices.flat[0].platform != 'cpu' or not is_suited:
             return 1
         return max(n for n in range(1, units + 1) if units % n == 0 and (n == 1 or images // n >= _cpu_images(config)))
     if units % steps:
-        whole = 'model.norm_groups' if _norm_looks_at_batch(config) else 'batch_size'
+        whole = 'model.norm_groups' if has_batch_norm(config.model) else 'batch_size'
         raise InputError(
             f'accumulation_steps={steps} must divide {units}, the number of parts that {whole} allows on each of '
             f'{mesh.size} device(s); use a divisor of it, or set {whole} to a multiple of {steps * mesh.size}'
@@ -37,7 +38,7 @@ def accumulation_steps(config, mesh) -> int:
 def most_accumulation_steps(config, mesh) -> int:
     """Returns the largest number of microbatches on a device: one per norm group, or per image without batch norm."""
     images, groups = config.batch_size // mesh.size, config.model.norm_groups
-    if not _norm_looks_at_batch(config):
+    if not has_batch_norm(config.model):
         return images
     return math.gcd(groups // mesh.size if groups % mesh.size == 0 else 1, images)
 
@@ -62,12 +63,6 @@ def inference_steps(config, images: int, mesh) -> int:
     on_device, suited = images // mesh.size, _cpu_images(config)
     largest = max(n for n in range(1, suited + 1) if on_device % n == 0)
     return on_device // largest if largest > suited // 2 else 1
-
-
-def _norm_looks_at_batch(config) -> bool:
-    if config.model.name == 'dsconv':
-        return config.model.norm == 'batch'
-    return 'norm_groups' in options_of(config.model)
 
 
 def _cpu_images(config) -> int:

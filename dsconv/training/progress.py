@@ -47,6 +47,7 @@ class Progress:
         self._skipped = 0
         self._waited = self._seconds_a_step = 0.0
         self._epoch_ends = []  # (step, time) of the first two ends of epochs
+        self._in_all = None  # seconds per step with evaluation and saving, from the third end on
         self._window_start = self._shown = time.perf_counter()
 
     @contextlib.contextmanager
@@ -118,8 +119,12 @@ class Progress:
             averages['images_per_second'] = steps * self._config.batch_size / seconds
             averages['input_wait_fraction'] = self._waited / seconds
         if step % self._training.steps_per_epoch == 0:
-            if len(self._epoch_ends) < 2:
-                self._epoch_ends.append((step, time.perf_counter()))
+            now = time.perf_counter()
+            if len(self._epoch_ends) < 2:  # the first evaluation, which is compiled, is before the second end
+                self._epoch_ends.append((step, now))
+            else:
+                settled_step, settled = self._epoch_ends[1]
+                self._in_all = (now - settled) / (step - settled_step)
             self._show(step, averages)
         self._window_start, self._window_step, self._waited = time.perf_counter(), step, 0.0
         learning_rate = self._learning_rate(step, int(state.nonfinite_steps))
@@ -151,11 +156,7 @@ class Progress:
         line = f'epoch {epoch}/{self._config.epochs}, step {step}/{total}: loss {averages["loss"]:.4f}'
         line += f', accuracy {100 * averages["accuracy"]:.2f} %'
         if seconds_a_step:
-            in_all = seconds_a_step
-            if len(self._epoch_ends) == 2 and step > self._epoch_ends[1][0]:  # the evaluation has been compiled
-                settled_step, settled = self._epoch_ends[1]
-                in_all = (self._shown - settled) / (step - settled_step)
-            left = _duration((total - step) * in_all)
+            left = _duration((total - step) * (self._in_all or seconds_a_step))
             line += f', {self._config.batch_size / seconds_a_step:,.0f} images/s, {left} left'
         logger.info(line)
 

@@ -8,7 +8,7 @@ import pytest
 from configs import common
 from dsconv import config as configuration
 from dsconv.config_checks import choices
-from dsconv.models import DSConv, FastDSConv, build_model, options_of
+from dsconv.models import MODELS, DSConv, FastDSConv, build_model, has_batch_norm, options_of
 
 # Each differs from the default of the network and of configs/common.py.
 OPTIONS = dict(
@@ -33,7 +33,10 @@ def test_every_option_arrives_and_fast_has_more_than_plain(settings):
     assert options_of(settings) == set(settings)
     assert set(settings) - options_of(dict(settings, implementation='plain')) == {'fold', 'depthwise_form', 'remat'}
     assert options_of(dict(settings, name='resnet20')) == {'name', 'dtype', 'norm_groups'}
-    assert options_of(dict(settings, name='vit_tiny')) == {'name', 'dtype'}
+    assert {name for name in MODELS if has_batch_norm(dict(settings, name=name))} == {
+        'dsconv', 'convmixer_256_8', 'densenet_40_12', 'mobilenetv2_050', 'resnet8', 'resnet20', 'resnet50', 'resnet56',
+        'vgg16_cifar',
+    }  # fmt: skip
 
 
 def test_the_default_config_is_the_small_network(settings):

@@ -117,8 +117,9 @@ def test_reports_that_are_missing_old_or_damaged(page, tmp_path):
     assert read_report(tmp_path) is None
     file.parent.mkdir()
     report = read_report(page[0].parents[1] / 'b')
-    file.write_text(json.dumps({name: value for name, value in report.items() if name != 'balanced_accuracy'}))
-    assert read_report(tmp_path) is None  # of an earlier version
+    for newer, is_read in ((('ece',), False), (('balanced_accuracy', 'calibration', 'thresholds'), True)):
+        file.write_text(json.dumps({name: value for name, value in report.items() if name not in newer}))
+        assert (read_report(tmp_path) is not None) == is_read
     for damage in ('{"accuracy": 0.', '[1]', json.dumps(report | {'ece': ''})):
         file.write_text(damage)
         with pytest.raises(InputError, match=r'report.json is damaged .*dsconv.evaluate --workdir='):

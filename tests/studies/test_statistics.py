@@ -48,10 +48,10 @@ def test_the_interval_is_that_of_scipys_paired_test():
 
 def test_folds_share_training_images():
     values = {fold: accuracy for fold, accuracy in enumerate((0.8, 0.82, 0.85, 0.9, 0.81))}
-    (low, high), (inner_low, inner_high) = (spread(values, folds)['mean_interval'] for folds in (5, None))
+    (low, high), (inner_low, inner_high) = (spread(values, overlap)['mean_interval'] for overlap in (1 / 4, 0))
     assert high - low == pytest.approx(1.5 * (inner_high - inner_low))  # √(1 + 5 · 1/4)
     twice = values | {fold + 5: accuracy for fold, accuracy in values.items()}
-    widths = [np.diff(paired_difference(each, dict.fromkeys(each, 0.5), 5)['interval']) for each in (values, twice)]
+    widths = [np.diff(paired_difference(each, dict.fromkeys(each, 0.5), 1 / 4)['interval']) for each in (values, twice)]
     scale = [np.std(list(each.values()), ddof=1) * stats.t.ppf(0.975, len(each) - 1) for each in (values, twice)]
     assert widths[0] / scale[0] == pytest.approx(2 * np.sqrt(1 / 5 + 1 / 4))
     assert widths[1] / scale[1] == pytest.approx(2 * np.sqrt(1 / 10 + 1 / 4))
@@ -116,8 +116,7 @@ def test_a_published_study_says_what_its_runs_say(file):
     }
     first = next(iter(accuracies.values()))
     for name, found in saved['variants'].items():
-        paired = paired_difference(accuracies[name], first, saved.get('folds'))
-        for key, value in (spread(accuracies[name], saved.get('folds')) | paired).items():
+        for key, value in (spread(accuracies[name]) | paired_difference(accuracies[name], first)).items():
             assert found[key] == pytest.approx(value), (name, key)
     assert saved['sentence'] == sentence(saved['variants'])
     page = file.with_name('study.md').read_text()

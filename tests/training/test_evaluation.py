@@ -29,7 +29,7 @@ def scored():
     return config, network, variables, split, labels[mask], softmax(np.asarray(logits, np.float64)[mask], axis=1)
 
 
-@pytest.mark.parametrize(('batch_size', 'devices'), [(100, 8), (5, 8), (7, 1)])
+@pytest.mark.parametrize(('batch_size', 'devices'), [(1000, 8), (5, 8), (7, 1)])
 def test_scores_do_not_depend_on_batch_size_and_devices(scored, batch_size, devices):
     config, network, variables, split, labels, probabilities = scored
     config = config.copy_and_resolve_references()

@@ -49,7 +49,7 @@ class VGG(nn.Module):
 
 
 NETWORKS = {
-    'vgg16': VGG,
+    'vgg16': functools.partial(VGG, norm_groups=1),  # without batch norm
     'vgg16_cifar': functools.partial(VGG, hidden=(), batch_norm=True),
-    'vgg19': functools.partial(VGG, stages=(2, 2, 4, 4, 4)),
+    'vgg19': functools.partial(VGG, stages=(2, 2, 4, 4, 4), norm_groups=1),
 }
