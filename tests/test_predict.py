@@ -2,7 +2,7 @@
 
 import csv
 import json
-import logging
+import unittest
 
 import jax
 import numpy as np
@@ -36,16 +36,12 @@ def trained(tmp_path_factory):
     (root / 'train' / 'a cat' / '05.png').write_bytes(b'broken')
     tiny = TINY | {'dataset.name': f'image_folder:{root}', 'dataset.image_size': 8, 'batch_size': 16, 'epochs': 1}
     tiny |= {'schedule.warmup_epochs': 0, 'model.depth': 0}
-    decoded, lines, fit = [], [], picture.fit
-    handler = logging.Handler()
-    handler.emit = lambda record: lines.append(record.getMessage())
-    logging.getLogger('dsconv').addHandler(handler)
-    with pytest.MonkeyPatch.context() as patch:
+    decoded, fit = [], picture.fit
+    with pytest.MonkeyPatch.context() as patch, unittest.TestCase().assertLogs('dsconv') as log:
         patch.setattr(picture, 'fit', lambda *given: decoded.append(given) or fit(*given))
         line = ['--config=configs/digits.py', f'--workdir={workdir}']
         assert run(main, [*line, *(f'--config.{key}={value}' for key, value in tiny.items())]) == 0
-    logging.getLogger('dsconv').removeHandler(handler)
-    return root, workdir, lines, len(decoded)
+    return root, workdir, log.output, len(decoded)
 
 
 def test_a_run_decodes_its_folder_once_and_is_reported_on_its_validation_split_without_a_test_one(trained):

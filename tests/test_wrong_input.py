@@ -16,7 +16,7 @@ from dsconv import evaluate, main, predict
 from tests import commands
 from tests.commands import DIGITS
 
-PIPE, PICKLE = object(), pickle.dumps({'accuracy': 1})
+PICKLE = pickle.dumps({'accuracy': 1})
 
 
 def png(width, height):
@@ -30,13 +30,11 @@ TWO = {f'pictures/{name}/{number}.png': PNG for name in ('cat', 'dog') for numbe
 
 
 def build(root, tree):
-    """Makes files (bytes), links (str, the target), directories (None) and pipes (`PIPE`), by path."""
+    """Makes files (bytes), links (str, the target) and directories (None), by path."""
     for path, content in tree.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         if content is None:
             (root / path).mkdir(parents=True)
-        elif content is PIPE:
-            os.mkfifo(root / path)
         elif isinstance(content, str):
             (root / path).symlink_to(content)
         else:
@@ -59,11 +57,6 @@ def set_config(group, key, value):
         (run / 'config.json').write_text(json.dumps(written))
 
     return damage
-
-
-def overwrite(pattern, content):
-    """Returns a function that overwrites all files of a run that match `pattern`."""
-    return lambda run: [file.write_bytes(content) for file in run.rglob(pattern) if file.is_file()]
 
 
 @pytest.fixture
@@ -133,7 +126,9 @@ CASES = {
     'no channels': (set_config('dataset', 'channels', None), PREDICT, 'dataset.channels=none must be set in a run'),
     'no patches': (set_config('model', 'patch_size', 3), PREDICT, 'model.patch_size=3 does not divide images of 8×8'),
     'another network': (set_config('model', 'dim', 16), PREDICT, 'cannot be restored', 'config.json does not match'),
-    'metadata that are pickles': (overwrite('_METADATA', PICKLE), PREDICT, 'cannot be restored', '--checkpoint'),
+    'metadata that are pickles': (
+        lambda run: [file.write_bytes(PICKLE) for file in run.rglob('_METADATA') if file.is_file()], PREDICT,
+        'cannot be restored', '--checkpoint'),
     'no checkpoint': (
         lambda run: [shutil.rmtree(run / 'checkpoints'), (run / 'checkpoints').mkdir()], PREDICT, 'no checkpoint yet'),
     'a run twice': ({}, 'report --workdirs run run/../run --output=page', 'run/../run is named twice'),
@@ -176,9 +171,10 @@ def test_what_is_wrong_is_one_line(refuse, tmp_path, case):
 
 
 def test_wrong_pictures_are_named_and_a_right_one_is_classified_all_the_same(refuse, tmp_path):
-    wrong = {'a pipe': PIPE, 'pickle.png': PICKLE, 'bomb.png': png(20_000, 20_000)}
+    wrong = {'pickle.png': PICKLE, 'bomb.png': png(20_000, 20_000)}
     build(tmp_path, wrong | {'right \udcff.png': PNG})
-    names = [*wrong, 'x\udcff\n.png', 'x' * 300]  # nobody writes to the pipe
+    os.mkfifo(tmp_path / 'a pipe')
+    names = ['a pipe', *wrong, 'x\udcff\n.png', 'x' * 300]  # nobody writes to the pipe
     words = ('a pipe: is not a file; ', 'pickle.png: is not a picture', 'bomb.png: has too many pixels')
     words += ('.png: there is no such file; ', 'x: cannot be read (File name too long)')
     output = refuse(predict, ['--workdir=run', *names, 'right \udcff.png'], *words)

@@ -6,7 +6,6 @@ import pytest
 from benchmarks.process import Process, last_core
 from dsconv.errors import RunError
 from dsconv.process import ALLOCATOR
-from tests.commands import python
 
 
 def started(variant='', environment=(), **settings):
@@ -49,9 +48,3 @@ def test_every_way_in_has_the_tuned_allocator():
     ]:
         with started(environment=environment, **settings) as process:
             assert process.facts['allocator'] == allocator
-
-
-def test_no_library_is_imported_before_the_peers_own():
-    code = 'import sys, benchmarks.process; print(*{"jax", "flax", "tensorflow", "torch", "keras"} & {*sys.modules})'
-    done = python('-c', code)
-    assert (done.returncode, done.stdout.strip()) == (0, '')

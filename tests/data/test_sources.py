@@ -4,7 +4,6 @@ import pytest
 
 from dsconv.data import open_source
 from dsconv.errors import InputError
-from tests.commands import python
 
 
 @pytest.mark.parametrize(
@@ -22,21 +21,6 @@ from tests.commands import python
 def test_wrong_settings(settings, changed, message):
     with pytest.raises(InputError, match=message):
         open_source(settings(**changed)).load('tset')
-
-
-def test_importing_is_light_and_batches_from_memory_cost_no_tensorflow():
-    code = """
-import sys, dsconv.data
-print({'tensorflow', 'tensorflow_datasets', 'sklearn', 'jax'} & {*sys.modules})
-from configs.common import get_config
-dataset = get_config().dataset
-dataset.name = 'digits'
-train = dsconv.data.open_source(dataset).load('train')
-print([len(labels) for _, labels in dsconv.data.train_batches(train, batch_size=8, seed=0, start_step=0, num_steps=2)])
-print({'tensorflow', 'tensorflow_datasets'} & {*sys.modules})
-"""
-    said = python('-c', code)
-    assert said.stdout.splitlines() == ['set()', '[8, 8]', 'set()'], said.stderr
 
 
 def test_what_needs_tensorflow_says_so_where_it_is_not_installed(settings, monkeypatch):

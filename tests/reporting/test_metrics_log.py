@@ -6,7 +6,6 @@ import pytest
 
 from dsconv.errors import InputError
 from dsconv.reporting import MetricsLog, read_metrics
-from tests.commands import python
 
 
 def log_steps(workdir, steps, restored_step=0):
@@ -84,14 +83,3 @@ def test_tensorboard_reads_the_same_scalars(tmp_path):
         'train/learning_rate': [(10, 0.125), (70_000, 0.25)],
         'validation/loss': [(70_000, 1.75)],
     }
-
-
-def test_reporting_is_light_to_import_and_pyplot_stays_out(tmp_path):
-    script = f"""if True:
-        import sys, dsconv.reporting
-        dsconv.reporting.MetricsLog({str(tmp_path)!r}, restored_step=0).close()
-        heavy = {{'matplotlib', 'sklearn', 'tensorflow', 'tensorboard', 'jax', 'jinja2', 'tabulate'}} & {{*sys.modules}}
-        from dsconv.reporting import figures
-        figures.png(figures.curves([]))
-        print(heavy, 'matplotlib.pyplot' in sys.modules)"""
-    assert python('-c', script).stdout == 'set() False\n'

@@ -1,6 +1,5 @@
 """The temperature of a run, by hand and against what numbers drawn from known probabilities ask for."""
 
-import dataclasses
 import json
 import shutil
 
@@ -11,7 +10,6 @@ import pytest
 import dsconv
 from dsconv import config as configuration
 from dsconv import data
-from dsconv.data.splits import Division
 from dsconv.errors import InputError
 from dsconv.reporting.scores import expected_calibration_error
 from dsconv.training.calibration import fit_temperature, read_temperature
@@ -88,8 +86,7 @@ def test_a_run_without_a_validation_part_has_none_and_says_so(finished_run, tmp_
     for file in run.rglob('temperature.json'):
         file.unlink()
     source = data.open_source(configuration.load_run(run).dataset)
-    division = Division({name: source.split_sizes[name] for name in ('train', 'test')}, 0.0, 1.0)
-    source = dataclasses.replace(source, division=division, own=source.own)
+    del source.division.own_sizes['validation']
     with pytest.raises(InputError, match="no split 'validation'"):
         report_run(run, 'test', source=source, calibrate=True)
     assert report_run(run, 'test', source=source)['calibration'] is None

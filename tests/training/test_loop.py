@@ -1,15 +1,14 @@
 """Whole runs of the tiny network in this process: logging, resuming, refusing."""
 
-import dataclasses
 import gzip
 import json
-import logging
 import os
 import re
 import shutil
 import signal
 import time
 import types
+import unittest
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +17,6 @@ import pytest
 
 from dsconv import config as configuration
 from dsconv import data
-from dsconv.data.splits import Division
 from dsconv.errors import InputError, Preempted, RunError
 from dsconv.reporting import read_metrics
 from dsconv.training import loop, setup
@@ -105,14 +103,10 @@ SHORT = dict(model__depth=0, schedule__warmup_epochs=0)
 @pytest.fixture(scope='module')
 def traced(tmp_path_factory):
     """The workdir of a run of one epoch, of which three steps are traced, and what was compiled."""
-    workdir, records = tmp_path_factory.mktemp('traced'), []
-    handler = logging.Handler()
-    handler.emit = records.append
-    logging.getLogger('jax').addHandler(handler)
-    with jax.log_compiles():
+    workdir = tmp_path_factory.mktemp('traced')
+    with jax.log_compiles(), unittest.TestCase().assertLogs('jax') as log:
         assert loop.train(tiny_config(epochs=1, **SHORT), workdir, profile=3)
-    logging.getLogger('jax').removeHandler(handler)
-    return workdir, [record.getMessage() for record in records]
+    return workdir, [record.getMessage() for record in log.records]
 
 
 def test_a_finished_run_can_be_given_more_epochs(traced, tmp_path):
@@ -213,8 +207,8 @@ def test_a_network_that_refuses_the_images_leaves_the_workdir_to_another(tmp_pat
 def test_no_checkpoint_is_chosen_by_the_test_split(tmp_path):
     config = tiny_config(epochs=1, **SHORT)
     source = data.open_source(config.dataset)
-    division = Division({name: source.split_sizes[name] for name in ('train', 'test')}, 0.0, 1.0)
-    assert loop.train(config, tmp_path, dataclasses.replace(source, division=division))
+    del source.division.own_sizes['validation']
+    assert loop.train(config, tmp_path, source)
     message = 'no validation split that selects the best checkpoint'
     with Checkpoints(tmp_path, read_only=True) as checkpoints, pytest.raises(InputError, match=message):
         checkpoints.choose('best')

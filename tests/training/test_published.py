@@ -64,16 +64,13 @@ def test_no_path_of_the_machine_is_in_it(averaged_run, tmp_path):
     assert json.loads(text)['command'] == 'python -m dsconv.main --config=a.py --x=1'
     file.write_text(json.dumps({'config': facts['config']}))  # by hand, or by a library
     publish(averaged_run, tmp_path / 'bare')
-    assert without_paths("python -m x '--workdir=/a b' 'a b'") == "python -m x 'a b'"
-    assert without_paths('python -m dsconv.ablate --study=/my/wide.toml --output=/my/out') == (
-        'python -m dsconv.ablate --study=wide.toml'
-    )
-    others = 'python /my/a.py --baseline=/my/b.py --baseline configs/pictures.py:/my/ants -f /my/kernel.json --x=/my/y'
-    assert without_paths(others) == (
-        'python a.py --baseline=b.py --baseline=configs/pictures.py:ants -f kernel.json --x=y'
-    )
-    assert without_paths('--config=gs://my/runs/small/config.json --x=gs://my/y') == '--config=config.json --x=y'
-    named = '--config=configs/pictures.py:/my/ants --config.dataset.name image_table:/my/ants.csv --config /my/a.py'
-    assert without_paths(named) == (
-        '--config=configs/pictures.py:ants --config.dataset.name=image_table:ants.csv --config=a.py'
-    )
+    expected = {
+        "python -m x '--workdir=/a b' 'a b'": "python -m x 'a b'",
+        'python -m dsconv.ablate --study=/my/wide.toml --output=/my/out': 'python -m dsconv.ablate --study=wide.toml',
+        'python /my/a.py --baseline=/my/b.py --baseline configs/pictures.py:/my/ants -f /my/kernel.json --x=/my/y':
+            'python a.py --baseline=b.py --baseline=configs/pictures.py:ants -f kernel.json --x=y',
+        '--config=gs://my/runs/small/config.json --x=gs://my/y': '--config=config.json --x=y',
+        '--config=configs/pictures.py:/my/ants --config.dataset.name image_table:/my/ants.csv --config /my/a.py':
+            '--config=configs/pictures.py:ants --config.dataset.name=image_table:ants.csv --config=a.py',
+    }  # fmt: skip
+    assert {command: without_paths(command) for command in expected} == expected
