@@ -80,7 +80,7 @@ def comparable(config, name: str, baseline: str) -> dict:
         raise InputError(str(error).replace('--config=', '--baseline=', 1)) from error
     names = [configuration.name_of(path) for path in (name, baseline)]
     if names[0] == names[1]:
-        raise InputError(f'--baseline={baseline} has the name of --config={name}, by which the runs are told apart')
+        raise InputError(f'--baseline={baseline} has the same name as --config={name}: rename one of the files')
     ours = config.copy_and_resolve_references()
     ours.dataset.validation_fraction = validation_fraction(ours.dataset)
     ours = resolve_config(ours)  # otherwise, values chosen from the data would replace the baseline's values
@@ -102,7 +102,7 @@ def points_of(lines: list[dict], batch_size: int) -> list[dict[str, float]]:
     trained = [line for line in lines if line['split'] == 'train']
     rates = [line['images_per_second'] for line in trained if 'images_per_second' in line]
     if not rates:
-        raise RunError('the run is too short to be timed: take smaller batches or steps_per_dispatch')
+        raise RunError('the run is too short to be timed: set a smaller batch_size or steps_per_dispatch')
     points, seconds, step = [], 0.0, 0
     for line in lines:
         if line['split'] == 'train':
@@ -141,7 +141,7 @@ def as_text(result: dict) -> str:
     rows.append(['final accuracy', *(f'{100 * run["final_accuracy"]:.2f} %' for run in columns.values()), None])
     rows.append(['whole run', *(_moment(run['points'][-1]) for run in columns.values()), None])
     return (
-        f'Seconds of training and epochs until so much of the validation split is right; {result["devices"]}, '
+        f'Seconds of training and epochs until each validation accuracy is reached; {result["devices"]}, '
         f'{result["cores"]} cores ({result["cpu"]}).\nThe ratio is the median over the seeds.\n\n'
         + text_table(['', *columns, f'{other} ÷ {ours}'], rows)
     )

@@ -15,8 +15,11 @@ from dsconv.files import check_output, make_directory, replace_file, write_json
 # `--what` → (module, help). A module is imported when it is chosen. It defines `measure(config, …)`, which takes the
 # given flags and returns JSON, `as_text(result)`, and optionally `PEERS` and `draw(result)`, which returns a PNG file.
 CHOICES = {
-    'network': ('benchmarks.network.comparison', 'training and inference, beside other libraries'),
-    'augment': ('benchmarks.augment.comparison', "augmentation's share of the step, and other libraries"),
+    'network': ('benchmarks.network.comparison', 'speed of training and inference, compared with other libraries'),
+    'augment': (
+        'benchmarks.augment.comparison',
+        "augmentation's share of the step, and its speed beside others",
+    ),
     'feed': ('benchmarks.feed', 'how fast batches come from the data'),
     'time-to-accuracy': ('benchmarks.time_to_accuracy', 'how long two recipes train until they reach an accuracy'),
 }
@@ -79,7 +82,7 @@ def flags() -> cli.Parser:
         'torch-compile, keras-tensorflow, keras-jax; augment: pillow, torchvision, keras'
     )
     parser.add_argument('--peers', metavar='LIBRARIES', help=text)
-    text = 'rounds, in each of which all are measured in turn (default: 5, with --what=augment 9)'
+    text = 'number of rounds; each measures all in turn (default: 5; with --what=augment: 9)'
     parser.add_argument('--rounds', type=cli.positive, help=text)
     parser.add_argument('--steps', type=cli.positive, help='with --what=network: steps per round (default: 5)')
     parser.add_argument(
@@ -91,7 +94,7 @@ def flags() -> cli.Parser:
     text = 'with --what=time-to-accuracy: directory of the runs (default: runs/time-to-accuracy)'
     parser.add_argument('--workdir', type=cli.path, metavar='DIR', help=text)
     parser.add_argument('--json', action='store_true', help='one JSON object')
-    text = 'writes the same JSON object to DIR/benchmark.json, some also a plot; or to FILE.json'
+    text = 'writes the same JSON object to DIR/benchmark.json or FILE.json; two choices also write a plot'
     parser.add_argument('--output', type=cli.path, metavar='DIR', help=text)
     return parser
 

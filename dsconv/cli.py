@@ -72,7 +72,9 @@ def parser(command: str, description: str) -> Parser:
 
 def add_config_flag(flags: Parser) -> None:
     """Adds `--config=FILE`, which is required, and `--config.KEY=VALUE`, for --help alone: `run` parses overrides."""
-    text = 'configs/small.py or another file, FILE.py:ARG where it takes an argument, or the config.json of a run'
+    text = (
+        'config file, e.g. configs/small.py; FILE.py:ARG if get_config takes an argument; or config.json of a run'
+    )
     flags.add_argument('--config', required=True, metavar='FILE', help=text)
     text = 'overrides a key of the config, e.g. --config.model.dim=64; configs/common.py lists them all'
     flags.add_argument('--config.KEY', metavar='VALUE', default=argparse.SUPPRESS, help=text)
@@ -96,19 +98,22 @@ def add_network_flags(flags: Parser) -> None:
     which.add_argument('--workdir', type=path, metavar='DIR', help='workdir of the run, or a published network')
     which.add_argument('--model', type=path, metavar='FILE', help='.tflite or .onnx, as dsconv.export writes them')
     add_checkpoint_flag(flags)
-    text = 'test-time augmentation: averages over an image, shifts of it by a pixel, and their mirror images'
+    text = (
+        'test-time augmentation: averages the logits of an image, of its shifts by a pixel and, if training flips, of '
+        'their mirror images'
+    )
     flags.add_argument('--tta', action='store_true', help=text)
 
 
 def add_study_flags(flags: Parser, output: str) -> None:
     """Adds the flags of a study; `output` is the default of `--output`, for --help."""
     add_config_flag(flags)
-    flags.add_argument('--seeds', type=seeds, help='each is trained once per seed (default: 0,1,2, or one per fold)')
-    text = 'divides the training images into N folds, each the validation split of one run, or of every Nth seed'
+    flags.add_argument('--seeds', type=seeds, help='seeds, e.g. 0,1 (default: 0,1,2; with --folds=N: 0 to N-1)')
+    text = 'cross-validation: divides the training images into N folds; seed s is validated on fold s modulo N, plus 1'
     flags.add_argument('--folds', type=number(2), metavar='N', help=text)
     text = 'trains only shard I of N of the runs, e.g. 2/4'
     flags.add_argument('--shard', type=shard, default=(1, 1), metavar='I/N', help=text)
-    text = f'directory of the runs, which are resumed, and of study.json, .md, .png (default: {output})'
+    text = f'directory for the runs, study.json, .md and .png; runs in it are resumed (default: {output})'
     flags.add_argument('--output', type=path, metavar='DIR', help=text)
     flags.add_argument('--dry-run', action='store_true', help='prints the command of each run and trains nothing')
 

@@ -170,7 +170,8 @@ def _read_run(file) -> dict:
         return flatten(written['config'])
     except Exception as error:  # damage raises many types of error
         raise InputError(
-            f'{file} is damaged ({describe(error)}); restore it from a copy, or use the config.json of a run'
+            f'{file} is damaged ({describe(error)}); restore it from a copy, or, as --config, give the config.json of '
+            f'a run'
         ) from error
 
 

@@ -78,7 +78,7 @@ def resolve(config: ConfigDict, source) -> ConfigDict:
     config = config.copy_and_resolve_references()
     with config.unlocked():
         config.dataset.update(located(config.dataset))
-        message = 'is for pictures that are files, which these are not: leave it unset'
+        message = 'cannot be used with data that is already decoded (digits, an archive): leave it unset'
         _demand(config, 'dataset.crop_scale', source.crop_scale or not config.dataset.crop_scale, message)
         config.dataset.crop_scale = source.crop_scale
         config.dataset.image_size = source.image_size
@@ -144,7 +144,7 @@ def _check_images(config):
         rows, fold = size // patch, config.model.fold or 1
         halo = max(config.model.kernel_size // 2, 1)  # rows that a part needs from its neighbours
         fits = fold == 1 or rows % fold == 0 and rows // fold >= halo
-        parts = f'must divide {rows} rows of patches into parts of {halo} or more'
+        parts = f'must divide the {rows} rows of patches into equal parts of at least {halo} row(s)'
         _demand(config, 'model.patch_size', size % patch == 0, f'does not divide {images}; use {divisor}')
         _demand(config, 'model.fold', fits, parts)
     _demand(config, 'augment.crop_padding', padding < size, f'must be smaller than the {images}')
@@ -157,15 +157,21 @@ def _check_images(config):
 def check_splits(config: ConfigDict, sizes: dict[str, int]) -> None:
     """Raises InputError unless `sizes`, split name → number of images, has the splits and images that a run needs."""
     final, there, epochs = config.eval.final_split, ', '.join(sizes), config.epochs
-    _demand(config, 'dataset.name', 'train' in sizes, f'has no split to train on; it has {there}')
+    name_it = 'name one, e.g. --config.dataset.splits=train=NAME'
+    _demand(config, 'dataset.name', 'train' in sizes, f'has no training split, only {there}: {name_it}')
     images, batch = sizes['train'], config.batch_size
     fewer = f'--config.batch_size={2 ** max(int(math.log2(max(images, 1))) - 1, 0)} --config.model.norm_groups=1'
     _demand(
-        config, 'batch_size', batch <= images, f'is more than the {images} training images; use fewer, e.g. {fewer}'
+        config,
+        'batch_size',
+        batch <= images,
+        f'is more than the {images} training images; use a smaller one, e.g. {fewer}',
     )
     splits = f'is not a split of {config.dataset.name}; it has {there}{did_you_mean(final, sizes)}'
     _demand(config, 'eval.final_split', final in sizes, splits)
-    _demand(config, 'eval.final_split', final != 'train', 'is trained on; leave it out, and use evaluate --split=train')
+    _demand(
+        config, 'eval.final_split', final != 'train', 'must not be train; leave it out, and use evaluate --split=train'
+    )
     fits, hold_out = config.eval.patience is None or 'validation' in sizes, '--config.dataset.validation_fraction=0.1'
     _demand(config, 'eval.patience', fits, f'needs a validation split; hold one out with {hold_out}')
     steps = images // batch
@@ -197,7 +203,7 @@ def check(config: ConfigDict) -> None:
     ends = config.eval.patience is None or not config.eval.recalibration_batches
     sinks = schedule.name != 'exponential' or schedule.end_value > 0
     groups = 'batch_size' in (config.dataset.auto or ()) or batch % model.norm_groups == 0  # it may be chosen later
-    twice = 'and loss.class_weights=balanced would correct for rare classes twice: set one of them'
+    twice = 'and loss.class_weights=balanced would correct for rare classes twice: use only one of them'
     below, above = model.kernel_size - 1, model.kernel_size + 1
     for key, fits, message in (
         ('model.kernel_size', model.kernel_size % 2, f'must be odd; use {below} or {above}'),
@@ -208,7 +214,7 @@ def check(config: ConfigDict) -> None:
         ('augment.clean_tail_epochs', config.augment.clean_tail_epochs <= epochs, f'must not be more than {epochs=}'),
         ('schedule.end_value', schedule.end_value <= peak, f'must not be above schedule.peak_value={peak}'),
         ('schedule.end_value', sinks, 'is never reached by exponential decay; use schedule.name=linear'),
-        ('eval.recalibration_batches', ends, 'is done at the last step, which eval.patience may skip; unset one'),
+        ('eval.recalibration_batches', ends, 'is done at the last step, which eval.patience may skip; set it to 0'),
     ):
         _demand(config, key, fits, message)
     for key in ('dataset.crop_scale', 'dataset.crop_ratio'):

@@ -92,8 +92,9 @@ def flags() -> cli.Parser:
     text = 'other data, its classes matched by name: image_folder:PATH, image_table:FILE.csv, or a name of TFDS'
     parser.add_argument('--dataset', type=cli.text, metavar='NAME', help=text)
     text = (
-        "the report's directory (default: WORKDIR/report, of other splits WORKDIR/report_SPLIT, of other data "
-        'WORKDIR/report-NAME, with --tta …_tta; of a published network in runs/published/NAME, of a file FILE.report)'
+        'directory of the report (default: WORKDIR/report; with --split WORKDIR/report_SPLIT, with --dataset '
+        'WORKDIR/report-NAME, with --tta …_tta; for a published network in runs/published/NAME, for --model '
+        'FILE.report)'
     )
     parser.add_argument('--output', type=cli.path, metavar='DIR', help=text)
     text = "writes each example's path, truth and prediction into predictions.csv"
@@ -105,7 +106,7 @@ def flags() -> cli.Parser:
     text = 'draws the predictions of N examples, chosen by a fixed seed, into examples.png (default: none)'
     parser.add_argument('--examples', type=cli.positive, default=0, metavar='N', help=text)
     text = (
-        'where the data is, e.g. --config.dataset.data_dir=DIR; of a published network or a file also root; with '
+        'location of the data; KEY is data_dir or archive, for a published network or --model also root, with '
         '--dataset also root, label_key, splits, …'
     )
     cli.add_place_flag(parser, text)

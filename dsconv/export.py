@@ -76,7 +76,7 @@ def flags() -> cli.Parser:
     parser.add_argument('--licence', type=licence, metavar='NAME', help=text)
     text = 'the files take float32 images in [0, 1] instead of uint8 ones'
     parser.add_argument('--float-input', action='store_true', help=text)
-    text = 'where the data of the run is, e.g. --config.dataset.data_dir=DIR; of a published network also root'
+    text = 'location of the data of the run; KEY is data_dir or archive, for a published network also root'
     cli.add_place_flag(parser, text)
     return parser
 

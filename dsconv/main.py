@@ -34,7 +34,8 @@ def main(arguments) -> None:
     has_trained = train(config, workdir, source, arguments.profile)
     report = None if has_trained else own_report(workdir, split)
     if report:
-        logger.info('%s has already finished (to train longer, set --config.epochs=N)', workdir)
+        longer = 'set a higher --config.epochs, or --config.eval.patience if it stopped early'
+        logger.info('%s has already finished (to train longer, %s)', workdir, longer)
     else:
         report = report_run(workdir, split, source=source, calibrate='validation' in source.split_sizes)
     if report:  # empty in the processes that do not write it
@@ -45,14 +46,15 @@ def main(arguments) -> None:
 def flags() -> cli.Parser:
     parser = cli.parser('main', 'Trains the network of a config, or resumes its run.')
     cli.add_config_flag(parser)
-    text = 'workdir of the run (default: runs/<name of the config>, or that of a config.json)'
+    text = 'workdir of the run (default: runs/<name of the config>; the directory of a config.json)'
     parser.add_argument('--workdir', type=cli.path, metavar='DIR', help=text)
-    text = 'traces N steps after the first three dispatches into DIR/profile, for TensorBoard and ui.perfetto.dev'
+    text = 'writes a trace of N steps, after three warm-up dispatches, to WORKDIR/profile, for TensorBoard and '
+    text += 'ui.perfetto.dev'
     parser.add_argument('--profile', type=cli.positive, default=0, metavar='N', help=text)
     text = 'for a run of several processes: address of process 0, or auto on a TPU pod or SLURM'
     parser.add_argument('--coordinator', metavar='HOST:PORT', help=text)
-    parser.add_argument('--num-processes', type=int, metavar='N', help='processes of the run, with --coordinator')
-    parser.add_argument('--process-id', type=int, metavar='I', help='which of them this is, with --coordinator')
+    parser.add_argument('--num-processes', type=int, metavar='N', help='number of processes, with --coordinator')
+    parser.add_argument('--process-id', type=int, metavar='I', help='index of this process, from 0')
     return parser
 
 

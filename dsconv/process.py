@@ -223,4 +223,6 @@ def _check_address(coordinator, is_own):
         if is_own:
             socket.create_server(('', int(port))).close()
     except OSError as error:  # gRPC would crash the process
-        raise InputError(f'--coordinator={coordinator}: port {port} cannot be used ({error.strerror})') from error
+        raise InputError(
+            f'--coordinator={coordinator}: port {port} cannot be used ({error.strerror}): give another'
+        ) from error

@@ -103,8 +103,11 @@ def test_resolve_fills_in_what_the_data_says_in_a_copy(caplog):
     ('changes', 'message'),
     [
         (dict(model__patch_size=5), 'model.patch_size=5 does not divide images of 32×32 pixels; use 4'),
-        (dict(model__fold=16), 'model.fold=16 must divide 16 rows of patches into parts of 2 or more'),
-        (dict(model__fold=3), 'model.fold=3 must divide 16 rows of patches into parts of 2 or more'),
+        (
+            dict(model__fold=16),
+            'model.fold=16 must divide the 16 rows of patches into equal parts of at least 2 row(s)',
+        ),
+        (dict(model__fold=3), 'model.fold=3 must divide the 16 rows of patches into equal parts of at least 2 row(s)'),
         (dict(augment__cutout_size=33), 'augment.cutout_size=33 must not be larger than the images of 32×32 pixels'),
         (dict(augment__crop_padding=32), 'augment.crop_padding=32 must be smaller than the images of 32×32 pixels'),
         (dict(dataset__mean=(0.5,)), 'dataset.mean=0.5 must hold 3 number(s), one for each channel'),
@@ -118,13 +121,14 @@ def test_resolve_names_what_does_not_fit_the_images(changes, message):
 @pytest.mark.parametrize(
     ('changes', 'sizes', 'message'),
     [
-        ({}, {'test': 9}, 'dataset.name=cifar10 has no split to train on; it has test'),
-        ({}, {'train': 511}, 'batch_size=512 is more than the 511 training images; use fewer, e.g. '
+        ({}, {'test': 9}, 'dataset.name=cifar10 has no training split, only test: name one, '
+         'e.g. --config.dataset.splits=train=NAME'),
+        ({}, {'train': 511}, 'batch_size=512 is more than the 511 training images; use a smaller one, e.g. '
          '--config.batch_size=128 --config.model.norm_groups=1'),
         (dict(eval__final_split='tset'), {'train': 512, 'test': 9}, 'eval.final_split=tset is not a split of cifar10; '
          'it has train, test; did you mean test?'),
-        (dict(eval__final_split='train'), {'train': 512, 'test': 9}, 'eval.final_split=train is trained on; leave it '
-         'out, and use evaluate --split=train'),
+        (dict(eval__final_split='train'), {'train': 512, 'test': 9}, 'eval.final_split=train must not be train; leave '
+         'it out, and use evaluate --split=train'),
         (dict(epochs=3, schedule__warmup_epochs=2.99), {'train': 5120, 'test': 9},
          'schedule.warmup_epochs=2.99 leaves no step of epochs=3 for the decay; shorten it'),
         (dict(eval__patience=3), {'train': 512, 'test': 9}, 'eval.patience=3 needs a validation split; hold '

@@ -78,7 +78,7 @@ def check_same_policy(config) -> None:
     lines = configuration.differences(resolve_without_data(configuration.defaults()), config)
     differing = [line for line in lines if line.startswith(('augment.', 'dataset.channels:'))]
     if differing := [line for line in differing if not line.startswith(followed)]:
-        raise InputError(f'the peers have the default augmentation alone ({"; ".join(differing)}); take --peers=none')
+        raise InputError(f'the peers support only the default augmentation ({"; ".join(differing)}); use --peers=none')
 
 
 def step_share(config, rounds: int, seconds: float) -> dict:

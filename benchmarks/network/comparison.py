@@ -123,7 +123,7 @@ def check_same_network(config) -> None:
     """Raises InputError unless the peers support `config`."""
     for key, has in OF_PEERS.items():
         if (value := config[key]) not in has:
-            raise InputError(f'{key}={value}: the peers have {", ".join(map(str, has))} alone; take --peers=none')
+            raise InputError(f'{key}={value}: the peers support only {", ".join(map(str, has))}; use --peers=none')
 
 
 def contenders(peers) -> dict[str, Contender]:
@@ -208,9 +208,9 @@ def as_text(result: dict) -> str:
         rows.append([name, *speeds[0], *speeds[1], f'{result["logits_difference"][name]:.0e}'])
     about = (
         f'{result["parameters"][OURS]:,} parameters, batches of {result["batch_size"]}, {result["model"]["dtype"]}, '
-        f'{result["cores"]} cores ({result["cpu"]}).\nMedians of {result["rounds"]} rounds in turn, each of '
-        f'{result["steps"]} steps after {WARM_UP} in a new process. {TUNED}: with the malloc settings that {OURS} '
-        'gives itself.'
+        f'{result["cores"]} cores ({result["cpu"]}).\nMedians of {result["rounds"]} rounds in turn; each runs '
+        f'{WARM_UP} warm-up and {result["steps"]} timed steps in a new process. {TUNED}: with the malloc settings that '
+        f'{OURS} gives itself.'
     )
     groups = result['model']['norm_groups']
     if groups > 1 and len(result['parameters']) > 1:

@@ -66,7 +66,7 @@ def repeated(listing: Listing, digests: np.ndarray) -> Iterator[str]:
     num_classes = np.bincount(np.unique([which, listing.labels], axis=1)[0])
     contrary = listing.paths[np.sort(first[num_classes > 1])].tolist()
     if contrary:
-        yield f'{listing.root}: {_first(contrary)} in two classes at once'
+        yield f'{listing.root}: {_first(contrary)} identical to pictures of another class: keep each in one class'
 
 
 def _first(paths: list[str]) -> str:

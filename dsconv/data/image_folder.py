@@ -65,7 +65,7 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
     check(listing, broken)
     drawn = frozenset()
     if listed:
-        log.info("%s: the run's %s pictures are used", listed, f'{len(listing.paths):,}')
+        log.info('%s: only the %s pictures with which the run began are used', listed, f'{len(listing.paths):,}')
     else:
         names, labels = folder_class_names(listing.class_names, listing.labels, dataset)
         listing = dataclasses.replace(listing, class_names=names, labels=labels)
@@ -173,7 +173,8 @@ def _tell(listing: Listing, broken: list[str], is_tested: bool) -> None:
     what = what or f'{counts[""]:,} pictures'
     fifth = '; a fixed fifth of each class is the test split' if is_tested else ''
     if listing.groups is not None:
-        fifth += f'; the {len(np.unique(listing.groups)):,} groups are not divided (dataset.group_key=- ignores them)'
+        groups = f'{len(np.unique(listing.groups)):,} groups'
+        fifth += f'; each of the {groups} stays in one split (dataset.group_key=- ignores groups)'
     left_out = _left_out(listing.other_files)
     log.info('%s: read as %s of %d classes%s%s', listing.root, what, len(listing.class_names), fifth, left_out)
     for note in (*listing.notes, *_missing_classes(listing)):

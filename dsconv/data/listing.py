@@ -185,13 +185,15 @@ def _split_folders(root: pathlib.Path, names: dict[str, str], notes: list[str], 
             notes += [f'{folder}: read as a class, because no train/ holds classes' for folder in found[split]]
         return {'': root}
     if not found['train'] and not whole:
-        raise InputError(f'{root}: holds {next(iter(filter(None, found.values())))[0].name}/ but no train/')
+        holds = f'{root}: holds {next(iter(filter(None, found.values())))[0].name}/ but no train/'
+        raise InputError(f'{holds}: add it, or name the splits, e.g. --config.dataset.splits=train=a,test=b')
     check_split_names(root, names, [folder.name for folder in inside])
     for split, folders in found.items():
         if len(folders) > 1:
             raise InputError(f'{folders[0]} and {folders[1]} are both the {split} split: keep one of them')
     if others:
-        notes.append(f'{root}: ignored beside {found["train"][0].name}/: {", ".join(folder.name for folder in others)}')
+        ignored = ', '.join(folder.name for folder in others)
+        notes.append(f'{root}: folders beside {found["train"][0].name}/ are ignored: {ignored}')
     return {split: found[split][0] for split in ('train', 'validation', 'test') if found[split]}
 
 

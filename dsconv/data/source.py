@@ -84,7 +84,7 @@ def choose_class_names(names: tuple[str, ...], dataset) -> tuple[str, ...]:
     """Returns `dataset.class_names` if set, else the data's own names. Raises InputError if they are not valid."""
     if dataset.class_names is None:
         if len(set(names)) < len(names) or any(not name or '\0' in name for name in names):
-            what = f'{dataset.name} has a class without a name, or two of one name'
+            what = f'{dataset.name} has a class without a name, or two classes with one name'
             raise InputError(f'{what}: name all {len(names)} with --config.dataset.class_names=NAME,NAME,…')
         return tuple(names)
     if len(dataset.class_names) != len(names):

@@ -121,7 +121,8 @@ def _missing_classes(labels: np.ndarray, part: np.ndarray, class_names: tuple, w
     """Yields a message for every class of `labels` without an example among the indices `part`."""
     for missing in np.setdiff1d(labels, labels[part]):
         count = np.sum(labels == missing)
-        yield f'none of the {count} example(s) of class {class_names[missing]!r} is in the {what} split ({len(part)})'
+        none = f'none of the {count} example(s) of class {class_names[missing]!r}'
+        yield f'{none} is in the {what} split of {len(part)} examples'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +159,9 @@ class Division:
         for name, size in self.sizes.items():
             if size <= 0 and self.own_sizes.get('train'):
                 fractions = f'validation_fraction={self.validation_fraction}, train_fraction={self.train_fraction}'
-                remedy = 'name those to test on' if name == 'test' else f'change {fractions} or fold'
+                remedy = (
+                    'give a test split (test/, or a column split)' if name == 'test' else f'change {fractions} or fold'
+                )
                 raise InputError(
                     f'none of the {self.own_sizes["train"]} examples is left for {name!r}: add examples, or {remedy}'
                 )

@@ -194,7 +194,8 @@ def _splits(path, seen, columns, header, names: dict[str, str]) -> list[str]:
             )
     splits = [names[facts['split_key'].lower()] for facts in seen.values()]
     if 'train' not in splits:
-        raise InputError(f'{path}: has no training rows, only {", ".join(sorted(set(splits)))}')
+        only, remedy = ', '.join(sorted(set(splits))), 'name the splits, e.g. --config.dataset.splits=train=a,test=b'
+        raise InputError(f'{path}: has no training rows, only {only}: {remedy}')
     return splits
 
 

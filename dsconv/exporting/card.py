@@ -82,16 +82,16 @@ def write(report: dict) -> str:
     parts = [
         '\n'.join(front),
         f'# {plain(report["title"])}',
-        f'It distinguishes {len(report["class_names"])} classes: {plain(", ".join(report["class_names"]))}.{scored} It '
-        'names one of them for any picture, also for one that shows none of them.',
+        f'The network distinguishes {len(report["class_names"])} classes: {plain(", ".join(report["class_names"]))}. '
+        f'It always names one of them, even for a picture that shows none.{scored}',
         '## Input and output',
         f'`image`: `(1, {size}, {size}, {channels})`, {takes} (ONNX and StableHLO take any number of pictures; the '
-        f'int8 file takes uint8). Normalization is included. Prepare a picture with {report["preparation"]}. '
+        f'int8 file takes uint8). Normalization is included. Preparation of a picture: {report["preparation"]}. '
         f'`probabilities`: `(1, {len(report["class_names"])})`, in the order of `labels.txt`; the int8 file gives them '
         'as uint8, in 256ths.',
         '## Checked',
-        f'By the runtime of each file on {report["pictures"]:,} pictures, {plain(report["checked_on"])}; times are CPU '
-        'time of one thread, taken in turn.',
+        f'Each file was run by its own runtime on {report["pictures"]:,} pictures, {plain(report["checked_on"])}; '
+        'times are CPU time of one thread, measured in turn.',
         plain_table(*table(report)),
         *(_chip(file) for file in report['files'] if file['format'] == 'c'),
         f'{f"Licence: {licence}. " if licence else ""}Made by `python -m dsconv.export`.',
@@ -103,9 +103,10 @@ def _chip(file):
     """Returns a paragraph on the operators and the memory that the C array requires of a microcontroller."""
     operators = ', '.join(f'{count} {name}' for name, count in file['operators'].items())
     lacks = ', '.join(file['missing'])
-    lacks = f'TensorFlow Lite Micro has no {lacks}: it does not run there' if lacks else 'TensorFlow Lite Micro has all'
+    lacks = f'lacks {lacks}: the network does not run there' if lacks else 'has all of them'
     return (
         f'`model.cc` for a microcontroller: {file["macs"] / 1e6:.1f} million multiply-accumulates, '
         f'{file["bytes_of_model"] / 1000:.0f} kB of flash, an arena of about {file["arena_bytes"] / 1000:.0f} kB '
-        f'(activations alone; {file["peak_bytes"] / 1000:.0f} kB at once). Operators: {operators}. {lacks}.'
+        f'(activations only; at most {file["peak_bytes"] / 1000:.0f} kB are in use at the same time). Operators: '
+        f'{operators}. TensorFlow Lite Micro {lacks}.'
     )

@@ -129,7 +129,7 @@ def _ranges(file, pictures):
     computed = sorted({*graph.inputs, *(output for operator in graph.operators for output in operator.outputs)})
     if any(graph.tensors[index].type != schema.TensorType.FLOAT32 for index in computed):
         what = 'as attention and model.activation=gelu_exact do'
-        raise InputError(f'this network compares numbers, {what}: leave int8 out of --precision')
+        raise InputError(f'this network uses comparisons, {what}, which int8 lacks: leave int8 out of --precision')
     names = {index: graph.tensors[index].name.decode() for index in computed}
     seen, generator = {index: ([], []) for index in computed}, np.random.default_rng(0)
     gains = _squared_gains(model)

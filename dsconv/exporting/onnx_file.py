@@ -97,7 +97,7 @@ class _Writer:
             return ELEMENTWISE[op](self.emit, self.get(inputs[0], layout), node.params), layout
         if op in SAME_NAME:
             return self.emit(SAME_NAME[op], [self._aligned(y, node, layout) for y in inputs]), layout
-        raise InputError(f'ONNX is not written for {op}')
+        raise InputError(f'ONNX cannot be written for {op}, which this network uses: leave onnx and web out')
 
     def _aligned(self, x, node, layout):
         """Returns an operand; per-channel constants become `(1, channels, 1, 1)` if the layout is NCHW."""
@@ -107,7 +107,7 @@ class _Writer:
 
     def _convert_element_type(self, node, x):
         if node.dtype not in TYPES:
-            raise InputError(f'ONNX is not written for {node.dtype}')
+            raise InputError(f'ONNX cannot be written for {node.dtype}, which this network uses')
         return self.emit('Cast', [self.get(x)], to=TYPES[node.dtype]), 'NHWC'
 
     def _conv(self, node, x, kernel, *bias):

@@ -67,7 +67,9 @@ def estimate(config, macs: int, num_examples: int, topology: str, devices: list)
     """
     kind = devices[0].device_kind
     if kind not in CHIPS:
-        raise InputError(f'--topology={topology}: the figures of {kind} are not known; use one of {", ".join(CHIPS)}')
+        raise InputError(
+            f'--topology={topology}: the figures of {kind} are not known; use a slice of {", ".join(CHIPS)}'
+        )
     chip, share = CHIPS[kind], len(devices) / config.batch_size
     held = image_bytes(config.dataset, num_examples)
     result = {
@@ -119,8 +121,8 @@ def as_text(results: dict[str, dict], config) -> str:
     one = next(iter(results.values()))
     about = (
         f'{config.model.name} in {config.model.dtype}, batch {config.batch_size}, {one["images"]:,} training images '
-        f"(--images) of {one['classes']} classes:\nthe compiler's counts, and the time that memory and arithmetic take "
-        'at least. Nothing was run; the links\nand the host are left out.\n'
+        f"(--images) of {one['classes']} classes:\nthe compiler's counts, and a lower bound of the time, by memory and "
+        'arithmetic. Nothing was run; the\nlinks between devices and the host are not included.\n'
     )
     rows = {name: _cells(result, config) for name, result in results.items()}
     (first, *others) = rows.values()

@@ -18,7 +18,7 @@ from dsconv.reporting.sections import percent
 COUNTED_CLASSES = 30  # with more classes, the numbers in the cells would be illegible
 LABELLED_CLASSES = 25  # approximate number of axis labels for more than COUNTED_CLASSES classes
 # The training loss is the one that the optimizer minimises; other splits are scored on plain images and labels.
-TRAINED_ON = "train: the recipe's loss, augmentation,\nmixing and smoothing; others: cross-entropy"
+TRAINED_ON = "train: the recipe's loss, on augmented images;\nothers: cross-entropy, on plain images"
 MISTAKES = 25
 MISTAKE_PIXELS = 60  # 25 photographs of 56 x 56 pixels make a PNG of about 230 kB; at full size, megabytes
 # matplotlib's default font has no Chinese, Japanese or Korean characters: the first installed font of these is added.

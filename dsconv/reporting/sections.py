@@ -58,8 +58,9 @@ def headline(report: dict) -> list[tuple[str, str]]:
     temperature = 'none: it is fitted on a validation split, at the end of a run or by evaluate --calibrate'
     if calibration:
         uncalibrated = f' ({percent(calibration["ece_before"])} without the temperature)'
-        same = ', the same that are scored here: on others the error is larger' if calibration.get('in_sample') else ''
-        images = f'{calibration["examples"]:,} images of {calibration["split"]}{same}'
+        images = f'{calibration["examples"]:,} images of {calibration["split"]}'
+        if calibration.get('in_sample'):
+            images += ', which are also scored here: this calibration error is likely too low'
         temperature = f'{calibration["temperature"]:.4f}, fitted on {images}'
     rows = [
         ('dataset', report['dataset']),
@@ -126,8 +127,9 @@ def _thresholds(report: dict) -> dict:
     for row in report['thresholds']:
         accuracy = None if row['accuracy'] is None else percent(row['accuracy'])
         rows.append((percent(row['threshold'], 0), percent(row['coverage']), accuracy))
-    text = f'What predict {"--tta " if report.get("tta") else ""}--threshold answers, and how often that is right:'
-    return {'text': text, 'table': (['threshold', 'answered', 'of these right'], rows)} if rows else {}
+    command = f'predict {"--tta " if report.get("tta") else ""}--threshold'
+    text = f'Share of pictures that {command} classifies, and the accuracy on them:'
+    return {'text': text, 'table': (['threshold', 'classified', 'accuracy on these'], rows)} if rows else {}
 
 
 def _robustness(report: dict) -> dict:

@@ -64,13 +64,13 @@ def costs_figure(points: Sequence[dict], published: Sequence[dict], costs: Mappi
     figure = Figure(figsize=(5.6 * len(costs), 4.8), dpi=90, layout='constrained')
     for axes, (cost, label) in zip(figure.subplots(1, len(costs), squeeze=False)[0], costs.items(), strict=True):
         front = pareto_front([(point[cost], point['accuracy']) for point in points])
-        axes.plot(*zip(*front, strict=True), color=OURS, linewidth=1, alpha=0.6, label='Pareto front of ours')
+        axes.plot(*zip(*front, strict=True), color=OURS, linewidth=1, alpha=0.6, label='Pareto front of these runs')
         for point in points:
             axes.errorbar(point[cost], point['accuracy'], point['std'], fmt='o', color=OURS, capsize=2, markersize=5)
         if published:
             style = {'facecolors': 'none', 'edgecolors': PUBLISHED, 's': 30}
             places = zip(*((point[cost], point['accuracy']) for point in published), strict=True)
-            axes.scatter(*places, label='published test accuracy, original CIFAR-10, own recipes', **style)
+            axes.scatter(*places, label='published test accuracy, original CIFAR-10, other recipes', **style)
         _name(axes, points, cost, 'black')
         _name(axes, published, cost, PUBLISHED)
         axes.set_xscale('log')

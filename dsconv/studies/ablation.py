@@ -86,15 +86,16 @@ def as_text(result: dict, table=text_table, text=str, columns: dict[str, list] |
         )
     header = ['', 'parameters', 'MACs', 'runs', 'accuracy, %', f'against {first}', '95 % interval', *columns]
     blocks = [text(result['title']), table(header, rows), result['sentence']]
-    folds, limit = '', 'Intervals tell what other seeds would give on these images, not what other images would. '
+    folds, limit = '', 'The intervals show the effect of other seeds, not of other images. '
     if result['folds']:
         folds, limit = f', one of {result["folds"]} folds for each seed', ''
     if result['validation_images']:
         blocks.append(
             f'Accuracy on {_span(result["cells"])} validation images at the end of a run'
-            f'{folds}: mean ± standard deviation over seeds. So few images alone leave a standard error of up to '
-            f'{100 * result["standard_error"]:.2f} points to each run. {limit}Differences are of runs with the '
-            f'same seed; the intervals are not corrected for multiple comparisons: of twenty, one excludes 0 by chance.'
+            f'{folds}: mean ± standard deviation over seeds. The number of images alone gives each run a standard '
+            f'error of up to {100 * result["standard_error"]:.2f} points. {limit}Differences are of runs with the '
+            f'same seed; the intervals are not corrected for multiple comparisons: about one in twenty excludes 0 by '
+            f'chance.'
         )
     failed = [one for one in result['cells'] if one['state'] == 'failed']
     lines = [f'- failed: {one["variant"]}, seed {one["seed"]}: {text(one["error"])}' for one in failed]

@@ -88,8 +88,8 @@ def as_text(result: dict, table=text_table, text=str) -> str:
     for header, key in {'one image, ms': 'latency_one', f'{BATCH} images, ms': 'latency_batch'}.items():
         columns[header] = [1000 * taken[key] if taken else None for taken in times]
     remarks = [
-        f'Training images/s: the median of the log, other load included. Latency: from pixels to logits on '
-        f'one device, medians of {ROUNDS} rounds in turn; {result["devices"]}, {result["cores"]} cores '
+        f'Training images/s: the median of the log, affected by other load. Latency: from pixels to logits on '
+        f'one device, medians of {ROUNDS} rounds, networks in turn; {result["devices"]}, {result["cores"]} cores '
         f'({result["cpu"]}).'
     ]
     if result['published']:
@@ -113,5 +113,5 @@ def draw(result: dict) -> bytes:
         for name, found in result['variants'].items()
         if found['runs']
     ]
-    costs = {'parameters': 'parameters', 'macs': 'multiply-accumulates an image'}
+    costs = {'parameters': 'parameters', 'macs': 'multiply-accumulates per image'}
     return png(costs_figure(points, result['published'], costs, result['title']))

@@ -77,7 +77,7 @@ def sentence(variants: dict[str, dict]) -> str:
         interval = '' if low is None else f', 95 % interval from {100 * low:.2f} to {100 * high:.2f}'
         clauses = [f'{first}: {percent(done[first])} over {variants[first]["runs"]} run(s){interval}']
     elif not paired:
-        clauses = [f'No other variant has a run with a seed of those of {first}, {percent(done[first])}']
+        clauses = [f'No other variant has a finished run with a seed of {first}, {percent(done[first])}']
     else:
         best = max(paired, key=lambda name: paired[name]['difference'])
         clauses = [_about_the_best(first, done[first], best, paired.pop(best)), *_about_the_rest(first, paired)]
@@ -99,7 +99,12 @@ def _about_the_best(first, mean, best, found):
 
 def _about_the_rest(first, others):
     """Returns clauses on the variants above, below and not distinguishable from the first, and without an interval."""
-    groups = {f'above {first}': [], f'below {first}': [], f'not told apart from {first}': [], 'without an interval': []}
+    groups = {
+        f'above {first}': [],
+        f'below {first}': [],
+        f'no clear difference from {first}': [],
+        'without an interval': [],
+    }
     above, below, alike, unknown = groups.values()
     for name, found in others.items():
         low, high = found['interval'] or (None, None)

@@ -16,8 +16,8 @@ BUILT_IN = ROOT / 'configs' / 'studies'
 GIVEN_BY_THE_STUDY = {
     'seed': 'set it with --seeds',
     'dataset.fold': 'use --folds',
-    'eval.final_split': 'a study is scored on the validation split',
-    'eval.patience': 'the runs of a study are of equal length',
+    'eval.final_split': 'a study is scored on the validation split; leave it out',
+    'eval.patience': 'the runs of a study have equal lengths; leave it out',
 }
 CHOOSING = ('model.name', 'model.implementation', 'optimizer.name', 'loss.name')  # other keys depend on these
 SAFE_NAME = re.compile(r'\w[\w .,=+()-]{0,59}')  # a valid directory name on any system

@@ -96,7 +96,7 @@ def other_examples(config, name: str, split: str | None, where: list[str] = ()) 
     if not len(known):
         raise InputError(
             f'--dataset={name} has the classes {_listed(source.class_names)}, and the network '
-            f'{_listed(config.dataset.class_names)}: none in common'
+            f'{_listed(config.dataset.class_names)}: none in common: rename the classes of the data'
         )
     if len(known) < len(labels):
         unknown = _listed([name for name, number in zip(source.class_names, numbers, strict=True) if number < 0])

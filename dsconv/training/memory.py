@@ -79,7 +79,7 @@ def remedies(config, mesh) -> str:
     if config.dataset.on_device:
         same.append('--config.dataset.on_device=false')
     smaller = f'a --config.batch_size below {config.batch_size} (in a new workdir)'
-    return f'set {" or ".join(same)}, with the same result but for dropout, or {smaller}' if same else f'set {smaller}'
+    return f'set {" or ".join(same)} (same result, except for dropout), or {smaller}' if same else f'set {smaller}'
 
 
 def _free_bytes() -> int | None:

@@ -70,5 +70,5 @@ def check_batch_size(batch_size: int, mesh: Mesh) -> None:
         fewer = max(n for n in range(1, mesh.size) if batch_size % n == 0)
         raise InputError(
             f'batch_size={batch_size} is not a multiple of the {mesh.size} devices; use {lower} or '
-            f'{lower + mesh.size}, or, to resume a run, {fewer} of the devices'
+            f'{lower + mesh.size}, or resume the run on {fewer} device(s)'
         )

@@ -29,8 +29,8 @@ def accumulation_steps(config, mesh) -> int:
     if units % steps:
         whole = 'model.norm_groups' if has_batch_norm(config.model) else 'batch_size'
         raise InputError(
-            f'accumulation_steps={steps} must divide {units}, the number of parts that {whole} allows on each of '
-            f'{mesh.size} device(s); use a divisor of it, or set {whole} to a multiple of {steps * mesh.size}'
+            f'accumulation_steps={steps} must divide {units}, the number of microbatches that {whole} allows on each '
+            f'of {mesh.size} device(s); use a divisor of it, or set {whole} to a multiple of {steps * mesh.size}'
         )
     return steps
 

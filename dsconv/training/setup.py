@@ -77,14 +77,17 @@ def _check_options(dataset, split):
     """Raises InputError if `balanced` or `on_device` cannot be used because the images are streamed or cropped."""
     gigabytes, most = image_bytes(dataset, split.num_examples) / 1e9, dataset.memory_gigabytes
     if dataset.balanced and not hasattr(split, 'balanced'):
-        instead = 'set dataset.crop_scale=none' if dataset.crop_scale else f'raise dataset.memory_gigabytes={most:g}'
+        instead = (
+            'set dataset.crop_scale=none' if dataset.crop_scale else f'raise dataset.memory_gigabytes (now {most:g})'
+        )
         streamed = f'{dataset.name} is streamed: use loss.class_weights=balanced, or {instead}'
         raise InputError(f'dataset.balanced=true needs data that can be read in any order, but {streamed}')
     if not dataset.on_device:
         return
     if dataset.crop_scale:
         raise InputError(
-            'dataset.on_device=true and dataset.crop_scale cannot be combined: crops are decoded every epoch; unset one'
+            'dataset.on_device=true and dataset.crop_scale cannot be combined, because crops are decoded every epoch: '
+            'set dataset.on_device=false or dataset.crop_scale=none'
         )
     if not split.in_memory:
         raise InputError(

@@ -81,7 +81,7 @@ def test_both_have_the_same_data_and_length_and_leave_the_test_split_alone(tmp_p
     assert {(recipe.eval.final_split, recipe.eval.patience) for recipe in recipes.values()} == {('validation', None)}
     with pytest.raises(InputError, match='^--baseline=elsewhere.py: there is no such file'):
         comparable(fast, 'configs/digits.py', 'elsewhere.py')
-    with pytest.raises(InputError, match='^--baseline=configs/digits.py has the name of --config=other/digits.py'):
+    with pytest.raises(InputError, match='^--baseline=configs/digits.py has the same name as --config=other/digits.py'):
         comparable(fast, 'other/digits.py', 'configs/digits.py')
 
 

@@ -198,7 +198,7 @@ def test_the_same_picture_in_train_and_test_or_in_two_classes_is_said_once(opene
     lines = [line for line in caplog.messages if 'has no picture' not in line]
     assert len(lines) == 2
     assert '4 picture(s) (' in lines[0] and lines[0].count('test/cat/') == 3 and 'identical to training' in lines[0]
-    assert '5 picture(s) (' in lines[1] and 'in two classes at once' in lines[1]
+    assert '5 picture(s) (' in lines[1] and 'identical to pictures of another class' in lines[1]
 
 
 def test_a_disk_that_fails_later_is_not_a_wrong_picture(opened, write_pictures, monkeypatch):

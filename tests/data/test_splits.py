@@ -11,7 +11,7 @@ from dsconv.errors import InputError
     [
         ({'train': 10}, 0.0, 0.01, 0.0, "none of the 10 examples is left for 'train'"),
         ({'train': 10}, 0.01, 1.0, 0.0, "none of the 10 examples is left for 'validation': add examples"),
-        ({'train': 2}, 0.0, 1.0, 0.2, "examples is left for 'test': add examples, or name those to test on"),
+        ({'train': 2}, 0.0, 1.0, 0.2, "examples is left for 'test': add examples, or give a test split"),
         ({'train': 10, 'validation': 3}, 0.1, 1.0, 0.0, 'already has a validation split'),
     ],
 )
@@ -30,7 +30,7 @@ def test_a_class_too_small_to_be_tested_is_said_and_to_be_trained_on_refused(cap
     labels = np.repeat([0, 1], [99, 1])
     division = Division({'train': 100}, 0.1, 1.0)
     assert len(division.members('validation', labels, ('common', 'rare'))) == 10
-    assert "none of the 1 example(s) of class 'rare' is in the validation split (10)" in caplog.text
+    assert "none of the 1 example(s) of class 'rare' is in the validation split of 10 examples" in caplog.text
     with pytest.raises(InputError, match="'rare' is in the training split"):
         Division({'train': 100}, 0.0, 0.01).members('train', labels, ('common', 'rare'))
 

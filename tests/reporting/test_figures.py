@@ -82,7 +82,7 @@ def test_curves_draw_a_line_for_each_split():
     assert texts(accuracy.get_legend().get_texts()) == ['train', 'test']
     assert [line.get_label() for line in learning_rate.lines] == ['train']
     legends = [axes.get_legend().get_title().get_text() for axes in (loss, accuracy, learning_rate)]
-    assert ['mixing and smoothing' in text for text in legends] == [True, True, False]
+    assert ['on augmented images' in text for text in legends] == [True, True, False]
     figure = figures.curves([{'epoch': 1.0, 'split': 'test', 'loss': None, 'accuracy': 0.5}])
     assert [len(axes.lines) for axes in figure.axes] == [0, 1, 0]
 

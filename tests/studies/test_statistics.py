@@ -78,7 +78,7 @@ def test_the_best_is_named_with_its_interval_and_the_others_by_what_they_tell():
     assert text.startswith('Best is seven: +4.03 points against five (95 % interval from +3.89 to +4.18 over 3 seeds')
     assert text.endswith(
         'which excludes 0); above five: nine (+3.07 points); below five: three (−9.93 points); '
-        'not told apart from five: one (−0.33 points).'
+        'no clear difference from five: one (−0.33 points).'
     )
 
 
@@ -103,7 +103,7 @@ def test_failed_and_missing_runs():
         'a, which the others are compared with, has no finished run; best is c, 75.00 %; failed runs: a (1).'
     )
     assert sentence(study(a=(0.5,), b=(None,), c=(), failed={'b': 1}, unfinished={'c': 2})) == (
-        'No other variant has a run with a seed of those of a, 50.00 %; failed runs: b (1); unfinished runs: c (2).'
+        'No other variant has a finished run with a seed of a, 50.00 %; failed runs: b (1); unfinished runs: c (2).'
     )
 
 

@@ -70,8 +70,8 @@ def test_devices_of_a_cpu_share_what_the_job_may_still_take(linux, caplog):
         (
             {'model__norm_groups': 8, 'dataset__on_device': True},
             '2.65',
-            'set --config.accumulation_steps=4 or --config.model.remat=true or --config.dataset.on_device=false, with '
-            'the same result but for dropout, or a --config.batch_size below 512 (in a new workdir)',
+            'set --config.accumulation_steps=4 or --config.model.remat=true or --config.dataset.on_device=false '
+            '(same result, except for dropout), or a --config.batch_size below 512 (in a new workdir)',
         ),
         ({'model__implementation': 'plain'}, '2.50', 'set a --config.batch_size below 512 (in a new workdir)'),
     ],
