@@ -90,9 +90,9 @@ def measure(trial: Trial, rehearse: bool) -> dict:
     """Times the training steps of a trial.
 
     Returns:
-      `images_per_second`, the median of `CALLS` calls, and `spread`, the least and the most; for dsconv also the
-      compiler's time and counts, and `roofline_share`: the time to move a dispatch's bytes at the memory bandwidth ÷
-      the measured time, None if the device's bandwidth is unknown.
+      `images_per_second`, the median of `CALLS` calls, and `spread`, the least and the most; for dsconv also
+      `compile_seconds`, the compiler's counts, and `roofline_share`: the time to move a dispatch's bytes at the memory
+      bandwidth ÷ the measured time, None if the device's bandwidth is unknown.
     """
     config = config_of(trial, rehearse)
     images = config.batch_size * config.steps_per_dispatch

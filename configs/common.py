@@ -18,7 +18,7 @@ def get_config() -> ConfigDict:
     # Number of microbatches, processed one after another: same result, less memory. Unset: on a CPU, as many as suit
     # its caches and the norm groups; 1 elsewhere.
     config.accumulation_steps = placeholder(int)
-    # Training steps per dispatch from the host to the device. A dispatch ends at a log line or at the end of an epoch.
+    # Training steps per dispatch from the host to the device. It ends early at a log line or at the end of an epoch.
     config.steps_per_dispatch = 1
     # Workdir of a run, or a published network, that gives the initial weights. The head is new if the classes differ.
     # Read when a run begins, not when it is resumed.
@@ -39,8 +39,8 @@ def get_config() -> ConfigDict:
     config.dataset.memory_gigabytes = 4.0  # data that is larger than this when decoded is streamed from disk
     # Draws each class equally often; the pictures of a rare class several times per epoch.
     config.dataset.balanced = False
-    # Keeps the training images (uint8) on every device. Batches are drawn there in the same order, without transfers
-    # from the host. Only for data in memory.
+    # Keeps the training images (uint8) on every device. Batches are drawn there in the same order; the host sends only
+    # indices and labels. Only for data in memory.
     config.dataset.on_device = False
     config.dataset.root = placeholder(str)  # directory for the relative paths of a table; unset: the table's directory
     # If unset, the next five keys are found by their usual names, in TFDS by supervised_keys.
@@ -162,5 +162,5 @@ def get_config() -> ConfigDict:
 
     config.checkpoint = ConfigDict()
     config.checkpoint.every_epochs = 1  # saves a checkpoint; the last epoch is always saved
-    config.checkpoint.keep = 2  # newest checkpoints that are kept, in addition to the best saved by validation accuracy
+    config.checkpoint.keep = 2  # newest that are kept, in addition to the saved one of the best validation accuracy
     return config

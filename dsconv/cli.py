@@ -18,7 +18,7 @@ CONFIG_FLAG, PLACE_FLAG = '--config.', '--config.dataset.KEY'
 OWN_PACKAGES = ('dsconv', 'configs', 'benchmarks')
 UNUSABLE_PATH = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 UNUSABLE_CODES = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)  # path errors that have no exception class
-# Errors that are reported without a file name. EPIPE: the reader of stdout, such as `head`, has exited.
+# Errors that are reported even if they name no file. EPIPE: the reader of stdout, such as `head`, has exited.
 NAMELESS_CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE, errno.EPIPE)
 
 
@@ -72,9 +72,7 @@ def parser(command: str, description: str) -> Parser:
 
 def add_config_flag(flags: Parser) -> None:
     """Adds `--config=FILE`, which is required, and `--config.KEY=VALUE`, for --help alone: `run` parses overrides."""
-    text = (
-        'config file, e.g. configs/small.py; FILE.py:ARG if get_config takes an argument; or config.json of a run'
-    )
+    text = 'config file, e.g. configs/small.py; FILE.py:ARG if get_config takes an argument; or config.json of a run'
     flags.add_argument('--config', required=True, metavar='FILE', help=text)
     text = 'overrides a key of the config, e.g. --config.model.dim=64; configs/common.py lists them all'
     flags.add_argument('--config.KEY', metavar='VALUE', default=argparse.SUPPRESS, help=text)

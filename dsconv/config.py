@@ -98,7 +98,7 @@ def _fit_warmup(config, workdir, run):
 
 
 def _fit_images(config, run):
-    """Takes unset channels, pixel statistics and patch size from `run`, else from `init_from`; returns the message."""
+    """With `init_from`, takes unset channels, pixel statistics and a patch size in `dataset.auto` from that network."""
     unset = [f'dataset.{name}' for name in ('channels', 'mean', 'std') if config.dataset[name] is None]
     auto = config.dataset.auto or ()
     unset += [key for key in auto if key == 'model.patch_size']

@@ -54,7 +54,7 @@ def choose_sizes(where, sides, size: int | None, dataset) -> tuple[int, tuple[fl
     if scale is None and is_auto(dataset, 'dataset.crop_scale') and shorter >= 1.5 * size:
         scale = CROP_SCALE
     if is_auto(dataset, 'dataset.image_size') or is_auto(dataset, 'dataset.crop_scale'):
-        crops = f', for training random crops of {scale[0]:g} to {scale[1]:g} of the area' if scale else ''
+        crops = f'; training uses random crops of {scale[0]:g} to {scale[1]:g} of the area' if scale else ''
         side = 'the median of the shorter sides'
         log.info('%s: %s is %d pixels: resized to %d×%d%s', where, side, shorter, size, size, crops)
     return size, scale

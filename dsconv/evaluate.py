@@ -92,8 +92,8 @@ def flags() -> cli.Parser:
     text = 'other data, its classes matched by name: image_folder:PATH, image_table:FILE.csv, or a name of TFDS'
     parser.add_argument('--dataset', type=cli.text, metavar='NAME', help=text)
     text = (
-        'directory of the report (default: WORKDIR/report; with --split WORKDIR/report_SPLIT, with --dataset '
-        'WORKDIR/report-NAME, with --tta …_tta; for a published network in runs/published/NAME, for --model '
+        'directory of the report (default: WORKDIR/report; with another --split than test WORKDIR/report_SPLIT, with '
+        '--dataset WORKDIR/report-NAME, with --tta …_tta; for a published network in runs/published/NAME, for --model '
         'FILE.report)'
     )
     parser.add_argument('--output', type=cli.path, metavar='DIR', help=text)

@@ -198,7 +198,7 @@ def _on_uncaught(kind, error, trace) -> None:
 
     sys.__excepthook__(kind, error, trace)
     # XLA has one type for all its errors; the status code at the start of the message tells them apart. Gloo, the
-    # transport between CPUs, has no status code.
+    # transport between CPUs, has no code of its own.
     gloo = re.match(r'(UNKNOWN|INTERNAL|FAILED_PRECONDITION): (Error dispatching computation: )?Gloo ', str(error))
     is_lost = gloo or status_of(error) in ('ABORTED', 'CANCELLED', 'DEADLINE_EXCEEDED', 'UNAVAILABLE')
     if is_lost and isinstance(error, jax.errors.JaxRuntimeError):

@@ -26,7 +26,7 @@ def main(line: list[str]) -> int:
     count, flags = int(line[0]), line[1:]
     command = [sys.executable, '-m', 'dsconv.main', *flags, f'--coordinator={address}', f'--num-processes={count}']
     processes = []
-    for index in range(count):  # each in a new session, since a terminal sends Ctrl-C to all processes of a session
+    for index in range(count):  # each in a new session, since a terminal sends Ctrl-C to its whole process group
         options = dict(env={'JAX_PLATFORMS': 'cpu'} | os.environ, start_new_session=True)
         processes.append(subprocess.Popen([*command, f'--process-id={index}'], **options))
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -65,7 +65,7 @@ class ObjectStore(http.server.ThreadingHTTPServer):
         return self.objects[self.bucket, name][0]
 
     def put(self, where: tuple[str, str], content: bytes, match: str | None = None) -> dict | None:
-        """Stores an object and returns its metadata; returns None unless its generation is `match` (0: no object)."""
+        """Stores an object and returns its metadata; or None if its generation is not a given `match` (0: none)."""
         with self.lock:
             generation = self.objects.get(where, (b'', 0))[1]
             if match is not None and int(match) != generation:

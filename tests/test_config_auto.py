@@ -10,7 +10,7 @@ from dsconv.errors import InputError
 
 
 def chosen(pictures, size, *overrides):
-    """Resolves `configs/pictures.py` for a number of training pictures, or None if the data is absent."""
+    """Resolves `configs/pictures.py` for `pictures` training pictures; `pictures` is None if the data is absent."""
     facts = dict(channels=3, class_names=('cat', 'dog'), flippable=True, crop_scale=None)
     source = types.SimpleNamespace(image_size=size, split_sizes={'train': pictures} if pictures else {}, **facts)
     return resolve(load('configs/pictures.py:/pictures', overrides), source)

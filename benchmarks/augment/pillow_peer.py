@@ -11,7 +11,10 @@ SIGNED = ('Rotate', 'ShearX', 'ShearY', 'TranslateX', 'TranslateY')
 
 
 def operations(height: int, width: int, fill: int) -> dict:
-    """Returns name → function (image of this size, magnitude); magnitudes ±1 are the ends of the paper's range."""
+    """Returns name → function (image of this size, magnitude); the magnitude is a fraction of the paper's range.
+
+    It is 0 to 1, or −1 to 1 for the operations in `SIGNED`.
+    """
 
     def colour(image):
         return (fill,) * len(image.getbands())

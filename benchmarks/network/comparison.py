@@ -127,7 +127,7 @@ def check_same_network(config) -> None:
 
 
 def contenders(peers) -> dict[str, Contender]:
-    """Returns name → contender: dsconv as its commands run, each peer as installed and on Linux with our allocator."""
+    """Returns name → contender: dsconv as its commands run, each peer as installed and, on Linux, with our malloc."""
     own = (SWITCH, *ALLOCATOR) if os.environ.get(SWITCH) == 'tuned' else ()  # set by this project for this process
     # `prepare_process` sets TF_ENABLE_ONEDNN_OPTS for this project's commands; it would slow TensorFlow's layers.
     environment = {name: value for name, value in os.environ.items() if name not in (*own, 'TF_ENABLE_ONEDNN_OPTS')}

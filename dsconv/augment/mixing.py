@@ -19,7 +19,7 @@ def mix(key, planes, soft_labels, height: int, width: int, settings, active):
 
     Both methods compute λ · image + (1 − λ) · neighbour for each pixel. λ is a scalar for MixUp (Zhang et al. 2018,
     equation 1); for CutMix, it is 0 within a box and 1 outside (Yun et al. 2019, equation 1). Labels are weighted by
-    the mean of λ, so that a box clipped at the border counts with its clipped area. Neighbours are on the same device
+    the mean of λ, so that a box counts only with its area inside the image. Neighbours are on the same device
     if each device has an even number of images. The last image of an odd batch is not mixed.
 
     `planes`, uint8 `(batch, channels, height · width)`, and `soft_labels`, float32 `(batch, classes)`, are returned in

@@ -23,7 +23,9 @@ RECORD_BYTES = 1 + 3 * 32 * 32  # the label, then the red, the green and the blu
 def describe_cifar(dataset) -> Source:
     """Returns CIFAR-10 without splits: only the image size, the channels and the class names."""
     names = choose_class_names(CLASS_NAMES, dataset)
-    return Source(dataset.image_size or 32, dataset.channels or 3, names, True, Division.of({}, dataset), {}.get)
+    size, channels, division = dataset.image_size or 32, dataset.channels or 3, Division.of({}, dataset)
+    scale = None if dataset.archive else dataset.crop_scale
+    return Source(size, channels, names, True, division, {}.get, crop_scale=scale)
 
 
 def open_cifar_archive(dataset) -> Source:

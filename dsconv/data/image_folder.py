@@ -30,10 +30,10 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
     """Opens a folder (see `list_pictures`) or a table (see `list_table`), and logs in one line how it was read.
 
     Every picture is decoded once here, so that the sizes of the splits are final before training starts. Pictures that
-    cannot be decoded, and broken links, are logged and ignored. The images are kept in memory if they fit in
-    `dataset.memory_gigabytes`; otherwise a picture is read from its file whenever it is needed. Pictures without
-    splits get a test split, a fixed fifth of each class, unless `dataset.fold` is set. Pictures with only a training
-    split get it too, unless `dataset.fold` or `dataset.validation_fraction` is set.
+    cannot be decoded, such as broken links with the name of a picture, are logged and ignored. The images are kept in
+    memory if they fit in `dataset.memory_gigabytes`; otherwise a picture is read from its file whenever it is needed.
+    Pictures without splits get a test split, a fixed fifth of each class, unless `dataset.fold` is set. Pictures with
+    only a training split get it too, unless `dataset.fold` or `dataset.validation_fraction` is set.
 
     The arguments are those of `open_source`. Every process keeps all images.
 

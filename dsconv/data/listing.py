@@ -107,8 +107,9 @@ def list_pictures(given: pathlib.Path, dataset, whole: bool = False) -> Listing:
     classes were found. A split without class folders is ignored, and so is a validation split that `dataset.fold` or
     `dataset.validation_fraction` replaces. With `whole`, one class is enough, and the training split may lack classes.
 
-    Raises: InputError when there is no such folder, a link among the class folders is broken or points to a folder
-      above it, two folders stand for one split, the training split lacks a class, or there are too few classes.
+    Raises: InputError when there is no such folder, a link points to a folder above it, or to nothing and has not the
+      extension of a picture, two folders stand for one split, the training split lacks a class, or there are too few
+      classes.
     """
     names = split_names(dataset)
     if not is_directory(given):

@@ -127,10 +127,10 @@ def encode_arrays(images, features: Features, where: str):
     """Returns a TensorFlow function: image as an array → PNG, which is then read like a picture file.
 
     Args:
-      images: a `tf.data.Dataset` of the images, which determines the range of the pixels: [0, 255] for uint8, the full
-        range for uint16 with values above 255, and otherwise [0, 1] or [0, 255].
+      images: a `tf.data.Dataset`, whose first `SCANNED` images (all of uint16) determine the range of the pixels:
+        [0, 255] for uint8, the full range for uint16 with values above 255, and otherwise [0, 1] or [0, 255].
 
-    Raises: InputError when pixels are outside these ranges.
+    Raises: InputError when a scanned pixel is outside these ranges.
     """
     tf = import_tensorflow()
     spec = images.element_spec

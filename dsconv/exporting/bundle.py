@@ -34,8 +34,8 @@ def export(output: Path, options) -> tuple[dict, list[str]]:
         fraction; `overrides`, `'dataset.key=value'` strings that locate the data of the run.
 
     Returns:
-      The content of `export.json`, and one message for each file whose results differ from those of the network. If
-      there is any message, the directory is not created.
+      The content of `export.json`, and one message for each file that fails its check (`check.fault`). If there is
+      any message, the directory is not created.
 
     Raises:
       InputError: the run or the checkpoint does not exist, `output` exists or is in an object store, a package is not

@@ -161,7 +161,7 @@ class _Folding:
         return Pending(self.emit('add', nodes, node.shape), units, _total(one.shift, other.shift))
 
     def _rescale(self, old, units):
-        """Divides a layer's outputs by `units`, undone in the layers that read them; False if a user is not a layer."""
+        """Divides a layer's outputs by `units`, undone in the layers that read them; False if that is not possible."""
         node = self.pending[old].node
         users = [user for user in self.graph if any(x is node for x in user.inputs)]
         same = {each for each, pending in self.pending.items() if pending.node is node}

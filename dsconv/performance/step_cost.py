@@ -121,8 +121,8 @@ def as_text(results: dict[str, dict], config) -> str:
     one = next(iter(results.values()))
     about = (
         f'{config.model.name} in {config.model.dtype}, batch {config.batch_size}, {one["images"]:,} training images '
-        f"(--images) of {one['classes']} classes:\nthe compiler's counts, and a lower bound of the time, by memory and "
-        'arithmetic. Nothing was run; the\nlinks between devices and the host are not included.\n'
+        f"(--images) of {one['classes']} classes:\nthe compiler's counts, and a lower bound of the time, from memory "
+        'and arithmetic. Nothing was run; the\nlinks between devices and the host are not included.\n'
     )
     rows = {name: _cells(result, config) for name, result in results.items()}
     (first, *others) = rows.values()

@@ -63,7 +63,7 @@ def reliability_bins(confidence: np.ndarray, correct: np.ndarray) -> tuple[np.nd
 
 
 def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
-    """Returns the mean difference, in [0, 1], of confidence and accuracy in `reliability_bins` (Guo et al. 2017)."""
+    """Returns the mean absolute difference of confidence and accuracy, by `reliability_bins` (Guo et al. 2017)."""
     counts, confidences, accuracies = reliability_bins(confidence, correct)
     return float(np.nansum(counts * np.abs(accuracies - confidences)) / counts.sum())
 

@@ -17,7 +17,7 @@ def variants_figure(
 ) -> Figure:
     """Draws accuracies on the left, a dot per run and a line at the mean; on the right, differences from the first.
 
-    `accuracies` is variant → percent of each run; `intervals` is variant → (low, high), points around its difference.
+    `accuracies` is variant → percent of each run; `intervals` is variant → (low, high) of its difference, points.
     """
     names = list(accuracies)
     figure = Figure(figsize=(8.2, 1.3 + 0.34 * len(names)), dpi=90, layout='constrained')

@@ -15,7 +15,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
 
 
 def format_cell(cell) -> str:
-    """Formats a cell: an integer as 1,234, a float with four digits, from 1,000 on as an integer; None as '-'."""
+    """Formats a cell: an integer as 1,234, a float with four significant digits or as an integer, None as '-'."""
     if cell is None:
         return '-'
     if not is_number(cell):

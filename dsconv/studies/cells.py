@@ -179,7 +179,7 @@ def validation_fraction(dataset) -> float:
 
 
 def resolve_config(config):
-    """Returns the config with the keys that depend on the data filled in, except the mean and std of the pixels."""
+    """Returns the config with the keys that depend on the data filled in, except those that need images or labels."""
     return resolve(config, open_once(config.dataset))
 
 

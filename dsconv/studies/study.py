@@ -79,7 +79,7 @@ def taken(path: str, overrides: list[str], own: tuple[str, ...]) -> list[str]:
 
 
 def overrides_by_variant(study: Study, path: str, overrides: list[str]) -> dict[str, list[str]]:
-    """Returns for each variant the `overrides` that it takes; raises InputError if no variant takes an override."""
+    """Returns for each variant the `overrides` that it takes; raises InputError for one that no variant takes."""
     by_variant = {}
     for name, own in study.variants.items():
         try:

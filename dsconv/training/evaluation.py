@@ -34,9 +34,8 @@ class Evaluator:
     def score(self, variables, split) -> dict[str, float]:
         """Returns the mean `loss` (nats) and `accuracy` over the split; only their sums leave the device."""
         sums = (self._score(variables, *to_global(self._mesh, batch)) for batch in self._batches(split))
-        with naming_remedies(
-            f'train with a --config.eval.batch_size below {self._size(split)}, or evaluate with JAX_PLATFORMS=cpu'
-        ):
+        smaller = f'resume training with --config.eval.batch_size below {self._size(split)}'
+        with naming_remedies(f'{smaller}, or evaluate with JAX_PLATFORMS=cpu'):
             total = functools.reduce(optax.tree.add, sums)
             return {name: float(value) / split.num_examples for name, value in total.items()}
 

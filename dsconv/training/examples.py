@@ -23,8 +23,8 @@ OF_OTHERS = (*OF_PUBLIC, 'image_key', 'label_key', 'split_key', 'group_key', 'sp
 class Examples(NamedTuple):
     """A split, or an object with the same interface, and int32 `(N,)` labels, indices into the network's classes.
 
-    `dataset` and `split` are names; `split` is 'all' for a whole folder or table. `indices` are the positions of the
-    examples in the data, or None if all of it is used.
+    `dataset` and `split` are names; `split` is 'all' for data taken whole. `indices` are the positions of the examples
+    in other data as loaded, before unknown classes are dropped; None for a split of the run's own data.
     """
 
     dataset: str
@@ -79,9 +79,9 @@ def drawn_otherwise(config, source: data.Source, split: str) -> str | None:
 def other_examples(config, name: str, split: str | None, where: list[str] = ()) -> Examples:
     """Opens other data, `name` as in `dataset.name`, for the network of the run of `config`; resizes images to fit it.
 
-    `split` defaults to all of a folder or table, or to the test or else validation split of other data. Examples of
-    classes that the network does not know are dropped; raises InputError if no class is known. `where` overrides the
-    location of the data and how it is read, as in `say_where`.
+    `split` defaults to all of a folder, of a table or of data that has only a training split, otherwise to the test or
+    else the validation split. Examples of classes that the network does not know are dropped; raises InputError if no
+    class is known. `where` overrides the location of the data and how it is read, as in `say_where`.
     """
     other = defaults()
     other.dataset.update({'name': name, **{key: config.dataset[key] for key in OF_THE_RUN}})

@@ -44,7 +44,7 @@ def most_accumulation_steps(config, mesh) -> int:
 
 
 def fold(config, mesh) -> int:
-    """Returns the number of parts of a folded training image: `model.fold`, or enough to fill a TPU's lanes, else 1."""
+    """Returns the number of parts of a folded training image: `model.fold`, or as many as fit a TPU's lanes, else 1."""
     if config.model.fold or mesh.devices.flat[0].platform != 'tpu':
         return config.model.fold or 1
     rows = config.dataset.image_size // config.model.patch_size

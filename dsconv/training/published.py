@@ -49,7 +49,8 @@ def publish(workdir: Path, output: Path, which: str | None = None) -> int:
 def without_paths(command: str) -> str:
     """Returns a command line without the flags for paths or machines, given as `--flag=value` or `--flag value`.
 
-    The config and the dataset, which the command needs, and all other absolute paths are reduced to their names.
+    The dataset and the study, which the command needs, are reduced to their names, and so are the config and all other
+    values if they are absolute or remote paths.
     """
     kept, words = [], iter(shlex.split(command))
     for word in words:
@@ -72,6 +73,6 @@ def _config_name(path: str) -> str:
     return ':'.join([_name(file), *(Path(each).name for each in argument)])
 
 
-# Flag → function that removes the directories from its value.
+# Flag → function that removes private directories from its value.
 NAMED = {'--config.dataset.name': public_name, '--study': lambda path: Path(path).name}
 NAMED |= dict.fromkeys(('--config', '--baseline'), _config_name)

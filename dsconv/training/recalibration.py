@@ -1,4 +1,4 @@
-"""Recalibration: estimates the batch statistics on clean images after training on augmented images."""
+"""Recalibration: estimates the running statistics of batch norm on clean images after training on augmented ones."""
 
 import dataclasses
 import functools
@@ -15,7 +15,7 @@ from dsconv.training.step import normalise
 
 
 def recalibrate(config, training, state: TrainState, split) -> TrainState:
-    """Replaces the batch statistics of the evaluated variables with means over `eval.recalibration_batches` batches.
+    """Replaces the running statistics of batch norm, as evaluated, with means over `eval.recalibration_batches`.
 
     The batches are the first of the run on `split`, uncropped and not augmented (Wu & Johnson 2021, "Rethinking 'Batch'
     in BatchNorm", section 3). `state` is the state after the last step. Without batch norm the state is unchanged.

@@ -170,7 +170,7 @@ def build_training(config, num_examples: int, devices=None) -> Training:
 
 
 def compile_steps(config, training: Training, state, steps: int):
-    """Compiles `steps` training steps per dispatch, from a state or its shapes, before `train_step` needs them."""
+    """Compiles a dispatch of `steps` training steps, from a state or its shapes, so that `train_step` need not."""
     sharding = batch_sharding(training.mesh, leading_axes=1)
     images = jax.ShapeDtypeStruct((steps, config.batch_size, *image_shape(config)), np.uint8, sharding=sharding)
     labels = jax.ShapeDtypeStruct((steps, config.batch_size), np.int32, sharding=sharding)

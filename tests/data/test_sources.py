@@ -32,3 +32,4 @@ def test_what_needs_tensorflow_says_so_where_it_is_not_installed(settings, monke
     with pytest.raises(InputError, match='gs://bucket/pictures needs TensorFlow'):
         open_source(settings(name='image_folder:gs://bucket/pictures'))
     assert open_source(settings(name='cifar10'), prepared=False).class_names[6] == 'frog'
+    assert open_source(settings(name='cifar10', crop_scale=(0.5, 1.0)), prepared=False).crop_scale == (0.5, 1.0)

@@ -40,7 +40,7 @@ class MobileNetV2(nn.Module):
     """The classifier: `(batch, height, width, channels)` normalised images → `(batch, num_classes)` float32 logits.
 
     Attributes:
-      multiplier: scales the features of each layer, then rounded to multiples of 8; the last layer has at least 1280.
+      multiplier: factor of the features, which are then rounded to a multiple of 8; the last layer has at least 1280.
       stages: expansion, features at multiplier 1, and number of blocks of each stage.
       strides: strides of the stem and of the first block of each stage.
     """
