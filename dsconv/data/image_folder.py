@@ -10,7 +10,7 @@ import numpy as np
 
 from dsconv.config_auto import choose_sizes, is_auto
 from dsconv.data.first_pass import decode_all, read_headers, reasons, repeated
-from dsconv.data.listing import Listing, list_pictures
+from dsconv.data.listing import Listing, least_classes, list_pictures
 from dsconv.data.picture import drawn_crop, of_sound_disk, read_picture
 from dsconv.data.processes import Processes
 from dsconv.data.source import FOLDER_PREFIX, TABLE_PREFIX, Source, are_characters, fits_in_memory, folder_class_names
@@ -45,7 +45,7 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
     below = [path.removeprefix(str(listing.root)) for path in listing.paths]
     if not processes.agree(below, listing.labels.tolist(), listing.splits.tolist()):
         raise InputError(f'{listing.root}: the processes of the run see different pictures: use one folder for all')
-    check = functools.partial(_check, total=len(listing.paths), least=1 if whole else 2, listed=listed)
+    check = functools.partial(_check, total=len(listing.paths), least=least_classes(whole), listed=listed)
     check(listing, [])
     are_promised = listed is not None or dataset.name.startswith(TABLE_PREFIX)
     listing, headers, broken = read_headers(listing, processes, are_promised)

@@ -28,6 +28,7 @@ LEFT_BEHIND = frozenset(
     ('@eadir', '__macosx', '__pycache__', 'lost+found', '$recycle.bin', 'system volume information')
     + ('thumbs.db', 'desktop.ini', 'icon\r')
 )
+NAME_SPLITS = 'name the splits, e.g. --config.dataset.splits=train=a,test=b'  # the remedy in error messages
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +89,11 @@ def split_names(dataset) -> dict[str, str]:
     return names or SPLIT_NAMES
 
 
+def least_classes(whole: bool) -> int:
+    """Returns the smallest number of classes: one for pictures taken as a `whole`, two for pictures to train on."""
+    return 1 if whole else 2
+
+
 def replaces_validation(dataset) -> str | None:
     """Returns the option that replaces the data's own validation split, 'fold' or 'validation_fraction', or None."""
     return 'fold' if dataset.fold else 'validation_fraction' if dataset.validation_fraction else None
@@ -134,7 +140,7 @@ def list_pictures(given: pathlib.Path, dataset, whole: bool = False) -> Listing:
             left_out = folders.pop(split)  # its pictures are probably unlabelled
             notes.append(f'{left_out}: ignored, because it has none of the classes; use `predict` for its pictures')
     class_names = tuple(sorted(set().union(*classes.values()) if whole else classes[training]))
-    if len(class_names) < (least := 1 if whole else 2):
+    if len(class_names) < (least := least_classes(whole)):
         form = '(<class>/<picture>, or train/<class>/<picture> and test/<class>/<picture>)'
         raise InputError(f'{folders[training]}: has {len(class_names)} class folder(s), needs {least} or more {form}')
     if folders[training] != holder:
@@ -187,7 +193,7 @@ def _split_folders(root: pathlib.Path, names: dict[str, str], notes: list[str], 
         return {'': root}
     if not found['train'] and not whole:
         holds = f'{root}: holds {next(iter(filter(None, found.values())))[0].name}/ but no train/'
-        raise InputError(f'{holds}: add it, or name the splits, e.g. --config.dataset.splits=train=a,test=b')
+        raise InputError(f'{holds}: add it, or {NAME_SPLITS}')
     check_split_names(root, names, [folder.name for folder in inside])
     for split, folders in found.items():
         if len(folders) > 1:

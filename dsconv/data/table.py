@@ -12,9 +12,11 @@ import zlib
 import numpy as np
 
 from dsconv.data.listing import (
+    NAME_SPLITS,
     Listing,
     alike,
     check_split_names,
+    least_classes,
     replaces_validation,
     split_names,
     unknown_class,
@@ -84,7 +86,7 @@ def list_table(path: pathlib.Path, dataset, whole: bool = False) -> Listing:
     labels = [facts['label_key'] for facts in seen.values()]
     are_numbers = all(label.isascii() and label.isdecimal() for label in labels)
     class_names = tuple(sorted(set(labels), key=lambda label: (int(label), label) if are_numbers else label))
-    if len(class_names) < (least := 1 if whole else 2):
+    if len(class_names) < (least := least_classes(whole)):
         raise InputError(f'{path}: holds {len(class_names)} class(es); at least {least} are needed')
     if torn := [name for name in class_names if any('\ud800' <= letter <= '\udfff' for letter in name)]:
         raise InputError(f'{path}: the label {torn[0]!r} is not UTF-8: save the table as CSV in UTF-8')
@@ -189,13 +191,11 @@ def _splits(path, seen, columns, header, names: dict[str, str]) -> list[str]:
         if facts['split_key'].lower() not in names:
             column = header[columns['split_key']]
             raise InputError(
-                f'{path}: the {column} {facts["split_key"]!r} of {picture} is not a known split name: '
-                f'name the splits, e.g. --config.dataset.splits=train=a,test=b'
+                f'{path}: the {column} {facts["split_key"]!r} of {picture} is not a known split name: {NAME_SPLITS}'
             )
     splits = [names[facts['split_key'].lower()] for facts in seen.values()]
     if 'train' not in splits:
-        only, remedy = ', '.join(sorted(set(splits))), 'name the splits, e.g. --config.dataset.splits=train=a,test=b'
-        raise InputError(f'{path}: has no training rows, only {only}: {remedy}')
+        raise InputError(f'{path}: has no training rows, only {", ".join(sorted(set(splits)))}: {NAME_SPLITS}')
     return splits
 
 
