@@ -52,7 +52,7 @@ def load(path: str, overrides: list[str] = (), workdir: Path | None = None) -> C
     _lay_over(config, _read_run(find_file(path)) if is_run(path) else run_file(path), f'{path}: ')
     typed = override(config, overrides)
     if is_run(path):
-        _leave_out_unread(config, typed)
+        leave_out_unread(config, typed)
     try:
         run = load_run(workdir) if workdir and has_begun(workdir) else None
     except InputError:  # a damaged run is reported when it is resumed
@@ -153,12 +153,12 @@ def load_run(workdir: Path) -> ConfigDict:
     _lay_over(config, written, f'{file}: ')
     if config.dataset.archive and 'dataset.train_fingerprint' not in written:
         config.dataset.train_fingerprint = 'of an earlier version, which read the archive in another order'
-    _leave_out_unread(config)
+    leave_out_unread(config)
     check(config)
     return config
 
 
-def _leave_out_unread(config, typed=()):
+def leave_out_unread(config, typed=()):
     """Unsets the keys of a run's data that have no effect: an older dsconv accepted them."""
     config.dataset.update({key: None for key in unread(config.dataset) if f'dataset.{key}' not in typed})
 

@@ -68,11 +68,7 @@ def no_such_key(name: str, keys: dict[str, Key]) -> str:
 
 
 def _parse(text, kind):
-    if kind is not bool:
-        return kind(text)
-    if text.lower() not in ('true', 'false'):
-        raise ValueError
-    return text.lower() == 'true'
+    return kind(text) if kind is not bool else bool(('false', 'true').index(text.lower()))
 
 
 def _convert(value, kind):

@@ -74,14 +74,16 @@ def log_traceback(error: BaseException) -> None:
     logging.getLogger('dsconv').debug('this is the traceback of the error below', exc_info=error)
 
 
+def as_typed(value) -> str:
+    """Returns a config's value as the user types it."""
+    if isinstance(value, (tuple, list)):
+        return ','.join(map(as_typed, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
 def shown(value) -> str:
     """Returns a config's value as the user types it, on one line of at most 100 characters."""
-    if isinstance(value, (tuple, list)) and value:
-        text = ','.join(shown(part) for part in value)
-    elif value is None or isinstance(value, bool):
-        text = str(value).lower()
-    else:
-        text = str(value)
+    text = as_typed(value)
     if not text or not text.isprintable():
         text = repr(value)
     return text if len(text) <= 100 else f'{text[:99]}…'

@@ -64,11 +64,10 @@ def name_beside(path: Path, fits: Callable[[Path], bool]) -> str:
     """Returns `'; did you mean PATH?'` for a missing path, with the nearest sibling that `fits` accepts, or `''`."""
     if is_remote(path) or os.path.lexists(path):
         return ''
-    try:
-        name = nearest(path.name, [each.name for each in path.parent.iterdir() if fits(each)])
-    except OSError:  # the directory is missing, or cannot be listed
-        name = None
-    return f'; did you mean {path.with_name(name)}?' if name else ''
+    with contextlib.suppress(OSError):  # the directory is missing, or cannot be listed
+        if name := nearest(path.name, [each.name for each in path.parent.iterdir() if fits(each)]):
+            return f'; did you mean {path.with_name(name)}?'
+    return ''
 
 
 def make_directory(path: Path) -> None:

@@ -44,7 +44,9 @@ def lacking(checkout: str | Path) -> list[str] | None:
     """Returns the missing packages of `checkout/requirements.txt`; None without JAX or with an unsupported version."""
     # Without tomllib, which Python 3.10 lacks.
     (python,) = re.findall(r'^requires-python = "(.+)"', Path(checkout, 'pyproject.toml').read_text(), re.MULTILINE)
-    requirements, absent = _requirements(Path(checkout, 'requirements.txt')), []
+    texts = [Path(checkout, name).read_text() for name in ('requirements-light.txt', 'requirements.txt')]
+    lines = [line.partition('#')[0].strip() for text in texts for line in text.splitlines()]
+    requirements, absent = [Requirement(line) for line in lines if line and not line.startswith('-r ')], []
     here = versions([*STAND_INS.values(), *(requirement.name for requirement in requirements)])
     if 'jax' not in here or here['python'] not in SpecifierSet(python):
         return None
@@ -57,15 +59,3 @@ def lacking(checkout: str | Path) -> list[str] | None:
         elif not requirement.specifier.contains(found, prereleases=True):
             return None
     return absent
-
-
-def _requirements(file: Path) -> list[Requirement]:
-    """Reads a requirements file and the files that it includes."""
-    requirements = []
-    for line in file.read_text(encoding='utf-8').splitlines():
-        text = line.partition('#')[0].strip()
-        if text.startswith('-r '):
-            requirements += _requirements(file.with_name(text[3:].strip()))
-        elif text:
-            requirements.append(Requirement(text))
-    return requirements

@@ -11,8 +11,10 @@ from dsconv import site
 from dsconv.config import ROOT
 from dsconv.site import lacking, prepare
 
-REQUIREMENTS = """# a comment
+LIGHT = """# a comment
 jax>=0.9,<0.13
+"""
+REQUIREMENTS = """-r requirements-light.txt
 tensorflow-cpu>=2.20,<2.22; python_version >= "3"
 tensorflow>=2.20,<2.22; python_version < "3"
 flax>=0.12.3,<0.13  # as Linen
@@ -37,6 +39,7 @@ def test_a_site_is_used_where_all_that_it_has_is_in_range(tmp_path, monkeypatch,
         return site[name]
 
     (tmp_path / 'requirements.txt').write_text(REQUIREMENTS)
+    (tmp_path / 'requirements-light.txt').write_text(LIGHT)
     (tmp_path / 'pyproject.toml').write_text('[project]\nrequires-python = ">=3.11,<3.14"\n')
     monkeypatch.setattr(importlib.metadata, 'version', version)
     monkeypatch.setattr(platform, 'python_version', lambda: python)

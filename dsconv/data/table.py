@@ -43,7 +43,7 @@ def list_table(path: pathlib.Path, dataset, whole: bool = False) -> Listing:
     `dataset.{image,label,split,group}_key` name columns; the other columns are found by their usual names (`USUAL`).
     If no column of labels is found and one column is left, it holds the labels. Paths are relative to `dataset.root`,
     or else to the table's directory; a missing extension is searched for. Rows without a label are ignored. The classes
-    are the labels, sorted, as numbers if all are numbers. With `whole`, the splits of the rows are ignored, and one
+    are the labels, sorted, as numbers if all are numbers. With `whole`, splits and groups are ignored, and one
     class is enough. Validation rows are ignored if `dataset.fold` or `dataset.validation_fraction` replaces them.
 
     Raises: InputError when there is no such table, column or split, a file is listed twice with different values, a
@@ -53,7 +53,7 @@ def list_table(path: pathlib.Path, dataset, whole: bool = False) -> Listing:
     header, rows = _read(path)
     columns = _columns(path, header, dataset)
     if whole:
-        columns.pop('split_key', None)
+        columns = {key: columns[key] for key in columns if key not in ('split_key', 'group_key')}
     cells, unlabelled = [], 0
     for line, row in rows:
         if any(map(str.strip, row[len(header) :])):
@@ -144,7 +144,7 @@ def _read(path) -> tuple[list[str], list]:
         raise InputError(f'{path}: is not a table in UTF-8: save it as CSV in UTF-8')
     # The name of a file may contain bytes that are not UTF-8.
     text = content.decode('utf-8-sig', errors='surrogateescape')
-    first = text.partition('\n')[0]
+    first = text.lstrip('\r\n').partition('\n')[0]
     csv.field_size_limit(2**31 - 1)  # some tables hold masks or texts in other columns
     reader = csv.reader(io.StringIO(text, newline=''), delimiter=max(',;\t', key=first.count), strict=True)
     try:

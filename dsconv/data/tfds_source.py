@@ -27,7 +27,7 @@ from dsconv.data.stream import READ_BATCH, StreamedSplit, naming_damage, read_la
 from dsconv.data.tfds_features import Features, encode_arrays, find_features, plain_labels, read_vocabulary
 from dsconv.data.threads import map_images
 from dsconv.errors import InputError, RunError, did_you_mean, with_causes
-from dsconv.files import is_passing, is_store_fault, to_path
+from dsconv.files import is_directory, is_passing, is_store_fault, to_path
 from dsconv.process import without_absl_warnings
 
 log = logging.getLogger('dsconv')
@@ -122,8 +122,7 @@ def _builder(name: str, directory: str):
     family, _, version = name.partition(':')
     family = family.split('/')[0]
     known = tfds.list_builders(with_community_datasets=False)
-    isdir = import_tensorflow().io.gfile.isdir  # also works for gs://
-    stored = family and isdir(os.path.join(directory, family))  # prepared by the user's own builder
+    stored = family and is_directory(to_path(directory) / family)  # prepared by the user's own builder
     if not (family in known or stored) or version[:1] not in '0123456789*':  # 'community:name' would use the network
         kinds = (os.path.isdir, 'folder', FOLDER_PREFIX), (os.path.isfile, 'table', TABLE_PREFIX)
         for is_there, what, prefix in kinds:

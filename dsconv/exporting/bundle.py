@@ -12,14 +12,17 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from dsconv import config as configuration
 from dsconv.errors import InputError
 from dsconv.exported import METADATA, open_exported
 from dsconv.exporting import FORMATS, card, check, micro, web_page
 from dsconv.exporting.network import Exported
 from dsconv.files import new_directory, require_new, to_json, write_json
 from dsconv.models.complexity import layer_costs
+from dsconv.training.calibration import read_temperature
 from dsconv.training.examples import OF_ITS_PLACE, OF_PUBLIC, say_where
 from dsconv.training.run import is_published
+from dsconv.training.scoring import restore_network
 from dsconv.training.setup import image_shape
 
 
@@ -44,12 +47,12 @@ def export(output: Path, options) -> tuple[dict, list[str]]:
     require_new(output)
     _check_formats(options.format, options.precision)
     runtime = web_page.read_runtime(options.runtime) if 'web' in options.format else None
-    network = Exported.of_run(options.workdir, options.checkpoint)
-    say_where(network.config, options.overrides, OF_PUBLIC if is_published(options.workdir) else OF_ITS_PLACE)
+    config = configuration.load_run(options.workdir)
+    _, variables, step = restore_network(options.workdir, config, options.checkpoint)
+    network = Exported(config, jax.device_get(variables), step, read_temperature(options.workdir, step))
+    say_where(config, options.overrides, OF_PUBLIC if is_published(options.workdir) else OF_ITS_PLACE)
     calibrating = options.calibration_pictures if 'int8' in options.precision else 0
-    pictures = check.find_pictures(
-        network.config, options.workdir, options.pictures, options.check_pictures, calibrating
-    )
+    pictures = check.find_pictures(config, options.workdir, options.pictures, options.check_pictures, calibrating)
     with new_directory(output) as partial:
         report, faults = _write(partial, network, pictures, runtime, options)
         if faults:
@@ -174,8 +177,7 @@ def _runner(file, network):
         return dataclasses.replace(network, variables=unflatten_dict(load_file(file), sep='/')).reference()
     if file.suffix == '.cc':
         with tempfile.NamedTemporaryFile(suffix='.tflite') as copy:
-            copy.write(micro.from_c(file.read_text()))
-            copy.flush()
+            Path(copy.name).write_bytes(micro.from_c(file.read_text()))
             return open_exported(copy.name).run
     return open_exported(file).run
 

@@ -163,10 +163,7 @@ def _apply(equation, inputs, graph):
     if primitive.name == 'broadcast_in_dim':  # kept small: its users broadcast it
         if not inputs[0].ndim:
             return inputs[0]
-        kept = [1] * len(params['shape'])
-        for axis, size in zip(params['broadcast_dimensions'], inputs[0].shape, strict=True):
-            kept[axis] = size
-        return inputs[0].reshape(kept)
+        return np.expand_dims(inputs[0], sorted(set(range(out.aval.ndim)) - set(params['broadcast_dimensions'])))
     arrays = list(map(np.broadcast_to, inputs, shapes))
     if primitive.name in NUMPY and arrays[0].dtype.kind == 'f':  # JAX would compile for each shape
         return NUMPY[primitive.name](*arrays)

@@ -2,18 +2,14 @@
 
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dsconv import config as configuration
 from dsconv.exporting.graph import Node, read
 from dsconv.exporting.norm_folding import fold
-from dsconv.training.calibration import read_temperature
-from dsconv.training.scoring import restore_network
 from dsconv.training.setup import build_network, image_shape
 from dsconv.training.step import normalise
 
@@ -29,13 +25,6 @@ class Exported:
     variables: dict
     step: int
     temperature: dict | None = None
-
-    @classmethod
-    def of_run(cls, workdir: Path, which: str | None = None) -> 'Exported':
-        """Restores a checkpoint of a run. Raises InputError if the run or the checkpoint does not exist."""
-        config = configuration.load_run(workdir)
-        _, variables, step = restore_network(workdir, config, which)
-        return cls(config, jax.device_get(variables), step, read_temperature(workdir, step))
 
     def logits(self, images, implementation: str = 'plain'):
         """Returns float32 logits `(batch, classes)`, divided by the temperature; images are uint8 or float32 in [0, 1].

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from dsconv import data
-from dsconv.config import defaults
-from dsconv.config_checks import unread
+from dsconv.config import defaults, leave_out_unread
 from dsconv.data.unlabelled import BATCH_SIZE
 from dsconv.exported import open_exported
 from dsconv.process import command_line
@@ -40,9 +39,7 @@ def report_exported(
         scored = other_examples(config, dataset, split, where)
     else:
         say_where(config, where, OF_PUBLIC)
-        typed = [each.partition('=')[0].removeprefix('dataset.') for each in where]
-        ignored = [key for key in unread(config.dataset) if key not in typed]  # by an archive
-        config.dataset.update(dict.fromkeys(ignored))
+        leave_out_unread(config, [each.partition('=')[0] for each in where])
         scored = own_examples(config, data.open_source(config.dataset), split)
     batches = scored.images.in_order(BATCH_SIZE, slice(None))
     probabilities = np.concatenate([network.run(images) for images, _ in batches])

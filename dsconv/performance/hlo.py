@@ -121,10 +121,11 @@ def _trips(loop, here, condition):
     compared = next((line for line in condition.values() if line.kind == 'compare'), None)
     if compared is None or 'direction=LT' not in compared.line:
         return None
-    counter, end = (condition.get(operand) for operand in compared.operands)
-    if end is None or end.kind != 'constant' or counter is None or counter.kind != 'get-tuple-element':
+    (counter, end), initial = map(condition.get, compared.operands), here[loop.operands[0]]
+    kinds = [getattr(line, 'kind', None) for line in (counter, end, initial)]
+    if kinds != ['get-tuple-element', 'constant', 'tuple']:
         return None
-    carried = here[here[loop.operands[0]].operands[int(re.search(r'index=(\d+)', counter.line)[1])]]
+    carried = here[initial.operands[int(re.search(r'index=(\d+)', counter.line)[1])]]
     while carried.kind in ('copy', 'bitcast'):
         carried = here[carried.operands[0]]
     first, last = (re.search(r'constant\((-?\d+)\)', line.line) for line in (carried, end))

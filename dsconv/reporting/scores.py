@@ -18,14 +18,15 @@ def scores(labels: np.ndarray, log_probabilities: np.ndarray, class_names: Seque
 
     best = np.argsort(-log_probabilities, axis=1, kind='stable')[:, :5]
     classes, predictions = range(len(class_names)), best[:, 0]
-    # Classes are named by their indices: scikit-learn's dictionary also has keys such as 'accuracy', which may be the
-    # name of a class.
-    by_class = metrics.classification_report(
-        labels, predictions, labels=classes, target_names=list(map(str, classes)), output_dict=True, zero_division=0
-    )
-    rows = {name: _row(by_class[str(c)]) for c, name in enumerate(class_names)}
+    *shares, support = metrics.precision_recall_fscore_support(labels, predictions, labels=classes, zero_division=0)
+    columns = dict(zip(('precision', 'recall', 'f1'), shares, strict=True))
+    rows = {
+        name: {key: float(column[c]) for key, column in columns.items()} | {'support': int(support[c])}
+        for c, name in enumerate(class_names)
+    }
     present = {name: row for name, row in rows.items() if row['support']}
-    macro = {key: float(np.mean([row[key] for row in present.values()])) for key in ('precision', 'recall', 'f1')}
+    macro = {key: float(np.mean(column[support > 0])) for key, column in columns.items()}
+    weighted = {key: float(np.average(column, weights=support)) for key, column in columns.items()}
     worst = min(present, key=lambda name: present[name]['recall'])
     confidence = np.exp(log_probabilities.max(axis=1).astype(np.float64))
     loss = -log_probabilities[np.arange(len(labels)), labels].mean(dtype=np.float64)
@@ -40,7 +41,7 @@ def scores(labels: np.ndarray, log_probabilities: np.ndarray, class_names: Seque
         'thresholds': by_threshold(confidence, predictions == labels),
         'worst_class': {'name': worst, 'recall': present[worst]['recall']},
         'macro_average': macro | {'support': len(labels)},
-        'weighted_average': _row(by_class['weighted avg']),
+        'weighted_average': weighted | {'support': len(labels)},
         'class_names': list(class_names),
         'per_class': rows,
         'confusion_matrix': metrics.confusion_matrix(labels, predictions, labels=classes).tolist(),
@@ -66,12 +67,6 @@ def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray) -> f
     """Returns the mean absolute difference of confidence and accuracy, by `reliability_bins` (Guo et al. 2017)."""
     counts, confidences, accuracies = reliability_bins(confidence, correct)
     return float(np.nansum(counts * np.abs(accuracies - confidences)) / counts.sum())
-
-
-def _row(row: dict) -> dict:
-    """Renames scikit-learn's keys to those of report.json."""
-    scored = {key: float(row[key]) for key in ('precision', 'recall')}
-    return scored | {'f1': float(row['f1-score']), 'support': int(row['support'])}
 
 
 def by_threshold(confidence: np.ndarray, correct: np.ndarray) -> list[dict]:

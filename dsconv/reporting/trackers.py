@@ -78,7 +78,7 @@ class Trackers(contextlib.AbstractContextManager):
         file = workdir / FILE_NAME
         try:
             runs = dict(json.loads((read_if_there(file) if names and is_resumed else None) or '{}'))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise InputError(f'{file} is damaged ({error}): remove it to start a new run in the trackers') from error
         self._open = {}
         for name in names or ():

@@ -58,7 +58,10 @@ def write_report(
     Raises InputError for a split without examples, RunError for log-probabilities that are NaN (the model diverged).
     """
     labels, log_probabilities = np.asarray(labels), np.asarray(log_probabilities)
-    _check(labels, log_probabilities, split)
+    if not len(labels):
+        raise InputError(f'The split {split!r} has no examples: there is nothing to report.')
+    if np.isnan(log_probabilities).any():
+        raise RunError('The model predicts NaN: its training diverged. Evaluate an earlier checkpoint.')
     calibration = None
     if temperature:
         raw = scores(labels, log_probabilities, class_names)
@@ -93,13 +96,6 @@ def write_report(
     text = '{\n' + ',\n'.join(f'  "{key}": {value}' for key, value in values.items()) + '\n}\n'
     replace_file(output / 'report.json', text.encode(errors='backslashreplace'))
     return report
-
-
-def _check(labels: np.ndarray, log_probabilities: np.ndarray, split: str) -> None:
-    if not len(labels):
-        raise InputError(f'The split {split!r} has no examples: there is nothing to report.')
-    if np.isnan(log_probabilities).any():
-        raise RunError('The model predicts NaN: its training diverged. Evaluate an earlier checkpoint.')
 
 
 def _draw(report: dict, labels, log_probabilities, mistake_images, metrics, examples) -> dict[str, bytes]:

@@ -90,8 +90,10 @@ def as_text(result: dict, table=text_table, text=str, columns: dict[str, list] |
     if result['folds']:
         folds, limit = f', one of {result["folds"]} folds for each seed', ''
     if result['validation_images']:
+        counts = sorted({one['validation_images'] for one in result['cells'] if 'accuracy' in one})
+        span = ' to '.join(f'{count:,}' for count in dict.fromkeys((counts[0], counts[-1])))
         blocks.append(
-            f'Accuracy on {_span(result["cells"])} validation images at the end of a run'
+            f'Accuracy on {span} validation images at the end of a run'
             f'{folds}: mean ± standard deviation over seeds. The number of images alone gives each run a standard '
             f'error of up to {100 * result["standard_error"]:.2f} points. {limit}Differences are of runs with the '
             f'same seed; the intervals are not corrected for multiple comparisons: about one in twenty excludes 0 by '
@@ -100,11 +102,6 @@ def as_text(result: dict, table=text_table, text=str, columns: dict[str, list] |
     failed = [one for one in result['cells'] if one['state'] == 'failed']
     lines = [f'- failed: {one["variant"]}, seed {one["seed"]}: {text(one["error"])}' for one in failed]
     return '\n\n'.join([*blocks, *(['\n'.join(lines)] if lines else []), *remarks])
-
-
-def _span(cells) -> str:
-    counts = {one['validation_images'] for one in cells if 'accuracy' in one}
-    return ' to '.join(f'{count:,}' for count in sorted({min(counts), max(counts)}))
 
 
 def draw(result: dict) -> bytes:

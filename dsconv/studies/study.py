@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from dsconv.config import ROOT, flatten, load
 from dsconv.config_checks import not_taken
-from dsconv.errors import InputError, did_you_mean
+from dsconv.errors import InputError, as_typed, did_you_mean
 from dsconv.files import is_file, to_path
 
 logger = logging.getLogger('dsconv')
@@ -116,11 +116,4 @@ def _overrides(where, name, keys):
     values = flatten(keys)
     for key in values.keys() & GIVEN_BY_THE_STUDY.keys():
         raise InputError(f'{where}, variant {name}: {key} cannot be varied: {GIVEN_BY_THE_STUDY[key]}')
-    return tuple(f'{key}={_as_typed(value)}' for key, value in values.items())
-
-
-def _as_typed(value) -> str:
-    """Formats a TOML value as on the command line."""
-    if isinstance(value, list):
-        return ','.join(map(_as_typed, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return tuple(f'{key}={as_typed(value)}' for key, value in values.items())

@@ -39,7 +39,7 @@ def run_study(study: Study, arguments, kind) -> None:
             is_finished(cell)
         except InputError as error:
             raise InputError(f'--output={output} contains another study: use another directory ({error})') from error
-    with contextlib.suppress(ValueError, AttributeError):  # a damaged file is written again
+    with contextlib.suppress(ValueError, AttributeError, RecursionError):  # a damaged file is written again
         other = json.loads(read_if_there(output / 'study.json') or '{}').get('study', study.name)
         if other != study.name:
             raise InputError(f'--output={output} contains the study {other}: use another directory')

@@ -35,11 +35,11 @@ def has_damaged_metrics(step: Path) -> bool:
     try:
         metrics = read_if_there(step / 'metrics' / 'metrics')
         read = checksums({'metrics': None if metrics is None else json.loads(metrics)})
-    except (ValueError, TypeError, *WRONG_KIND):
+    except (ValueError, TypeError, RecursionError, *WRONG_KIND):
         return step.exists()  # a run that is still training may have deleted it
     try:
         written = json.loads(read_if_there(step / 'checksums' / 'metadata') or b'')
         expected = {path: written[path] for path in written if path.startswith("['metrics']")}
-    except (ValueError, TypeError, AttributeError, *WRONG_KIND):  # reported when the checkpoint is restored
-        return False
+    except (ValueError, TypeError, AttributeError, RecursionError, *WRONG_KIND):
+        return False  # reported when the checkpoint is restored
     return read != expected and step.exists()

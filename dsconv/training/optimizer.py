@@ -87,11 +87,11 @@ def _adamw(rate, b1, b2, eps, weight_decay):
 
 
 def _adam(rate, b1, b2, eps, weight_decay):
-    return optax.chain(_l2_penalty(weight_decay), optax.adam(rate, b1, b2, eps))
+    return optax.chain(optax.add_decayed_weights(weight_decay, _is_kernel), optax.adam(rate, b1, b2, eps))
 
 
 def _sgd(rate, momentum, nesterov, weight_decay):
-    return optax.chain(_l2_penalty(weight_decay), optax.sgd(rate, momentum, nesterov))
+    return optax.chain(optax.add_decayed_weights(weight_decay, _is_kernel), optax.sgd(rate, momentum, nesterov))
 
 
 def _lion(rate, b1, b2, weight_decay):
@@ -127,10 +127,6 @@ OPTIMIZERS = {
     'lion': _lion,  # Chen et al. 2023
     'muon': _muon,
 }
-
-
-def _l2_penalty(weight_decay):
-    return optax.add_decayed_weights(weight_decay, _is_kernel)
 
 
 def _is_kernel(params):

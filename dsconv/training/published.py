@@ -65,7 +65,7 @@ def without_paths(command: str) -> str:
 
 
 def _name(path: str) -> str:
-    return Path(path).name if is_remote(path) or Path(path).is_absolute() else path
+    return Path(path).name if is_remote(path) or path.startswith(('/', '~')) else path
 
 
 def _config_name(path: str) -> str:

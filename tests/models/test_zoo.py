@@ -81,7 +81,7 @@ def test_every_network_is_counted():
 
 
 TINY = {
-    'alexnet': (AlexNet(3, features=(4, 4, 4, 4, 4), stem=(3, 1, 1), hidden=(64, 8), smallest=15), 15),
+    'alexnet': (AlexNet(3, features=(4, 4, 4, 4, 4), stem=(3, 1, 1), hidden=(64, 8)), 15),
     'convmixer': (ConvMixer(3, patch=2, width=4, layers=1, kernel=3), 6),
     'densenet': (DenseNet(3, growth=2, layers=(2, 1)), 6),
     'mobilenet': (MobileNetV2(3, 0.5, ((1, 8, 1), (2, 8, 2)), (2, 1, 2), norm_groups=2), 9),

@@ -65,8 +65,11 @@ def test_collectives_and_cycles_of_a_loop_are_those_of_all_its_iterations():
         'collective-permute': {'count': 1, 'bytes': 20},
     }
     assert totals.megacycles == pytest.approx(1 + 5 * 0.5)
-    unknown = hlo.totals(PROGRAM.replace('direction=LT', 'direction=NE'))  # counted once
-    assert (unknown.unknown_loops, unknown.megacycles) == (1, pytest.approx(1.5))
+    moved = '  %moved = (s32[], f32[8,16]{1,0}) copy(%init)\n  %loop'
+    copied = PROGRAM.replace('  %loop', moved).replace('index=0', 'index=1').replace('while(%init)', 'while(%moved)')
+    for program in (PROGRAM.replace('direction=LT', 'direction=NE'), copied):
+        unknown = hlo.totals(program)  # counted once
+        assert (unknown.unknown_loops, unknown.megacycles) == (1, pytest.approx(1.5))
 
 
 def test_a_scan_in_a_scan_is_counted_as_often_as_it_turns():

@@ -85,7 +85,7 @@ def test_one_that_cannot_be_opened_or_is_not_installed_is_a_line(told, tmp_path,
     with pytest.raises(InputError, match='log.trackers=wandb: division by zero'):
         Trackers(('wandb',), tmp_path, {}, is_resumed=True)
     assert not list(tmp_path.glob('*.json'))
-    for damage in ('{', '[1]'):
+    for damage in ('{', '[1]', '[' * 100_000):
         (tmp_path / 'trackers.json').write_text(damage)
         with pytest.raises(InputError, match='trackers.json is damaged'):
             Trackers(('wandb',), tmp_path, {}, is_resumed=True)

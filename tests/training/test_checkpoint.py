@@ -141,7 +141,7 @@ def test_the_newest_sound_one_is_restored_and_the_damaged_are_kept(tmp_path, how
 
 def test_a_lone_checkpoint_with_damaged_metrics_is_no_new_beginning(tmp_path):
     save(tmp_path, {4: {'accuracy': 0.9}})
-    (tmp_path / 'checkpoints' / '4' / 'metrics' / 'metrics').write_bytes(b'')
+    (tmp_path / 'checkpoints' / '4' / 'metrics' / 'metrics').write_bytes(b'[' * 100_000)
     for _ in range(2):
         with pytest.raises(InputError, match='none of the checkpoints'):
             Checkpoints(tmp_path)

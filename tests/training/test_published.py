@@ -1,6 +1,7 @@
 """A published network scores as its run does, contains no path, and cannot be trained further."""
 
 import json
+import shutil
 from unittest.mock import Mock
 
 import jax
@@ -52,24 +53,26 @@ def test_nothing_is_left_of_one_that_cannot_be_written(averaged_run, tmp_path, m
 
 
 def test_no_path_of_the_machine_is_in_it(averaged_run, tmp_path):
-    file = averaged_run / 'config.json'
+    run = shutil.copytree(averaged_run, tmp_path / 'run')
+    file = run / 'config.json'
     facts = json.loads(file.read_text())
     paths = "--workdir='/my place/run' --config.dataset.data_dir /mnt/data"
     facts['command'] = f'python -m dsconv.main --config=a.py {paths} --x=1'
     facts['config']['dataset']['data_dir'] = '/mnt/data'
     file.write_text(json.dumps(facts))
-    publish(averaged_run, tmp_path / 'copy')
+    publish(run, tmp_path / 'copy')
     text = (tmp_path / 'copy' / 'config.json').read_text()
     assert '/my place' not in text and '/mnt/data' not in text
     assert json.loads(text)['command'] == 'python -m dsconv.main --config=a.py --x=1'
     file.write_text(json.dumps({'config': facts['config']}))  # by hand, or by a library
-    publish(averaged_run, tmp_path / 'bare')
+    publish(run, tmp_path / 'bare')
     expected = {
         "python -m x '--workdir=/a b' 'a b'": "python -m x 'a b'",
         'python -m dsconv.ablate --study=/my/wide.toml --output=/my/out': 'python -m dsconv.ablate --study=wide.toml',
         'python /my/a.py --baseline=/my/b.py --baseline configs/pictures.py:/my/ants -f /my/kernel.json --x=/my/y':
             'python a.py --baseline=b.py --baseline=configs/pictures.py:ants -f kernel.json --x=y',
         '--config=gs://my/runs/small/config.json --x=gs://my/y': '--config=config.json --x=y',
+        '--config=~/my/a.py --x ~me/y': '--config=a.py --x y',
         '--config=configs/pictures.py:/my/ants --config.dataset.name image_table:/my/ants.csv --config /my/a.py':
             '--config=configs/pictures.py:ants --config.dataset.name=image_table:ants.csv --config=a.py',
     }  # fmt: skip

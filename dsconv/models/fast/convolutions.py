@@ -4,7 +4,6 @@ import functools
 
 import jax
 import numpy as np
-from flax.linen.linear import canonicalize_padding  # flax.linen does not export it
 from jax import lax
 
 from dsconv.models.fast.depthwise import depthwise_conv, nhwc
@@ -63,7 +62,7 @@ def convolution_of(layer, layout=WHOLE, depthwise_form='auto'):
     if not hasattr(layer, 'kernel_size'):
         return pointwise_conv
     strides = layer.strides if isinstance(layer.strides, tuple) else (layer.strides or 1,) * 2
-    options = dict(strides=strides, padding=canonicalize_padding(layer.padding, 2), layout=layout)
+    options = dict(strides=strides, padding=layer.padding, layout=layout)
     options |= dict(lhs_dilation=layer.input_dilation, rhs_dilation=layer.kernel_dilation)
     options |= dict(feature_group_count=layer.feature_group_count, depthwise_form=depthwise_form)
     return functools.partial(conv_general_dilated, **options)

@@ -21,19 +21,18 @@ class AlexNet(nn.Module):
       features: output features of the five convolutions.
       stem: kernel size, stride and padding of the first convolution.
       hidden: widths of the dense layers before the head, each with dropout rate 0.5 (section 4.2).
-      smallest: smallest image side, in pixels, that leaves one position after the last pooling.
     """
 
     num_classes: int
     features: tuple[int, ...] = (96, 256, 384, 384, 256)
     stem: tuple[int, int, int] = (11, 4, 0)
     hidden: tuple[int, ...] = (4096, 4096)
-    smallest: int = 67
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, images, train: bool = False):
-        check_size(images, self.smallest)
+        kernel_size, stride, padding = self.stem
+        check_size(images, 14 * stride + kernel_size - 2 * padding)  # of 15 positions, three poolings leave one
         layers = (self.stem, (5, 1, 2), (3, 1, 1), (3, 1, 1), (3, 1, 1))
         x = images
         for number, (features, (kernel_size, stride, padding)) in enumerate(zip(self.features, layers, strict=True), 1):
@@ -69,6 +68,5 @@ NETWORKS = {
         features=(64, 192, 384, 256, 256),
         stem=(3, 1, 1),
         hidden=(1024, 1024),
-        smallest=15,
     ),
 }

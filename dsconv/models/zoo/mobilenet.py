@@ -11,8 +11,7 @@ from dsconv.models.zoo.blocks import ConvNorm
 
 # Table 2.
 STAGES = ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1))
-IMAGENET_STRIDES = (2, 1, 2, 2, 2, 1, 2, 1)
-CIFAR_STRIDES = (1, 1, 1, 2, 2, 1, 2, 1)
+STRIDES = (1, 1, 1, 2, 2, 1, 2, 1)  # for images of 32×32; those of the paper are (2, 1, 2, 2, 2, 1, 2, 1)
 
 
 class InvertedResidual(nn.Module):
@@ -46,9 +45,9 @@ class MobileNetV2(nn.Module):
     """
 
     num_classes: int
-    multiplier: float = 1.0
+    multiplier: float = 0.5
     stages: tuple[tuple[int, int, int], ...] = STAGES
-    strides: tuple[int, ...] = IMAGENET_STRIDES
+    strides: tuple[int, ...] = STRIDES
     norm_groups: int = 1
     dtype: jnp.dtype = jnp.float32
 
@@ -72,4 +71,4 @@ def rounded(features: float) -> int:
     return nearest if nearest >= 0.9 * features else nearest + 8
 
 
-NETWORKS = {'mobilenetv2_050': functools.partial(MobileNetV2, multiplier=0.5, strides=CIFAR_STRIDES)}
+NETWORKS = {'mobilenetv2_050': MobileNetV2}

@@ -9,8 +9,6 @@ import jax.numpy as jnp
 from dsconv.models.layers import check_patches, glorot_uniform
 from dsconv.models.zoo.blocks import Conv
 
-layer_norm = functools.partial(nn.LayerNorm, epsilon=1e-6)
-
 
 class AttentionProduct(nn.Module):
     """Scaled dot-product attention (Vaswani et al. 2017, equation 1), a module so that its arithmetic is counted.
@@ -51,11 +49,11 @@ class EncoderBlock(nn.Module):
         batch, tokens, width = x.shape
         dense = functools.partial(nn.Dense, kernel_init=glorot_uniform, dtype=self.dtype)
         drop = nn.Dropout(self.dropout, deterministic=not train)
-        y = dense(3 * width, name='queries_keys_values')(layer_norm(dtype=self.dtype, name='norm_1')(x))
+        y = dense(3 * width, name='queries_keys_values')(nn.LayerNorm(dtype=self.dtype, name='norm_1')(x))
         queries, keys, values = jnp.moveaxis(y.reshape(batch, tokens, 3, self.heads, -1), 2, 0)
         y = AttentionProduct(name='product')(queries, keys, values).reshape(x.shape)
         x += drop(dense(width, name='attended')(y))
-        y = dense(4 * width, name='mlp_1')(layer_norm(dtype=self.dtype, name='norm_2')(x))
+        y = dense(4 * width, name='mlp_1')(nn.LayerNorm(dtype=self.dtype, name='norm_2')(x))
         return x + drop(dense(width, name='mlp_2')(drop(nn.gelu(y, approximate=False))))
 
 
@@ -86,7 +84,7 @@ class ViT(nn.Module):
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         for index in range(self.layers):
             x = EncoderBlock(self.heads, self.dropout, self.dtype, name=f'block_{index}')(x, train)
-        x = layer_norm(name='norm')(x)
+        x = nn.LayerNorm(name='norm')(x)
         return nn.Dense(self.num_classes, kernel_init=glorot_uniform, name='head')(x[:, 0])
 
 

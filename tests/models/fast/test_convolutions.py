@@ -57,7 +57,7 @@ def test_in_a_loop_too_no_gradient_moves_the_axes_inside_a_convolution():
         nn.Conv(4, (3, 3), (2, 2)),  # patches that overlap
         nn.Conv(4, (2, 2), (2, 2), padding='VALID'),  # a column is left over
         nn.Conv(3, (3, 3), feature_group_count=3),
-        nn.Conv(3, (3, 3), (2, 2), padding=1, feature_group_count=3),
+        nn.Conv(3, (3, 3), (2, 2), padding=((1, 1), (1, 1)), feature_group_count=3),
         nn.Conv(3, (2, 2), feature_group_count=3),  # an even kernel, which the depthwise form has not
         nn.Dense(4),
     ],
