@@ -63,7 +63,8 @@ def write_pictures(tmp_path):
     """Writes `count` random size×size PNGs per class into `tmp_path/root/<folder>/<class>`; returns the root."""
 
     def write(classes=('cat', 'dog'), count=10, size=8, folder='', root='pictures'):
-        generator = np.random.default_rng(folder not in ('', 'train'))  # so that test and training pictures differ
+        # Each folder has other pictures, but a folder `train` those of no folder: it is read alike.
+        generator = np.random.default_rng(list(folder.removeprefix('train').encode()))
         for name in classes:
             path = tmp_path / root / folder / name
             path.mkdir(parents=True)

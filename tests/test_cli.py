@@ -27,7 +27,6 @@ def run(capsys, line, command):
         ([SMALL, '--conf=x'], 'unrecognized argument --conf; did you mean --config?'),
         ([SMALL, 'extra\nword'], 'unrecognized argument extra word; --help lists all of them'),
         ([SMALL, '--config.epochs', '--config.seed=3'], '--config.epochs needs a value: --config.epochs=VALUE'),
-        ([SMALL, '--config.log.tensorboard=x'], '--config.log.tensorboard=x must be true or false'),
         ([SMALL, '--config.epochs=\udcff'], r"--config.epochs='\udcff' must be a whole number"),
     ],
 )

@@ -99,7 +99,7 @@ def test_a_warmup_is_cut_to_a_third_and_said_once_unless_it_was_typed(caplog):
 
 
 def test_a_run_keeps_the_warmup_that_it_began_with(tmp_path):
-    """`epochs` may change on resume, the warm-up may not."""
+    """`epochs` may change on resume, the warm-up may not, chosen or typed."""
     (tmp_path / 'checkpoints' / '1').mkdir(parents=True)
     for epochs in (3, 3, 30, 30, 2):
         config = load('configs/small.py', [f'epochs={epochs}'], tmp_path)
@@ -108,10 +108,6 @@ def test_a_run_keeps_the_warmup_that_it_began_with(tmp_path):
     assert load('configs/small.py', ['epochs=6'], tmp_path / 'new').schedule.warmup_epochs == 2
     (tmp_path / 'config.json').write_text('{')  # reported when the run is resumed
     assert load('configs/small.py', ['epochs=3'], tmp_path).schedule.warmup_epochs == 1
-
-
-def test_a_run_keeps_a_warmup_that_was_typed(tmp_path):
-    (tmp_path / 'checkpoints' / '1').mkdir(parents=True)
     save_run(tmp_path, load('configs/small.py', ['epochs=12', 'schedule.warmup_epochs=4.9']), {})
     assert load('configs/small.py', ['epochs=12'], tmp_path).schedule.warmup_epochs == 4.9
     assert load(str(tmp_path / 'config.json')).schedule.warmup_epochs == 4.9

@@ -74,6 +74,6 @@ def test_the_argument_is_a_folder_or_a_table():
 
 def test_the_size_is_that_of_the_shorter_sides_whatever_the_order():
     dataset = types.SimpleNamespace(crop_scale=None, auto=('dataset.image_size', 'dataset.crop_scale'))
-    sides = np.array([[40, 70], [70, 40], [41, 70]])
+    sides = np.array([[40, 70], [70, 40], [41, 70], [70, 41]])
     assert choose_sizes('pictures', sides, None, dataset) == (32, None)
     assert choose_sizes('pictures', 3 * sides, None, dataset) == (64, (0.35, 1.0))

@@ -143,7 +143,7 @@ def test_a_file_that_disagrees_is_an_error_after_the_table_and_leaves_nothing(
 def test_a_damaged_file_is_refused_by_a_path_that_begins_with_a_tilde(tmp_path, monkeypatch):
     (tmp_path / 'damaged.onnx').write_bytes(b'no onnx')
     monkeypatch.setenv('HOME', str(tmp_path))
-    with pytest.raises(InputError, match='damaged'):
+    with pytest.raises(InputError, match='has no checksum'):
         open_exported('~/damaged.onnx')
     with pytest.raises(InputError, match='; the directory holds damaged.onnx'):
         open_exported('~')

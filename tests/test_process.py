@@ -115,7 +115,8 @@ def test_a_real_restart_keeps_process_arguments_input_and_exit_code(tmp_path):
         'import os, sys\nprint(os.getpid(), os.environ.get("DSCONV_ALLOCATOR"), sys.flags.dev_mode, file=sys.stderr)'
     )
     (tmp_path / 'ends.py').write_text('import signal\nraise SystemExit(f"{input()} {signal.getsignal(2).__name__}")')
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(('DSCONV', 'JAX', 'XLA'))}
+    ours = 'DSCONV', 'JAX', 'XLA', 'LD_PRELOAD', *process.ALLOCATOR
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     line = [sys.executable, '-u', '-X', 'dev', '-Wignore', '-m', 'dsconv.main', '--config=ends.py', '--workdir=a b']
     done = subprocess.run(
         ['sh', '-c', 'trap "" INT; exec "$@"', 'sh', *line],  # SIGINT is ignored, as in a background job of a script

@@ -34,27 +34,27 @@ def test_a_run_without_a_report_is_scored_first(finished_run, tmp_path, monkeypa
 
 @pytest.fixture
 def asked(monkeypatch):
-    """The calls of `report_run`: (workdir, split, checkpoint, output, robustness) of each."""
+    """The calls of `report_run`: (workdir, split, checkpoint, output, robustness, drawn examples) of each."""
     calls = []
-    monkeypatch.setattr(scoring, 'report_run', lambda *given, corrupted, **_: calls.append((*given, corrupted)))
+    monkeypatch.setattr(scoring, 'report_run', lambda *given, **named: calls.append((*given, *named.values())))
     return calls
 
 
-def test_robustness_is_measured_once_for_the_split_and_checkpoint_of_the_report(tmp_path, asked):
+def test_robustness_is_measured_and_examples_drawn_for_the_split_and_checkpoint_of_the_report(tmp_path, asked):
     configuration.save_run(tmp_path, tiny_config(), {})
     (tmp_path / 'checkpoints' / '38').mkdir(parents=True)
-    old = report_of(split='validation', checkpoint_step=38)
+    old = report_of(split='validation', checkpoint_step=38, drawn_examples=40)
     robustness = {'source': 'made here', 'mean_accuracy': 0.5, 'accuracy': {'jpeg': [0.5]}}
     (tmp_path / 'report').mkdir()
     for there, is_asked, scored in (
         (old, False, []),
-        (old, True, [('validation', '38')]),
+        (old, True, [('validation', '38', 40)]),
         (old | {'robustness': robustness}, True, []),
-        (old | {'checkpoint_step': 57}, True, [('test', None)]),  # this checkpoint no longer exists
+        (old | {'checkpoint_step': 57}, True, [('test', None, 0)]),  # this checkpoint no longer exists
     ):
         (tmp_path / 'report' / 'report.json').write_text(json.dumps(there))
         assert report.complete(tmp_path, is_asked) == tmp_path
-        assert asked == [(tmp_path, *which, tmp_path / 'report', True) for which in scored]
+        assert asked == [(tmp_path, *which, tmp_path / 'report', True, drawn) for *which, drawn in scored]
         asked.clear()
 
 
@@ -63,7 +63,7 @@ def test_nothing_is_written_into_a_published_network(tmp_path, monkeypatch, aske
     workdir, output = Path('net'), Path('runs/published/net')
     configuration.save_run(workdir, tiny_config(), {'published_step': 7})
     assert report.complete(workdir, robustness=False) == output
-    assert asked == [(workdir, 'test', None, output / 'report', False)]
+    assert asked == [(workdir, 'test', None, output / 'report', False, 0)]
     old = report_of(split='validation', checkpoint_step=7)
     (output / 'report').mkdir(parents=True)
     (output / 'report' / 'report.json').write_text(json.dumps(old))
@@ -88,16 +88,4 @@ def test_a_report_of_another_network_of_the_same_name_and_step_is_not_taken_for_
     (output / 'report' / 'report.json').write_text(json.dumps(scored))
     assert report.complete(Path('v1/net'), robustness=False) == output and not asked
     assert report.complete(Path('v2/net'), robustness=False) == output
-    assert asked == [(Path('v2/net'), 'test', None, output / 'report', False)]
-
-
-def test_examples_that_were_drawn_are_drawn_again(tmp_path, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(scoring, 'report_run', lambda *_, drawn_examples=0, **__: drawn.append(drawn_examples))
-    configuration.save_run(tmp_path, tiny_config(), {})
-    (tmp_path / 'checkpoints' / '38').mkdir(parents=True)
-    (tmp_path / 'report').mkdir()
-    old = report_of(split='test', checkpoint_step=38, drawn_examples=40)
-    (tmp_path / 'report' / 'report.json').write_text(json.dumps(old))
-    report.complete(tmp_path, robustness=True)
-    assert drawn == [40]
+    assert asked == [(Path('v2/net'), 'test', None, output / 'report', False, 0)]

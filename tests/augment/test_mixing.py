@@ -150,8 +150,3 @@ def test_by_batch_all_images_share_method_lambda_and_box():
     assert np.array_equal(out[boxed, 0] == 0, out[boxed, 1] == 255)
     assert scipy.stats.chisquare(np.bincount(method[:, 0]), 4_000 * np.array([0.7, 0.06, 0.24])).pvalue > 1e-3
     assert len(np.unique(kept[~boxed & (method[:, 0] > 0), 0])) > 150
-
-
-def test_mixing_is_on_where_it_has_a_probability_and_a_method():
-    for changed, on in [(MIXUP, True), (CUTMIX, True), (MIXUP | CUTMIX, False), ({'mix_probability': 0.0}, False)]:
-        assert mixing.is_on(dict(common.get_config().augment) | changed) is on

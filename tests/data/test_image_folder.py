@@ -30,7 +30,7 @@ def break_pictures(root, count):
         path.write_bytes(path.read_bytes()[:100])
 
 
-def test_train_and_test_folders(opened, write_pictures):
+def test_train_and_test_folders(opened, write_pictures, monkeypatch, caplog):
     root = write_pictures(folder='train', count=10)
     write_pictures(folder='test', count=3)
     source = opened(root, validation_fraction=0.2)
@@ -41,14 +41,10 @@ def test_train_and_test_folders(opened, write_pictures):
     assert np.array_equal(all_images(source.load('test')), expected)
     assert source.load('test').labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert np.bincount(source.load('validation').labels).tolist() == [2, 2]
-
-
-def test_splits_in_the_current_folder_are_named(opened, write_pictures, monkeypatch, caplog):
-    monkeypatch.chdir(write_pictures(folder='train'))
-    write_pictures(folder='test')
+    monkeypatch.chdir(root)
     with caplog.at_level('INFO', 'dsconv'):
         opened('.')
-    assert 'read as train/ (20 pictures), test/ (20 pictures)' in caplog.text
+    assert 'read as train/ (20 pictures), test/ (6 pictures)' in caplog.text
 
 
 def test_without_a_test_the_validation_split_is_reported(opened, write_pictures):
@@ -201,8 +197,10 @@ def test_the_same_picture_in_train_and_test_or_in_two_classes_is_said_once(opene
     assert '5 picture(s) (' in lines[1] and 'identical to pictures of another class' in lines[1]
 
 
-def test_a_disk_that_fails_later_is_not_a_wrong_picture(opened, write_pictures, monkeypatch):
-    source = opened(write_pictures(), memory_gigabytes=0.0)
+def test_pictures_on_a_failing_disk_are_not_broken(opened, write_pictures, monkeypatch):
+    root = write_pictures()
+    source = opened(root, memory_gigabytes=0.0)
     monkeypatch.setattr(Image, 'open', Mock(side_effect=OSError(errno.EIO, 'Input/output error')))
-    with pytest.raises(RunError, match='png: could not be read .OSError: .*Input/output error.: run the same command'):
-        source.load('train').images(np.array([0]))
+    for read in (lambda: source.load('train').images(np.array([0])), lambda: opened(root)):
+        with pytest.raises(RunError, match='png: could not be read .OSError: .*Input/output error.: run the same'):
+            read()

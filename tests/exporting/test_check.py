@@ -59,10 +59,6 @@ def test_noise_is_taken_where_there_are_no_pictures_and_no_int8_then(tmp_path):
             find_pictures(config, tmp_path, None, 5000, 10)
 
 
-def test_a_probability_that_is_no_number_is_refused():
-    assert 'differs by nan' in fault({'max_difference': float('nan')}, 'float32', 1 / 100)
-
-
 def test_int8_may_lose_what_is_allowed_and_no_more():
     for right in range(4, 300):
         losses = {lost: right / 300 - (right - lost) / 300 for lost in (3, 4)}
@@ -94,3 +90,4 @@ def test_what_a_file_loses_against_jax_is_a_loss_of_the_pictures_whose_class_is_
     assert result['loss_of_accuracy'] == pytest.approx(1 / 3) and result['accuracy'] == pytest.approx(1 / 3)
     assert (result['labelled'], result['agreement'], result['max_difference']) == (3, 0.75, pytest.approx(0.6))
     assert '1 of 3 pictures' in fault(result, 'int8', 0.1)
+    assert 'differs by nan' in fault({'max_difference': float('nan')}, 'float32', 1 / 100)

@@ -67,12 +67,14 @@ def test_what_a_gelu_and_a_layer_read_keeps_values_far_below_zero():
     assert least < 0.5 * (images / 255 @ kernel).min()
 
 
-def test_int8_of_a_network_that_weighs_places():
+def test_int8_of_a_network_that_weights_places():
     window = np.linspace(0.5, 1, 16, dtype=np.float32).reshape(1, 4, 4, 1)
     kernel = np.float32(np.random.default_rng(0).normal(0, 1, (3, 5)))
     images = np.random.default_rng(1).integers(0, 256, (9, 4, 4, 3), np.uint8)
     file = litert.to_int8(litert.to_litert(graph_of((1, 4, 4, 3), ('mul', window), ('dense', kernel))), images)
-    assert litert._parsed(file).subgraphs
+    answers = values_of(file, images, lambda graph: graph.outputs[0])
+    expected = scipy.special.softmax(images / 255 * window @ kernel, axis=-1)
+    np.testing.assert_allclose(answers.reshape(expected.shape), expected, atol=0.05)
 
 
 def test_biases_of_int8_make_up_for_the_rounding_of_weights(monkeypatch):

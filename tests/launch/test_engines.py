@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from dsconv import config as configuration
-from dsconv.main import flags
 from tests.commands import python
+from tests.test_docs import check_command
 
 LAUNCH = configuration.ROOT / 'launch'
 JOBSET = yaml.safe_load((LAUNCH / 'jobset.yaml').read_text())['spec']
@@ -43,8 +43,8 @@ def test_the_jobset_runs_the_command_there_is():
     module, *line = CONTAINER['args']
     assert module == 'dsconv.main'
     pytest.importorskip('tensorflow')  # for gs:// paths
-    arguments = flags().parse_args([word for word in line if not word.startswith('--config.')])
-    assert arguments.coordinator == 'auto'
+    check_command('main', line)
+    assert '--coordinator=auto' in line
 
 
 def test_the_image_holds_what_the_command_needs(tmp_path):
@@ -53,9 +53,8 @@ def test_the_image_holds_what_the_command_needs(tmp_path):
     for path in copied:
         copy = shutil.copytree if (configuration.ROOT / path).is_dir() else shutil.copyfile
         copy(configuration.ROOT / path, tmp_path / path)
-    code = 'from dsconv.training import run; print(run._git_revision())'
-    said = python('-c', code, cwd=tmp_path, PYTHONPATH='', GIT_CEILING_DIRECTORIES=str(tmp_path.parent))
-    assert said.stdout == 'None\n', said.stderr
+    said = python('-c', 'import dsconv.training.run', cwd=tmp_path, PYTHONPATH='')
+    assert said.returncode == 0, said.stderr
 
 
 def test_scripts_are_bash_without_surprises():

@@ -1,4 +1,4 @@
-"""The network against a NumPy forward pass written from the thesis, and its published parameter counts."""
+"""The network against a NumPy forward pass written from the thesis."""
 
 import functools
 import math

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import time
 import types
 import unittest
 
@@ -23,7 +22,7 @@ from dsconv.training import loop, setup
 from dsconv.training.checkpoint import Checkpoints
 from dsconv.training.scoring import report_run, restore_network
 from tests.conftest import tiny_config
-from tests.runs import STEPS_PER_EPOCH, metrics
+from tests.runs import STEPS_PER_EPOCH, metrics, wait_for
 
 
 class Interrupted(Exception):
@@ -71,8 +70,7 @@ def test_a_run_that_is_told_to_leave_goes_on_to_the_same_bits(finished_run, tmp_
         advance(self, step, state, loss)
         if step == 4:  # between two lines of the log
             os.kill(os.getpid(), signal.SIGTERM)
-            while 'stopping after this step' not in caplog.text:
-                time.sleep(0.01)
+            wait_for(lambda: 'stopping after this step' in caplog.text)
 
     def save_and_be_told_again(self, state, validation, save=Checkpoints.save):
         save(self, state, validation)

@@ -31,11 +31,10 @@ def test_binary_cross_entropy_is_a_log_loss_of_each_class():
     np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize('gamma', [0.0, 2.0])
-def test_focal_loss(gamma):
+def test_focal_loss():
     p = softmax(LOGITS.astype(float), axis=1)
-    expected = np.sum(SOFT * (1 - p) ** gamma * -np.log(p), axis=1)
-    np.testing.assert_allclose(loss('focal', focal_gamma=gamma)(LOGITS, SOFT), expected, rtol=1e-4)
+    expected = np.sum(SOFT * (1 - p) ** 1.5 * -np.log(p), axis=1)
+    np.testing.assert_allclose(loss('focal', focal_gamma=1.5)(LOGITS, SOFT), expected, rtol=1e-4)
 
 
 def test_the_gradient_of_focal_loss():
@@ -43,9 +42,7 @@ def test_the_gradient_of_focal_loss():
         check_grads(loss('focal'), (LOGITS.astype(np.float64), SOFT.astype(np.float64)), order=1, modes=['rev'])
 
 
-@pytest.mark.parametrize(
-    ('name', 'gamma'), [('cross_entropy', 0.0), ('binary_cross_entropy', 0.0), ('focal', 0.0), ('focal', 0.5)]
-)
+@pytest.mark.parametrize(('name', 'gamma'), [('binary_cross_entropy', 0.0), ('focal', 0.0), ('focal', 0.5)])
 def test_certainty_keeps_the_gradient_finite(name, gamma):
     certain = np.array([[200.0, 0.0, 0.0, 0.0], [0.0, 200.0, 0.0, 0.0]], np.float32)
     targets = np.eye(4, dtype=np.float32)[[0, 2]]
@@ -62,7 +59,7 @@ def test_balanced_class_weights_are_those_of_scikit_learn():
     np.testing.assert_allclose(weights[labels].mean(), 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize('text', ['1,2', '1,2,0', '1,nan,2'])
+@pytest.mark.parametrize('text', ['1,2', '1,2,0', '1,nan,2', '1,x,2'])
 def test_wrong_class_weights_are_refused(text):
     with pytest.raises(InputError, match='loss.class_weights=.* each of the 3 classes a,b,c'):
         resolve_class_weights(text, None, ('a', 'b', 'c'))

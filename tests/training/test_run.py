@@ -62,7 +62,7 @@ def test_config_json_names_versions_devices_and_the_commit(tmp_path):
     assert run['processes'] == 1
     assert set(run['versions']) >= {'python', 'jax', 'flax', 'optax', 'orbax-checkpoint'}
     git = subprocess.run(['git', '-C', str(configuration.ROOT), 'rev-parse', 'HEAD'], capture_output=True, text=True)
-    if git.returncode == 0:
+    if (configuration.ROOT / '.git').exists():
         assert run['git_revision'] in (git.stdout.strip(), f'{git.stdout.strip()}+changes')
 
 
@@ -105,20 +105,6 @@ def test_other_versions_are_named(tmp_path, caplog):
     assert 'dsconv abc, here ' in caplog.text
 
 
-def test_a_run_with_random_crops_is_another_than_one_without(write_pictures, tmp_path):
-    changes = {
-        'dataset.name': f'image_folder:{write_pictures(count=5)}',
-        'batch_size': 6,
-        'dataset.crop_scale': '0.5,1',
-    }
-    source, _, config = open_data(tiny_config(**changes))
-    check_workdir(tmp_path / 'run', config)
-    write_config(tmp_path / 'run', config, source)
-    (tmp_path / 'run' / 'checkpoints' / '1').mkdir(parents=True)
-    assert kept_pictures(tmp_path / 'run', tiny_config(**changes).dataset)[1] is not None
-    assert kept_pictures(tmp_path / 'run', tiny_config(**changes | {'dataset.crop_scale': 'none'}).dataset)[1] is None
-
-
 def test_a_workdir_inside_the_pictures_is_warned_of(write_pictures, caplog):
     root = write_pictures(count=5)
     config = tiny_config(**{'dataset.name': f'image_folder:{root}', 'batch_size': 6})
@@ -131,6 +117,7 @@ def test_a_run_goes_on_with_the_pictures_with_which_it_began(write_pictures, tmp
     root = write_pictures(count=5)
     monkeypatch.chdir(root.parent)
     changes = {'dataset.name': f'image_folder:{root.name}', 'dataset.validation_fraction': 0.25, 'batch_size': 6}
+    changes['dataset.crop_scale'] = '0.5,1'
     loaded = tiny_config(**changes)
     source, _, config = open_data(loaded)
     check_workdir(tmp_path / 'run', config)
@@ -142,8 +129,9 @@ def test_a_run_goes_on_with_the_pictures_with_which_it_began(write_pictures, tmp
     again, _, resolved = open_data(loaded, open_source(loaded, tmp_path / 'run'))
     assert resolved.to_dict() == config.to_dict() and again.split_sizes == source.split_sizes
     assert sum(open_source(loaded).split_sizes.values()) == sum(source.split_sizes.values()) + 1
-    for other in ({'dataset.image_size': 4}, {'dataset.validation_fraction': 0.5}, {'dataset.name': 'image_folder:.'}):
-        assert kept_pictures(tmp_path / 'run', tiny_config(**changes | other).dataset)[1] is None
+    others = {'image_size': 4, 'validation_fraction': 0.5, 'name': 'image_folder:.', 'crop_scale': 'none'}
+    for key, value in others.items():
+        assert kept_pictures(tmp_path / 'run', tiny_config(**changes | {f'dataset.{key}': value}).dataset)[1] is None
     (root / 'dog' / '000.png').unlink()
     with pytest.raises(InputError, match='1 of the 10 pictures of this run .*restore them .*000.png: there is no'):
         open_source(loaded, tmp_path / 'run')

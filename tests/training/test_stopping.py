@@ -26,8 +26,7 @@ with StopRequest(make_mesh()) as stop:
 """
 
 
-@pytest.mark.parametrize('processes', [1, 2])
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(('number', 'processes'), [(signal.SIGTERM, 1), (signal.SIGINT, 2)])
 def test_a_signal_asks_for_a_stop_that_is_not_forgotten_and_the_handlers_come_back(number, processes, monkeypatch):
     monkeypatch.setattr(jax, 'process_count', lambda: processes)
     handlers = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
@@ -43,13 +42,16 @@ def test_a_signal_asks_for_a_stop_that_is_not_forgotten_and_the_handlers_come_ba
 
 def test_a_second_sigterm_is_patient_and_a_second_ctrl_c_is_not():
     process = subprocess.Popen([sys.executable, '-c', BLOCKED], stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    assert process.stdout.readline() == 'ready\n'
-    for number in (signal.SIGTERM, signal.SIGTERM):
-        process.send_signal(number)
-    with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(1)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
+    try:
+        assert process.stdout.readline() == 'ready\n'
+        for number in (signal.SIGTERM, signal.SIGTERM):
+            process.send_signal(number)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    finally:
+        process.kill()
 
 
 def test_elsewhere_than_in_the_main_thread_signals_stay_as_they_are():

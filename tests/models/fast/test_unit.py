@@ -1,4 +1,4 @@
-"""Convolution, activation and norm as one operation, against NumPy and autodiff of the three."""
+"""Convolution, activation and norm as one operation, against autodiff of the three."""
 
 import functools
 
