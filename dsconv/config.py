@@ -159,7 +159,7 @@ def load_run(workdir: Path) -> ConfigDict:
 
 
 def leave_out_unread(config, typed=()):
-    """Unsets the keys of a run's data that have no effect: an older dsconv accepted them."""
+    """Unsets the keys of `dataset`, except `typed` ones, that have no effect, e.g. on data from an archive."""
     config.dataset.update({key: None for key in unread(config.dataset) if f'dataset.{key}' not in typed})
 
 

@@ -84,7 +84,7 @@ def as_typed(value) -> str:
 def shown(value) -> str:
     """Returns a config's value as the user types it, on one line of at most 100 characters."""
     text = as_typed(value)
-    if not text or not text.isprintable():
+    if not text or not text.isprintable() or isinstance(value, (tuple, list)) and '' in value:
         text = repr(value)
     return text if len(text) <= 100 else f'{text[:99]}…'
 

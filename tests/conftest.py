@@ -63,7 +63,7 @@ def write_pictures(tmp_path):
     """Writes `count` random size×size PNGs per class into `tmp_path/root/<folder>/<class>`; returns the root."""
 
     def write(classes=('cat', 'dog'), count=10, size=8, folder='', root='pictures'):
-        # Each folder has other pictures, but a folder `train` those of no folder: it is read alike.
+        # The pictures of each folder differ, but `train` has those of no folder, because both are read alike.
         generator = np.random.default_rng(list(folder.removeprefix('train').encode()))
         for name in classes:
             path = tmp_path / root / folder / name

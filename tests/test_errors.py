@@ -16,6 +16,7 @@ def test_the_nearest_name_is_meant_whatever_its_case_and_none_where_none_is_near
     ('value', 'expected'),
     [
         (['cat', 'dog'], 'cat,dog'),
+        (['cat', ''], "['cat', '']"),
         ('', "''"),
         ('\udcff', r"'\udcff'"),
         ('x' * 100, 'x' * 100),

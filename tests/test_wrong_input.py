@@ -126,6 +126,8 @@ CASES = {
     'no channels': (set_config('dataset', 'channels', None), PREDICT, 'dataset.channels=none must be set in a run'),
     'no patches': (set_config('model', 'patch_size', 3), PREDICT, 'model.patch_size=3 does not divide images of 8×8'),
     'another network': (set_config('model', 'dim', 16), PREDICT, 'cannot be restored', 'config.json does not match'),
+    'a deeply nested config': (
+        lambda run: (run / 'config.json').write_text('[' * 10_000), 'evaluate --workdir=run', 'config.json is damaged'),
     'metadata that are pickles': (
         lambda run: [file.write_bytes(PICKLE) for file in run.rglob('_METADATA') if file.is_file()], PREDICT,
         'cannot be restored', '--checkpoint'),

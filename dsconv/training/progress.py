@@ -46,7 +46,7 @@ class Progress:
         self._dispatched = first_step
         self._skipped = 0
         self._waited = self._seconds_a_step = 0.0
-        self._epoch_ends = []  # (step, time) of each end of an epoch
+        self._epoch_ends = []  # (step, time) of the first two ends of epochs
         self._in_all = None  # seconds per step with evaluation and saving, from the third end on
         self._window_start = self._shown = time.perf_counter()
 
@@ -119,9 +119,11 @@ class Progress:
             averages['images_per_second'] = steps * self._config.batch_size / seconds
             averages['input_wait_fraction'] = self._waited / seconds
         if step % self._training.steps_per_epoch == 0:
-            self._epoch_ends.append((step, time.perf_counter()))
-            if len(self._epoch_ends) > 2:  # the first evaluation, which is compiled, is before the second end
-                (settled_step, settled), (_, now) = self._epoch_ends[1], self._epoch_ends[-1]
+            now = time.perf_counter()
+            if len(self._epoch_ends) < 2:  # the first evaluation, which is compiled, is before the second end
+                self._epoch_ends.append((step, now))
+            else:
+                settled_step, settled = self._epoch_ends[1]
                 self._in_all = (now - settled) / (step - settled_step)
             self._show(step, averages)
         self._window_start, self._window_step, self._waited = time.perf_counter(), step, 0.0

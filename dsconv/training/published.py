@@ -50,7 +50,7 @@ def without_paths(command: str) -> str:
     """Returns a command line without the flags for paths or machines, given as `--flag=value` or `--flag value`.
 
     The dataset and the study, which the command needs, are reduced to their names, and so are the config and all other
-    values if they are absolute or remote paths.
+    values if they are absolute or remote paths, or begin with `~`.
     """
     kept, words = [], iter(shlex.split(command))
     for word in words:

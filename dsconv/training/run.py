@@ -75,7 +75,7 @@ def is_published(workdir: Path) -> bool:
     file = to_path(workdir) / 'config.json'
     try:
         return is_file(file) and 'published_step' in json.loads(file.read_text(encoding='utf-8'))
-    except (ValueError, TypeError):  # damaged: reported when the config is loaded
+    except (ValueError, TypeError, RecursionError):  # damaged: reported when the config is loaded
         return False
 
 

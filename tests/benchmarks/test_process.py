@@ -21,7 +21,7 @@ def test_answers_in_order_whatever_its_library_prints():
         assert process.call('inference')['values'] == [[1] * 10] * 64
         answer = process.call('train', 3)
         assert (len(answer['seconds']), answer['values']) == (3, 4)  # the value of the last call
-        assert process.call('train', seconds=0.001)['seconds'] >= 0
+        assert isinstance(process.call('train', seconds=0.001)['seconds'], float)  # a mean
         child = process._process
     assert child.poll() is not None
 

@@ -107,6 +107,7 @@ def test_a_group_is_in_one_split_and_the_classes_keep_their_shares(settings, wri
     lines = [f'{f},{f.parent.name},p{p},{s}\n' for f, p, s in zip(files, patients, splits, strict=True)]
     (root / 'all.csv').write_text(f'path,label,patient,{"split" if tested else ""}\n' + ''.join(lines))
     source = open_source(settings(name=f'image_table:{root}/all.csv', validation_fraction=0.25, train_fraction=0.8))
+    assert list_table(root / 'all.csv', settings(), whole=True).groups is None
     table = gzip.decompress(source.table()).decode().splitlines()[1:]
     split_of = {}
     for line, patient in zip(table, patients, strict=True):

@@ -53,7 +53,8 @@ def test_the_image_holds_what_the_command_needs(tmp_path):
     for path in copied:
         copy = shutil.copytree if (configuration.ROOT / path).is_dir() else shutil.copyfile
         copy(configuration.ROOT / path, tmp_path / path)
-    said = python('-c', 'import dsconv.training.run', cwd=tmp_path, PYTHONPATH='')
+    code = 'from dsconv.training import run; run.configuration.load("configs/small.py")'
+    said = python('-c', code, cwd=tmp_path, PYTHONPATH='')
     assert said.returncode == 0, said.stderr
 
 

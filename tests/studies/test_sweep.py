@@ -37,6 +37,7 @@ def test_a_study_leaves_a_table_a_page_and_a_picture_also_where_it_was_interrupt
     assert (code, trained) == (130, ALL)
     assert [found['runs'] for found in result['variants'].values()] == [2, 2, 1]
     runs.outcomes['no warm-up', 1] = 0.55
+    (tmp_path / 'out' / 'study.json').write_text('[' * 100_000)
     code, output, _, trained, result = study()
     assert (code, trained) == (0, ALL[-1:])
     assert (result['study'], result['title'], result['seeds']) == ('width', 'How wide', [0, 1])

@@ -38,7 +38,7 @@ def make_config(model__name='dsconv', **changes):
         ('tpu', 1, {'batch_size': 512, 'model__name': 'vit_tiny', 'accumulation_steps': 4}, 4),
         ('cpu', 1, {'batch_size': 512, 'model__name': 'vit_tiny'}, 1),
         ('cpu', 2, {'batch_size': 512, 'model__norm_groups': 8}, 4),
-        ('cpu', 8, {'batch_size': 960, 'model__norm_groups': 20}, 1),  # a group is of two devices
+        ('cpu', 8, {'batch_size': 960, 'model__norm_groups': 20}, 1),  # some groups are on two devices
         ('tpu', 1, {'batch_size': 512, 'model__norm_groups': 8}, 1),
         ('tpu', 8, {'batch_size': 512, 'model__norm_groups': 32, 'accumulation_steps': 4}, 4),
     ],

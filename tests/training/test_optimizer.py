@@ -185,6 +185,8 @@ def test_the_ends_of_the_schedules(name):
 
 
 def test_all_schedules_but_the_exponential_may_end_at_nothing():
+    for name in SCHEDULES.keys() - {'exponential'}:
+        assert make_schedule(schedule(name, end_value=0.0), WARMUP, TOTAL)(TOTAL - 1) == pytest.approx(0, abs=1e-9)
     assert load('configs/small.py', ['schedule.name=cosine', 'schedule.end_value=0']).schedule.end_value == 0
     with pytest.raises(
         InputError, match='^schedule.end_value=0.0 is never reached by exponential decay; use schedule.name='

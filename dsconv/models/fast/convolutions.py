@@ -58,7 +58,10 @@ def dot_general(x, kernel, *_, **__):
 
 
 def convolution_of(layer, layout=WHOLE, depthwise_form='auto'):
-    """Returns the pure function (x, kernel) → output without bias of `layer`, an `nn.Conv` or an `nn.Dense`."""
+    """Returns the pure function (x, kernel) → output without bias of an `nn.Dense` or an `nn.Conv`.
+
+    The padding of the `nn.Conv` must be in a form that `conv_general_dilated` takes.
+    """
     if not hasattr(layer, 'kernel_size'):
         return pointwise_conv
     strides = layer.strides if isinstance(layer.strides, tuple) else (layer.strides or 1,) * 2
