@@ -1,10 +1,10 @@
-"""The thesis's Small on CIFAR-10 in 45 epochs: the most accurate recipe that was trained here.
+"""The thesis's Small on CIFAR-10 in 45 epochs, to 90.88 % on the test split: the best recipe that was trained here.
 
     python -m dsconv.main --config=configs/best.py
 
 It is configs/fast.py with more epochs, stronger augmentation, which keeps the network from memorising the images, and a
-longer EMA. `pretrained/small` and `pretrained/small-relu` were trained with it: see docs/results.md. The settings were
-chosen without a search.
+longer EMA. With `--config.epochs=100`, it gives 92.28 %. `pretrained/small` and `pretrained/small-relu` were trained
+with it in several runs: see docs/results.md. The settings were chosen without a search.
 """
 
 from configs import fast
