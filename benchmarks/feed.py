@@ -25,8 +25,9 @@ from dsconv.performance import machine
 from dsconv.performance.timing import in_turn
 from dsconv.reporting import text_table
 from dsconv.training.loop import dispatches
+from dsconv.training.network import image_shape
 from dsconv.training.progress import Progress
-from dsconv.training.setup import build_training, image_shape
+from dsconv.training.setup import build_training
 
 MEMORY_IMAGES, MEMORY_BYTES = 50_000, 500_000_000  # CIFAR-10's training split, or as many larger images
 STREAMED_PICTURES, SIDE = 2_000, 224  # JPEGs, and their width and height in pixels, before they are resized

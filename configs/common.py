@@ -143,6 +143,9 @@ def get_config() -> ConfigDict:
     # balanced (examples of rarer classes have larger weights), or one number per class: 1,2.5,1. Unset: weights of 1.
     config.loss.class_weights = placeholder(str)
     config.loss.focal_gamma = 2.0  # of focal: a larger value gives easy examples less weight
+    # Distillation: runs or published networks whose probabilities, averaged, are mixed into the targets.
+    config.loss.teachers = placeholder(tuple)
+    config.loss.teacher_weight = 0.5  # of these probabilities, in (0, 1]; the labels have the rest
 
     config.log = ConfigDict()
     config.log.every_steps = 50  # steps per line of metrics.jsonl; an epoch also ends a line

@@ -45,7 +45,8 @@ RANGES = {
         '[0, 1000000]': 'max_skipped_steps dataset.memory_gigabytes schedule.warmup_epochs augment.clean_tail_epochs '
         'eval.recalibration_batches',
         '[0, 0.9]': 'dataset.validation_fraction',
-        '(0, 1]': 'dataset.train_fraction dataset.std dataset.crop_scale optimizer.eps optimizer.body_rate',
+        '(0, 1]': 'dataset.train_fraction dataset.std dataset.crop_scale optimizer.eps optimizer.body_rate '
+        'loss.teacher_weight',
         '[0.01, 100]': 'dataset.crop_ratio',
         '[0, 1]': 'dataset.mean augment.erase_probability augment.mix_probability augment.cutmix_probability',
         '[1, 4096]': 'dataset.image_size model.patch_size model.fold',
@@ -240,6 +241,8 @@ def not_taken(config: ConfigDict, keys) -> dict[str, str]:
         options = {each: taken_by(make, config[section]) for each, make in table.items()}
         others = set().union(*options.values()) - options[name].keys()
         aside |= {f'{section}.{key}': f'{section}.name={name}' for key in others}
+    if not config.loss.teachers:
+        aside['loss.teacher_weight'] = 'loss.teachers=none'
     return {key: aside[key] for key in keys if key in aside}
 
 

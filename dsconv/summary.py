@@ -12,7 +12,7 @@ def summary(arguments) -> None:
     from dsconv.data import open_source
     from dsconv.models.complexity import layer_costs
     from dsconv.reporting import text_table
-    from dsconv.training.setup import build_network, image_shape
+    from dsconv.training.network import build_network, image_shape
 
     config = configuration.load(arguments.config, arguments.overrides)
     config = resolve(config, open_source(config.dataset, prepared=False))

@@ -11,7 +11,7 @@ from tests.commands import refusal
 
 FREE_TEXT = 'name data_dir archive root splits fold fingerprint train_fingerprint class_names image_key label_key'
 FREE_TEXT = {f'dataset.{name}' for name in [*FREE_TEXT.split(), 'split_key', 'group_key']}
-FREE_TEXT |= {'eval.final_split', 'init_from', 'optimizer.freeze', 'loss.class_weights'}
+FREE_TEXT |= {'eval.final_split', 'init_from', 'optimizer.freeze', 'loss.class_weights', 'loss.teachers'}
 
 
 def config_with(**changes):

@@ -17,7 +17,7 @@ from dsconv.data import picture, unlabelled
 from dsconv.errors import InputError
 from dsconv.reporting.predictions import PredictionsFile
 from dsconv.training.calibration import read_temperature
-from dsconv.training.scoring import restore_network
+from dsconv.training.network import restore_network
 from dsconv.training.step import normalise
 from tests.commands import run
 from tests.conftest import TINY

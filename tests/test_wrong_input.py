@@ -113,6 +113,10 @@ CASES = {
         'cifar10', 'prepared'),
     'other channels than the network': (
         {}, 'main --workdir=new --config.init_from=run --config.dataset.channels=3', 'but init_from=run takes 1'),
+    'a teacher that is not there': (
+        {}, 'main --workdir=new --config.loss.teachers=run,rum', 'loss.teachers=rum: rum is not a directory', 'run?'),
+    'a weight of no teacher': (
+        {}, 'main --workdir=new --config.loss.teacher_weight=1', 'loss.teachers=none does not take it'),
     'a link for a network': ({'link': '/no/where'}, 'publish --workdir=run --output=link', 'link already exists: use'),
     'a file above a network': ({'file': b''}, 'publish --workdir=run --output=file/x', 'file is not a directory'),
     'two forms of answers': ({}, 'predict --workdir=run --output=x.csv --top=2 right.png', '--json and --top cannot'),

@@ -19,7 +19,8 @@ from dsconv.performance.timing import in_turn, median_ratio, seconds_per_call
 from dsconv.process import SWITCH
 from dsconv.reporting import text_table
 from dsconv.training.mesh import batch_sharding, replicated, to_global
-from dsconv.training.setup import build_training, image_shape
+from dsconv.training.network import image_shape
+from dsconv.training.setup import build_training
 
 OURS = 'dsconv'
 # Keys of `augment` that the peers follow, or that have no effect here. The peers support only defaults of other keys.

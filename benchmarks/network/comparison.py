@@ -88,7 +88,7 @@ def measure(config, peers=tuple(PEERS), rounds: int = 5, steps: int = 5) -> dict
     # As in the contenders' processes. An accelerator may multiply float32 in fewer bits, and another run may occupy it.
     jax.config.update('jax_platforms', 'cpu')
     from benchmarks.network.dsconv_peer import export
-    from dsconv.training.setup import image_shape
+    from dsconv.training.network import image_shape
 
     with tempfile.TemporaryDirectory(prefix='dsconv-benchmark-') as directory:
         expected, settings = export(config, Path(directory))

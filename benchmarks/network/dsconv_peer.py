@@ -9,7 +9,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from benchmarks.process import random_batch
 from dsconv import config as configuration
 from dsconv.training.mesh import replicated, to_global
-from dsconv.training.setup import build_network, build_training, count_parameters, image_shape
+from dsconv.training.network import build_network, count_parameters, image_shape
+from dsconv.training.setup import build_training
 from dsconv.training.state import init_variables
 from dsconv.training.step import make_logits, normalise
 

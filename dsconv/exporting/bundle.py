@@ -21,9 +21,8 @@ from dsconv.files import new_directory, require_new, to_json, write_json
 from dsconv.models.complexity import layer_costs
 from dsconv.training.calibration import read_temperature
 from dsconv.training.examples import OF_ITS_PLACE, OF_PUBLIC, say_where
+from dsconv.training.network import image_shape, restore_network
 from dsconv.training.run import is_published
-from dsconv.training.scoring import restore_network
-from dsconv.training.setup import image_shape
 
 
 def export(output: Path, options) -> tuple[dict, list[str]]:

@@ -7,7 +7,7 @@ from dsconv.errors import on_one_line
 from dsconv.reporting.markdown import plain, plain_table
 from dsconv.reporting.page import read_report
 from dsconv.reporting.sections import percent
-from dsconv.training.setup import count_parameters
+from dsconv.training.network import count_parameters
 
 # Keys of the run's `dataset` that define how its data is read and split.
 OF_DATA = ('validation_fraction', 'fold', 'train_fraction', 'splits')

@@ -10,7 +10,7 @@ import numpy as np
 
 from dsconv.exporting.graph import Node, read
 from dsconv.exporting.norm_folding import fold
-from dsconv.training.setup import build_network, image_shape
+from dsconv.training.network import build_network, image_shape
 from dsconv.training.step import normalise
 
 

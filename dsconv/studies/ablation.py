@@ -57,7 +57,7 @@ def summarise(study: Study, cells: list[Cell]) -> dict:
 
 def _cost(config) -> dict:
     from dsconv.models.complexity import layer_costs
-    from dsconv.training.setup import build_network, image_shape
+    from dsconv.training.network import build_network, image_shape
 
     try:
         config = resolve_config(config)

@@ -60,7 +60,7 @@ def _call(config, images):
     import numpy as np
 
     from dsconv.training.mesh import make_mesh, to_global
-    from dsconv.training.setup import build_network, image_shape
+    from dsconv.training.network import build_network, image_shape
     from dsconv.training.state import init_variables
     from dsconv.training.step import make_logits
 

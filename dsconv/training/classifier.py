@@ -10,7 +10,7 @@ from dsconv.process import without_absl_warnings
 from dsconv.reporting.scores import with_temperature
 from dsconv.training.calibration import read_temperature
 from dsconv.training.mesh import make_mesh, to_global
-from dsconv.training.scoring import restore_network
+from dsconv.training.network import restore_network
 from dsconv.training.step import make_forward
 
 GROWTH = 8  # batches are padded to 1, 8, 64, … pictures per device: the network is compiled for each size

@@ -18,12 +18,13 @@ from dsconv.training.checkpoint import Checkpoints
 from dsconv.training.evaluation import Evaluator, scored_variables
 from dsconv.training.memory import naming_remedies, remedies, tell_memory
 from dsconv.training.mesh import peers, place_on_devices, to_global
+from dsconv.training.network import count_parameters
 from dsconv.training.progress import Progress, Trace
 from dsconv.training.recalibration import recalibrate
 from dsconv.training.run import check_workdir, lock_workdir, write_config
-from dsconv.training.setup import build_training, compile_steps, count_parameters, open_data, open_source
+from dsconv.training.setup import build_training, compile_steps, open_data, open_source
 from dsconv.training.stopping import Patience, StopRequest
-from dsconv.training.transfer import initial_state
+from dsconv.training.transfer import initial_state, warn_of_seen_images
 
 logger = logging.getLogger('dsconv')
 
@@ -49,7 +50,7 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
     holds_out = any(map(source.is_drawn, source.split_sizes))
 
     with lock_workdir(workdir), Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
-        state = checkpoints.restore_newest(shape) or initial_state(config, training, holds_out)
+        state = checkpoints.restore_newest(shape) or initial_state(config, training)
         first_step, last_step = int(state.step), training.total_steps
         planned = load_run(workdir).epochs if first_step else 0
         # If more epochs were planned, the work at the end of the run, such as recalibration, has not been done.
@@ -64,6 +65,8 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
             logger.info(text, first_step, last_step, patience)
         if first_step == last_step or patience.is_over:
             return False
+        if holds_out and not first_step:
+            warn_of_seen_images(config)
         write_config(workdir, config, source)
         _announce(config, train_split, training, state, first_step)
         evaluator = Evaluator(config, training.model, training.mesh)

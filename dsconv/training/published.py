@@ -9,11 +9,12 @@ from dsconv.data.source import public_name
 from dsconv.files import is_remote, new_directory, require_new, to_path
 from dsconv.training.calibration import read_temperature, save_temperature
 from dsconv.training.checkpoint import Checkpoints
-from dsconv.training.scoring import restore_network
+from dsconv.training.network import restore_network
 
 # Keys of `dataset` in `config.json` that are paths on one machine; they say nothing about the network.
 PATHS = ('data_dir', 'archive', 'root')
-PATH_FLAGS = ('--workdir', '--output', '--config.init_from', *(f'--config.dataset.{name}' for name in PATHS))
+PATH_FLAGS = ('--workdir', '--output', '--config.init_from', '--config.loss.teachers')
+PATH_FLAGS += tuple(f'--config.dataset.{name}' for name in PATHS)
 PATH_FLAGS += ('--coordinator', '--num-processes', '--process-id')  # flags of a run on several machines
 
 
@@ -34,6 +35,7 @@ def publish(workdir: Path, output: Path, which: str | None = None) -> int:
     with config.unlocked():
         config.dataset.update(dict.fromkeys(PATHS))
         config.init_from = config.init_from and Path(config.init_from).name
+        config.loss.teachers = config.loss.teachers and tuple(Path(teacher).name for teacher in config.loss.teachers)
         config.dataset.name = public_name(config.dataset.name)
     with new_directory(output) as partial:
         configuration.save_run(partial, config, facts | {'published_step': step})

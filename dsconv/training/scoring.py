@@ -1,13 +1,11 @@
 """Scores a trained run: restores a checkpoint, predicts a whole split, writes the report."""
 
-import functools
 from pathlib import Path
 
 import jax
 
 from dsconv import config as configuration
 from dsconv import data
-from dsconv.config_checks import check_resolved
 from dsconv.errors import InputError
 from dsconv.process import command_line
 from dsconv.reporting import read_metrics, write_report
@@ -16,7 +14,7 @@ from dsconv.reporting.scores import with_temperature
 from dsconv.training.calibration import fit_temperature, read_temperature, save_temperature
 from dsconv.training.checkpoint import Checkpoints
 from dsconv.training.checksums import identity
-from dsconv.training.evaluation import Evaluator, scored_variables
+from dsconv.training.evaluation import Evaluator
 from dsconv.training.examples import (
     OF_ITS_PLACE,
     OF_PUBLIC,
@@ -26,29 +24,10 @@ from dsconv.training.examples import (
     say_where,
     write_predictions,
 )
-from dsconv.training.mesh import make_mesh, replicated
+from dsconv.training.network import count_parameters, restore_network
 from dsconv.training.robustness import robustness
 from dsconv.training.run import is_published
-from dsconv.training.setup import build_network, count_parameters, image_shape, open_source
-from dsconv.training.state import init_variables
-
-
-def restore_network(workdir: Path, config, which: str | None = None):
-    """Returns (Linen module, variables, step) of a checkpoint of the run of `config`, on all devices.
-
-    `which` is 'latest', 'best', a step, or None: the best if there is a validation split, else the latest. Raises
-    InputError if the config is not resolved, or the checkpoint is missing or damaged.
-    """
-    check_resolved(config)
-    network = build_network(config)
-    initial = functools.partial(init_variables, network, image_shape(config), config.seed)
-    shape = jax.eval_shape(jax.jit(initial, out_shardings=replicated(make_mesh())))
-    with Checkpoints(workdir, read_only=True) as checkpoints:
-        step = checkpoints.choose(which)
-        averaging = config.optimizer.ema_decay is not None and not is_published(workdir)  # publishing stores the EMA
-        model = checkpoints.restore_model(step, {'variables': shape, 'average': shape if averaging else None})
-    updates = step - model['nonfinite_steps']
-    return network, scored_variables(config, model['variables'], model['average'], updates), step
+from dsconv.training.setup import open_source
 
 
 def own_report(workdir: Path, split: str) -> dict | None:

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import logging
-import math
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -15,19 +14,17 @@ from dsconv.augment import make_augment
 from dsconv.config import defaults, flatten
 from dsconv.config_checks import check_splits, not_taken, resolve
 from dsconv.errors import InputError, shown
-from dsconv.models import FAST_OPTIONS, build_model
+from dsconv.training.distillation import make_soft_targets
 from dsconv.training.loss import resolve_class_weights
 from dsconv.training.memory import image_bytes
 from dsconv.training.mesh import batch_sharding, check_batch_size, make_mesh, peers, replicated
-from dsconv.training.microbatching import accumulation_steps, fold
+from dsconv.training.network import build_network, image_shape
 from dsconv.training.optimizer import make_optimizer, make_schedule
 from dsconv.training.run import kept_pictures
 from dsconv.training.state import create_state
 from dsconv.training.step import make_train_step
 
 logger = logging.getLogger('dsconv')
-# Platforms on which the fast form was measured, or estimated by the compiler, to be faster: docs/cpu.md, docs/tpu.md.
-FAST_PLATFORMS = ('cpu', 'tpu')
 
 
 def open_source(config, workdir=None) -> data.Source:
@@ -98,33 +95,6 @@ def _check_options(dataset, split):
     logger.info('dataset.on_device: %.3g GB of training images on each device', gigabytes)
 
 
-def image_shape(config) -> tuple[int, int, int]:
-    """Returns (height, width, channels) of a resolved config."""
-    return (config.dataset.image_size, config.dataset.image_size, config.dataset.channels)
-
-
-def build_network(config, mesh=None):
-    """Builds the Linen module of a resolved config; with `mesh`, the module that trains on one microbatch."""
-    options = config.model.to_dict() | {'implementation': _implementation(config, mesh)}
-    if mesh is None:
-        options['fold'] = 1
-    else:
-        steps = accumulation_steps(config, mesh)
-        # Without batch norm a microbatch may have any size, and the groups are not used.
-        options['norm_groups'] = math.gcd(max(1, options['norm_groups'] // steps), config.batch_size // steps)
-        options['fold'], options['shards'] = fold(config, mesh), math.lcm(mesh.size, options['norm_groups'])
-    return build_model(options, len(config.dataset.class_names))
-
-
-def _implementation(config, mesh) -> str:
-    """Returns 'plain' or 'fast'; 'auto' is fast on `FAST_PLATFORMS`, or if one of the `FAST_OPTIONS` is set."""
-    if config.model.implementation != 'auto':
-        return config.model.implementation
-    is_asked_for = any(config.model[key] != value for key, value in defaults().model.items() if key in FAST_OPTIONS)
-    platform = jax.default_backend() if mesh is None else mesh.devices.flat[0].platform
-    return 'fast' if platform in FAST_PLATFORMS or is_asked_for else 'plain'
-
-
 @dataclasses.dataclass(frozen=True)
 class Training:
     """The parts of a training run on `mesh`.
@@ -156,13 +126,14 @@ def build_training(config, num_examples: int, devices=None) -> Training:
     schedule = make_schedule(config.schedule, warmup_steps, total_steps)
     optimizer = make_optimizer(config.optimizer, schedule)
     augment = make_augment(config.to_dict(), len(config.dataset.class_names), mesh)
+    soft_targets = make_soft_targets(config, mesh)
     averaging = config.optimizer.ema_decay is not None
     new_state = functools.partial(create_state, model, optimizer, image_shape(config), config.seed, averaging)
     return Training(
         model=model,
         mesh=mesh,
         schedule=schedule,
-        train_step=make_train_step(config, model, optimizer, augment, steps_per_epoch, mesh),
+        train_step=make_train_step(config, model, optimizer, augment, soft_targets, steps_per_epoch, mesh),
         new_state=jax.jit(new_state, out_shardings=replicated(mesh)),
         steps_per_epoch=steps_per_epoch,
         total_steps=total_steps,
@@ -175,8 +146,3 @@ def compile_steps(config, training: Training, state, steps: int):
     images = jax.ShapeDtypeStruct((steps, config.batch_size, *image_shape(config)), np.uint8, sharding=sharding)
     labels = jax.ShapeDtypeStruct((steps, config.batch_size), np.int32, sharding=sharding)
     return training.train_step.lower(state, images, labels).compile()
-
-
-def count_parameters(variables) -> int:
-    """Returns the number of trainable parameters of a network's variables, or of their shapes."""
-    return sum(leaf.size for leaf in jax.tree.leaves(variables['params']))

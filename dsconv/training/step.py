@@ -18,8 +18,8 @@ def normalise(images, mean, std):
     return (images.astype(jnp.float32) / 255 - jnp.asarray(mean, jnp.float32)) / jnp.asarray(std, jnp.float32)
 
 
-def make_train_step(config, model, optimizer, augment, steps_per_epoch: int, mesh):
-    """Makes the training step, jitted for `mesh`.
+def make_train_step(config, model, optimizer, augment, soft_targets, steps_per_epoch: int, mesh):
+    """Makes the training step, jitted for `mesh`; `augment` and `soft_targets` give its images and targets.
 
     Returns `train_step(state, images, labels) → state, loss of the last step`, which takes one step per batch: images
     are uint8 `(steps, batch, height, width, channels)`, labels int32 `(steps, batch)`, both sharded along the batch
@@ -34,9 +34,10 @@ def make_train_step(config, model, optimizer, augment, steps_per_epoch: int, mes
         images, labels = batch
         step_key = jax.random.fold_in(run_key, state.step)
         images, targets = augment(step_key, state.step // steps_per_epoch, images, labels)
+        classes, targets = jnp.argmax(targets, axis=-1), soft_targets(images, targets)
         dropout_key = jax.random.fold_in(step_key, DROPOUT)
 
-        def loss_and_gradient(inputs, targets, indices):
+        def loss_and_gradient(inputs, targets, classes, indices):
             """Returns ((loss, (accuracy, updated batch statistics)), gradient) of a microbatch."""
             rngs = {'dropout': jax.random.fold_in(dropout_key, indices[0])}  # a different key for each microbatch
 
@@ -45,13 +46,14 @@ def make_train_step(config, model, optimizer, augment, steps_per_epoch: int, mes
                 params = {name: lax.stop_gradient(part) if name in frozen else part for name, part in params.items()}
                 variables = state.variables | {'params': params}
                 logits, updated = model.apply(variables, inputs, train=True, mutable='batch_stats', rngs=rngs)
-                hits = jnp.argmax(logits, axis=-1) == jnp.argmax(targets, axis=-1)
+                hits = jnp.argmax(logits, axis=-1) == classes
                 return jnp.mean(per_example_loss(logits, targets)), (jnp.mean(hits), updated)
 
             return jax.value_and_grad(loss_fn, has_aux=True)(state.variables['params'])
 
+        batch = (normalise(images, mean, std), targets, classes, jnp.arange(len(images)))
         (loss, (accuracy, updated)), gradient = microbatching.mean_over_microbatches(
-            loss_and_gradient, microbatches, mesh.size, normalise(images, mean, std), targets, jnp.arange(len(images))
+            loss_and_gradient, microbatches, mesh.size, *batch
         )
         grad_norm = optax.tree.norm(gradient)
         is_finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
@@ -90,8 +92,8 @@ def _add(sums: Metrics, step, is_finite, loss, accuracy, grad_norm) -> Metrics:
     )
 
 
-def make_logits(config, model, mesh):
-    """Makes `logits(variables, images)`: sharded uint8 images → replicated float32 logits `(batch, classes)`."""
+def logits_in_microbatches(config, model, mesh):
+    """Makes `logits(variables, images)`, not jitted: images in [0, 255] → float32 logits `(batch, classes)`."""
 
     def logits(variables, images):
         def of_microbatch(images):
@@ -100,6 +102,12 @@ def make_logits(config, model, mesh):
         steps = microbatching.inference_steps(config, len(images), mesh)
         return microbatching.over_microbatches(of_microbatch, steps, mesh.size, images)
 
+    return logits
+
+
+def make_logits(config, model, mesh):
+    """Makes `logits(variables, images)`: sharded uint8 images → replicated float32 logits `(batch, classes)`."""
+    logits = logits_in_microbatches(config, model, mesh)
     return jax.jit(logits, in_shardings=(replicated(mesh), batch_sharding(mesh)), out_shardings=replicated(mesh))
 
 

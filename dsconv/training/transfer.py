@@ -1,4 +1,4 @@
-"""Initialises a run from a trained network."""
+"""Initialises a run from a trained network, and warns of trained networks that have seen its validation images."""
 
 import logging
 
@@ -9,19 +9,20 @@ from dsconv import config as configuration
 from dsconv.data.source import public_name
 from dsconv.errors import InputError, shown
 from dsconv.training.mesh import replicated
-from dsconv.training.scoring import restore_network
+from dsconv.training.network import restore_network
 
 logger = logging.getLogger('dsconv')
 # Keys of `model` that may change the network without changing the shapes of its arrays.
 NOT_IN_ARRAYS = ('activation', 'patch_size', 'residual_block', 'residual_depthwise')
 
+SAME_IMAGES = ('class_names', 'train_fraction', 'image_size', 'channels', 'resize')  # keys of `dataset`
 
-def initial_state(config, training, holds_out: bool = False):
+
+def initial_state(config, training):
     """Returns the state before the first step, with the weights and batch statistics of `init_from` if it is set.
 
     The weights are those that `evaluate` scores. The head is new if the classes differ; the optimizer, the EMA and the
-    step count of batch norm are reset. Warns if the run `holds_out` images of the training split that the network may
-    have seen. Raises InputError if `init_from` has no checkpoint, or if a shape does not fit.
+    step count of batch norm are reset. Raises InputError if `init_from` has no checkpoint, or if a shape does not fit.
     """
     state = training.new_state()
     if config.init_from is None:
@@ -47,13 +48,18 @@ def initial_state(config, training, holds_out: bool = False):
         if old.model[key] != config.model[key]:
             text = '%s was trained with model.%s=%s, here it is %s'
             logger.warning(text, config.init_from, key, shown(old.model[key]), shown(config.model[key]))
-    then, now = old.dataset, config.dataset
-    is_alike = then.fingerprint == now.fingerprint or public_name(then.name) == public_name(now.name)
-    is_alike &= all(then[key] == now[key] for key in ('train_fraction', 'image_size', 'channels', 'resize'))
-    others = len({then.train_fingerprint, now.train_fingerprint} - {None}) == 2
-    if holds_out and is_alike and others and not is_new_head:
-        text = '%s may have been trained on images that this run holds out: the accuracy on them may be too high'
-        logger.warning(text, config.init_from)
     head = f'the head is new, for {len(config.dataset.class_names)} classes' if is_new_head else 'with its head'
     logger.info('starts from %s, step %d: %s', config.init_from, step, head)
     return state.replace(variables=unflatten_dict(jax.device_put(there, replicated(training.mesh)), sep='/'))
+
+
+def warn_of_seen_images(config) -> None:
+    """Warns of the networks in `init_from` and `loss.teachers` that may have seen images that a run holds out."""
+    now = config.dataset
+    for path in filter(None, (config.init_from, *(config.loss.teachers or ()))):
+        then = configuration.load_run(configuration.find_workdir(path)).dataset
+        is_alike = then.fingerprint == now.fingerprint or public_name(then.name) == public_name(now.name)
+        is_alike &= all(then[key] == now[key] for key in SAME_IMAGES)
+        if is_alike and len({then.train_fingerprint, now.train_fingerprint} - {None}) == 2:
+            text = '%s may have been trained on images that this run holds out: the accuracy on them may be too high'
+            logger.warning(text, path)

@@ -19,7 +19,7 @@ from dsconv.exporting import bundle, card, litert, web_page
 from dsconv.exporting.network import Exported
 from dsconv.exporting.onnx_file import to_onnx
 from dsconv.models import MODELS
-from dsconv.training.setup import build_network, image_shape
+from dsconv.training.network import build_network, image_shape
 from dsconv.training.state import init_variables
 from tests.browser import CHROMIUM, Browser, served
 

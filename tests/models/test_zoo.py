@@ -22,7 +22,7 @@ from dsconv.models.zoo.mobilenet import MobileNetV2, rounded
 from dsconv.models.zoo.resnet import Block, ConvNorm, ResNet
 from dsconv.models.zoo.vgg import VGG
 from dsconv.models.zoo.vit import ViT
-from dsconv.training.setup import count_parameters
+from dsconv.training.network import count_parameters
 from tests.models.networks import convolve, drawn_variables
 from tests.models.test_batch_norm import normalise
 

@@ -10,7 +10,7 @@ from dsconv.reporting import markdown_table
 from dsconv.studies import comparison
 from dsconv.studies.cells import make_cells, resolve_config, train_cells
 from dsconv.studies.study import of_models
-from dsconv.training.setup import build_network
+from dsconv.training.network import build_network
 from tests.conftest import tiny_config
 from tests.studies.grid import OVERRIDES, Runs
 

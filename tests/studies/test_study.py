@@ -7,7 +7,7 @@ import pytest
 from dsconv import config as configuration
 from dsconv.errors import InputError
 from dsconv.studies.study import BUILT_IN, of_models, overrides_by_variant, read_study
-from dsconv.training.setup import build_network
+from dsconv.training.network import build_network
 
 TWO = "title = 'Kernels'\n[variants.small]\n[variants.'7 wide']\nmodel.kernel_size = 7\n"
 

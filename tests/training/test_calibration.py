@@ -13,8 +13,9 @@ from dsconv import data
 from dsconv.errors import InputError
 from dsconv.reporting.scores import expected_calibration_error
 from dsconv.training.calibration import fit_temperature, read_temperature
+from dsconv.training.network import restore_network
 from dsconv.training.published import publish
-from dsconv.training.scoring import report_run, restore_network
+from dsconv.training.scoring import report_run
 from dsconv.training.step import normalise
 
 

@@ -12,7 +12,8 @@ from dsconv import data
 from dsconv.errors import InputError
 from dsconv.training.evaluation import Evaluator
 from dsconv.training.mesh import make_mesh
-from dsconv.training.setup import build_network, image_shape, open_data
+from dsconv.training.network import build_network, image_shape
+from dsconv.training.setup import open_data
 from dsconv.training.state import init_variables
 from dsconv.training.step import normalise
 from tests.conftest import tiny_config

@@ -20,7 +20,8 @@ from dsconv.errors import InputError, Preempted, RunError
 from dsconv.reporting import read_metrics
 from dsconv.training import loop, setup
 from dsconv.training.checkpoint import Checkpoints
-from dsconv.training.scoring import report_run, restore_network
+from dsconv.training.network import restore_network
+from dsconv.training.scoring import report_run
 from tests.conftest import tiny_config
 from tests.runs import STEPS_PER_EPOCH, metrics, wait_for
 

@@ -6,8 +6,8 @@ import pytest
 
 from dsconv.config import defaults, load
 from dsconv.errors import InputError
+from dsconv.training.network import build_network
 from dsconv.training.optimizer import SCHEDULES, make_optimizer, make_schedule
-from dsconv.training.setup import build_network
 
 DECAY, RATE = 0.02, 0.1
 MOMENTS = dict(b1=0.5, b2=0.75, eps=0.3)  # not the defaults

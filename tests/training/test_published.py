@@ -12,8 +12,9 @@ from dsconv import config as configuration
 from dsconv.errors import InputError
 from dsconv.training import published as published_network
 from dsconv.training.loop import train
+from dsconv.training.network import restore_network
 from dsconv.training.published import publish, without_paths
-from dsconv.training.scoring import report_run, restore_network
+from dsconv.training.scoring import report_run
 from tests.conftest import tiny_config
 
 AVERAGED = dict(optimizer__ema_decay=0.9, epochs=1, schedule__warmup_epochs=0, model__depth=0)
@@ -56,14 +57,16 @@ def test_no_path_of_the_machine_is_in_it(averaged_run, tmp_path):
     run = shutil.copytree(averaged_run, tmp_path / 'run')
     file = run / 'config.json'
     facts = json.loads(file.read_text())
-    paths = "--workdir='/my place/run' --config.dataset.data_dir /mnt/data"
+    paths = "--workdir='/my place/run' --config.dataset.data_dir /mnt/data --config.loss.teachers=/my"
     facts['command'] = f'python -m dsconv.main --config=a.py {paths} --x=1'
     facts['config']['dataset']['data_dir'] = '/mnt/data'
+    facts['config']['loss']['teachers'] = ['/my place/large', '/my place/larger']
     file.write_text(json.dumps(facts))
     publish(run, tmp_path / 'copy')
     text = (tmp_path / 'copy' / 'config.json').read_text()
     assert '/my place' not in text and '/mnt/data' not in text
     assert json.loads(text)['command'] == 'python -m dsconv.main --config=a.py --x=1'
+    assert configuration.load_run(tmp_path / 'copy').loss.teachers == ('large', 'larger')
     file.write_text(json.dumps({'config': facts['config']}))  # by hand, or by a library
     publish(run, tmp_path / 'bare')
     expected = {

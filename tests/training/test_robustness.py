@@ -7,8 +7,9 @@ from dsconv.data.corruptions import CIFAR10_C, CORRUPTIONS, SEVERITIES, corrupt
 from dsconv.data.splits import Split
 from dsconv.training.evaluation import Evaluator
 from dsconv.training.mesh import make_mesh
+from dsconv.training.network import build_network, image_shape
 from dsconv.training.robustness import robustness
-from dsconv.training.setup import build_network, image_shape, open_data
+from dsconv.training.setup import open_data
 from dsconv.training.state import init_variables
 from dsconv.training.step import normalise
 from tests.conftest import tiny_config

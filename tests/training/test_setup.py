@@ -1,58 +1,16 @@
-"""From a config to the network of a run: how its images are folded, and in which form it is computed."""
+"""The parts of a run: the statistics of its images, its initial weights, the order of its images."""
 
 import jax
 import numpy as np
 import pytest
 
 from dsconv import data
-from dsconv.models import DSConv, FastDSConv
 from dsconv.training.loop import dispatches
-from dsconv.training.mesh import make_mesh
+from dsconv.training.network import image_shape
 from dsconv.training.progress import Progress
-from dsconv.training.setup import build_network, build_training, image_shape, open_data
+from dsconv.training.setup import build_training, open_data
 from dsconv.training.state import init_variables
 from tests.conftest import tiny_config
-from tests.training.test_microbatching import make_config, mesh_of
-
-
-@pytest.mark.parametrize(
-    ('changes', 'fold', 'shards'),
-    [
-        ({'batch_size': 512}, 2, 8),  # 64 images a core
-        ({'batch_size': 512, 'model__norm_groups': 16}, 2, 16),
-        ({'batch_size': 512, 'model__norm_groups': 16, 'accumulation_steps': 2}, 4, 8),
-        ({'batch_size': 64}, 8, 8),  # 16 rows of patches into parts of 2, which a kernel of 5 needs
-        ({'batch_size': 64, 'model__fold': 4}, 4, 8),
-        # Without batch norm a microbatch, of 80 images here, may cut a group: the shards still divide it.
-        ({'batch_size': 240, 'model__norm_groups': 10, 'model__norm': 'layer', 'accumulation_steps': 3}, 8, 8),
-    ],
-)
-def test_on_a_tpu_parts_of_images_fill_the_lanes(changes, fold, shards):
-    network = build_network(make_config(**changes), mesh_of('tpu', 8))
-    assert (network.fold, network.shards) == (fold, shards)
-
-
-def test_elsewhere_images_stay_whole():
-    for mesh in (make_mesh(), mesh_of('gpu', 8), None):
-        network = build_network(make_config(model__implementation='fast'), mesh)
-        assert network.fold == 1
-    assert network.shards == 1
-
-
-@pytest.mark.parametrize(
-    ('platform', 'changes', 'network'),
-    [
-        ('tpu', {}, FastDSConv),
-        ('gpu', {}, DSConv),
-        ('gpu', {'model__remat': True}, FastDSConv),  # which plain has not
-        ('cpu', {'model__implementation': 'plain'}, DSConv),
-    ],
-)
-def test_auto_is_fast_where_that_is_faster(platform, changes, network, monkeypatch):
-    config = make_config(**changes)
-    assert type(build_network(config, mesh_of(platform, 8))) is network
-    monkeypatch.setattr(jax, 'default_backend', lambda: platform)
-    assert type(build_network(config)) is network  # for inference
 
 
 def test_of_mean_and_deviation_what_is_given_stays_and_the_other_is_the_datas():

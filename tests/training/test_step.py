@@ -11,6 +11,7 @@ import pytest
 
 from dsconv import data
 from dsconv.augment import make_augment
+from dsconv.training.distillation import make_soft_targets
 from dsconv.training.mesh import make_mesh, to_global
 from dsconv.training.setup import build_training, open_data
 from dsconv.training.state import Metrics, create_state
@@ -104,10 +105,14 @@ def test_normalise_is_per_channel():
     np.testing.assert_allclose(normalise(images, mean, std), expected, rtol=1e-4, atol=1e-5)
 
 
+def as_it_is(key, epoch, images, labels):
+    return images, jax.nn.one_hot(labels, 10)
+
+
 def alone(config, network):
     """The training step of another network, without augmentation, on one device, and its first state."""
     mesh, optimizer = make_mesh(jax.devices()[:1]), optax.sgd(0.1)
-    step = make_train_step(config, network, optimizer, lambda key, epoch, x, y: (x, jax.nn.one_hot(y, 10)), 10, mesh)
+    step = make_train_step(config, network, optimizer, as_it_is, make_soft_targets(config, mesh), 10, mesh)
     return step, create_state(network, optimizer, (8, 8, 1), 0, averaging=False)
 
 

@@ -8,17 +8,23 @@ import pytest
 
 from dsconv import config as configuration
 from dsconv.errors import InputError
-from dsconv.training.scoring import restore_network
+from dsconv.training.network import restore_network
 from dsconv.training.setup import build_training
-from dsconv.training.transfer import initial_state
+from dsconv.training.transfer import initial_state, warn_of_seen_images
 from tests.conftest import tiny_config
 
 
-def state_of(run, class_names='0123456789', holds_out=False, **overrides):
-    """The state before the first step of a run on images like the digits that starts from `run`."""
-    config = tiny_config(init_from=run, augment__flip='none', **overrides)
+def like_the_digits(class_names='0123456789', **overrides):
+    """The config of a run on images like the digits."""
+    config = tiny_config(augment__flip='none', **overrides)
     config.dataset.update(image_size=8, channels=1, class_names=tuple(class_names))
-    return initial_state(config, build_training(config, num_examples=64), holds_out)
+    return config
+
+
+def state_of(run, class_names='0123456789', **overrides):
+    """The state before the first step of a run on images like the digits that starts from `run`."""
+    config = like_the_digits(class_names, init_from=run, **overrides)
+    return initial_state(config, build_training(config, num_examples=64))
 
 
 @pytest.mark.parametrize(('class_names', 'new'), [('0123456789', ()), ('abc', ('head',)), ('abcdefghij', ('head',))])
@@ -52,11 +58,17 @@ def test_an_activation_of_another_kind_is_told(finished_run, caplog):
 
 def test_a_network_that_may_have_seen_what_is_held_out_is_told(finished_run, caplog):
     trained = configuration.load_run(finished_run).dataset.train_fingerprint
-    for now, holds_out in ((trained, True), ('f00', False)):
-        state_of(finished_run, holds_out=holds_out, dataset__train_fingerprint=now)
+    for key in ('init_from', 'loss__teachers'):
+        config = like_the_digits(**{key: finished_run}, dataset__train_fingerprint=trained)
+        warn_of_seen_images(config)
+        config.dataset.class_names = tuple('abcdefghij')
+        config.dataset.train_fingerprint = 'f00'
+        warn_of_seen_images(config)
         assert 'may have been trained on' not in caplog.text
-    state_of(finished_run, holds_out=True, dataset__train_fingerprint='f00')
-    assert 'may have been trained on images that this run holds out' in caplog.text
+        config.dataset.class_names = tuple('0123456789')
+        warn_of_seen_images(config)
+        assert f'{finished_run} may have been trained on images that this run holds out' in caplog.text
+        caplog.clear()
 
 
 def test_a_published_network_is_found_from_any_directory(tmp_path, monkeypatch):
