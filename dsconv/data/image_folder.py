@@ -45,7 +45,7 @@ def open_pictures(dataset, processes: Processes, listed=None, whole: bool = Fals
     below = [path.removeprefix(str(listing.root)) for path in listing.paths]
     if not processes.agree(below, listing.labels.tolist(), listing.splits.tolist()):
         raise InputError(f'{listing.root}: the processes of the run see different pictures: use one folder for all')
-    check = functools.partial(_check, total=len(listing.paths), least=least_classes(whole), listed=listed)
+    check = functools.partial(_check, total=len(listing.paths), whole=whole, listed=listed)
     check(listing, [])
     are_promised = listed is not None or dataset.name.startswith(TABLE_PREFIX)
     listing, headers, broken = read_headers(listing, processes, are_promised)
@@ -108,8 +108,8 @@ def _list(dataset, listed, whole):
     return list_them(path, dataset, whole), root
 
 
-def _check(listing: Listing, broken: list[str], total: int, least: int, listed) -> None:
-    """Raises InputError if too many pictures are broken, or too few classes are left."""
+def _check(listing: Listing, broken: list[str], total: int, whole: bool, listed) -> None:
+    """Raises InputError if too many pictures are broken, or too few classes are left to train on, or at all."""
     if broken and listed:
         raise InputError(
             f'{len(broken)} of the {total} pictures of this run ({listed}) can no longer be read: restore them '
@@ -120,13 +120,15 @@ def _check(listing: Listing, broken: list[str], total: int, least: int, listed) 
             f'{listing.root}: {len(broken)} of {total} pictures cannot be read, more than 10 %: repair or remove them, '
             f'or, for a table, set the directory of its paths: --config.dataset.root=DIR ({reasons(broken)}; …)'
         )
-    training = next(iter(listing.where))
-    there = len(np.unique(listing.labels[listing.splits == training]))
+    training, least = next(iter(listing.where)), least_classes(whole)
+    there = len(np.unique(listing.labels[whole | (listing.splits == training)]))
     if there < least:
         why = f' ({reasons(broken)})' if broken else ''
+        where, classes = listing.root if whole else listing.where[training], len(listing.class_names)
+        left_out = _left_out(listing.other_files)
         raise InputError(
-            f'{listing.where[training]}: {there} of its {len(listing.class_names)} classes have a readable '
-            f'picture{_left_out(listing.other_files)}; at least {least} must have one{why}'
+            f'{where}: {there} of its {classes} classes have a readable picture{left_out}; at least {least} must have '
+            f'one{why}'
         )
 
 

@@ -11,13 +11,15 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image, features
+from PIL import Image, PngImagePlugin, features
 
 from dsconv.errors import InputError, RunError, with_causes
 from dsconv.files import describe, is_remote, to_path
 
 # Pillow warns of pictures that are refused here anyway, or that it decodes well despite a flaw.
 warnings.filterwarnings('ignore', module=r'PIL\.')
+# Otherwise, Pillow refuses a PNG with more than 1 MiB in a text, such as the history of an editor.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 
 # Other formats are not opened: Pillow would start Ghostscript for some of them.
 FORMATS = {

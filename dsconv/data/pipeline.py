@@ -55,7 +55,8 @@ def channel_statistics(split) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """
     histogram = 0  # pixels at each of the 256 levels: exact for any number of pixels
     for images in split.sample():
-        histogram += np.stack([np.bincount(channel.ravel(), minlength=256) for channel in np.moveaxis(images, -1, 0)])
+        for few in np.array_split(images, 1 + images.nbytes // 2**22):  # bincount copies them to int64
+            histogram += np.stack([np.bincount(channel.ravel(), minlength=256) for channel in np.moveaxis(few, -1, 0)])
     levels = np.arange(256) / 255
     share = histogram / histogram.sum(1, keepdims=True)
     mean = share @ levels

@@ -81,7 +81,16 @@ class Source:
 
 
 def choose_class_names(names: tuple[str, ...], dataset) -> tuple[str, ...]:
-    """Returns `dataset.class_names` if set, else the data's own names. Raises InputError if they are not valid."""
+    """Returns `dataset.class_names` if set, else the data's own names.
+
+    Raises InputError if they are not valid, or give the name of one class to another.
+    """
+    chosen = _valid_class_names(names, dataset)
+    _check_not_moved(chosen, names)
+    return chosen
+
+
+def _valid_class_names(names, dataset):
     if dataset.class_names is None:
         if len(set(names)) < len(names) or any(not name or '\0' in name for name in names):
             what = f'{dataset.name} has a class without a name, or two classes with one name'
@@ -97,23 +106,27 @@ def choose_class_names(names: tuple[str, ...], dataset) -> tuple[str, ...]:
 
 
 def folder_class_names(names: tuple[str, ...], labels: np.ndarray, dataset) -> tuple[tuple[str, ...], np.ndarray]:
-    """Chooses names as `choose_class_names`; reorders the labels if they are the folders' names in another order.
+    """Chooses names as `choose_class_names`, but reorders the labels if they are the names in another order.
 
     Returns: (class names, labels).
     """
-    chosen = choose_class_names(names, dataset)
+    chosen = _valid_class_names(names, dataset)
     composed = [unicodedata.normalize('NFC', name) for name in chosen]
     if sorted(composed) == sorted(names):
         labels = np.array([composed.index(name) for name in names], np.int32)[labels]
-    elif moved := [new for new, old in zip(composed, names, strict=True) if new != old and new in names]:
-        raise InputError(
-            f'dataset.class_names: {moved[0]} is the name of another class: give new names in the order of '
-            f'{", ".join(names)}, or these names in another order'
-        )
     else:
+        _check_not_moved(composed, names)
         renamed = ', '.join(f'{old} → {new}' for old, new in list(zip(names, chosen, strict=True))[:5])
         logger.info('%s: the classes are renamed: %s%s', dataset.name, renamed, ', …' if len(names) > 5 else '')
     return chosen, labels
+
+
+def _check_not_moved(chosen, names):
+    if moved := [new for new, old in zip(chosen, names, strict=True) if new != old and new in names]:
+        raise InputError(
+            f'dataset.class_names: {moved[0]} is the name of another class: give new names in the order of '
+            f'{", ".join(names)}, or leave it unset'
+        )
 
 
 def are_characters(class_names: tuple[str, ...]) -> bool:

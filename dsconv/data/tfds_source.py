@@ -75,7 +75,9 @@ def open_tfds(dataset, prepared: bool = True, whole: bool = False) -> Source:
     class_names, to_label, to_image = features.class_names, None, None
     if sizes and (features.is_sequence or class_names is None or not features.is_encoded):
         with naming_damage(builder.data_dir):
-            class_names, to_label, to_image = _conversions(builder, features, theirs)
+            # As for a folder, the classes are those of the training split, unless the data is scored whole.
+            of_classes = theirs if whole or 'train' not in theirs else {'train': theirs['train']}
+            class_names, to_label, to_image = _conversions(builder, features, of_classes)
     names = choose_class_names(class_names or dataset.class_names, dataset)
 
     def own(name: str):
@@ -85,7 +87,8 @@ def open_tfds(dataset, prepared: bool = True, whole: bool = False) -> Source:
         def check(labels):
             if len(labels) and not (labels.min() >= 0 and labels.max() < len(names)):
                 found = f'labels {labels.min()}..{labels.max()}, {len(names)} classes'
-                raise InputError(f'{where}: has examples without a label ({found}): choose another split')
+                remedy = 'choose another split (for the report: --config.eval.final_split=validation)'
+                raise InputError(f'{where}: has examples without a known label ({found}): {remedy}')
             return labels.astype(np.int32)
 
         def read(file, draw):
@@ -176,7 +179,10 @@ def _splits(builder, dataset) -> dict[str, str]:
 
 
 def _conversions(builder, features: Features, theirs: dict[str, str]):
-    """Returns (class names, function stored label → number, function stored image → PNG or None)."""
+    """Returns (class names, function stored label → number, function stored image → PNG or None).
+
+    Classes without names are the values of the labels in the splits `theirs`; another value gets the number -1.
+    """
     vocabulary, to_image, where = None, None, builder.info.full_name
     opened = functools.partial(_feature, builder)
     if features.class_names is None or features.is_sequence:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from dsconv.data.listing import pictures_below
-from dsconv.data.picture import fit, fit_array, read_picture
+from dsconv.data.picture import fit, fit_array, picture_header, read_picture
 from dsconv.data.threads import attempt, map_threads
 from dsconv.errors import InputError
 from dsconv.files import is_directory, is_file, is_remote, to_path
@@ -25,15 +25,15 @@ def find_pictures(given: list[Path]) -> list[str]:
 
     Args:
       given: files, which may be missing or of any type; folders, which are searched at any depth for files with a
-        picture's extension or none; patterns such as `pictures/**/*.png`, unless a file has that name. An item without
-        any picture is returned itself, so that reading it raises the error.
+        picture's extension, and for pictures without an extension; patterns such as `pictures/**/*.png`, unless a file
+        has that name. An item without any picture is returned itself, so that reading it raises the error.
     """
     return [path for each in given for path in _found(to_path(each)) or [str(each)]]
 
 
 def _found(path: Path) -> list[str]:
     if is_directory(path):
-        return sorted(pictures_below(path, (), collections.Counter()))
+        return sorted(filter(_may_be_picture, pictures_below(path, (), collections.Counter())))
     if not glob.has_magic(str(path)) or is_file(path):
         return [str(path)]
     if is_remote(path):
@@ -44,6 +44,11 @@ def _found(path: Path) -> list[str]:
     else:
         found = glob.glob(str(path), recursive=True)
     return [file for file in sorted(found) if not is_directory(to_path(file))]
+
+
+def _may_be_picture(path: str) -> bool:
+    """Returns False for a file such as README, which training ignores, too: no extension, and not a picture."""
+    return '.' in os.path.basename(path) or not isinstance(attempt(picture_header, path), InputError)
 
 
 class Network(abc.ABC):

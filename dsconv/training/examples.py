@@ -121,10 +121,10 @@ def match_classes(names, known) -> np.ndarray:
     """Returns the index in `known` of each name, or -1. Ignores upper and lower case if that is unambiguous."""
     composed = [unicodedata.normalize('NFC', name) for name in known]
     folded = collections.Counter(name.casefold() for name in composed)
-    indices = {name.casefold(): i for i, name in enumerate(composed) if folded[name.casefold()] == 1}
-    indices |= {name: i for i, name in enumerate(composed)}
+    exact = {name: i for i, name in enumerate(composed)}
+    by_letters = {name.casefold(): i for name, i in exact.items() if folded[name.casefold()] == 1}
     found = (unicodedata.normalize('NFC', name) for name in names)
-    return np.array([indices.get(name, indices.get(name.casefold(), -1)) for name in found], np.int32)
+    return np.array([exact.get(name, by_letters.get(name.casefold(), -1)) for name in found], np.int32)
 
 
 def _listed(names) -> str:

@@ -47,6 +47,7 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
     check_workdir(workdir, config)
     monitored = 'validation' if 'validation' in source.split_sizes else config.eval.final_split
     monitored_split = source.load(monitored)
+    _ = source.load(config.eval.final_split).labels  # raises if it has none, before the training and not after it
     holds_out = any(map(source.is_drawn, source.split_sizes))
 
     with lock_workdir(workdir), Checkpoints(workdir, config.checkpoint.keep) as checkpoints:

@@ -7,7 +7,7 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
 from dsconv.data.picture import fit, fit_array, of_sound_disk, picture_header, random_box, read_picture
 from dsconv.errors import InputError, RunError
@@ -89,6 +89,13 @@ def test_orientation_is_applied_and_the_first_frame_of_an_animation_taken(tmp_pa
     frames = [Image.new('RGB', (4, 4), colour) for colour in ('red', 'blue')]
     for name in ('p.gif', 'P.TIFF'):
         assert (read(saved(tmp_path, frames[0], name, save_all=True, append_images=frames[1:])) == [255, 0, 0]).all()
+
+
+def test_a_long_text_in_a_picture_does_not_matter(tmp_path):
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text('history', 'a' * 2**21, zip=True)
+    Image.new('RGB', (4, 4), (1, 2, 3)).save(tmp_path / 'edited.png', pnginfo=texts)
+    assert read_picture(tmp_path / 'edited.png', 1, 3).tolist() == [[[1, 2, 3]]]
 
 
 def test_what_cannot_be_read(tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from dsconv.errors import InputError
         (dict(name='cifar10', archive='/none', label_key='x'), 'label_key=x has no effect on cifar10'),
         (dict(class_names=('a', 'b')), 'has 2 names, but digits has 10'),
         (dict(class_names=tuple('0123456788')), 'class_names has 8 twice'),
+        (dict(class_names=tuple('1023456789')), 'class_names: 1 is the name of another class'),
         ({}, "no split 'tset': this dataset has train, validation, test"),
     ],
 )

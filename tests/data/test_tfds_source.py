@@ -235,8 +235,18 @@ FEATURES = {
 def test_examples_without_a_label_are_refused(settings, tmp_path):
     store_as(tmp_path, dict(image=PHOTO, label=NAME), lambda i: dict(label=i % 3 if i % 2 else -1))
     for source in kept_and_streamed(settings, name='own', data_dir=str(tmp_path)):
-        with pytest.raises(InputError, match=r'has examples without a label \(labels -1\.\.-1, 3 classes\)'):
+        with pytest.raises(InputError, match=r'without a known label \(labels -1\.\.-1, 3 classes\)'):
             examples(source.load('train'))
+
+
+def test_classes_without_names_are_those_of_the_training_split(settings, tmp_path):
+    store_as(tmp_path, dict(image=PHOTO, label=np.int64), lambda i: dict(label=7 + i % 3 if i % 2 == 0 else -1))
+    for source in kept_and_streamed(settings, name='own', data_dir=str(tmp_path)):
+        assert source.class_names == ('7', '8', '9')
+        with pytest.raises(InputError, match="'testing' in .* without a known label .*eval.final_split"):
+            _ = source.load('test').labels
+    whole = open_source(settings(name='own', data_dir=str(tmp_path)), whole=True)
+    assert whole.class_names == ('-1', '7', '8', '9')
 
 
 def test_integers_of_0_and_1_are_black_and_white(settings, tmp_path):

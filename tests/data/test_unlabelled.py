@@ -27,12 +27,15 @@ def test_a_picture_is_brought_to_size_as_those_of_the_training(tmp_path):
 
 
 def test_a_pattern_may_go_into_folders_of_folders(tmp_path):
-    files = ['0.png', 'a/1.png', 'a/b/2.png', 'a/b/3.txt']
+    files = ['0.png', 'a/1.png', 'a/b/2.png', 'a/b/3.txt', 'README']
     for file in files:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
     expected = [str(tmp_path / file) for file in files[:3]]
+    assert find_pictures([tmp_path / 'README']) == [str(tmp_path / 'README')]
     assert find_pictures([tmp_path / '**' / '*.png']) == find_pictures([tmp_path]) == expected
+    Image.new('RGB', (4, 4)).save(tmp_path / 'b', 'PNG')
+    assert find_pictures([tmp_path]) == [*expected, str(tmp_path / 'b')]
     assert find_pictures([tmp_path / '**' / '*.gif']) == [str(tmp_path / '**' / '*.gif')]
 
 

@@ -203,6 +203,20 @@ def test_a_network_that_refuses_the_images_leaves_the_workdir_to_another(tmp_pat
     assert not (tmp_path / 'config.json').exists()
 
 
+def test_a_test_split_without_labels_is_refused_before_the_training(tmp_path):
+    class Unlabelled:
+        @property
+        def labels(self):
+            raise InputError('no labels')
+
+    source = data.open_source(tiny_config().dataset)
+    load = source.load
+    object.__setattr__(source, 'load', lambda name: Unlabelled() if name == 'test' else load(name))
+    with pytest.raises(InputError, match='no labels'):
+        loop.train(tiny_config(**SHORT), tmp_path / 'run', source)
+    assert not (tmp_path / 'run' / 'config.json').exists()
+
+
 def test_no_checkpoint_is_chosen_by_the_test_split(tmp_path):
     config = tiny_config(epochs=1, **SHORT)
     source = data.open_source(config.dataset)
