@@ -145,6 +145,7 @@ def get_config() -> ConfigDict:
     config.loss.focal_gamma = 2.0  # of focal: a larger value gives easy examples less weight
     # Distillation: runs or published networks whose probabilities, averaged, are mixed into the targets.
     config.loss.teachers = placeholder(tuple)
+    config.loss.teacher_fingerprints = placeholder(tuple)  # of their weights; set by a run
     config.loss.teacher_weight = 0.5  # of these probabilities, in (0, 1]; the labels have the rest
 
     config.log = ConfigDict()

@@ -40,6 +40,8 @@ def benchmark(arguments) -> None:
         output = output if output.suffix == '.json' and not output.is_dir() else output / 'benchmark.json'
         check_output(output.parent)
     config = configuration.load(arguments.config, arguments.overrides)
+    if config.loss.teachers and arguments.what != 'time-to-accuracy':
+        raise InputError('loss.teachers: this benchmark measures steps without: set --config.loss.teachers=none')
     module = importlib.import_module(CHOICES[arguments.what][0])
     if 'peers' in given:
         peers = cli.some_of('--peers', (*module.PEERS, 'none'), given['peers'])

@@ -16,7 +16,7 @@ def preflight(arguments) -> None:
     from dsconv.performance import step_cost
     from dsconv.performance.topology import topology_devices
     from dsconv.training.distillation import ALIKE
-    from dsconv.training.network import build_network, image_shape
+    from dsconv.training.network import build_network, image_shape, restore_trained
 
     if arguments.output and is_directory(arguments.output):
         raise InputError(f'--output={arguments.output} is a directory: give the name of a file')
@@ -25,8 +25,8 @@ def preflight(arguments) -> None:
     slices = {name: topology_devices(name) for name in arguments.topology.split(',')}
     config = configuration.load(arguments.config, arguments.overrides)
     if config.loss.teachers:  # the data, which is not read here, is like theirs
-        teacher = configuration.load_run(configuration.find_workdir(config.loss.teachers[0]))
-        config.dataset.update({key: teacher.dataset[key] for key in ALIKE})
+        teacher = restore_trained('loss.teachers', config.loss.teachers[0])[0]
+        config.dataset.update({key: teacher.dataset[key] for key in ALIKE if config.dataset[key] is None})
     images = arguments.images or Division.of({'train': 50_000}, config.dataset).sizes['train']
     config = resolve_without_data(config, images)
     if config.batch_size > images:

@@ -11,7 +11,8 @@ from tests.commands import refusal
 
 FREE_TEXT = 'name data_dir archive root splits fold fingerprint train_fingerprint class_names image_key label_key'
 FREE_TEXT = {f'dataset.{name}' for name in [*FREE_TEXT.split(), 'split_key', 'group_key']}
-FREE_TEXT |= {'eval.final_split', 'init_from', 'optimizer.freeze', 'loss.class_weights', 'loss.teachers'}
+FREE_TEXT |= {'eval.final_split', 'init_from', 'optimizer.freeze'}
+FREE_TEXT |= {f'loss.{name}' for name in ('class_weights', 'teachers', 'teacher_fingerprints')}
 
 
 def config_with(**changes):

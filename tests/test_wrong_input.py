@@ -115,6 +115,8 @@ CASES = {
         {}, 'main --workdir=new --config.init_from=run --config.dataset.channels=3', 'but init_from=run takes 1'),
     'a teacher that is not there': (
         {}, 'main --workdir=new --config.loss.teachers=run,rum', 'loss.teachers=rum: rum is not a directory', 'run?'),
+    'the speed of a teacher': (
+        {}, 'benchmark --what=feed --config=configs/digits.py --config.loss.teachers=run', 'loss.teachers=none'),
     'a weight of no teacher': (
         {}, 'main --workdir=new --config.loss.teacher_weight=1', 'loss.teachers=none does not take it'),
     'a link for a network': ({'link': '/no/where'}, 'publish --workdir=run --output=link', 'link already exists: use'),

@@ -125,6 +125,7 @@ def _train(cell):
 
 def is_finished(cell: Cell) -> bool:
     """Returns whether training is complete and the report exists; raises InputError if the workdir has another run."""
+    from dsconv.training.distillation import resolve_teachers
     from dsconv.training.run import PICTURES, check_workdir
 
     if not ((cell.workdir / 'config.json').exists() and configuration.has_begun(cell.workdir)):
@@ -133,6 +134,7 @@ def is_finished(cell: Cell) -> bool:
     for key in ('mean', 'std', 'fingerprint'):  # computing these would read all pixels
         config.dataset[key] = config.dataset[key] or saved.dataset[key]
     config.dataset.train_fingerprint = saved.dataset.train_fingerprint  # each run has its own value
+    resolve_teachers(config.loss)
     if config.loss.class_weights == 'balanced':
         config.loss.class_weights = saved.loss.class_weights or 'balanced'
     table, kept = open_once(cell.config.dataset).table, read_if_there(cell.workdir / PICTURES)

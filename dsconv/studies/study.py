@@ -19,7 +19,8 @@ GIVEN_BY_THE_STUDY = {
     'eval.final_split': 'a study is scored on the validation split; leave it out',
     'eval.patience': 'the runs of a study have equal lengths; leave it out',
 }
-CHOOSING = ('model.name', 'model.implementation', 'optimizer.name', 'loss.name')  # other keys depend on these
+# Other keys depend on these.
+CHOOSING = ('model.name', 'model.implementation', 'optimizer.name', 'loss.name', 'loss.teachers')
 SAFE_NAME = re.compile(r'\w[\w .,=+()-]{0,59}')  # a valid directory name on any system
 
 

@@ -8,13 +8,38 @@ import logging
 
 import jax
 
-from dsconv import config as configuration
+from dsconv.config import find_workdir
 from dsconv.errors import InputError, shown
-from dsconv.training.network import restore_network
+from dsconv.files import absolute
+from dsconv.training.checksums import identity
+from dsconv.training.network import restore_trained
 from dsconv.training.step import logits_in_microbatches
 
 logger = logging.getLogger('dsconv')
 ALIKE = ('class_names', 'image_size', 'channels')  # keys of `dataset` in which a teacher agrees with the network
+
+
+def resolve_teachers(loss) -> None:
+    """Makes the paths in `teachers` of a `loss` section absolute, and sets `teacher_fingerprints`, one for each.
+
+    With these, a resumed run has the same teachers. Raises InputError if they are set and differ.
+    """
+    if loss.teachers is None:
+        loss.teacher_fingerprints = None
+        return
+    found = tuple(map(_fingerprint, loss.teachers))
+    loss.teachers = tuple(str(absolute(find_workdir(path))) for path in loss.teachers)
+    if loss.teacher_fingerprints not in (None, found):
+        raise InputError(
+            f'loss.teachers={shown(loss.teachers)}: the weights are not those of loss.teacher_fingerprints: give the '
+            f'teachers of the config, or set --config.loss.teacher_fingerprints=none'
+        )
+    loss.teacher_fingerprints = found
+
+
+def _fingerprint(path):
+    *_, step = restore_trained('loss.teachers', path)
+    return identity(find_workdir(path) / 'checkpoints' / str(step))
 
 
 def make_soft_targets(config, mesh):
@@ -37,12 +62,7 @@ def make_soft_targets(config, mesh):
 
 def _restore(path, config, mesh):
     """Returns (`logits` of `logits_in_microbatches`, variables as NumPy arrays) of the teacher in `path`."""
-    try:
-        workdir = configuration.find_workdir(path)
-        teacher = configuration.load_run(workdir)
-        network, variables, step = restore_network(workdir, teacher)
-    except InputError as error:
-        raise InputError(f'loss.teachers={path}: {error}') from error
+    teacher, network, variables, step = restore_trained('loss.teachers', path)
     for key in ALIKE:
         there, here = teacher.dataset[key], config.dataset[key]
         if there != here:

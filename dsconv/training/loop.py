@@ -51,8 +51,9 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
     holds_out = any(map(source.is_drawn, source.split_sizes))
 
     with lock_workdir(workdir), Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
-        state = checkpoints.restore_newest(shape) or initial_state(config, training)
-        first_step, last_step = int(state.step), training.total_steps
+        with naming_remedies(remedies(config, training.mesh)):
+            state = checkpoints.restore_newest(shape) or initial_state(config, training)
+            first_step, last_step = int(state.step), training.total_steps
         planned = load_run(workdir).epochs if first_step else 0
         # If more epochs were planned, the work at the end of the run, such as recalibration, has not been done.
         if first_step > last_step or first_step == last_step and config.epochs < planned:

@@ -6,12 +6,16 @@ from pathlib import Path
 
 import jax
 
+from dsconv import config as configuration
 from dsconv.config import defaults
 from dsconv.config_checks import check_resolved
+from dsconv.errors import InputError
+from dsconv.files import to_path
 from dsconv.models import FAST_OPTIONS, build_model
 from dsconv.training.checkpoint import Checkpoints
+from dsconv.training.checksums import identity
 from dsconv.training.evaluation import scored_variables
-from dsconv.training.mesh import make_mesh, replicated
+from dsconv.training.mesh import make_mesh, peers, replicated
 from dsconv.training.microbatching import accumulation_steps, fold
 from dsconv.training.run import is_published
 from dsconv.training.state import init_variables
@@ -61,8 +65,23 @@ def restore_network(workdir: Path, config, which: str | None = None):
         step = checkpoints.choose(which)
         averaging = config.optimizer.ema_decay is not None and not is_published(workdir)  # publishing stores the EMA
         model = checkpoints.restore_model(step, {'variables': shape, 'average': shape if averaging else None})
+    if not peers().agree(step, identity(to_path(workdir) / 'checkpoints' / str(step))):
+        raise InputError(f'{workdir}: the processes of the run see different networks: give them all the same one')
     updates = step - model['nonfinite_steps']
     return network, scored_variables(config, model['variables'], model['average'], updates), step
+
+
+def restore_trained(key: str, path: str):
+    """Restores the network in `path`, the value of a key of a config.
+
+    Returns (its config, Linen module, variables, step). Raises InputError as `restore_network`, beginning with the key.
+    """
+    try:
+        workdir = configuration.find_workdir(path)
+        trained = configuration.load_run(workdir)
+        return trained, *restore_network(workdir, trained)
+    except InputError as error:
+        raise InputError(f'{key}={path}: {error}') from error
 
 
 def count_parameters(variables) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dsconv import config as configuration
 from dsconv.data.source import public_name
-from dsconv.files import is_remote, new_directory, require_new, to_path
+from dsconv.files import absolute, is_remote, new_directory, require_new, to_path
 from dsconv.training.calibration import read_temperature, save_temperature
 from dsconv.training.checkpoint import Checkpoints
 from dsconv.training.network import restore_network
@@ -34,8 +34,8 @@ def publish(workdir: Path, output: Path, which: str | None = None) -> int:
         facts['command'] = without_paths(facts['command'])
     with config.unlocked():
         config.dataset.update(dict.fromkeys(PATHS))
-        config.init_from = config.init_from and Path(config.init_from).name
-        config.loss.teachers = config.loss.teachers and tuple(Path(teacher).name for teacher in config.loss.teachers)
+        config.init_from = config.init_from and absolute(config.init_from).name
+        config.loss.teachers = config.loss.teachers and tuple(absolute(each).name for each in config.loss.teachers)
         config.dataset.name = public_name(config.dataset.name)
     with new_directory(output) as partial:
         configuration.save_run(partial, config, facts | {'published_step': step})

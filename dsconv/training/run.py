@@ -25,7 +25,7 @@ logger = logging.getLogger('dsconv')
 MAY_CHANGE = (
     'epochs', 'steps_per_dispatch', 'max_skipped_steps', 'log.', 'eval.', 'checkpoint.', 'dataset.data_dir',
     'dataset.archive', 'dataset.on_device', 'accumulation_steps', 'model.implementation', 'model.fold',
-    'model.depthwise_form', 'model.remat',
+    'model.depthwise_form', 'model.remat', 'loss.teachers',
 )  # fmt: skip
 PICTURES = 'pictures.csv.gz'  # in the workdir: the pictures with which the run began
 PACKAGES = (

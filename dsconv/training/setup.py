@@ -14,7 +14,7 @@ from dsconv.augment import make_augment
 from dsconv.config import defaults, flatten
 from dsconv.config_checks import check_splits, not_taken, resolve
 from dsconv.errors import InputError, shown
-from dsconv.training.distillation import make_soft_targets
+from dsconv.training.distillation import make_soft_targets, resolve_teachers
 from dsconv.training.loss import resolve_class_weights
 from dsconv.training.memory import image_bytes
 from dsconv.training.mesh import batch_sharding, check_batch_size, make_mesh, peers, replicated
@@ -52,6 +52,7 @@ def open_data(config, source: data.Source | None = None):
     _check_options(dataset, train_split)
     if dataset.balanced:
         train_split = dataclasses.replace(train_split, balanced=True)
+    resolve_teachers(config.loss)
     config.loss.class_weights = resolve_class_weights(config.loss.class_weights, train_split, source.class_names)
     if dataset.mean is None or dataset.std is None:
         mean, std = data.channel_statistics(train_split)

@@ -9,7 +9,7 @@ from dsconv import config as configuration
 from dsconv.data.source import public_name
 from dsconv.errors import InputError, shown
 from dsconv.training.mesh import replicated
-from dsconv.training.network import restore_network
+from dsconv.training.network import restore_trained
 
 logger = logging.getLogger('dsconv')
 # Keys of `model` that may change the network without changing the shapes of its arrays.
@@ -27,9 +27,7 @@ def initial_state(config, training):
     state = training.new_state()
     if config.init_from is None:
         return state
-    workdir = configuration.find_workdir(config.init_from)
-    old = configuration.load_run(workdir)
-    _, variables, step = restore_network(workdir, old)
+    old, _, variables, step = restore_trained('init_from', config.init_from)
     is_new_head = old.dataset.class_names != config.dataset.class_names
     there, here = (flatten_dict(each, sep='/') for each in (variables, state.variables))
     if is_new_head:

@@ -76,6 +76,8 @@ def test_models_are_variants_and_an_option_goes_to_those_that_take_it():
     assert study.variants == {'dsconv': ('model.name=dsconv',), 'resnet8': ('model.name=resnet8',)}
     taken = overrides_by_variant(study, 'configs/digits.py', ['model.dim=8', 'epochs=3'])
     assert taken == {'dsconv': ['model.dim=8', 'epochs=3'], 'resnet8': ['epochs=3']}
+    taught = ['loss.teachers=runs/wide', 'loss.teacher_weight=1']
+    assert overrides_by_variant(study, 'configs/digits.py', taught) == {'dsconv': taught, 'resnet8': taught}
     with pytest.raises(InputError, match='^--config.model.dim=8 has no effect: no variant of --models takes it'):
         overrides_by_variant(
             of_models('resnet20,resnet8', ('resnet20', 'resnet8')), 'configs/digits.py', ['model.dim=8']

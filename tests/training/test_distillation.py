@@ -9,9 +9,10 @@ import pytest
 from dsconv import config as configuration
 from dsconv.errors import InputError
 from dsconv.training.checkpoint import Checkpoints
-from dsconv.training.distillation import make_soft_targets
+from dsconv.training.distillation import make_soft_targets, resolve_teachers
 from dsconv.training.mesh import make_mesh, to_global
 from dsconv.training.network import restore_network
+from dsconv.training.run import check_workdir
 from dsconv.training.setup import build_training
 from tests.conftest import tiny_config
 
@@ -72,6 +73,25 @@ def test_with_a_weight_of_one_only_the_accuracy_is_of_the_labels(teachers):
     jax.tree.map(np.testing.assert_array_equal, *(state.variables for state in states))
     assert states[0].metrics.loss == states[1].metrics.loss
     assert states[0].metrics.accuracy != states[1].metrics.accuracy
+
+
+def test_a_run_knows_its_teachers_by_their_weights_and_not_by_their_place(teachers, tmp_path, monkeypatch):
+    run, sharper = teachers[0]
+    shutil.copytree(run, tmp_path / 'moved')
+    monkeypatch.chdir(tmp_path)
+    began, moved, other, none = (config_with([path], 0.5) for path in (run, 'moved', sharper, run))
+    none.loss.update(teachers=None, teacher_fingerprints=('f00',))
+    for config in (began, moved, other, none):
+        resolve_teachers(config.loss)
+    assert moved.loss.teachers == (str(tmp_path / 'moved'),) and none.loss.teacher_fingerprints is None
+    configuration.save_run(tmp_path / 'taught', began, {})
+    (tmp_path / 'taught' / 'report').mkdir()
+    check_workdir(tmp_path / 'taught', moved)
+    with pytest.raises(InputError, match=r'taught contains another run \(loss.teacher_fingerprints: '):
+        check_workdir(tmp_path / 'taught', other)
+    other.loss.teachers = began.loss.teachers
+    with pytest.raises(InputError, match='the weights are not those of loss.teacher_fingerprints'):
+        resolve_teachers(other.loss)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 from unittest.mock import Mock
 
 import jax
@@ -60,13 +61,15 @@ def test_no_path_of_the_machine_is_in_it(averaged_run, tmp_path):
     paths = "--workdir='/my place/run' --config.dataset.data_dir /mnt/data --config.loss.teachers=/my"
     facts['command'] = f'python -m dsconv.main --config=a.py {paths} --x=1'
     facts['config']['dataset']['data_dir'] = '/mnt/data'
+    facts['config']['init_from'] = '.'
     facts['config']['loss']['teachers'] = ['/my place/large', '/my place/larger']
     file.write_text(json.dumps(facts))
     publish(run, tmp_path / 'copy')
     text = (tmp_path / 'copy' / 'config.json').read_text()
     assert '/my place' not in text and '/mnt/data' not in text
     assert json.loads(text)['command'] == 'python -m dsconv.main --config=a.py --x=1'
-    assert configuration.load_run(tmp_path / 'copy').loss.teachers == ('large', 'larger')
+    config = configuration.load_run(tmp_path / 'copy')
+    assert (config.loss.teachers, config.init_from) == (('large', 'larger'), Path.cwd().name)
     file.write_text(json.dumps({'config': facts['config']}))  # by hand, or by a library
     publish(run, tmp_path / 'bare')
     expected = {

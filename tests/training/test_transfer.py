@@ -47,6 +47,11 @@ def test_shapes_that_do_not_fit_are_named(finished_run):
         state_of(finished_run, model__depth=2)
 
 
+def test_a_network_that_is_gone_is_named_with_its_key(tmp_path):
+    with pytest.raises(InputError, match='^init_from=.*gone: .*gone is not a directory'):
+        state_of(tmp_path / 'gone', dataset__channels=1, dataset__mean=0.5, dataset__std=0.5)
+
+
 def test_an_activation_of_another_kind_is_told(finished_run, caplog):
     state_of(finished_run)
     assert 'was trained with' not in caplog.text
