@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from dsconv.config import ROOT, flatten, load
+from dsconv.config import ROOT, flatten, load, load_run
 
 # `data.fingerprint` of the 50,000 training and the 10,000 test images of the original, lossless CIFAR-10.
 CIFAR10 = {
@@ -36,7 +36,6 @@ def test_every_figure_of_cifar10_is_of_the_real_one(split):
 
 
 def test_the_shipped_recipe_is_that_of_the_result():
-    trained = flatten(json.loads((ROOT / 'results/small-45/config.json').read_text())['config'])
-    recipe = json.loads(json.dumps(flatten(load('configs/best.py'))))  # turns tuples into lists
-    said = {key: value for key, value in recipe.items() if value is not None}
+    trained = flatten(load_run(ROOT / 'results/small-45'))
+    said = {key: value for key, value in flatten(load('configs/best.py')).items() if value is not None}
     assert {key: trained[key] for key in said} == said
