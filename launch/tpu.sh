@@ -64,7 +64,7 @@ prepare="import tensorflow_datasets as tfds; tfds.builder('${2:-cifar10}').downl
 case ${1:-} in
   create | install | hold) "$@" ;;
   data) start 0 python -c "$prepare" ;;
-  run) start all "${@:2}" ;;
+  run) : "${2:?give the command to run}" && start all "${@:2}" ;;
   status) on all 'if flock --nonblock lock true; then tail -n 1 log 2>/dev/null || echo nothing was started; else echo running; fi' ;;
   logs) on 0 'tail -n 100 -F log' ;;
   stop) on all "flock --nonblock lock true || kill -TERM \$(cat pid)" ;; # dsconv saves, and ends with exit code 75

@@ -89,7 +89,8 @@ def _of_run(config, workdir, count, calibrating):
 
 
 def _of_folder(folder, dataset, count, calibrating):
-    paths = [path for path in map(to_path, unlabelled.find_pictures([folder])) if path.suffix.lower() in EXTENSIONS]
+    found = map(to_path, unlabelled.find_pictures([folder]))
+    paths = [path for path in found if path.suffix.lower() in EXTENSIONS or (not path.suffix and is_file(path))]
     if not paths:
         is_there = is_directory(folder) or is_file(folder)
         wrong = 'has no pictures' if is_there else f'does not exist{name_beside(folder, is_directory)}'

@@ -7,9 +7,10 @@ import numpy as np
 # The operators of Micro's micro_mutable_op_resolver.h that classifiers use.
 OPERATORS = """
 ABS ADD AVERAGE_POOL_2D BATCH_MATMUL BROADCAST_TO CAST CONCATENATION CONV_2D DEPTHWISE_CONV_2D DEQUANTIZE
-DIV ELU EXP EXPAND_DIMS FULLY_CONNECTED GATHER HARD_SWISH LEAKY_RELU LOG LOGISTIC MAXIMUM MAX_POOL_2D MEAN
-MINIMUM MUL NEG PACK PAD PADV2 PRELU QUANTIZE REDUCE_MAX RELU RELU6 RESHAPE RSQRT SELECT_V2 SLICE SOFTMAX
-SPLIT SQRT SQUARE SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM TANH TRANSPOSE
+DIV ELU EQUAL EXP EXPAND_DIMS FILL FULLY_CONNECTED GATHER GREATER GREATER_EQUAL HARD_SWISH L2_NORMALIZATION LEAKY_RELU
+LESS LESS_EQUAL LOG LOGICAL_AND LOGICAL_NOT LOGICAL_OR LOGISTIC MAXIMUM MAX_POOL_2D MEAN MINIMUM MUL NEG NOT_EQUAL PACK
+PAD PADV2 PRELU QUANTIZE REDUCE_MAX REDUCE_MIN RELU RELU6 RESHAPE RSQRT SELECT_V2 SLICE SOFTMAX SPLIT SPLIT_V SQRT
+SQUARE SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM TANH TRANSPOSE UNPACK
 """
 ALIGNMENT = 16  # bytes
 
@@ -67,7 +68,8 @@ def _spans(model, graph):
             tensor = graph.tensors[index] if index >= 0 else None
             if tensor is not None and model.buffers[tensor.buffer].data is None:
                 first = spans.get(index, (0, step))[1]
-                width = 1 if tensor.type in (schema.TensorType.INT8, schema.TensorType.UINT8) else 4
+                types = schema.TensorType
+                width = 1 if tensor.type in (types.INT8, types.UINT8, types.BOOL) else 4
                 size = int(np.prod(tensor.shape)) * width
                 spans[index] = -(-size // ALIGNMENT) * ALIGNMENT, first, step
     for index in graph.inputs:

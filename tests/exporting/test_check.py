@@ -23,6 +23,7 @@ def test_pictures_are_of_a_folder_with_its_classes(write_pictures, tmp_path, cap
     (folder / '3' / '._000.png').write_bytes(b'what a Mac leaves behind')
     (folder / '3' / '2023').mkdir()
     (folder / '3' / '003.png').rename(folder / '3' / '2023' / '003.png')
+    (folder / 'other' / '003.png').rename(folder / 'other' / '003')
     config = config_of('digits', class_names=('3', 'é'))  # composed, where a Mac writes two characters
     pictures = find_pictures(config, tmp_path, folder, 100, 6)
     assert pictures.labels.tolist() == [0] * 4 + [1] * 4 + [-1] * 4

@@ -145,6 +145,7 @@ def test_what_is_given_wrong_is_said_before_gcloud_is_called(cloud):
     for step, changes, reason in (
         ('create', {'TYPE': 'v5e-8'}, 'v5litepod-'),
         ('run', {'BUCKET': ''}, 'BUCKET: '),
+        ('run', {}, 'give the command to run'),
         ('go', {}, 'launch/tpu.sh run'),
     ):
         said = cloud(step, **changes)

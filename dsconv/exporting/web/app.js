@@ -126,7 +126,10 @@ async function film(deviceId) {
     };
     at('camera').textContent = 'Stop the camera';
     at('answer').ariaLive = 'off'; // a screen reader would read every frame
-    await chooseFrom(stream.getVideoTracks()[0].getSettings().deviceId);
+    const cameras = await optionsOf(stream.getVideoTracks()[0].getSettings().deviceId);
+    if (mine !== running) return;
+    at('cameras').replaceChildren(...cameras);
+    at('cameras').hidden = cameras.length < 2;
     if (chosen) at('cameras').focus();
     const video = Object.assign(document.createElement('video'), {srcObject: stream, muted: true, playsInline: true});
     await video.play();
@@ -148,13 +151,11 @@ async function film(deviceId) {
   }
 }
 
-async function chooseFrom(current) {
+async function optionsOf(current) {
   const cameras = (await navigator.mediaDevices.enumerateDevices()).filter(device => device.kind === 'videoinput');
-  const options = cameras.map((camera, number) => {
+  return cameras.map((camera, number) => {
     return new Option(camera.label || `Camera ${number + 1}`, camera.deviceId, false, camera.deviceId === current);
   });
-  at('cameras').replaceChildren(...options);
-  at('cameras').hidden = cameras.length < 2;
 }
 
 at('camera').onclick = () => (stream ? stop() : film());

@@ -17,5 +17,8 @@ self.addEventListener('activate', event => {
   }));
 });
 self.addEventListener('fetch', event => {
-  event.respondWith(caches.match(event.request, {ignoreSearch: true}).then(found => found ?? fetch(event.request)));
+  event.respondWith(caches.match(event.request, {ignoreSearch: true}).then(found => {
+    // A browser refuses a redirected answer to a navigation; some hosts redirect index.html to its directory.
+    return found?.redirected ? new Response(found.body, {headers: found.headers}) : found ?? fetch(event.request);
+  }));
 });
