@@ -16,7 +16,7 @@ from dsconv.config_auto import say_once
 from dsconv.config_checks import check, check_is_taken, check_values, unread
 from dsconv.config_file import ROOT, find_file, run_file, split_argument
 from dsconv.config_keys import flatten, no_such_key, read_keys
-from dsconv.errors import InputError, shown
+from dsconv.errors import InputError, beginning_with, shown
 from dsconv.files import describe, is_directory, is_file, is_remote, make_directory, name_beside, to_path, write_json
 
 TABLE = re.compile(r'(.+?)\.(?:csv|tsv)(?:\.gz)?', re.IGNORECASE)
@@ -104,10 +104,8 @@ def _fit_images(config, run):
     unset += [key for key in auto if key == 'model.patch_size']
     if not config.init_from or not unset:
         return None
-    try:
+    with beginning_with(f'init_from={config.init_from}: '):
         trained = run or load_run(find_workdir(config.init_from))
-    except InputError as error:
-        raise InputError(f'init_from={config.init_from}: {error}') from error
     if not run and config.dataset.channels not in (None, trained.dataset.channels):
         takes = f'init_from={config.init_from} takes {trained.dataset.channels}'
         raise InputError(f'dataset.channels={config.dataset.channels}, but {takes}: leave dataset.channels unset')

@@ -1,5 +1,6 @@
 """Exceptions that end a command, which `dsconv.cli` turns into one line and an exit code; helpers for messages."""
 
+import contextlib
 import difflib
 import importlib.util
 import logging
@@ -24,6 +25,15 @@ class RunError(Exception):
 
 class Preempted(BaseException):
     """The process was told to stop, and a run in training was saved; exit code 75. Not caught by `except Exception`."""
+
+
+@contextlib.contextmanager
+def beginning_with(text: str) -> Iterator[None]:
+    """Puts `text` before the message of an InputError."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f'{text}{error}') from error
 
 
 def require_tensorflow(what: str, instead: str = '') -> None:

@@ -3,7 +3,7 @@
 import json
 
 from dsconv import cli
-from dsconv.errors import InputError
+from dsconv.errors import InputError, beginning_with
 
 
 def preflight(arguments) -> None:
@@ -16,7 +16,7 @@ def preflight(arguments) -> None:
     from dsconv.performance import step_cost
     from dsconv.performance.topology import topology_devices
     from dsconv.training.distillation import ALIKE
-    from dsconv.training.network import build_network, image_shape, restore_trained
+    from dsconv.training.network import build_network, image_shape
 
     if arguments.output and is_directory(arguments.output):
         raise InputError(f'--output={arguments.output} is a directory: give the name of a file')
@@ -25,7 +25,9 @@ def preflight(arguments) -> None:
     slices = {name: topology_devices(name) for name in arguments.topology.split(',')}
     config = configuration.load(arguments.config, arguments.overrides)
     if config.loss.teachers:  # the data, which is not read here, is like theirs
-        teacher = restore_trained('loss.teachers', config.loss.teachers[0])[0]
+        first = config.loss.teachers[0]
+        with beginning_with(f'loss.teachers={first}: '):
+            teacher = configuration.load_run(configuration.find_workdir(first))
         config.dataset.update({key: teacher.dataset[key] for key in ALIKE if config.dataset[key] is None})
     images = arguments.images or Division.of({'train': 50_000}, config.dataset).sizes['train']
     config = resolve_without_data(config, images)

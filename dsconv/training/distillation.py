@@ -8,11 +8,11 @@ import logging
 
 import jax
 
-from dsconv.config import find_workdir
-from dsconv.errors import InputError, shown
+from dsconv.config import find_workdir, load_run
+from dsconv.errors import InputError, beginning_with, shown
 from dsconv.files import absolute
 from dsconv.training.checksums import identity
-from dsconv.training.network import restore_trained
+from dsconv.training.network import default_step, restore_trained
 from dsconv.training.step import logits_in_microbatches
 
 logger = logging.getLogger('dsconv')
@@ -38,8 +38,10 @@ def resolve_teachers(loss) -> None:
 
 
 def _fingerprint(path):
-    *_, step = restore_trained('loss.teachers', path)
-    return identity(find_workdir(path) / 'checkpoints' / str(step))
+    with beginning_with(f'loss.teachers={path}: '):
+        workdir = find_workdir(path)
+        load_run(workdir)  # raises if there is no run
+        return identity(workdir / 'checkpoints' / str(default_step(workdir)))
 
 
 def make_soft_targets(config, mesh):

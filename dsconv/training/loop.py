@@ -67,8 +67,8 @@ def train(config, workdir: Path, source: data.Source | None = None, profile: int
             logger.info(text, first_step, last_step, patience)
         if first_step == last_step or patience.is_over:
             return False
-        if holds_out and not first_step:
-            warn_of_seen_images(config)
+        if not first_step:
+            warn_of_seen_images(config, holds_out)
         write_config(workdir, config, source)
         _announce(config, train_split, training, state, first_step)
         evaluator = Evaluator(config, training.model, training.mesh)

@@ -9,7 +9,7 @@ import jax
 from dsconv import config as configuration
 from dsconv.config import defaults
 from dsconv.config_checks import check_resolved
-from dsconv.errors import InputError
+from dsconv.errors import InputError, beginning_with
 from dsconv.files import to_path
 from dsconv.models import FAST_OPTIONS, build_model
 from dsconv.training.checkpoint import Checkpoints
@@ -71,17 +71,21 @@ def restore_network(workdir: Path, config, which: str | None = None):
     return network, scored_variables(config, model['variables'], model['average'], updates), step
 
 
+def default_step(workdir: Path) -> int:
+    """Returns the step that `restore_network` chooses by default, without restoring it."""
+    with Checkpoints(workdir, read_only=True) as checkpoints:
+        return checkpoints.choose(None)
+
+
 def restore_trained(key: str, path: str):
     """Restores the network in `path`, the value of a key of a config.
 
     Returns (its config, Linen module, variables, step). Raises InputError as `restore_network`, beginning with the key.
     """
-    try:
+    with beginning_with(f'{key}={path}: '):
         workdir = configuration.find_workdir(path)
         trained = configuration.load_run(workdir)
         return trained, *restore_network(workdir, trained)
-    except InputError as error:
-        raise InputError(f'{key}={path}: {error}') from error
 
 
 def count_parameters(variables) -> int:

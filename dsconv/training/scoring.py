@@ -12,7 +12,6 @@ from dsconv.reporting import read_metrics, write_report
 from dsconv.reporting.page import read_report
 from dsconv.reporting.scores import with_temperature
 from dsconv.training.calibration import fit_temperature, read_temperature, save_temperature
-from dsconv.training.checkpoint import Checkpoints
 from dsconv.training.checksums import identity
 from dsconv.training.evaluation import Evaluator
 from dsconv.training.examples import (
@@ -24,7 +23,7 @@ from dsconv.training.examples import (
     say_where,
     write_predictions,
 )
-from dsconv.training.network import count_parameters, restore_network
+from dsconv.training.network import count_parameters, default_step, restore_network
 from dsconv.training.robustness import robustness
 from dsconv.training.run import is_published
 from dsconv.training.setup import open_source
@@ -32,9 +31,7 @@ from dsconv.training.setup import open_source
 
 def own_report(workdir: Path, split: str) -> dict | None:
     """Returns the report in `workdir/report`, or None unless it is of `split` and the default checkpoint."""
-    with Checkpoints(workdir, read_only=True) as checkpoints:
-        step = checkpoints.choose(None)
-    report = read_report(workdir)
+    step, report = default_step(workdir), read_report(workdir)
     return report if report and (report['split'], report['checkpoint_step']) == (split, step) else None
 
 

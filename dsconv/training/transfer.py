@@ -14,7 +14,6 @@ from dsconv.training.network import restore_trained
 logger = logging.getLogger('dsconv')
 # Keys of `model` that may change the network without changing the shapes of its arrays.
 NOT_IN_ARRAYS = ('activation', 'patch_size', 'residual_block', 'residual_depthwise')
-
 SAME_IMAGES = ('class_names', 'train_fraction', 'image_size', 'channels', 'resize')  # keys of `dataset`
 
 
@@ -51,10 +50,10 @@ def initial_state(config, training):
     return state.replace(variables=unflatten_dict(jax.device_put(there, replicated(training.mesh)), sep='/'))
 
 
-def warn_of_seen_images(config) -> None:
-    """Warns of the networks in `init_from` and `loss.teachers` that may have seen images that a run holds out."""
-    now = config.dataset
-    for path in filter(None, (config.init_from, *(config.loss.teachers or ()))):
+def warn_of_seen_images(config, holds_out: bool) -> None:
+    """Warns of the networks in `init_from` and `loss.teachers` that may have seen images that the run `holds_out`."""
+    now, trained = config.dataset, (config.init_from, *(config.loss.teachers or ()))
+    for path in filter(None, trained if holds_out else ()):
         then = configuration.load_run(configuration.find_workdir(path)).dataset
         is_alike = then.fingerprint == now.fingerprint or public_name(then.name) == public_name(now.name)
         is_alike &= all(then[key] == now[key] for key in SAME_IMAGES)

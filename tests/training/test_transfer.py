@@ -65,13 +65,14 @@ def test_a_network_that_may_have_seen_what_is_held_out_is_told(finished_run, cap
     trained = configuration.load_run(finished_run).dataset.train_fingerprint
     for key in ('init_from', 'loss__teachers'):
         config = like_the_digits(**{key: finished_run}, dataset__train_fingerprint=trained)
-        warn_of_seen_images(config)
-        config.dataset.class_names = tuple('abcdefghij')
+        warn_of_seen_images(config, holds_out=True)
         config.dataset.train_fingerprint = 'f00'
-        warn_of_seen_images(config)
+        warn_of_seen_images(config, holds_out=False)
+        config.dataset.class_names = tuple('abcdefghij')
+        warn_of_seen_images(config, holds_out=True)
         assert 'may have been trained on' not in caplog.text
         config.dataset.class_names = tuple('0123456789')
-        warn_of_seen_images(config)
+        warn_of_seen_images(config, holds_out=True)
         assert f'{finished_run} may have been trained on images that this run holds out' in caplog.text
         caplog.clear()
 
