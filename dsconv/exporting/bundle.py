@@ -41,10 +41,10 @@ def export(output: Path, options) -> tuple[dict, list[str]]:
 
     Raises:
       InputError: the run or the checkpoint does not exist, `output` exists or is in an object store, a package is not
-        installed, `format` and `precision` do not match, or there are no pictures for the int8 calibration.
+        installed, two options do not match, or there are no pictures for the int8 calibration.
     """
     require_new(output)
-    _check_formats(options.format, options.precision)
+    _check_formats(options)
     runtime = web_page.read_runtime(options.runtime) if 'web' in options.format else None
     config = configuration.load_run(options.workdir)
     _, variables, step = restore_network(options.workdir, config, options.checkpoint)
@@ -59,7 +59,8 @@ def export(output: Path, options) -> tuple[dict, list[str]]:
     return report, faults
 
 
-def _check_formats(formats, precisions):
+def _check_formats(options):
+    formats, precisions = options.format, options.precision
     for name in formats:
         for package in FORMATS[name][0]:
             try:
@@ -68,12 +69,22 @@ def _check_formats(formats, precisions):
                 raise InputError(
                     f'--format={name} needs {package}, which is not installed: pip install -r requirements-export.txt'
                 ) from error
-        if not set(precisions) & set(FORMATS[name][1]):
+        if not _written(name, precisions):
             raise InputError(f'--format={name} is written in {" or ".join(FORMATS[name][1])}: add it to --precision')
-    if unused := set(precisions).difference(*(FORMATS[name][1] for name in formats)):
+    if unused := set(precisions).difference(*(_written(name, precisions) for name in formats)):
         raise InputError(
             f'--precision={",".join(sorted(unused))} has no effect on --format={",".join(formats)}: leave it out'
         )
+    if options.float_input and set(precisions) == {'int8'}:
+        raise InputError('--float-input has no effect on int8 files, which take uint8: leave it out')
+    if options.pictures and options.overrides:
+        raise InputError(f'--pictures replaces the data of the run: leave --config.{options.overrides[0]} out')
+
+
+def _written(name, precisions):
+    """Returns those of `precisions` in which a format is written; for C, of which there is one file, the last one."""
+    found = [precision for precision in FORMATS[name][1] if precision in precisions]
+    return found[-1:] if name == 'c' else found
 
 
 def _write(directory, network, pictures, runtime, options):
@@ -113,7 +124,7 @@ def _write(directory, network, pictures, runtime, options):
 
 def _files(directory, network, pictures, runtime, metadata, options) -> Iterator[tuple[str, str, Path]]:
     """Writes the files; yields (format, precision, path) for each file to check."""
-    formats, precisions, graph = options.format, options.precision, functools.cache(network.graph)
+    formats, graph = options.format, functools.cache(network.graph)
     if {'litert', 'c'} & set(formats):  # imported here because its packages are optional
         from dsconv.exporting import litert
 
@@ -135,11 +146,11 @@ def _files(directory, network, pictures, runtime, metadata, options) -> Iterator
         return path
 
     if 'litert' in formats:
-        for precision in precisions:
+        for precision in _written('litert', options.precision):
             suffix = '' if precision == 'float32' else f'.{precision}'
             yield 'litert', precision, written(f'model{suffix}.tflite', tflite(precision))
     if 'c' in formats:
-        precision = 'int8' if 'int8' in precisions else 'float32'
+        (precision,) = _written('c', options.precision)
         for name, array in micro.to_c(tflite(precision), metadata['title']).items():
             written(name, array.encode())
         yield 'c', precision, directory / 'model.cc'
