@@ -111,43 +111,24 @@ def test_a_loop_in_a_branch_is_counted_as_often_as_it_turns():
     assert hlo.totals(compiled.as_text()).flops_factor == pytest.approx(6, rel=0.05)
 
 
-def test_a_slice_moves_its_own_bytes_alone_in_a_fusion_too():
-    program = """
-%fused (images: f32[32,64], turn: s32[]) -> f32[1,64] {
-  %images = f32[32,64]{1,0} parameter(0)
-  %turn = s32[] parameter(1)
-  %zero = s32[] constant(0)
-  ROOT %row = f32[1,64]{1,0} dynamic-slice(%images, %turn, %zero), dynamic_slice_sizes={1,64}
-}
-
-ENTRY %main (images: f32[32,64], turn: s32[]) -> f32[1,64] {
-  %images = f32[32,64]{1,0} parameter(0)
-  %turn = s32[] parameter(1)
-  ROOT %row = f32[1,64]{1,0} fusion(%images, %turn), kind=kLoop, calls=%fused
-}
-"""
-    entry, computations = hlo.parse(program)
-    assert hlo._moved(computations['fused']['row'], computations['fused'], computations) == 2 * 64 * 4
-    assert hlo._moved(computations[entry]['row'], computations[entry], computations) == 2 * 64 * 4 + 4
-
-
-def test_an_update_in_place_moves_the_bytes_of_the_update_alone_in_a_fusion_too():
-    program = """
-%fused (images: f32[32,64], row: f32[1,64], turn: s32[]) -> f32[32,64] {
-  %images = f32[32,64]{1,0} parameter(0)
-  %row = f32[1,64]{1,0} parameter(1)
+@pytest.mark.parametrize(('kind', 'result', 'row'), [('slice', '1,64', ''), ('update-slice', '32,64', '%row, ')])
+def test_a_slice_and_an_update_in_place_move_their_own_bytes_alone_in_a_fusion_too(kind, result, row):
+    program = f"""
+%fused (images: f32[32,64], row: f32[1,64], turn: s32[]) -> f32[{result}] {{
+  %images = f32[32,64]{{1,0}} parameter(0)
+  %row = f32[1,64]{{1,0}} parameter(1)
   %turn = s32[] parameter(2)
   %zero = s32[] constant(0)
-  ROOT %updated = f32[32,64]{1,0} dynamic-update-slice(%images, %row, %turn, %zero)
-}
+  ROOT %part = f32[{result}]{{1,0}} dynamic-{kind}(%images, {row}%turn, %zero)
+}}
 
-ENTRY %main (images: f32[32,64], row: f32[1,64], turn: s32[]) -> f32[32,64] {
-  %images = f32[32,64]{1,0} parameter(0)
-  %row = f32[1,64]{1,0} parameter(1)
+ENTRY %main (images: f32[32,64], row: f32[1,64], turn: s32[]) -> f32[{result}] {{
+  %images = f32[32,64]{{1,0}} parameter(0)
+  %row = f32[1,64]{{1,0}} parameter(1)
   %turn = s32[] parameter(2)
-  ROOT %updated = f32[32,64]{1,0} fusion(%images, %row, %turn), kind=kLoop, calls=%fused
-}
+  ROOT %part = f32[{result}]{{1,0}} fusion(%images, %row, %turn), kind=kLoop, calls=%fused
+}}
 """
     entry, computations = hlo.parse(program)
-    assert hlo._moved(computations['fused']['updated'], computations['fused'], computations) == 2 * 64 * 4
-    assert hlo._moved(computations[entry]['updated'], computations[entry], computations) == 2 * 64 * 4 + 4
+    assert hlo._moved(computations['fused']['part'], computations['fused'], computations) == 2 * 64 * 4
+    assert hlo._moved(computations[entry]['part'], computations[entry], computations) == 2 * 64 * 4 + 4

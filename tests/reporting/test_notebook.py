@@ -32,7 +32,8 @@ def shown(monkeypatch):
 def test_curves_are_drawn_while_the_run_goes_on_and_once_more_at_its_end(shown, tmp_path):
     with live_curves(tmp_path, seconds=0.01), MetricsLog(tmp_path, restored_step=0, tensorboard=False) as log:
         log.write(step=1, epoch=1, split='train', loss=2.0)
-        while not shown:
+        deadline = time.monotonic() + 60
+        while not shown and time.monotonic() < deadline:
             time.sleep(0.01)
         log.write(step=2, epoch=2, split='train', loss=1.0)
     first, *_, last = shown

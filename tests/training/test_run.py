@@ -1,7 +1,6 @@
 import json
 import os
 import subprocess
-from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
@@ -12,7 +11,6 @@ from dsconv.training.run import (
     check_workdir,
     kept_pictures,
     lock_workdir,
-    output_of,
     warn_of_other_versions,
     write_config,
 )
@@ -28,13 +26,16 @@ def test_what_may_change_on_resume_and_what_may_not(tmp_path):
     check_workdir(tmp_path, tiny_config(batch_size=32))
     (tmp_path / 'checkpoints' / '19').mkdir()
     may = dict(epochs=9, steps_per_dispatch=4, log__every_steps=3, eval__batch_size=99, dataset__data_dir='/elsewhere')
+    may |= dict(
+        max_skipped_steps=1, accumulation_steps=2, model__implementation='fast', model__fold=1, model__remat=True
+    )
     check_workdir(tmp_path, tiny_config(**may))
     for key, value in {'seed': 1, 'batch_size': 32, 'optimizer__weight_decay': 0.5}.items():
         with pytest.raises(InputError, match=f'contains another run \\({key.replace("__", ".")}: .* → {value}'):
             check_workdir(tmp_path, tiny_config(**{key: value}))
 
 
-@pytest.mark.parametrize('content', ['{"conf', 'null'])
+@pytest.mark.parametrize('content', ['{"conf', 'null', '[' * 100_000])
 def test_a_damaged_config_is_said(tmp_path, content):
     (tmp_path / 'config.json').write_text(content)
     with pytest.raises(InputError, match='config.json is damaged'):
@@ -72,13 +73,6 @@ def test_outside_a_checkout_the_commit_is_that_of_the_archive(tmp_path, monkeypa
     monkeypatch.setattr(configuration, 'ROOT', tmp_path)
     write_config(tmp_path, tiny_config())
     assert json.loads((tmp_path / 'config.json').read_text())['git_revision'] == revision
-
-
-def test_what_is_made_of_a_published_network_has_its_name(tmp_path, monkeypatch):
-    configuration.save_run(tmp_path / 'net', tiny_config(), {'published_step': 7})
-    monkeypatch.chdir(tmp_path / 'net')
-    for path in (Path('.'), Path('../net')):
-        assert output_of(path) == Path('runs/published/net')
 
 
 def test_a_second_run_in_a_workdir_is_refused_until_the_first_ends(tmp_path):
