@@ -52,7 +52,7 @@ def without_paths(command: str) -> str:
     """Returns a command line without the flags for paths or machines, given as `--flag=value` or `--flag value`.
 
     The dataset and the study, which the command needs, are reduced to their names, and so are the config and all other
-    values if they are absolute or remote paths, or begin with `~`.
+    values if they are absolute or remote paths, or begin with `~` or `../`.
     """
     kept, words = [], iter(shlex.split(command))
     for word in words:
@@ -67,7 +67,7 @@ def without_paths(command: str) -> str:
 
 
 def _name(path: str) -> str:
-    return Path(path).name if is_remote(path) or path.startswith(('/', '~')) else path
+    return Path(path).name if is_remote(path) or path.startswith(('/', '~', '../')) else path
 
 
 def _config_name(path: str) -> str:

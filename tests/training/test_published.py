@@ -79,6 +79,7 @@ def test_no_path_of_the_machine_is_in_it(averaged_run, tmp_path):
             'python a.py --baseline=b.py --baseline=configs/pictures.py:ants -f kernel.json --x=y',
         '--config=gs://my/runs/small/config.json --x=gs://my/y': '--config=config.json --x=y',
         '--config=~/my/a.py --x ~me/y': '--config=a.py --x y',
+        '--config=../me/a.py --x=../y': '--config=a.py --x=y',
         '--config=configs/pictures.py:/my/ants --config.dataset.name image_table:/my/ants.csv --config /my/a.py':
             '--config=configs/pictures.py:ants --config.dataset.name=image_table:ants.csv --config=a.py',
     }  # fmt: skip
