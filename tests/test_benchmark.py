@@ -63,6 +63,10 @@ def test_what_cannot_be_written_is_printed_all_the_same(measured, capsys, tmp_pa
         ([*AUGMENT, '--steps=3'], '--steps can only be used with --what=network, not with --what=augment'),
         ([NETWORK, '--targets=101'], "argument --targets: '101' must be a number from 0 to 100"),
         ([*AUGMENT, '--output=README.md'], f'--output: {Path("README.md").absolute()} is not a directory'),
+        (
+            [NETWORK, '--config.model.norm=layer', '--peers=keras-jax'],
+            'model.norm=layer: the peers support only batch; ',
+        ),
         ([NETWORK, '--config.model.activation=elu', '--peers=keras-jax'], 'model.activation=elu: the peers support'),
         ([*AUGMENT, '--config.augment.mix_per=image'], 'the peers support only the default augmentation (augment.mix_'),
     ],

@@ -5,7 +5,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from dsconv import cli, config, main
+from dsconv import ablate, cli, config, main
 from dsconv.errors import InputError, RunError
 from tests import commands
 
@@ -34,6 +34,12 @@ def test_a_wrong_line_is_one_line_and_exit_code_2(capsys, line, message):
     code, output, errors = run(capsys, line, lambda arguments: config.load(arguments.config, arguments.overrides))
     assert (code, output, errors.count('\n')) == (2, '', 1)
     assert errors.startswith(PROGRAM + message)
+
+
+@pytest.mark.parametrize(('command', 'flag'), [(main, '--config.seed'), (ablate, '--seeds')])
+def test_a_seed_is_one_of_the_config_and_of_a_study_one_of_several(capsys, command, flag):
+    _, _, errors = commands.run(command, ['--seed=0'], capsys)
+    assert errors.endswith(f'unrecognized argument --seed; did you mean {flag}?\n')
 
 
 def test_a_level_of_the_log_that_there_is_not_is_one_line_too(capsys, monkeypatch):

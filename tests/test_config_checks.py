@@ -59,9 +59,15 @@ def test_intervals_end_where_they_say(key, fits, fails):
         (dict(model__kernel_size=4), 'model.kernel_size=4 must be odd; use 3 or 5'),
         (dict(model__reduction=(2, 3)), 'model.reduction=2,3 must be two divisors of model.dim=128, e.g. 2,4'),
         (dict(batch_size=100, model__norm_groups=8), 'model.norm_groups=8 must divide batch_size=100'),
-        (dict(epochs=5), 'warmup_epochs=5.0 must be less than epochs=5; set, e.g., --config.schedule.warmup_epochs=1'),
+        (
+            dict(epochs=5),
+            'schedule.warmup_epochs=5.0 must be less than epochs=5; set, e.g., --config.schedule.warmup_epochs=1',
+        ),
         (dict(augment__clean_tail_epochs=301), 'augment.clean_tail_epochs=301 must not be more than epochs=300'),
-        (dict(eval__patience=3, eval__recalibration_batches=4), 'recalibration_batches=4 is done at the last step'),
+        (
+            dict(eval__patience=3, eval__recalibration_batches=4),
+            'eval.recalibration_batches=4 is done at the last step',
+        ),
         (dict(dataset__crop_scale=(0.5, 0.3)), 'dataset.crop_scale=0.5,0.3 must be two numbers, the smaller one first'),
         (dict(dataset__crop_ratio=(0.5,)), 'dataset.crop_ratio=0.5 must be two numbers, the smaller one first'),
         (dict(dataset__balanced=True, loss__class_weights='balanced'), 'dataset.balanced=true and loss.class_weights='),

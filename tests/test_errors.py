@@ -1,6 +1,15 @@
 import pytest
 
-from dsconv.errors import shown
+from dsconv.errors import did_you_mean, nearest, shown
+
+
+def test_the_nearest_name_is_meant_whatever_its_case_and_none_where_none_is_near():
+    for name, names, expected in (
+        ('RELU', ('gelu', 'relu'), 'relu'),
+        ('none', (None, 'zero'), None),
+    ):
+        assert nearest(name, names) == expected
+        assert did_you_mean(name, names) == (f'; did you mean {expected}?' if expected else '')
 
 
 @pytest.mark.parametrize(

@@ -91,12 +91,19 @@ DATA, ONNX = '--config.dataset.data_dir=', 'export --workdir=run --format=onnx'
 # Files made next to a run, or a function that damages it; the command; texts in its error line.
 CASES = {
     'no such folder': ({'picture': None}, FOLDER, 'pictures: does not exist', 'did you mean picture?'),
+    'no such split of a folder': (
+        {f'pictures/{part}/{name}/1.png': PNG for part in ('train', 'test') for name in ('cat', 'dog')},
+        f'main --workdir=new {NAME} --config.dataset.splits=train=train,test=tset', 'no split tset; did you mean'),
+    'a column for digits': ({}, 'main --config.dataset.label_key=x', 'dataset.label_key=x has no effect on digits'),
     'no such table': (
         {'train.csv': b''}, 'main --workdir=new --config.dataset.name=image_table:trian.csv', 'you mean train.csv?'),
     'a file for a class': ({'pictures/cat/1.png': PNG, 'pictures/dog': PNG}, FOLDER, 'has 1 class folder(s), needs 2'),
     'empty classes': ({'pictures/cat': None, 'pictures/dog': None}, FOLDER, '0 of its 2 classes have a readable'),
     'bytes that are no text': (TWO | {'pictures/two\n\udcff': '/no/where'}, FOLDER, r'two \udcff: this link is broken'),
     'too large to train on': (dict.fromkeys(TWO, png(5000, 5000)), FOLDER, 'of 5000x5000 pixels', 'image_size=32'),
+    'a class of broken pictures': (
+        {f'pictures/cat/{number}.png': PNG for number in range(100)} | {'pictures/dog/x.png': b''}, FOLDER,
+        '1 of its 2 classes have a readable picture', 'dog/x.png: is not a picture'),
     'fewer epochs': ({}, 'main --workdir=run --config.epochs=2', 'epochs=2 ends at step 38, but run has been'),
     'a file for a workdir': ({'file': b''}, 'main --workdir=file', 'file cannot be made or written to: File exists'),
     'a trace into a bucket': ({}, 'main --workdir=gs://b/run --profile=3', '--profile writes only to a local'),
@@ -125,6 +132,8 @@ CASES = {
     'no channels': (set_config('dataset', 'channels', None), PREDICT, 'dataset.channels=none must be set in a run'),
     'no patches': (set_config('model', 'patch_size', 3), PREDICT, 'model.patch_size=3 does not divide images of 8×8'),
     'another network': (set_config('model', 'dim', 16), PREDICT, 'cannot be restored', 'config.json does not match'),
+    'a deeply nested config': (
+        lambda run: (run / 'config.json').write_text('[' * 10_000), 'evaluate --workdir=run', 'config.json is damaged'),
     'metadata that are pickles': (
         lambda run: [file.write_bytes(PICKLE) for file in run.rglob('_METADATA') if file.is_file()], PREDICT,
         'cannot be restored', '--checkpoint'),
@@ -133,6 +142,9 @@ CASES = {
     'a run twice': ({}, 'report --workdirs run run/../run --output=page', 'run/../run is named twice'),
     "a run's report for a page": ({}, 'report --workdirs run --output=run/report', "is a run's own report"),
     'no such study': ({}, f'ablate {CONFIG} --study=kernels', 'no such study or file; did you mean kernel_size?'),
+    'folds without pictures': (
+        TWO, 'ablate --config=configs/pictures.py:pictures --study=as_it_is --folds=40 --dry-run',
+        'none of the 20 examples is left for'),
     'the place of another study': (
         {'out/study.json': b'{"study": "depth"}'}, f'ablate {CONFIG} --study=dim --output=out',
         '--output=out contains the study depth'),
@@ -151,6 +163,7 @@ CASES = {
     'a root of no table': ({}, 'evaluate --workdir=pretrained/small --config.dataset.root=.', 'root=. has no effect'),
     'a root of a run': ({}, 'evaluate --workdir=run --config.dataset.root=.', 'can set only dataset.data_dir'),
     'a sheet that is no picture': ({}, f'show_augment {CONFIG} --output=sheet.jpg', 'sheet.jpg must be a file that'),
+    'a directory for a sheet': ({'x.png': None}, f'show_augment {CONFIG} --output=x.png', 'x.png must be a file that'),
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import pytest
 from benchmarks.augment import comparison, pillow_peer
 from dsconv import config as configuration
 from dsconv.config_checks import resolve_without_data
+from dsconv.errors import InputError
 from tests.conftest import tiny_config
 
 
@@ -57,6 +58,12 @@ def test_ours_and_pillow_really_run_and_torchvision_where_it_is_installed():
     ours, pillow, *others = comparison.race(config, ('pillow', 'torchvision'), rounds=2, seconds=0.001)
     assert min(ours['images_per_second'] + pillow['images_per_second']) > 0
     assert all(min(row['images_per_second']) > 0 for row in others if 'missing' not in row)
+
+
+def test_another_policy_than_the_peers_have_is_refused():
+    comparison.check_same_policy(resolve_without_data(small('augment.crop_padding=2', 'augment.fill=0')))
+    with pytest.raises(InputError, match='dataset.channels: 3 → 1'):
+        comparison.measure(small('dataset.channels=1'), ('pillow',))
 
 
 def test_pillow_draws_both_policies():

@@ -47,6 +47,15 @@ def test_train_and_test_folders(opened, write_pictures, monkeypatch, caplog):
     assert 'read as train/ (20 pictures), test/ (6 pictures)' in caplog.text
 
 
+def test_without_a_test_the_validation_split_is_reported(opened, write_pictures):
+    for folder in ('train', 'val'):
+        root = write_pictures(folder=folder, count=2)
+    source = opened(root)
+    assert source.split_sizes == {'train': 4, 'validation': 4}
+    assert opened(root, validation_fraction=0.5).split_sizes == {'train': 2, 'validation': 2}
+    assert source.final_split('test') == 'validation' and source.final_split('train') == 'train'
+
+
 def test_train_alone_is_divided_80_to_20_as_classes_are(opened, write_pictures):
     flat, nested = write_pictures(root='flat', count=9), write_pictures(root='nested', folder='train', count=9)
     for name in ('train', 'test'):

@@ -86,6 +86,10 @@ def test_what_is_wrong_with_a_table(listed, text, changed, message):
         listed(text, **changed)
 
 
+def test_labels_that_differ_only_in_case_are_noted(listed):
+    assert listed('path,label\na.png,cat\nb.png,Cat\nc.png,\n').notes[0].startswith('Cat and cat are classes')
+
+
 def test_a_table_that_is_gzipped_or_cut_short(settings, tmp_path):
     (tmp_path / 'ALL.CSV.GZ').write_bytes(gzip.compress(b'path,label\na.png,cat\nb.png,dog\n'))
     assert list_table(tmp_path / 'ALL.CSV.GZ', settings()).class_names == ('cat', 'dog')

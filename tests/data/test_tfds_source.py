@@ -68,6 +68,20 @@ def test_streamed_parts_are_those_in_memory_and_hold_what_was_stored(settings, t
     assert [image.tobytes() for image in shares] == [image for _, image in examples(kept)]
 
 
+def test_train_alone_is_divided_unless_a_part_is_held_out_for_validation(settings, tmp_path):
+    store(tmp_path, train=IMAGES[:100])
+    options = dict(name='cifar10', data_dir=str(tmp_path))
+    parts = []
+    for source in kept_and_streamed(settings, **options):
+        assert source.split_sizes == {'train': 80, 'test': 20}
+        assert np.bincount(source.load('test').labels).tolist() == [2] * 10
+        parts.append([examples(source.load(name)) for name in ('train', 'test')])
+    assert parts[0] == parts[1]
+    assert sorted(sum(parts[0], [])) == sorted((i % 10, IMAGES[i].tobytes()) for i in range(100))
+    source = open_source(settings(**options, validation_fraction=0.1))
+    assert source.split_sizes == {'train': 90, 'validation': 10}
+
+
 def test_streamed_training_from_several_files_shows_all_but_the_rest_each_epoch_and_resumes(settings, tmp_path):
     store(tmp_path, files=4, train=IMAGES)
     options = dict(name='cifar10', data_dir=str(tmp_path), validation_fraction=0.25)
@@ -124,7 +138,6 @@ def test_damaged_records(settings, tmp_path):
     [file] = (tmp_path / 'cifar10' / '3.0.2').glob('*tfrecord*')
     file.write_bytes(file.read_bytes()[:-1000])
     for source in kept_and_streamed(settings, name='cifar10', data_dir=str(tmp_path)):
-        assert source.split_sizes == {'train': 16, 'test': 4}  # a fifth of what is all training data
         with pytest.raises(InputError, match=f'{tmp_path}.* damaged'):
             examples(source.load('train'))
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dsconv.errors import InputError
-from dsconv.exporting.graph import read, run
+from dsconv.exporting.graph import ACTIVATIONS, read, run
 from dsconv.exporting.norm_folding import fold
 from dsconv.models import DSConv
 from dsconv.models import layers as network_layers
@@ -180,6 +180,12 @@ def test_what_is_unusual_is_computed_all_the_same(name):
     images = np.float32(np.random.default_rng(0).normal(0, spread, shape))
     graph, rtol = folded(function, (1, *shape[1:])), 1e-4 if spread == 1 else 1e-5
     np.testing.assert_allclose([run(graph, row[None])[0] for row in images], function(images), rtol=rtol, atol=1e-5)
+
+
+@pytest.mark.parametrize('function', [jax.nn.mish, jax.nn.soft_sign, jax.nn.squareplus])
+def test_an_activation_that_is_added_is_recognised(function, monkeypatch):
+    monkeypatch.setitem(ACTIVATIONS, 'mine', function)
+    assert [node.op for node in folded(function, (1, 4))] == ['input', 'mine']
 
 
 def with_coordinates(x):

@@ -166,3 +166,8 @@ def test_pictures_that_changed_during_a_study_are_noticed(monkeypatch, tmp_path,
     (cell.workdir / PICTURES).write_bytes(b'those of yesterday')
     with pytest.raises(InputError, match='was started with other pictures.*: restore them'):
         is_finished(cell)
+
+
+def test_an_option_of_some_variants_is_not_refused_for_the_config_alone(tmp_path):
+    cells = make_cells(read_study('optimizer'), 'configs/digits.py', ['optimizer.momentum=0.8'], (0,), tmp_path)
+    assert len(cells) == 5

@@ -82,6 +82,12 @@ def test_the_best_is_named_with_its_interval_and_the_others_by_what_they_tell():
     )
 
 
+def test_the_first_may_be_the_best_and_an_interval_below_zero_excludes_it():
+    text = sentence(study(a=(0.9, 0.91, 0.92), b=(0.8, 0.812, 0.82), c=(0.7,)))
+    assert text.startswith('Best is a, 91.00 %; nearest is b: −9.93 points against a (95 % interval from −10.22 to')
+    assert text.endswith('which excludes 0); without an interval: c (−20.00 points).')
+
+
 def test_a_tie_but_for_rounding_is_level():
     images = 180
     ours, theirs = ([right / images for right in row] for row in ((92, 88, 90), (90, 90, 90)))

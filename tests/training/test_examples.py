@@ -69,6 +69,13 @@ def test_pictures_of_all_parts_of_a_folder_are_brought_to_size_as_those_of_the_r
         np.testing.assert_array_equal(image, read_picture(path, 8, 1, 'crop'))
 
 
+def test_of_a_folder_that_is_scored_whole_the_training_part_may_be_empty(finished_run, tmp_path):
+    write_digits(tmp_path / 'other' / 'test', {3: '3', 0: '0'}, 2)
+    (tmp_path / 'other' / 'train').mkdir()
+    scored = other_examples(configuration.load_run(finished_run), f'image_folder:{tmp_path / "other"}', None)
+    assert sorted(scored.labels.tolist()) == [0, 0, 3, 3]
+
+
 def test_a_table_of_other_pictures_says_where_they_are(finished_run, tmp_path):
     write_digits(tmp_path / 'other', {3: '3', 0: '0'}, 1)
     paths = tmp_path.glob('other/*/*.png')

@@ -8,6 +8,7 @@ import shutil
 import signal
 import types
 import unittest
+import unittest.mock
 
 import jax
 import jax.numpy as jnp
@@ -201,6 +202,13 @@ def test_a_network_that_refuses_the_images_leaves_the_workdir_to_another(tmp_pat
     with pytest.raises(InputError, match='8×8 are too small'):
         loop.train(tiny_config(model__name='vgg16'), tmp_path)
     assert not (tmp_path / 'config.json').exists()
+
+
+def test_weights_that_do_not_fit_in_the_memory_are_said_with_what_helps(tmp_path, monkeypatch):
+    full = jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.')
+    monkeypatch.setattr(loop, 'initial_state', unittest.mock.Mock(side_effect=full))
+    with pytest.raises(InputError, match='not have enough memory .*a --config.batch_size below 64'):
+        loop.train(tiny_config(**SHORT), tmp_path)
 
 
 def test_a_test_split_without_labels_is_refused_before_the_training(tmp_path):

@@ -94,6 +94,10 @@ def test_the_time_left_counts_what_is_evaluated_but_not_what_is_compiled(clock, 
     ]  # fmt: skip
 
 
+def test_more_than_an_hour_is_told_in_hours_and_minutes():
+    assert [progress._duration(seconds) for seconds in (59.6, 3_725)] == ['1 min 0 s', '1 h 2 min']
+
+
 def test_no_rate_counts_the_compilation_of_a_shorter_dispatch(clock):
     run, rates = start(batch_size=64), []
     for step, seconds in ((4, 104), (8, 4), (10, 102), (14, 4), (18, 4), (20, 2)):

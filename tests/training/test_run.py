@@ -1,6 +1,7 @@
 import json
 import os
 import subprocess
+from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
@@ -11,6 +12,7 @@ from dsconv.training.run import (
     check_workdir,
     kept_pictures,
     lock_workdir,
+    output_of,
     warn_of_other_versions,
     write_config,
 )
@@ -73,6 +75,13 @@ def test_outside_a_checkout_the_commit_is_that_of_the_archive(tmp_path, monkeypa
     monkeypatch.setattr(configuration, 'ROOT', tmp_path)
     write_config(tmp_path, tiny_config())
     assert json.loads((tmp_path / 'config.json').read_text())['git_revision'] == revision
+
+
+def test_what_is_made_of_a_published_network_has_its_name(tmp_path, monkeypatch):
+    configuration.save_run(tmp_path / 'net', tiny_config(), {'published_step': 7})
+    monkeypatch.chdir(tmp_path / 'net')
+    for path in (Path('.'), Path('../net')):
+        assert output_of(path) == Path('runs/published/net')
 
 
 def test_a_second_run_in_a_workdir_is_refused_until_the_first_ends(tmp_path):

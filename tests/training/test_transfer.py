@@ -47,6 +47,11 @@ def test_shapes_that_do_not_fit_are_named(finished_run):
         state_of(finished_run, model__depth=2)
 
 
+def test_a_network_that_is_gone_is_named_with_its_key(tmp_path):
+    with pytest.raises(InputError, match='^init_from=.*gone: .*gone is not a directory'):
+        state_of(tmp_path / 'gone', dataset__channels=1, dataset__mean=0.5, dataset__std=0.5)
+
+
 def test_an_activation_of_another_kind_is_told(finished_run, caplog):
     state_of(finished_run)
     assert 'was trained with' not in caplog.text
@@ -70,6 +75,12 @@ def test_a_network_that_may_have_seen_what_is_held_out_is_told(finished_run, cap
         warn_of_seen_images(config, holds_out=True)
         assert f'{finished_run} may have been trained on images that this run holds out' in caplog.text
         caplog.clear()
+
+
+def test_a_published_network_is_found_from_any_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match='init_from=pretrained/small: .*/mean 32 there, 2 here'):
+        state_of('pretrained/small')
 
 
 def test_images_are_as_the_trained_network_expects_them_also_once_it_is_gone(finished_run, tmp_path):
